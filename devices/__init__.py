@@ -1,0 +1,1 @@
+"""Speech, sinks and device links."""

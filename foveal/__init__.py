@@ -1,0 +1,1 @@
+"""Composition root: configuration to objects, command line, reports."""

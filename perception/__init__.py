@@ -1,0 +1,1 @@
+"""Backbone features, masks, grounding and tracking."""

@@ -1,0 +1,1 @@
+"""The search-token decode loop and the assistant turn."""

@@ -1,0 +1,1 @@
+"""Encoders, index, knowledge base and search."""

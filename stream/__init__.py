@@ -1,0 +1,1 @@
+"""Frames, time, channels, keyframes and the nouns every layer shares (the lowest layer)."""

@@ -1,0 +1,130 @@
+"""The nouns of question and answer, and the events that stream to the device."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from stream.errors import QueryError
+from stream.frame import Image
+from stream.masks import Box, Rle
+
+Point = tuple[int, int]  # x, y in pixels
+QueryKind = Literal["text", "image", "region"]
+EventKind = Literal["keyframe", "region", "question", "token", "search", "evidence", "audio", "end", "refused"]
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """One tracked thing in one frame."""
+
+    track_id: int
+    pts_ns: int
+    mask: Rle
+    box: Box | None  # None when the mask is empty (occluded or out of view)
+    score: float  # 0..1, the tracker's confidence that the thing is here
+
+
+@dataclass(frozen=True, slots=True)
+class RegionTrack:
+    """A masklet: one thing over time."""
+
+    track_id: int
+    regions: tuple[Region, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What the wearer asked, and what they pointed at if anything."""
+
+    text: str
+    asked_ns: int
+    point: Point | None = None
+    box: Box | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TokenStep:
+    """One token of the answer sequence."""
+
+    token_id: int
+    text: str
+    forced: bool  # True for injected evidence: not the model's own choice, loss mask 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Query:
+    """One search. `payload` is text, a picture, or a picture with its mask."""
+
+    kind: QueryKind
+    text: str  # the payload as written in the sequence: free text, "<image>" or "<region>"
+    k: int = 3
+    image: Image | None = None  # [H, W, 3] uint8 for image and region queries
+    mask: Rle | None = None  # for region queries, the size of `image`
+
+    def __post_init__(self) -> None:
+        if self.k < 1:
+            raise QueryError(f"expected k >= 1 results, got {self.k}")
+        if self.kind == "text" and not self.text.strip():
+            raise QueryError("expected words in a text query, got an empty string")
+        if self.kind != "text" and self.image is None:
+            raise QueryError(f"expected an image for a {self.kind} query, got none")
+        if self.kind == "region" and self.mask is None:
+            raise QueryError("expected a mask for a region query, got none")
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """One retrieved entry."""
+
+    id: str
+    title: str
+    text: str
+    score: float  # cosine, -1..1, unless the searcher says otherwise
+    source: str  # name of the index or knowledge base
+    region: Box | None = None  # the part of the query picture it was matched to
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A stretch of the answer that names a region."""
+
+    start: int  # character offsets into Answer.text
+    end: int
+    region: Region
+
+
+@dataclass(frozen=True, slots=True)
+class SearchRecord:
+    """One search made while answering, with what came back."""
+
+    kind: QueryKind
+    query: str
+    evidence: tuple[Evidence, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A finished answer."""
+
+    question: Question
+    text: str  # what the wearer hears
+    sequence: str  # the whole decoded sequence, search tokens and evidence included
+    spans: tuple[Span, ...]
+    searches: tuple[SearchRecord, ...]
+    timings_ns: dict[str, int] = field(default_factory=dict)  # stage -> duration
+    model: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerEvent:
+    """One streamed event. `data` holds JSON values only."""
+
+    kind: EventKind
+    stream_ns: int  # stream time it belongs to
+    data: dict[str, Any]
+
+
+class AnswerSink(Protocol):
+    """Where events go: a file, a socket, a device."""
+
+    async def deliver(self, event: AnswerEvent) -> None:
+        """Take one event; must not block the session for long."""

@@ -1,0 +1,22 @@
+"""Shared fixtures: where optional data and embedded assets are."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def data_root() -> Path:
+    """The optional data folder."""
+    return Path(os.environ.get("FOVEAL_DATA", ROOT.parent / "shared" / "data"))
+
+
+@pytest.fixture
+def shared_data() -> Path:
+    """The optional data folder; skips with the reason where it is absent."""
+    root = data_root()
+    if not root.is_dir():
+        pytest.skip(f"optional data folder {root} is absent (set FOVEAL_DATA)")
+    return root
