@@ -9,7 +9,9 @@ from stream.masks import Box, Rle
 
 Point = tuple[int, int]  # x, y in pixels
 QueryKind = Literal["text", "image", "region"]
-EventKind = Literal["keyframe", "region", "question", "token", "search", "evidence", "audio", "end", "refused"]
+EventKind = Literal[
+    "keyframe", "region", "question", "token", "search", "evidence", "audio", "end", "refused"
+]
 
 
 @dataclass(frozen=True, slots=True)
