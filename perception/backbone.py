@@ -1,0 +1,171 @@
+"""The shared image backbone: one EfficientNet-Lite2 pass per frame for everything that looks.
+
+Tan & Le, "EfficientNet", 2019; the Lite variant has ReLU6 and no squeeze-and-excite. The published
+state dict maps by key order onto timm's `tf_efficientnet_lite2` (mean 127, std 128, 260 px).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import timm
+import torch
+import torch.nn.functional as F
+from timm.data import ImageNetInfo
+
+from stream.errors import AssetError
+from stream.frame import Image, Mask
+from stream.masks import mask_box
+
+MEAN, STD = 127.0, 128.0
+STRIDE = 8  # of `Features.dense`, in input pixels
+CROP_PX = 260
+DENSE_BLOCKS = (2, 4)  # block outputs at strides 8 and 16
+CROP_PADDING = 0.1  # of the box, on each side
+MIN_SIDE = 32
+
+Posteriors = npt.NDArray[np.float32]  # [N, 1000], each row sums to 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Features:
+    """What one backbone pass gives for one frame."""
+
+    dense: torch.Tensor  # [168, h, w] float32, L2-normalised over channels, stride 8
+    top: torch.Tensor  # [1280, h32, w32] float32, head features before pooling
+    image_size: tuple[int, int]  # height, width of the frame in pixels
+
+
+class Backbone:
+    """EfficientNet-Lite2 with its multi-scale features and its ImageNet classifier."""
+
+    def __init__(self, model: Any, device: str = "cpu", height: int = 256) -> None:
+        self._model = model.eval().to(device)
+        self._device = device
+        self._height = height
+        info = ImageNetInfo()
+        self.class_names: tuple[str, ...] = tuple(
+            info.index_to_description(index).split(",")[0] for index in range(1000)
+        )
+        self.class_synonyms: tuple[tuple[str, ...], ...] = tuple(
+            tuple(name.strip() for name in info.index_to_description(index).split(","))
+            for index in range(1000)
+        )
+
+    @classmethod
+    def load(cls, weights: Path, device: str = "cpu", height: int = 256) -> "Backbone":
+        """Read the pinned `.pth` (tensors only); raises AssetError when it does not fit."""
+        model = timm.create_model("tf_efficientnet_lite2", pretrained=False)
+        names = list(model.state_dict())
+        try:
+            published = torch.load(weights, weights_only=True, map_location="cpu")
+            model.load_state_dict(dict(zip(names, published.values(), strict=True)))
+        except (OSError, RuntimeError, ValueError) as error:
+            raise AssetError(
+                f"expected EfficientNet-Lite2 weights of {len(names)} tensors in {weights}: "
+                f"{error}; run `foveal models pull efficientnet-lite2`"
+            ) from error
+        return cls(model, device, height)
+
+    @classmethod
+    def random(cls, seed: int = 0) -> "Backbone":
+        """Untrained weights, for tests of shape and contract."""
+        torch.manual_seed(seed)
+        return cls(timm.create_model("tf_efficientnet_lite2", pretrained=False))
+
+    @property
+    def classifier_weight(self) -> torch.Tensor:
+        """[1000, 1280] float32 weights of the last layer, for class activation maps."""
+        weight: torch.Tensor = self._model.classifier.weight.detach()
+        return weight
+
+    def features(self, image: Image, height: int | None = None) -> Features:
+        """One pass over a [H, W, 3] uint8 RGB frame, resized to `height` rows (multiple of 32)."""
+        with torch.inference_mode():
+            tensor = self._tensor([_resize(image, height or self._height)])
+            outputs, top = self._forward(tensor)
+            base = outputs[0]
+            rest = [
+                F.interpolate(out, size=base.shape[-2:], mode="bilinear", align_corners=False)
+                for out in outputs[1:]
+            ]
+            dense = torch.cat([F.normalize(out, dim=1) for out in (base, *rest)], dim=1)
+            return Features(F.normalize(dense, dim=1)[0], top[0], (image.shape[0], image.shape[1]))
+
+    def posteriors(self, features: Features, masks: Sequence[Mask] | None = None) -> Posteriors:
+        """[N, 1000] class posteriors of masks by masked pooling; of the whole frame without masks.
+
+        Cheap (no second pass) but coarse, for regions of at least a few hundred pixels.
+        """
+        with torch.inference_mode():
+            top = features.top
+            if masks is None:
+                pooled = top.mean(dim=(1, 2))[None]
+            else:
+                pooled = torch.stack([_masked_mean(top, mask) for mask in masks])
+            logits = self._model.classifier(pooled)
+            return np.asarray(logits.softmax(-1).cpu().numpy(), dtype=np.float32)
+
+    def classify(self, images: Sequence[Image], masks: Sequence[Mask | None]) -> Posteriors:
+        """[N, 1000] posteriors of crops: the mask's padded box, its background set to grey.
+
+        The accurate path for queries; `None` means the whole picture.
+        """
+        if not images:
+            return np.zeros((0, 1000), np.float32)
+        pairs = zip(images, masks, strict=True)
+        crops = [
+            cv2.resize(_crop(image, mask), (CROP_PX, CROP_PX), interpolation=cv2.INTER_AREA)
+            for image, mask in pairs
+        ]
+        with torch.inference_mode():
+            logits = self._model(self._tensor(crops))
+            return np.asarray(logits.softmax(-1).cpu().numpy(), dtype=np.float32)
+
+    def _forward(self, tensor: torch.Tensor) -> tuple[list[torch.Tensor], torch.Tensor]:
+        model, outputs = self._model, []
+        hidden = model.bn1(model.conv_stem(tensor))
+        for index, block in enumerate(model.blocks):
+            hidden = block(hidden)
+            if index in DENSE_BLOCKS:
+                outputs.append(hidden)
+        return outputs, model.bn2(model.conv_head(hidden))
+
+    def _tensor(self, images: Sequence[Image]) -> torch.Tensor:
+        stack = torch.from_numpy(np.stack(images)).to(self._device)
+        tensor = (stack.permute(0, 3, 1, 2).float() - MEAN) / STD
+        return tensor.contiguous(memory_format=torch.channels_last)
+
+
+def _resize(image: Image, height: int) -> Image:
+    """Resize to `height` rows, keeping the aspect as near as sides of a multiple of 32 allow."""
+    rows, cols = image.shape[:2]
+    width = max(MIN_SIDE, round(cols * height / rows / MIN_SIDE) * MIN_SIDE)
+    resized = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+    return np.asarray(resized, dtype=np.uint8)
+
+
+def _crop(image: Image, mask: Mask | None) -> Image:
+    box = mask_box(mask) if mask is not None else None
+    if mask is None or box is None:
+        return image
+    x0, y0, x1, y1 = box
+    pad_x, pad_y = round((x1 - x0) * CROP_PADDING), round((y1 - y0) * CROP_PADDING)
+    rows = slice(max(0, y0 - pad_y), y1 + pad_y)
+    cols = slice(max(0, x0 - pad_x), x1 + pad_x)
+    grey = np.uint8(MEAN)
+    return np.where(mask[rows, cols, None], image[rows, cols], grey).astype(np.uint8)
+
+
+def _masked_mean(top: torch.Tensor, mask: Mask) -> torch.Tensor:
+    """Average of [C, h, w] under a [H, W] mask; the whole map when the mask is too small to see."""
+    weight = torch.from_numpy(mask.astype(np.float32))[None, None].to(top.device)
+    weight = F.adaptive_avg_pool2d(weight, (top.shape[-2], top.shape[-1]))[0, 0]
+    total = weight.sum()
+    if float(total) < 1e-3:
+        return top.mean(dim=(1, 2))
+    return (top * weight).sum(dim=(1, 2)) / total
