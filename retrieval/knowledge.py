@@ -1,0 +1,170 @@
+"""Knowledge entries: what the sources hold, cleaned and split into passages.
+
+Sources are the Wikipedia vital-article summaries (text CC BY-SA 4.0, attributed by each entry's
+link), a folder of .txt and .md files, or a JSONL file of {"title", "text"} objects.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote as url_quote
+
+from retrieval.sentences import clean, sentences
+from stream.errors import SourceError
+
+WIKI_SOURCE = "wiki-vital"
+WIKI_LICENSE = "Wikipedia, CC BY-SA 4.0"
+MAX_TITLE_CHARS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One thing the knowledge base knows about."""
+
+    id: str  # source:title, unique in the base
+    title: str
+    description: str  # a few words, may be empty
+    passages: tuple[str, ...]  # one sentence each (short ones joined), never empty
+    topic: str = ""
+    url: str = ""
+    license: str = ""
+
+    @property
+    def entity_text(self) -> str:
+        """What the entity vector is made of: the title and what it is."""
+        return f"{self.title}: {self.description or self.passages[0]}"
+
+    def as_json(self) -> dict[str, Any]:
+        """One JSONL object."""
+        return {
+            "id": self.id,
+            "title": self.title,
+            "description": self.description,
+            "passages": list(self.passages),
+            "topic": self.topic,
+            "url": self.url,
+            "license": self.license,
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "Entry":
+        """Inverse of `as_json`; raises KeyError or TypeError for another object."""
+        return cls(**{**value, "passages": tuple(value["passages"])})
+
+
+@dataclass(frozen=True, slots=True)
+class Knowledge:
+    """Entries in a fixed order, and what was left out."""
+
+    source: str
+    entries: tuple[Entry, ...]
+    skipped: tuple[str, ...] = ()  # "title: reason"
+
+
+def load_wiki(summaries: Path) -> Knowledge:
+    """Read {title: {"title", "extract", "description", "topic"}}; raises SourceError."""
+    document = _read_json(summaries)
+    if not isinstance(document, dict):
+        raise SourceError(
+            f"expected a JSON object of title -> summary in {summaries}, "
+            f"got {type(document).__name__}"
+        )
+    return _collect(WIKI_SOURCE, _wiki_records(document))
+
+
+def load_folder(folder: Path) -> Knowledge:
+    """Each .txt or .md file is an entry; its first heading or its name is the title."""
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in (".txt", ".md"))
+    if not files:
+        raise SourceError(f"expected .txt or .md files in {folder}, found none")
+    return _collect(folder.name or "folder", (_file_record(path, folder) for path in files))
+
+
+def load_jsonl(path: Path) -> Knowledge:
+    """One {"title", "text"} object a line ("extract" also serves); raises SourceError."""
+    return _collect(path.stem, _jsonl_records(path))
+
+
+def _collect(source: str, records: Iterable[Mapping[str, Any]]) -> Knowledge:
+    """Clean records into entries; those without words or with a title seen before are skipped."""
+    entries: dict[str, Entry] = {}
+    skipped: list[str] = []
+    for record in records:
+        title = clean(str(record.get("title") or ""))[:MAX_TITLE_CHARS]
+        passages = tuple(sentences(clean(str(record.get("text") or ""))))
+        if not title or not passages:
+            skipped.append(f"{title or '(no title)'}: no {'text' if title else 'title'}")
+            continue
+        key = f"{source}:{title}"
+        if key in entries:
+            skipped.append(f"{title}: duplicate title")
+            continue
+        entries[key] = Entry(
+            key,
+            title,
+            clean(str(record.get("description") or "")),
+            passages,
+            clean(str(record.get("topic") or "")),
+            str(record.get("url") or ""),
+            str(record.get("license") or ""),
+        )
+    if not entries:
+        raise SourceError(f"expected at least one entry with a title and text in {source}, got 0")
+    return Knowledge(source, tuple(entries.values()), tuple(skipped))
+
+
+def _wiki_records(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    for key, value in document.items():
+        if not isinstance(value, dict):
+            yield {"title": key}
+            continue
+        title = value.get("title") or key
+        page = url_quote(str(title).replace(" ", "_"), safe="_(),'")
+        yield {
+            **value,
+            "title": title,
+            "text": value.get("extract"),
+            "url": f"https://en.wikipedia.org/wiki/{page}",
+            "license": WIKI_LICENSE,
+        }
+
+
+def _jsonl_records(path: Path) -> Iterator[dict[str, Any]]:
+    for number, line in enumerate(_read_text(path).splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            value = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise SourceError(f"expected JSON on line {number} of {path}: {error}") from error
+        if not isinstance(value, dict):
+            raise SourceError(f"expected a JSON object on line {number} of {path}")
+        yield {**value, "text": value.get("text") or value.get("extract")}
+
+
+def _file_record(path: Path, folder: Path) -> dict[str, Any]:
+    text = _read_text(path)
+    title = path.stem.replace("_", " ").replace("-", " ")
+    if path.suffix.lower() == ".md":
+        headings = [line for line in text.splitlines() if line.startswith("#")]
+        title = headings[0].lstrip("# ") if headings else title
+        text = "\n".join(line for line in text.splitlines() if not line.startswith("#"))
+    return {"title": title, "text": text, "url": path.relative_to(folder).as_posix()}
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SourceError(f"expected UTF-8 text in {path}: {error}") from error
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(_read_text(path))
+    except json.JSONDecodeError as error:
+        raise SourceError(
+            f"expected JSON in {path}: {error}; fetch it again with `foveal models pull {WIKI_SOURCE}`"
+        ) from error
