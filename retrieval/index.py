@@ -80,7 +80,7 @@ class FaissIndex:
         """[N] rows -> [N, D] as stored."""
         if rows.size == 0:
             return np.zeros((0, self.dim), np.float32)
-        return np.stack([self._cpu.reconstruct(int(row)) for row in rows]).astype(np.float32)
+        return np.asarray(self._cpu.reconstruct_batch(rows), np.float32)
 
     def save(self, path: Path) -> None:
         """Write one FAISS file."""

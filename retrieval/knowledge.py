@@ -166,5 +166,6 @@ def _read_json(path: Path) -> Any:
         return json.loads(_read_text(path))
     except json.JSONDecodeError as error:
         raise SourceError(
-            f"expected JSON in {path}: {error}; fetch it again with `foveal models pull {WIKI_SOURCE}`"
+            f"expected JSON in {path}: {error}; "
+            f"fetch it again with `foveal models pull {WIKI_SOURCE}`"
         ) from error

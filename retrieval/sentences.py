@@ -16,11 +16,12 @@ _WORD = re.compile(r"[^\W_]+")
 _STOP = frozenset(
     re.findall(
         r"\w+",
-        "a about after all also an and any are as at be been between both but by can could did do does "
-        "during each for from had has have he her his how i if in into is it its known made many may "
-        "me more most much my no nor not of on one only or other our over she so some such than that "
-        "the their them then there these they this those through to up used was we were what when "
-        "where which while who whom whose why will with would you your",
+        "a about after all also an and any are as at be been between both but by can could "
+        "did do does during each for from had has have he her his how i if in into is it its "
+        "known made many may me more most much my no nor not of on one only or other our over "
+        "she so some such than that the their them then there these they this those through "
+        "to up used was we were what when where which while who whom whose why will with "
+        "would you your ",
     )
 )
 

@@ -1,0 +1,187 @@
+"""`foveal index`: build the knowledge index and query it with text, a picture or a region."""
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from stream.events import Evidence, Query
+    from stream.frame import Image
+    from stream.masks import Box
+
+EPILOG = """examples:
+  foveal index build                                   # Wikipedia summaries, about two minutes
+  foveal index build --source notes/ --out notes.index
+  foveal index query --text "Where does the tomato come from?"
+  foveal index query --image kitchen.jpg -k 3
+  foveal index query --region kitchen.jpg --box 120,80,300,260 --json
+"""
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Register the sub-command."""
+    parser = subparsers.add_parser(
+        "index",
+        help="build the knowledge index and query it",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    build = actions.add_parser("build", help="read, encode and write an index")
+    build.add_argument(
+        "--source", default="wiki-vital", help="wiki-vital, a folder of .txt/.md, or a .jsonl file"
+    )
+    build.add_argument("--out", type=Path, help="folder to write (default: in the cache)")
+    build.add_argument("--kind", choices=("flat", "hnsw"), default="flat")
+    query = actions.add_parser("query", help="search an index")
+    what = query.add_mutually_exclusive_group(required=True)
+    what.add_argument("--text", metavar="WORDS", help="a question or a name")
+    what.add_argument("--image", metavar="FILE", help="a picture")
+    what.add_argument("--region", metavar="FILE", help="a picture whose --box is searched for")
+    query.add_argument("--box", metavar="X0,Y0,X1,Y1", help="pixels, x1 and y1 exclusive")
+    query.add_argument("-k", type=int, default=5, help="results (default 5)")
+    query.add_argument("--index", type=Path, help="index folder (default: wiki-vital's)")
+    for action in (build, query):
+        action.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """0 when the index was built or the query was answered."""
+    return _build(args) if args.action == "build" else _query(args)
+
+
+def _build(args: argparse.Namespace) -> int:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    from foveal.search_setup import build_index
+
+    columns = (
+        TextColumn("encoding"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("texts"),
+        TimeRemainingColumn(),
+    )
+    began = time.perf_counter()
+    with Progress(*columns, console=Console(file=sys.stderr)) as bar:
+        task = bar.add_task("encoding", total=None)
+
+        def advance(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        folder, store, knowledge = build_index(args.source, args.out, args.kind, advance)
+    row = {
+        "folder": str(folder),
+        "entries": len(store.entries),
+        "passages": int(store.starts[-1]),
+        "rows": store.index.size,
+        "skipped": list(knowledge.skipped),
+        "seconds": round(time.perf_counter() - began, 1),
+    }
+    if args.json:
+        print(json.dumps(row))
+        return 0
+    print(
+        f"{row['entries']} entries, {row['passages']} passages, {row['rows']} vectors "
+        f"in {row['seconds']} s -> {folder}"
+    )
+    for reason in knowledge.skipped:
+        print(f"skipped {reason}", file=sys.stderr)
+    return 0
+
+
+def _query(args: argparse.Namespace) -> int:
+    from foveal.assets import asset_path
+    from foveal.search_setup import BACKBONE, open_searcher
+    from perception.backbone import Backbone
+
+    query = _make_query(args)
+    backbone = None if query.kind == "text" else Backbone.load(asset_path(*BACKBONE))
+    found = open_searcher(args.index, backbone).search(query)
+    if args.json:
+        print(json.dumps({"kind": query.kind, "evidence": [_row(e) for e in found]}))
+    else:
+        _print(found)
+    return 0
+
+
+def _make_query(args: argparse.Namespace) -> "Query":
+    import numpy as np
+
+    from stream.errors import PromptError
+    from stream.events import Query
+    from stream.masks import clip_box, encode_mask
+
+    if args.region is None and args.box is not None:
+        raise PromptError("expected --box with --region only; drop it or use --region FILE")
+    if args.text is not None:
+        return Query("text", args.text, args.k)
+    image = _read_image(args.image or args.region)
+    if args.region is None:
+        return Query("image", "<image>", args.k, image)
+    x0, y0, x1, y1 = clip_box(_parse_box(args.box), *image.shape[:2])
+    mask = np.zeros(image.shape[:2], dtype=bool)
+    mask[y0:y1, x0:x1] = True
+    return Query("region", "<region>", args.k, image, encode_mask(mask))
+
+
+def _parse_box(text: str | None) -> "Box":
+    from stream.errors import PromptError
+
+    try:
+        x0, y0, x1, y1 = (int(part) for part in (text or "").split(","))
+    except ValueError as error:
+        raise PromptError(
+            f"expected --box X0,Y0,X1,Y1 in whole pixels with --region, got {text!r}"
+        ) from error
+    return x0, y0, x1, y1
+
+
+def _read_image(path: str) -> "Image":
+    import cv2
+    import numpy as np
+
+    from stream.errors import SourceError
+
+    file = Path(path)
+    data = file.read_bytes() if file.is_file() else b""
+    if not data:
+        raise SourceError(f"expected a picture in {path}, found no such file or an empty one")
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    if image is None:
+        raise SourceError(f"expected a JPEG, PNG or other picture in {path}, could not decode it")
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+
+
+def _row(evidence: "Evidence") -> dict[str, object]:
+    return {
+        "id": evidence.id,
+        "title": evidence.title,
+        "score": round(evidence.score, 4),
+        "text": evidence.text,
+        "source": evidence.source,
+        "region": list(evidence.region) if evidence.region else None,
+    }
+
+
+def _print(found: "list[Evidence]") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None)
+    for name in ("score", "title", "text", "source"):
+        table.add_column(name, overflow="fold")
+    for evidence in found:
+        table.add_row(f"{evidence.score:.3f}", evidence.title, evidence.text, evidence.source)
+    Console().print(table)

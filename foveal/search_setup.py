@@ -1,0 +1,75 @@
+"""Puts search together: pinned assets and an index folder -> a searcher."""
+
+import hashlib
+from pathlib import Path
+
+from foveal.assets import asset_path, cache_root
+from perception.backbone import Backbone
+from retrieval.index import IndexKind
+from retrieval.knowledge import WIKI_SOURCE, Knowledge, load_folder, load_jsonl, load_wiki
+from retrieval.search import KnowledgeSearcher
+from retrieval.store import KnowledgeStore, build_store, file_sha256, load_store, save_store
+from retrieval.text_encoder import MiniLmEncoder, Progress
+from stream.errors import SourceError
+
+BACKBONE = ("efficientnet-lite2", "efficientnet-lite2-9656183e.pth")
+SUMMARIES = "summaries_en-us.json"
+
+
+def index_dir(name: str = WIKI_SOURCE) -> Path:
+    """Where the index of a source lies unless the user says otherwise."""
+    return cache_root() / "index" / name
+
+
+def load_encoder(threads: int = 2) -> MiniLmEncoder:
+    """The embedded text encoder."""
+    asset = "minilm-l6-v2"
+    return MiniLmEncoder(
+        asset_path(asset, "model.onnx"), asset_path(asset, "tokenizer.json"), threads
+    )
+
+
+def read_source(source: str) -> tuple[Knowledge, str]:
+    """A source's entries and the sha256 of what they were read from.
+
+    `source` is wiki-vital, a folder of .txt and .md files, or a .jsonl file; raises SourceError.
+    """
+    if source == WIKI_SOURCE:
+        path = asset_path(WIKI_SOURCE, SUMMARIES)
+        return load_wiki(path), file_sha256(path)
+    path = Path(source)
+    if path.is_dir():
+        knowledge = load_folder(path)
+        digest = hashlib.sha256()
+        for entry in knowledge.entries:
+            digest.update(f"{entry.title}\n{entry.passages}\n".encode())
+        return knowledge, digest.hexdigest()
+    if path.is_file() and path.suffix == ".jsonl":
+        return load_jsonl(path), file_sha256(path)
+    raise SourceError(
+        f"expected {WIKI_SOURCE}, a folder of .txt and .md files, or a .jsonl file; got {source}"
+    )
+
+
+def build_index(
+    source: str, out: Path | None, kind: IndexKind = "flat", progress: Progress | None = None
+) -> tuple[Path, KnowledgeStore, Knowledge]:
+    """Read, encode and write an index; returns its folder, the index and what was read."""
+    encoder = load_encoder()
+    backbone = Backbone.load(asset_path(*BACKBONE))
+    knowledge, digest = read_source(source)
+    store = build_store(knowledge, encoder, backbone.class_names, kind, progress)
+    folder = out or index_dir(knowledge.source)
+    save_store(store, folder, digest)
+    return folder, store, knowledge
+
+
+def open_searcher(
+    folder: Path | None = None, backbone: Backbone | None = None
+) -> KnowledgeSearcher:
+    """A searcher over an index folder; without a backbone it serves text queries only."""
+    encoder = load_encoder()
+    store = load_store(folder or index_dir(), encoder.id)
+    if backbone is None:
+        return KnowledgeSearcher(store, encoder)
+    return KnowledgeSearcher(store, encoder, backbone, backbone.class_synonyms)

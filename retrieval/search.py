@@ -1,0 +1,201 @@
+"""Search: one call for text, image and region queries over one index.
+
+Text queries score an entry by (1 - w) * dense + w * words + a title bonus, where dense is the best
+cosine of its entity and passage vectors and words the best BM25 of its passages (0..1, see
+retrieval/lexical.py). Image and region queries score it by cosine of the ConSE vector with its
+entity vector, name agreement and a topic shift (see retrieval/visual.py).
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from retrieval.conse import ConseProjector, ImageClassifier, Posteriors
+from retrieval.sentences import quote, search_words
+from retrieval.store import KnowledgeStore, Numbers
+from retrieval.text_encoder import TextEncoder, Vectors
+from retrieval.visual import NAME_WEIGHT, NameLinks, query_posteriors, topic_shifts
+from stream.errors import QueryError
+from stream.events import Evidence, Query
+from stream.masks import Box
+
+CANDIDATES = 60  # rows taken from each of the three lists of a text query
+MAX_QUERY_CHARS = 2000  # of a text query; the encoder reads 256 tokens at most
+
+
+class Searcher(Protocol):
+    """Answers a query with evidence, best first."""
+
+    def search(self, query: Query) -> list[Evidence]:
+        """At most `query.k` entries; raises QueryError for a query that cannot be run."""
+
+
+@dataclass(frozen=True, slots=True)
+class HybridWeights:
+    """How a text query mixes its signals; they sum to 1, so a score stays in -1..1."""
+
+    words: float = 0.35  # BM25
+    title: float = 0.15  # share of the title's words that the query holds
+
+    @property
+    def dense(self) -> float:
+        """What is left for the cosine."""
+        return 1.0 - self.words - self.title
+
+
+class KnowledgeSearcher:
+    """`Searcher` over a `KnowledgeStore`."""
+
+    def __init__(
+        self,
+        store: KnowledgeStore,
+        encoder: TextEncoder,
+        classifier: ImageClassifier | None = None,
+        synonyms: Sequence[Sequence[str]] | None = None,
+        weights: HybridWeights | None = None,
+    ) -> None:
+        """`classifier` serves image and region queries; `synonyms` are its classes' other names.
+
+        Raises QueryError when the store was built with another encoder.
+        """
+        if store.encoder_id != encoder.id:
+            raise QueryError(
+                f"expected the encoder {store.encoder_id} of the index, got {encoder.id}"
+            )
+        self._store, self._encoder, self._classifier = store, encoder, classifier
+        self._weights = weights or HybridWeights()
+        self._owner = store.passage_entry
+        self._number = {entry.id: number for number, entry in enumerate(store.entries)}
+        self._titles = [frozenset(search_words(entry.title)) for entry in store.entries]
+        self._shifts = topic_shifts(store.entries)
+        if classifier is not None:
+            names = tuple(classifier.class_names)
+            self._projector = ConseProjector(self._class_vectors(names))
+            self._links = NameLinks(store.entries, synonyms or [(name,) for name in names])
+
+    def search(self, query: Query) -> list[Evidence]:
+        """Evidence best first; ties keep the order of the index."""
+        if query.kind == "text":
+            return self._search_text(query.text, query.k)
+        if self._classifier is None:
+            raise QueryError(f"expected a searcher with an image classifier for {query.kind}")
+        if query.image is None:
+            raise QueryError(f"expected an image for a {query.kind} query, got none")
+        mask = query.mask if query.kind == "region" else None
+        posteriors, box = query_posteriors(self._classifier, query.image, mask)
+        return self.search_posteriors(posteriors, query.k, box)
+
+    def search_posteriors(
+        self, posteriors: Posteriors, k: int, box: Box | None = None
+    ) -> list[Evidence]:
+        """Evidence for [1, C] class posteriors; the text is each entry's first sentence."""
+        store = self._store
+        vector = self._projector.project(posteriors)
+        names = self._links.agreement(posteriors[0])
+        count = len(store.entries)
+        rows = store.index.search(vector, k + CANDIDATES, (0, count))[1][0]
+        rows = np.union1d(rows[rows >= 0], np.flatnonzero(names > 0.01)).astype(np.int64)
+        cosines = store.index.vectors(rows) @ vector[0]
+        scores = (1 - NAME_WEIGHT) * cosines + NAME_WEIGHT * names[rows] + self._shifts[rows]
+        best = np.argsort(-scores, kind="stable")[:k]
+        return [self._evidence(int(rows[place]), 0, float(scores[place]), box) for place in best]
+
+    def reread(self, evidence: Evidence, question: str) -> Evidence:
+        """The same entry with the passage nearest to a question, its score unchanged.
+
+        Raises QueryError when the entry is not of this index or the question is empty.
+        """
+        number = self._number.get(evidence.id)
+        if number is None:
+            raise QueryError(f"expected an entry of {self._store.source}, got {evidence.id!r}")
+        vector, words = self._encode(question)
+        dense, lexical = self._passage_scores(np.array([number]), vector, words)
+        order = int(np.argmax(self._mix(dense, lexical)))
+        text = quote(self._store.entries[number].passages[order])
+        return dataclasses.replace(evidence, text=text)
+
+    def _search_text(self, text: str, k: int) -> list[Evidence]:
+        vector, words = self._encode(text)
+        entries = self._candidates(vector, words, k)
+        starts = self._store.starts
+        dense, lexical = self._passage_scores(entries, vector, words)
+        bounds = np.cumsum([0, *(starts[entries + 1] - starts[entries])[:-1]])
+        own = self._store.index.vectors(entries) @ vector[0]
+        best_dense = np.maximum(own, np.maximum.reduceat(dense, bounds))
+        best_words = np.maximum.reduceat(lexical, bounds)
+        titles = self._title_share(entries, words)
+        scores = self._mix(best_dense, best_words) + self._weights.title * titles
+        mixed = self._mix(dense, lexical)
+        found = []
+        for place in np.argsort(-scores, kind="stable")[:k]:
+            entry = int(entries[place])
+            span = mixed[bounds[place] :][: starts[entry + 1] - starts[entry]]
+            found.append(self._evidence(entry, int(np.argmax(span)), float(scores[place]), None))
+        return found
+
+    def _encode(self, text: str) -> tuple[Vectors, list[str]]:
+        text = text[:MAX_QUERY_CHARS].strip()
+        if not text:
+            raise QueryError("expected words in a text query, got an empty string")
+        return self._encoder.encode_text([text]), search_words(text)
+
+    def _candidates(self, vector: Vectors, words: Sequence[str], k: int) -> Numbers:
+        """Entries worth scoring: near by entity vector, near by passage, or sharing words."""
+        store, count = self._store, max(CANDIDATES, k)
+        total = len(store.entries)
+        near = store.index.search(vector, count, (0, total))[1][0]
+        passages = store.index.search(vector, count, (total, store.index.size))[1][0]
+        passages = store.row_passage[passages[passages >= 0] - total]
+        lexical = store.words.scores(words)
+        top = np.argpartition(-lexical, min(count, lexical.size) - 1)[:count]
+        top = top[lexical[top] > 0]
+        parts = [near[near >= 0], self._owner[passages], self._owner[top]]
+        return np.unique(np.concatenate(parts)).astype(np.int64)
+
+    def _passage_scores(
+        self, entries: Numbers, vector: Vectors, words: Sequence[str]
+    ) -> tuple[Vectors, Vectors]:
+        """Cosine and BM25 of every passage of the entries, in order.
+
+        A passage without a vector takes the lowest cosine of its entry, so only words raise it.
+        """
+        store, total = self._store, len(self._store.entries)
+        numbers = np.concatenate([np.arange(store.starts[e], store.starts[e + 1]) for e in entries])
+        rows = np.searchsorted(store.row_passage, numbers)
+        rows = np.minimum(rows, len(store.row_passage) - 1)
+        has = store.row_passage[rows] == numbers
+        dense = np.full(len(numbers), np.inf, np.float32)
+        dense[has] = store.index.vectors(rows[has] + total) @ vector[0]
+        owner = self._owner[numbers]
+        floor = np.full(total, np.inf, np.float32)
+        np.minimum.at(floor, owner, dense)
+        return np.where(has, dense, floor[owner]), store.words.scores(words)[numbers]
+
+    def _mix(self, dense: Vectors, lexical: Vectors) -> Vectors:
+        return self._weights.dense * dense + self._weights.words * lexical
+
+    def _title_share(self, entries: Numbers, words: Sequence[str]) -> Vectors:
+        """[N] share of each title's idf that the query's words hold."""
+        held = frozenset(words)
+        shares = np.zeros(len(entries), np.float32)
+        for place, entry in enumerate(entries):
+            title = self._titles[entry]
+            if title & held:
+                idf = {word: self._store.words.idf(word) for word in title}
+                shares[place] = sum(idf[word] for word in title & held) / sum(idf.values())
+        return shares
+
+    def _class_vectors(self, names: tuple[str, ...]) -> Vectors:
+        stored = self._store.class_vectors
+        if stored is not None and self._store.classes == names:
+            return stored
+        return self._encoder.encode_text(names)
+
+    def _evidence(self, entry: int, passage: int, score: float, box: Box | None) -> Evidence:
+        found = self._store.entries[entry]
+        text = quote(found.passages[passage])
+        source = found.url or self._store.source
+        return Evidence(found.id, found.title, text, score, source, box)
