@@ -149,7 +149,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise AssetError(f"expected an index in {folder}, found none; {REBUILD}")
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        manifest = dict(json.loads(path.read_text(encoding="utf-8")))
         keys = {"version", "source", "encoder", "dim", "entries", "rows", "files"}
         missing = keys - set(manifest)
     except (OSError, ValueError, TypeError) as error:
@@ -159,7 +159,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
             f"expected manifest version {VERSION} in {path}, got {manifest.get('version')} "
             f"without {sorted(missing)}; {REBUILD}"
         )
-    return dict(manifest)
+    return manifest
 
 
 def file_sha256(path: Path) -> str:

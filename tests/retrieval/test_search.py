@@ -1,0 +1,128 @@
+"""Text, image and region queries over a small index, with doubles for the models."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from retrieval.fakes import ColourClassifier, HashEncoder
+from retrieval.knowledge import Entry, Knowledge
+from retrieval.search import KnowledgeSearcher
+from retrieval.sentences import MAX_QUOTE_WORDS
+from retrieval.store import build_store
+from stream.errors import QueryError
+from stream.events import Query
+from stream.frame import Image
+from stream.masks import encode_mask
+
+COLOURS = {"tomato": (255, 0, 0), "cucumber": (0, 255, 0), "tea cup": (0, 0, 255)}
+FACTS = (
+    ("Tomato", "Food", ("The tomato is an edible red berry.", "It came from South America.")),
+    ("Cucumber", "Food", ("The cucumber is a green vine fruit.", "It came from India.")),
+    ("Cup (object)", "Food", ("A cup is a small container.", "Cups may be made of glass.")),
+    ("John Tomato", "People", ("John Tomato was a painter of cucumber fields.",)),
+)
+
+
+@pytest.fixture(scope="module")
+def searcher() -> KnowledgeSearcher:
+    entries = tuple(
+        Entry(f"t:{title}", title, "", passages, topic, f"https://example.org/{title}")
+        for title, topic, passages in FACTS
+    )
+    store = build_store(Knowledge("t", entries), HashEncoder())
+    return KnowledgeSearcher(store, HashEncoder(), ColourClassifier(COLOURS))
+
+
+def picture() -> Image:
+    """Green everywhere, a red square in the middle."""
+    image = np.zeros((60, 80, 3), np.uint8)
+    image[:, :, 1] = 255
+    image[20:40, 30:50] = (255, 0, 0)
+    return image
+
+
+def test_text_finds_the_entry_and_its_passage(searcher: KnowledgeSearcher) -> None:
+    best, *_ = searcher.search(Query("text", "Where did the tomato come from in America?", k=2))
+    assert best.id == "t:Tomato"
+    assert best.text == "It came from South America."
+    assert best.source == "https://example.org/Tomato"
+
+
+def test_text_that_names_only_the_title_gives_the_first_sentence(
+    searcher: KnowledgeSearcher,
+) -> None:
+    best, *_ = searcher.search(Query("text", "cucumber", k=1))
+    assert (best.title, best.text) == ("Cucumber", "The cucumber is a green vine fruit.")
+
+
+def test_region_and_whole_picture_find_different_things(searcher: KnowledgeSearcher) -> None:
+    mask = np.zeros((60, 80), bool)
+    mask[20:40, 30:50] = True
+    region = searcher.search(Query("region", "<region>", 2, picture(), encode_mask(mask)))
+    whole = searcher.search(Query("image", "<image>", 2, picture()))
+    assert (region[0].title, region[0].region) == ("Tomato", (30, 20, 50, 40))
+    assert region[0].text == "The tomato is an edible red berry."
+    assert (whole[0].title, whole[0].region) == ("Cucumber", None)
+
+
+def test_people_are_not_what_a_region_shows(searcher: KnowledgeSearcher) -> None:
+    red = np.full((8, 8, 3), (255, 0, 0), np.uint8)
+    titles = [found.title for found in searcher.search(Query("image", "<image>", 4, red))]
+    assert titles[0] == "Tomato"
+    assert titles.index("John Tomato") > 0
+
+
+def test_head_noun_of_a_class_name_finds_its_title(searcher: KnowledgeSearcher) -> None:
+    blue = np.full((8, 8, 3), (0, 0, 255), np.uint8)
+    assert searcher.search(Query("image", "<image>", 1, blue))[0].title == "Cup (object)"
+
+
+def test_reread_chooses_the_passage_for_the_question(searcher: KnowledgeSearcher) -> None:
+    found = searcher.search(Query("text", "cup", k=1))[0]
+    again = searcher.reread(found, "Are cups made of glass?")
+    assert again.text == "Cups may be made of glass."
+    assert (again.id, again.score) == (found.id, found.score)
+    with pytest.raises(QueryError, match="expected words"):
+        searcher.reread(found, "  ")
+
+
+@pytest.mark.parametrize("k", [1, 4, 500])
+def test_k_larger_than_the_base(searcher: KnowledgeSearcher, k: int) -> None:
+    red = np.full((8, 8, 3), (255, 0, 0), np.uint8)
+    for query in (Query("text", "tomato", k), Query("image", "<image>", k, red)):
+        found = searcher.search(query)
+        assert len(found) == min(k, len(FACTS))
+        assert len({evidence.id for evidence in found}) == len(found)
+        scores = [evidence.score for evidence in found]
+        assert scores == sorted(scores, reverse=True)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text(min_size=1, max_size=200).filter(lambda text: text.strip()))
+def test_any_words_get_an_answer_or_none(searcher: KnowledgeSearcher, text: str) -> None:
+    first, second = (searcher.search(Query("text", text, 3)) for _ in range(2))
+    assert first == second
+    for evidence in first:
+        assert -1 <= evidence.score <= 1
+        assert len(evidence.text.split()) <= MAX_QUOTE_WORDS + 1
+
+
+def test_very_long_query(searcher: KnowledgeSearcher) -> None:
+    assert searcher.search(Query("text", "tomato " * 10_000, 1))[0].title == "Tomato"
+
+
+def test_queries_that_cannot_be_run(searcher: KnowledgeSearcher) -> None:
+    image = picture()
+    empty = encode_mask(np.zeros((60, 80), bool))
+    with pytest.raises(QueryError, match="empty mask"):
+        searcher.search(Query("region", "<region>", 1, image, empty))
+    other = encode_mask(np.ones((5, 5), bool))
+    with pytest.raises(QueryError, match="size"):
+        searcher.search(Query("region", "<region>", 1, image, other))
+    blind = KnowledgeSearcher(
+        build_store(Knowledge("t", (Entry("a", "A", "", ("Text of A.",)),)), HashEncoder()),
+        HashEncoder(),
+    )
+    with pytest.raises(QueryError, match="classifier"):
+        blind.search(Query("image", "<image>", 1, image))
