@@ -2,15 +2,18 @@
 
 import hashlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from foveal.assets import asset_path, cache_root
-from perception.backbone import Backbone
 from retrieval.index import IndexKind
 from retrieval.knowledge import WIKI_SOURCE, Knowledge, load_folder, load_jsonl, load_wiki
 from retrieval.search import KnowledgeSearcher
 from retrieval.store import KnowledgeStore, build_store, file_sha256, load_store, save_store
 from retrieval.text_encoder import MiniLmEncoder, Progress
 from stream.errors import SourceError
+
+if TYPE_CHECKING:
+    from perception.backbone import Backbone  # torch takes seconds: not for text queries
 
 BACKBONE = ("efficientnet-lite2", "efficientnet-lite2-9656183e.pth")
 SUMMARIES = "summaries_en-us.json"
@@ -27,6 +30,13 @@ def load_encoder(threads: int = 2) -> MiniLmEncoder:
     return MiniLmEncoder(
         asset_path(asset, "model.onnx"), asset_path(asset, "tokenizer.json"), threads
     )
+
+
+def load_backbone() -> "Backbone":
+    """The embedded image classifier, for image and region queries."""
+    from perception.backbone import Backbone
+
+    return Backbone.load(asset_path(*BACKBONE))
 
 
 def read_source(source: str) -> tuple[Knowledge, str]:
@@ -56,7 +66,7 @@ def build_index(
 ) -> tuple[Path, KnowledgeStore, Knowledge]:
     """Read, encode and write an index; returns its folder, the index and what was read."""
     encoder = load_encoder()
-    backbone = Backbone.load(asset_path(*BACKBONE))
+    backbone = load_backbone()
     knowledge, digest = read_source(source)
     store = build_store(knowledge, encoder, backbone.class_names, kind, progress)
     folder = out or index_dir(knowledge.source)
@@ -65,7 +75,7 @@ def build_index(
 
 
 def open_searcher(
-    folder: Path | None = None, backbone: Backbone | None = None
+    folder: Path | None = None, backbone: "Backbone | None" = None
 ) -> KnowledgeSearcher:
     """A searcher over an index folder; without a backbone it serves text queries only."""
     encoder = load_encoder()

@@ -1,9 +1,12 @@
 """Search: one call for text, image and region queries over one index.
 
-Text queries score an entry by (1 - w) * dense + w * words + a title bonus, where dense is the best
-cosine of its entity and passage vectors and words the best BM25 of its passages (0..1, see
-retrieval/lexical.py). Image and region queries score it by cosine of the ConSE vector with its
-entity vector, name agreement and a topic shift (see retrieval/visual.py).
+Text queries score an entry by (1 - w) * dense + w * words: dense averages the cosine of its entity
+vector and the best cosine of its passage vectors, words is the best BM25 of its passages (0..1, see
+retrieval/lexical.py; title words count in each). A query that is an entry's name, and nothing else,
+lifts that entry. The weights' grid is in docs/log-retrieval.md.
+
+Image and region queries score it by cosine of the ConSE vector with its entity vector, name
+agreement and a topic shift (see retrieval/visual.py).
 """
 
 import dataclasses
@@ -35,15 +38,11 @@ class Searcher(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class HybridWeights:
-    """How a text query mixes its signals; they sum to 1, so a score stays in -1..1."""
+    """How a text query mixes its signals; every score stays in -1..1."""
 
-    words: float = 0.35  # BM25
-    title: float = 0.15  # share of the title's words that the query holds
-
-    @property
-    def dense(self) -> float:
-        """What is left for the cosine."""
-        return 1.0 - self.words - self.title
+    words: float = 0.4  # BM25 against cosine
+    entity: float = 0.4  # of the cosine, the entity vector's part against the passage's
+    name: float = 0.3  # of the way to 1, for a query that is exactly the title
 
 
 class KnowledgeSearcher:
@@ -124,10 +123,11 @@ class KnowledgeSearcher:
         dense, lexical = self._passage_scores(entries, vector, words)
         bounds = np.cumsum([0, *(starts[entries + 1] - starts[entries])[:-1]])
         own = self._store.index.vectors(entries) @ vector[0]
-        best_dense = np.maximum(own, np.maximum.reduceat(dense, bounds))
-        best_words = np.maximum.reduceat(lexical, bounds)
-        titles = self._title_share(entries, words)
-        scores = self._mix(best_dense, best_words) + self._weights.title * titles
+        share = self._weights.entity
+        near = share * own + (1 - share) * np.maximum.reduceat(dense, bounds)
+        scores = self._mix(near, np.maximum.reduceat(lexical, bounds))
+        named = np.array([self._titles[entry] == frozenset(words) for entry in entries])
+        scores += named * self._weights.name * (1 - scores)
         mixed = self._mix(dense, lexical)
         found = []
         for place in np.argsort(-scores, kind="stable")[:k]:
@@ -175,18 +175,7 @@ class KnowledgeSearcher:
         return np.where(has, dense, floor[owner]), store.words.scores(words)[numbers]
 
     def _mix(self, dense: Vectors, lexical: Vectors) -> Vectors:
-        return self._weights.dense * dense + self._weights.words * lexical
-
-    def _title_share(self, entries: Numbers, words: Sequence[str]) -> Vectors:
-        """[N] share of each title's idf that the query's words hold."""
-        held = frozenset(words)
-        shares = np.zeros(len(entries), np.float32)
-        for place, entry in enumerate(entries):
-            title = self._titles[entry]
-            if title & held:
-                idf = {word: self._store.words.idf(word) for word in title}
-                shares[place] = sum(idf[word] for word in title & held) / sum(idf.values())
-        return shares
+        return (1 - self._weights.words) * dense + self._weights.words * lexical
 
     def _class_vectors(self, names: tuple[str, ...]) -> Vectors:
         stored = self._store.class_vectors

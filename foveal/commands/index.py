@@ -102,12 +102,10 @@ def _build(args: argparse.Namespace) -> int:
 
 
 def _query(args: argparse.Namespace) -> int:
-    from foveal.assets import asset_path
-    from foveal.search_setup import BACKBONE, open_searcher
-    from perception.backbone import Backbone
+    from foveal.search_setup import load_backbone, open_searcher
 
     query = _make_query(args)
-    backbone = None if query.kind == "text" else Backbone.load(asset_path(*BACKBONE))
+    backbone = None if query.kind == "text" else load_backbone()
     found = open_searcher(args.index, backbone).search(query)
     if args.json:
         print(json.dumps({"kind": query.kind, "evidence": [_row(e) for e in found]}))
