@@ -68,7 +68,7 @@ def build_index(
     encoder = load_encoder()
     backbone = load_backbone()
     knowledge, digest = read_source(source)
-    store = build_store(knowledge, encoder, backbone.class_names, kind, progress)
+    store = build_store(knowledge, encoder, backbone.class_synonyms, kind, progress)
     folder = out or index_dir(knowledge.source)
     save_store(store, folder, digest)
     return folder, store, knowledge

@@ -18,9 +18,15 @@ import numpy as np
 
 from retrieval.conse import ConseProjector, ImageClassifier, Posteriors
 from retrieval.sentences import quote, search_words
-from retrieval.store import KnowledgeStore, Numbers
+from retrieval.store import KnowledgeStore, Numbers, class_keys
 from retrieval.text_encoder import TextEncoder, Vectors
-from retrieval.visual import NAME_WEIGHT, NameLinks, query_posteriors, topic_shifts
+from retrieval.visual import (
+    NAME_WEIGHT,
+    NameLinks,
+    class_vectors,
+    query_posteriors,
+    topic_shifts,
+)
 from stream.errors import QueryError
 from stream.events import Evidence, Query
 from stream.masks import Box
@@ -71,9 +77,9 @@ class KnowledgeSearcher:
         self._titles = [frozenset(search_words(entry.title)) for entry in store.entries]
         self._shifts = topic_shifts(store.entries)
         if classifier is not None:
-            names = tuple(classifier.class_names)
-            self._projector = ConseProjector(self._class_vectors(names))
-            self._links = NameLinks(store.entries, synonyms or [(name,) for name in names])
+            classes = synonyms or [(name,) for name in classifier.class_names]
+            self._projector = ConseProjector(self._class_vectors(classes))
+            self._links = NameLinks(store.entries, classes)
 
     def search(self, query: Query) -> list[Evidence]:
         """Evidence best first; ties keep the order of the index."""
@@ -177,11 +183,11 @@ class KnowledgeSearcher:
     def _mix(self, dense: Vectors, lexical: Vectors) -> Vectors:
         return (1 - self._weights.words) * dense + self._weights.words * lexical
 
-    def _class_vectors(self, names: tuple[str, ...]) -> Vectors:
+    def _class_vectors(self, classes: Sequence[Sequence[str]]) -> Vectors:
         stored = self._store.class_vectors
-        if stored is not None and self._store.classes == names:
+        if stored is not None and self._store.classes == class_keys(classes):
             return stored
-        return self._encoder.encode_text(names)
+        return class_vectors(self._encoder, classes)
 
     def _evidence(self, entry: int, passage: int, score: float, box: Box | None) -> Evidence:
         found = self._store.entries[entry]

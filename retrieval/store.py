@@ -22,6 +22,7 @@ from retrieval.knowledge import Entry, Knowledge
 from retrieval.lexical import Bm25
 from retrieval.sentences import search_words
 from retrieval.text_encoder import Progress, TextEncoder, Vectors
+from retrieval.visual import class_vectors
 from stream.errors import AssetError
 
 VERSION = 1
@@ -46,7 +47,7 @@ class KnowledgeStore:
     index: FaissIndex  # entity rows, then passage rows
     row_passage: Numbers  # [rows - E] passage number of each passage row
     words: Bm25  # one document per passage, title words included
-    classes: tuple[str, ...] = ()  # class names whose vectors were stored
+    classes: tuple[str, ...] = ()  # names of each class whose vector was stored, joined
     class_vectors: Vectors | None = None  # [C, D]
 
     @property
@@ -58,20 +59,22 @@ class KnowledgeStore:
 def build_store(
     knowledge: Knowledge,
     encoder: TextEncoder,
-    class_names: Sequence[str] = (),
+    classes: Sequence[Sequence[str]] = (),
     kind: IndexKind = "flat",
     progress: Progress | None = None,
 ) -> KnowledgeStore:
-    """Encode and index a knowledge base; the slow part reports (texts done, texts in all)."""
+    """Encode and index a knowledge base; the slow part reports (texts done, texts in all).
+
+    `classes` are an image classifier's names, whose vectors are kept for its queries.
+    """
     entries = knowledge.entries
     starts = _starts(entries)
     row_passage = _embedded(starts)
     passages = [passage for entry in entries for passage in entry.passages]
     texts = [entry.entity_text for entry in entries]
     texts += [passages[number] for number in row_passage]
-    vectors = encoder.encode_text([*texts, *class_names], progress)
     index = FaissIndex(encoder.dim, kind)
-    index.add(vectors[: len(texts)])
+    index.add(encoder.encode_text(texts, progress))
     words = Bm25.build([search_words(f"{e.title} {text}") for e in entries for text in e.passages])
     return KnowledgeStore(
         knowledge.source,
@@ -81,9 +84,14 @@ def build_store(
         index,
         row_passage,
         words,
-        tuple(class_names),
-        vectors[len(texts) :] if class_names else None,
+        class_keys(classes),
+        class_vectors(encoder, classes) if classes else None,
     )
+
+
+def class_keys(classes: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    """One string per class, to tell whether stored vectors are of the same classes."""
+    return tuple(", ".join(names) for names in classes)
 
 
 def save_store(store: KnowledgeStore, folder: Path, source_sha256: str = "") -> None:

@@ -1,6 +1,6 @@
 """Pictures and regions to entries: ConSE in the joint space, and agreement of names.
 
-A region is looked at in several views (see `REGION_VIEWS`); their posteriors are averaged. The
+A region is looked at in two views (`region_views`); their posteriors are averaged. The
 ConSE vector finds entities near the mixture of class names; an entity whose title is the name of
 a probable class ("orange" -> "Orange (fruit)") gains that class's probability.
 """
@@ -14,7 +14,7 @@ import numpy.typing as npt
 from retrieval.conse import ImageClassifier, Posteriors
 from retrieval.knowledge import Entry
 from retrieval.sentences import search_words
-from retrieval.text_encoder import Vectors
+from retrieval.text_encoder import TextEncoder, Vectors, unit_rows
 from stream.errors import QueryError
 from stream.frame import Image, Mask
 from stream.masks import Box, Rle, decode_mask, mask_box
@@ -33,23 +33,30 @@ TOPIC_SHIFT: Mapping[str, float] = {
 }
 NAME_WEIGHT = 0.35  # of name agreement against cosine, chosen on imagenet-samples
 HEAD_NOUN = 0.5  # "sports car" names "Car" half as surely as "car" does
-CONTEXT_PADDING = 0.15  # of the box, on each side, in the view that keeps the background
+VIEW_PADDING = 0.1  # of the box's longer side, on each side
+GREY = 127  # what the background is set to: zero after the backbone's normalisation
 
 
-def region_views(image: Image, mask: Mask) -> tuple[list[Image], list[Mask | None]]:
-    """The views of a region: background blanked by the classifier, and its padded box."""
+def region_views(image: Image, mask: Mask) -> list[Image]:
+    """The views of a region: its padded square with the background blanked, and as it is.
+
+    Squares keep the region's proportions: the backbone squeezes what it gets into a square, which
+    costs a tall or wide box a fifth of its top-1 (docs/log-retrieval.md).
+    """
     box = mask_box(mask)
     if box is None:
         raise QueryError("expected a region with at least one pixel, got an empty mask")
-    return [image, crop_box(image, box)], [mask, None]
+    rows, cols = square_around(box)
+    blanked = np.where(mask[rows, cols, None], image[rows, cols], np.uint8(GREY))
+    return [blanked.astype(np.uint8), np.ascontiguousarray(image[rows, cols])]
 
 
-def crop_box(image: Image, box: Box, padding: float = CONTEXT_PADDING) -> Image:
-    """[h, w, 3] padded box of a picture."""
-    pad_x, pad_y = round((box[2] - box[0]) * padding), round((box[3] - box[1]) * padding)
-    rows = slice(max(0, box[1] - pad_y), box[3] + pad_y)
-    cols = slice(max(0, box[0] - pad_x), box[2] + pad_x)
-    return np.ascontiguousarray(image[rows, cols])
+def square_around(box: Box, padding: float = VIEW_PADDING) -> tuple[slice, slice]:
+    """Rows and columns of the padded square around a box; the picture's edge may cut it."""
+    half = max(box[2] - box[0], box[3] - box[1]) * (0.5 + padding)
+    x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+    rows = slice(max(0, round(y - half)), max(1, round(y + half)))
+    return rows, slice(max(0, round(x - half)), max(1, round(x + half)))
 
 
 def query_posteriors(
@@ -63,14 +70,21 @@ def query_posteriors(
             f"expected a mask of the picture's size {image.shape[:2]}, got {mask.size}"
         )
     decoded = decode_mask(mask)
-    images, masks = region_views(image, decoded)
-    views = classifier.classify(images, masks)
+    pictures = region_views(image, decoded)
+    views = classifier.classify(pictures, [None] * len(pictures))
     return views.mean(axis=0, keepdims=True), mask_box(decoded)
 
 
 def topic_shifts(entries: Sequence[Entry]) -> Vectors:
     """[E] float32 to add to the cosine of an image or region query."""
     return np.array([TOPIC_SHIFT.get(entry.topic, 0.0) for entry in entries], np.float32)
+
+
+def class_vectors(encoder: TextEncoder, classes: Sequence[Sequence[str]]) -> Vectors:
+    """[C, D] unit vectors: each class is the mean of its names' vectors."""
+    flat = [name for names in classes for name in names]
+    starts = np.cumsum([0, *(len(names) for names in classes)])[:-1]
+    return unit_rows(np.add.reduceat(encoder.encode_text(flat), starts, axis=0))
 
 
 class NameLinks:
