@@ -70,7 +70,8 @@ class KnowledgeSearcher:
             raise QueryError(
                 f"expected the encoder {store.encoder_id} of the index, got {encoder.id}"
             )
-        self._store, self._encoder, self._classifier = store, encoder, classifier
+        self.store = store
+        self._encoder, self._classifier = encoder, classifier
         self._weights = weights or HybridWeights()
         self._owner = store.passage_entry
         self._number = {entry.id: number for number, entry in enumerate(store.entries)}
@@ -97,7 +98,7 @@ class KnowledgeSearcher:
         self, posteriors: Posteriors, k: int, box: Box | None = None
     ) -> list[Evidence]:
         """Evidence for [1, C] class posteriors; the text is each entry's first sentence."""
-        store = self._store
+        store = self.store
         vector = self._projector.project(posteriors)
         names = self._links.agreement(posteriors[0])
         count = len(store.entries)
@@ -115,20 +116,20 @@ class KnowledgeSearcher:
         """
         number = self._number.get(evidence.id)
         if number is None:
-            raise QueryError(f"expected an entry of {self._store.source}, got {evidence.id!r}")
+            raise QueryError(f"expected an entry of {self.store.source}, got {evidence.id!r}")
         vector, words = self._encode(question)
         dense, lexical = self._passage_scores(np.array([number]), vector, words)
         order = int(np.argmax(self._mix(dense, lexical)))
-        text = quote(self._store.entries[number].passages[order])
+        text = quote(self.store.entries[number].passages[order])
         return dataclasses.replace(evidence, text=text)
 
     def _search_text(self, text: str, k: int) -> list[Evidence]:
         vector, words = self._encode(text)
         entries = self._candidates(vector, words, k)
-        starts = self._store.starts
+        starts = self.store.starts
         dense, lexical = self._passage_scores(entries, vector, words)
         bounds = np.cumsum([0, *(starts[entries + 1] - starts[entries])[:-1]])
-        own = self._store.index.vectors(entries) @ vector[0]
+        own = self.store.index.vectors(entries) @ vector[0]
         share = self._weights.entity
         near = share * own + (1 - share) * np.maximum.reduceat(dense, bounds)
         scores = self._mix(near, np.maximum.reduceat(lexical, bounds))
@@ -150,7 +151,7 @@ class KnowledgeSearcher:
 
     def _candidates(self, vector: Vectors, words: Sequence[str], k: int) -> Numbers:
         """Entries worth scoring: near by entity vector, near by passage, or sharing words."""
-        store, count = self._store, max(CANDIDATES, k)
+        store, count = self.store, max(CANDIDATES, k)
         total = len(store.entries)
         near = store.index.search(vector, count, (0, total))[1][0]
         passages = store.index.search(vector, count, (total, store.index.size))[1][0]
@@ -168,7 +169,7 @@ class KnowledgeSearcher:
 
         A passage without a vector takes the lowest cosine of its entry, so only words raise it.
         """
-        store, total = self._store, len(self._store.entries)
+        store, total = self.store, len(self.store.entries)
         numbers = np.concatenate([np.arange(store.starts[e], store.starts[e + 1]) for e in entries])
         rows = np.searchsorted(store.row_passage, numbers)
         rows = np.minimum(rows, len(store.row_passage) - 1)
@@ -184,13 +185,13 @@ class KnowledgeSearcher:
         return (1 - self._weights.words) * dense + self._weights.words * lexical
 
     def _class_vectors(self, classes: Sequence[Sequence[str]]) -> Vectors:
-        stored = self._store.class_vectors
-        if stored is not None and self._store.classes == class_keys(classes):
+        stored = self.store.class_vectors
+        if stored is not None and self.store.classes == class_keys(classes):
             return stored
         return class_vectors(self._encoder, classes)
 
     def _evidence(self, entry: int, passage: int, score: float, box: Box | None) -> Evidence:
-        found = self._store.entries[entry]
+        found = self.store.entries[entry]
         text = quote(found.passages[passage])
-        source = found.url or self._store.source
+        source = found.url or self.store.source
         return Evidence(found.id, found.title, text, score, source, box)
