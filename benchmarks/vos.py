@@ -1,0 +1,139 @@
+"""Video object segmentation: mean J, boundary F and fps, given each object's first mask.
+
+    python -m benchmarks.vos --davis DIR --json [--quick] [--tracker embedded|label-propagation]
+
+Data as in DAVIS: DIR/JPEGImages/480p/NAME/*.jpg and DIR/Annotations/480p/NAME/*.png. DAVIS is for
+evaluation only: nothing is trained or tuned on its masks. Foreground is one object, as in DAVIS
+2016. The peer `label-propagation` is the plain training-free recipe: first frame and last four,
+window radius 6, ten best matches, temperature 0.1, at 256 rows, no edge refinement.
+"""
+
+import argparse
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from skimage.io import imread
+
+from benchmarks.report import emit
+from foveal.assets import asset_path
+from perception.backbone import Backbone
+from perception.tracker import EmbeddedTracker
+from stream.frame import Frame, Image, Mask
+from stream.masks import decode_mask, mask_iou
+
+GOAL_MEAN_J, GOAL_FPS = 0.85, 15.0
+QUICK_FRAMES = 20
+MaskStream = Callable[[list[Image], Mask], Iterator[Mask]]
+
+
+def main() -> None:
+    """Run the chosen trackers over the same frames and print the table and the JSON line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--davis", "--data", type=Path, default=Path("../shared/data/davis"))
+    parser.add_argument("--tracker", choices=("embedded", "label-propagation"))
+    parser.add_argument("--quick", action="store_true", help=f"first {QUICK_FRAMES} frames")
+    parser.add_argument("--json", action="store_true", help="the last line is JSON in any case")
+    args = parser.parse_args()
+    torch.set_num_threads(2)
+    backbone = Backbone.load(asset_path("efficientnet-lite2", "efficientnet-lite2-9656183e.pth"))
+    methods: dict[str, MaskStream] = {
+        "foveal-embedded": lambda images, mask: _embedded(backbone, images, mask),
+        "label-propagation": lambda images, mask: _plain(backbone, images, mask),
+    }
+    if args.tracker:
+        wanted = {"embedded": "foveal-embedded"}.get(args.tracker, args.tracker)
+        methods = {wanted: methods[wanted]}
+    rows: dict[str, list[tuple[float, float, float]]] = {name: [] for name in methods}
+    for sequence in sorted((args.davis / "JPEGImages" / "480p").iterdir()):
+        images, masks = _load(args.davis, sequence.name, QUICK_FRAMES if args.quick else None)
+        line = [f"{sequence.name:18}"]
+        for name, method in methods.items():  # interleaved: both see the machine in one state
+            row = _score(method, images, masks)
+            rows[name].append(row)
+            line.append(f"{name} J {row[0]:.3f} F {row[1]:.3f} {row[2]:.1f} fps")
+        print("  ".join(line), flush=True)
+    results = {
+        name: dict(zip(("mean_j", "boundary_f", "fps"), np.mean(row, 0).tolist(), strict=True))
+        for name, row in rows.items()
+    }
+    ours = results.get("foveal-embedded", {"mean_j": 0.0, "fps": 0.0})
+    met = ours["mean_j"] >= GOAL_MEAN_J and ours["fps"] >= GOAL_FPS
+    emit("vos", results, {"mean_j": f">= {GOAL_MEAN_J}", "fps": f">= {GOAL_FPS}"}, met)
+
+
+def _load(root: Path, name: str, limit: int | None) -> tuple[list[Image], list[Mask]]:
+    files = sorted((root / "JPEGImages" / "480p" / name).glob("*.jpg"))[:limit]
+    images = [imread(file) for file in files]
+    folder = root / "Annotations" / "480p" / name
+    masks = [np.atleast_3d(imread(folder / f"{file.stem}.png")).max(axis=-1) > 0 for file in files]
+    return images, masks
+
+
+def _score(
+    method: MaskStream, images: list[Image], masks: list[Mask]
+) -> tuple[float, float, float]:
+    """Mean J and F over all frames but the first and last (DAVIS' convention), and fps."""
+    start = time.perf_counter()
+    found = list(method(images, masks[0]))
+    fps = len(found) / (time.perf_counter() - start)
+    pairs = list(zip(found[:-1], masks[1:-1], strict=True))
+    j = [mask_iou(a, b) for a, b in pairs]
+    f = [boundary_f(a, b) for a, b in pairs]
+    return float(np.mean(j)), float(np.mean(f)), fps
+
+
+def boundary_f(found: Mask, truth: Mask) -> float:
+    """Boundary F-measure (Perazzi et al. 2016): contour pixels within 0.8 % of the diagonal."""
+    radius = int(np.ceil(0.008 * np.hypot(*truth.shape)))
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+    edges = [_contour(mask) for mask in (found, truth)]
+    near = [cv2.dilate(edge, kernel) for edge in edges]
+    counts = [int(edge.sum()) for edge in edges]
+    if min(counts) == 0:
+        return float(max(counts) == 0)
+    precision = float((edges[0] & near[1]).sum()) / counts[0]
+    recall = float((edges[1] & near[0]).sum()) / counts[1]
+    total = precision + recall
+    return 2 * precision * recall / total if total else 0.0
+
+
+def _contour(mask: Mask) -> "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]":
+    inner = cv2.erode(mask.astype(np.uint8), np.ones((3, 3), np.uint8))
+    return np.asarray(mask.astype(np.uint8) - inner, dtype=np.uint8)
+
+
+def _embedded(backbone: Backbone, images: list[Image], mask: Mask) -> Iterator[Mask]:
+    tracker = EmbeddedTracker(backbone)
+    state = tracker.init_state()
+    state, _ = tracker.add(state, Frame(0, 0, images[0], "davis"), None, mask)
+    for index, image in enumerate(images[1:], 1):
+        state, (region,) = tracker.step(state, Frame(index, 0, image, "davis"))
+        yield decode_mask(region.mask)
+
+
+def _plain(backbone: Backbone, images: list[Image], mask: Mask) -> Iterator[Mask]:
+    """The peer: dense similarity, ten best of the window over first frame and last four."""
+    key = backbone.features(images[0]).dense
+    rows, cols = key.shape[-2:]
+    cells = cv2.resize(mask.astype(np.float32), (cols, rows), interpolation=cv2.INTER_AREA)
+    grid = torch.stack(torch.meshgrid(torch.arange(rows), torch.arange(cols), indexing="ij"))
+    places = grid.reshape(2, -1).T
+    far = (places[:, None] - places[None]).abs().amax(-1) > 6
+    memory = [(key.flatten(1), torch.from_numpy(cells).flatten())]
+    for image in images[1:]:
+        query = backbone.features(image).dense.flatten(1)
+        near = [torch.where(far, -torch.inf, query.T @ k) for k, _ in memory]
+        best, index = torch.cat(near, 1).topk(10, dim=1)
+        weight = torch.softmax(best / 0.1, 1)
+        label = (weight * torch.cat([v for _, v in memory])[index]).sum(1)
+        memory = [memory[0], *memory[1:][-3:], (query, label)]
+        size = (image.shape[1], image.shape[0])
+        yield cv2.resize(label.reshape(rows, cols).numpy(), size) >= 0.5
+
+
+if __name__ == "__main__":
+    main()
