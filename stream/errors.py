@@ -8,7 +8,6 @@
   x QueryError        a search query that cannot be run
   x GrammarError      a token sequence that breaks the search grammar
   x ConfigError       a setting with a wrong name, type or value
-  x OutputError       a file or folder that cannot be written
   x ChannelClosed     put or get on a closed channel
   x DeviceError       a speaker, microphone or link to the device failed
   x OutputError       a result cannot be written where it was asked for
@@ -47,10 +46,6 @@ class GrammarError(FovealError):
 
 class ConfigError(FovealError):
     """A setting with a wrong name, type or value."""
-
-
-class OutputError(FovealError):
-    """A file or folder that cannot be written."""
 
 
 class ChannelClosed(FovealError):
