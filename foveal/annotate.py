@@ -1,0 +1,325 @@
+"""The annotated picture: masks with ids, keyframe marks, time and subtitles; and its video file."""
+
+from fractions import Fraction
+from functools import lru_cache
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import av
+import av.error
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from foveal.subtitles import Strip, subtitle_strip
+from stream.clock import NS_PER_S
+from stream.errors import OutputError
+from stream.events import Region
+from stream.frame import Frame, Image, Keyframe
+from stream.masks import Rle, decode_mask
+
+Colour = tuple[int, int, int]  # RGB, 0..255
+
+# Twelve colours that stay apart on video and on light and dark pages.
+PALETTE: tuple[Colour, ...] = (
+    (255, 99, 72),
+    (46, 184, 255),
+    (94, 214, 84),
+    (255, 190, 30),
+    (186, 104, 255),
+    (38, 208, 178),
+    (255, 92, 168),
+    (122, 138, 255),
+    (198, 214, 52),
+    (255, 140, 40),
+    (90, 160, 120),
+    (208, 150, 120),
+)
+KEYFRAME_COLOUR: Colour = (255, 214, 10)
+FILL = 0.42  # of a mask's colour over the picture
+REFERENCE_HEIGHT = 720  # pixels, at which lines and letters have their nominal size
+MIN_LABEL_SIDE = 48  # pixels; smaller pictures carry no letters
+FONT = cv2.FONT_HERSHEY_SIMPLEX  # ASCII only: for ids, reasons and times, never for words
+CODECS = {
+    # name: (time base, options); MPEG-4 part 2 counts at most 65,535 ticks a second.
+    "libx264": (Fraction(1, 1_000_000), {"preset": "ultrafast", "crf": "24"}),
+    "mpeg4": (Fraction(1, 60_000), {"b": "4000000"}),
+}
+GOP_FRAMES = 60
+# Fragments: memory does not grow with the video, and a killed run leaves a video that plays.
+MUXING = {"movflags": "frag_keyframe+empty_moov+default_base_moof", "flush_packets": "1"}
+BT601 = 6  # AVCOL_SPC_SMPTE170M, what cv2 converts with
+
+
+def colour(track_id: int) -> Colour:
+    """The colour of a masklet, the same in video and report."""
+    return PALETTE[track_id % len(PALETTE)]
+
+
+def draw(
+    frame: Frame,
+    regions: tuple[Region, ...],
+    keyframe: Keyframe | None,
+    subtitle: str | None,
+    max_height: int | None = None,
+) -> Image:
+    """A copy of the frame's picture [H, W, 3] with everything on it.
+
+    `max_height` shrinks the picture first, which is faster than shrinking what was drawn. Masks of
+    another size than the frame are scaled to it. `subtitle` is wrapped; "\\n" starts a new line.
+    """
+    picture = _shrunk(frame.image, max_height)
+    height, width = picture.shape[:2]
+    labelled = min(height, width) >= MIN_LABEL_SIDE
+    for region in regions:
+        _draw_region(picture, region, labelled)
+    if keyframe is not None:
+        _draw_keyframe(picture, keyframe, labelled)
+    if labelled:
+        _draw_time(picture, frame.pts_ns)
+    if subtitle and labelled:
+        _lay_over(picture, subtitle_strip(subtitle, width, height))
+    return picture
+
+
+class _File:
+    """A file that keeps its write error to itself: FFmpeg's muxer crashes after one."""
+
+    def __init__(self, path: Path) -> None:
+        self._raw = path.open("wb", buffering=0)
+        self.error: OSError | None = None
+
+    def write(self, data: bytes) -> int:
+        rest = memoryview(data)
+        try:
+            while rest and self.error is None:
+                rest = rest[self._raw.write(rest) or 0 :]
+        except OSError as error:
+            self.error = error
+        return len(data)
+
+    def close(self) -> None:
+        self._raw.close()
+
+
+class AnnotatedVideo:
+    """An H.264 file of pictures with their own times (MPEG-4 part 2 where x264 is missing).
+
+    `size` is (width, height) of the pictures to come; the video is at most `max_height` high and
+    even-sided. Times count from the first picture. Raises OutputError when it cannot be written.
+    """
+
+    def __init__(self, path: Path, size: tuple[int, int], max_height: int = 720) -> None:
+        self.size = _video_size(size, max_height)
+        self._path = path
+        self._codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
+        self._time_base = CODECS[self._codec][0]
+        self._first_ns: int | None = None
+        self._last_pts = -1
+        self._closed = False
+        try:
+            self._file = _File(path)
+            self._container = av.open(self._file, "w", format="mp4", options=MUXING)
+            self._stream = _add_stream(self._container, self._codec, self.size)
+        except (av.error.FFmpegError, OSError, ValueError) as error:
+            raise self._error(error) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def write(self, image: Image, pts_ns: int) -> None:
+        """Add one picture; another size is fitted in, a time not after the last is moved up."""
+        if self._first_ns is None:
+            self._first_ns = pts_ns
+        ticks = (pts_ns - self._first_ns) // (self._time_base * NS_PER_S)
+        pts = max(ticks, self._last_pts + 1)
+        planes = cv2.cvtColor(_fit(image, self.size), cv2.COLOR_RGB2YUV_I420)
+        picture = av.VideoFrame.from_ndarray(planes, format="yuv420p")
+        picture.pts, picture.time_base, self._last_pts = pts, self._time_base, pts
+        picture.colorspace = BT601
+        self._mux(picture)
+
+    def close(self) -> None:
+        """Write what the encoder still holds. Closing twice is fine."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            if self._last_pts >= 0:
+                self._mux(None)
+            self._container.close()
+            self._check()
+        finally:
+            self._file.close()
+
+    def _mux(self, picture: Any) -> None:
+        try:
+            for packet in self._stream.encode(picture):
+                self._container.mux(packet)
+        except (av.error.FFmpegError, ValueError) as error:
+            raise self._error(error) from error
+        self._check()
+
+    def _check(self) -> None:
+        if self._file.error is not None:
+            raise self._error(self._file.error) from self._file.error
+
+    def _error(self, error: Exception) -> OutputError:
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        return OutputError(
+            f"expected to write a video to {self._path}, got: {reason}; free space, choose "
+            "another folder, or leave the video out"
+        )
+
+
+def _draw_region(picture: Image, region: Region, labelled: bool) -> None:
+    """Tint the mask, draw its outline and name it."""
+    height, width = picture.shape[:2]
+    found = _mask_crop(region.mask, height, width)
+    if found is None:
+        return
+    mask, x0, y0 = found
+    tone = colour(region.track_id)
+    part = picture[y0 : y0 + mask.shape[0], x0 : x0 + mask.shape[1]]
+    cv2.copyTo(cv2.LUT(part, _tint(tone)), mask, part)
+    contours, _ = cv2.findContours(
+        mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE, offset=(x0, y0)
+    )
+    line = max(1, round(2 * height / REFERENCE_HEIGHT))
+    cv2.drawContours(picture, contours, -1, tone, line, cv2.LINE_AA)
+    if labelled:
+        label = f"#{region.track_id} {region.score:.2f}"
+        _pill(picture, label, (x0, y0 - round(26 * _scale(picture))), tone)
+
+
+def _mask_crop(rle: Rle, height: int, width: int) -> tuple[npt.NDArray[np.uint8], int, int] | None:
+    """The mask's columns and rows that are set, as [h, w] 0/255, and their corner (x0, y0)."""
+    if not rle.area:
+        return None
+    mask = decode_mask(rle).view(np.uint8)
+    if rle.size != (height, width):
+        # The transpose is contiguous, because runs go down the columns.
+        mask = cv2.resize(mask.T, (height, width), interpolation=cv2.INTER_NEAREST).T
+    columns = np.flatnonzero(mask.any(axis=0))
+    if not columns.size:
+        return None
+    x0, x1 = int(columns[0]), int(columns[-1]) + 1
+    mask = mask[:, x0:x1]
+    rows = np.flatnonzero(mask.any(axis=1))
+    y0, y1 = int(rows[0]), int(rows[-1]) + 1
+    return np.ascontiguousarray(mask[y0:y1]) * np.uint8(255), x0, y0
+
+
+@lru_cache(maxsize=len(PALETTE))
+def _tint(tone: Colour) -> npt.NDArray[np.uint8]:
+    """[256, 1, 3] look-up table that blends a colour over any value."""
+    values = np.arange(256, dtype=np.float64)[:, None, None]
+    return np.rint(values * (1 - FILL) + np.array(tone) * FILL).astype(np.uint8)
+
+
+def _draw_keyframe(picture: Image, keyframe: Keyframe, labelled: bool) -> None:
+    """A border, and a badge with the reason."""
+    height, width = picture.shape[:2]
+    line = max(1, round(5 * _scale(picture)))
+    cv2.rectangle(picture, (0, 0), (width - 1, height - 1), KEYFRAME_COLOUR, line)
+    if labelled:
+        margin = round(14 * _scale(picture))
+        _pill(picture, f"keyframe: {keyframe.reason}", (margin, margin), KEYFRAME_COLOUR)
+
+
+def _draw_time(picture: Image, pts_ns: int) -> None:
+    seconds, rest_ns = divmod(max(0, pts_ns), NS_PER_S)
+    label = f"{seconds // 60:02d}:{seconds % 60:02d}.{rest_ns // 10_000_000:02d}"
+    margin = round(14 * _scale(picture))
+    (text_width, _), _ = cv2.getTextSize(label, FONT, *_font(picture))
+    x = picture.shape[1] - text_width - margin - round(16 * _scale(picture))
+    _pill(picture, label, (x, margin), (24, 26, 30))
+
+
+def _pill(picture: Image, label: str, corner: tuple[int, int], tone: Colour) -> None:
+    """A filled label, kept inside the picture."""
+    height, width = picture.shape[:2]
+    font_scale, line = _font(picture)
+    (text_width, text_height), below = cv2.getTextSize(label, FONT, font_scale, line)
+    pad = round(8 * _scale(picture))
+    box_width, box_height = text_width + 2 * pad, text_height + below + pad
+    x = max(0, min(corner[0], width - box_width))
+    y = max(0, min(corner[1], height - box_height))
+    cv2.rectangle(picture, (x, y), (x + box_width, y + box_height), tone, cv2.FILLED)
+    bright = tone[0] * 299 + tone[1] * 587 + tone[2] * 114 > 128_000
+    ink = (16, 16, 16) if bright else (245, 245, 245)
+    origin = (x + pad, y + text_height + pad // 2 + 1)
+    cv2.putText(picture, label, origin, FONT, font_scale, ink, line, cv2.LINE_AA)
+
+
+def _lay_over(picture: Image, strip: Strip) -> None:
+    """Blend the subtitle's strip over the lower edge."""
+    rows = picture[picture.shape[0] - strip.colour.shape[0] :]
+    kept = cv2.multiply(rows, strip.keep, scale=1 / 255)
+    np.copyto(rows, cv2.add(kept, strip.colour))
+
+
+def _font(picture: Image) -> tuple[float, int]:
+    """(font scale, line width) of labels."""
+    scale = _scale(picture)
+    return 0.6 * scale, max(1, round(1.4 * scale))
+
+
+def _scale(picture: Image) -> float:
+    return max(0.5, int(min(picture.shape[:2])) / REFERENCE_HEIGHT)
+
+
+def _shrunk(image: Image, max_height: int | None) -> Image:
+    height, width = image.shape[:2]
+    if max_height is None or height <= max_height:
+        return image.copy()
+    size = (max(1, round(width * max_height / height)), max_height)
+    return _resized(image, size)
+
+
+def _resized(image: Image, size: tuple[int, int]) -> Image:
+    shrink = size[0] * size[1] < image.shape[0] * image.shape[1]
+    method = cv2.INTER_AREA if shrink else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(image, size, interpolation=method), dtype=np.uint8)
+
+
+def _fit(image: Image, size: tuple[int, int]) -> Image:
+    """The picture inside `size` (width, height): scaled, with black bars for another shape."""
+    height, width = image.shape[:2]
+    if (width, height) == size:
+        return image
+    ratio = min(size[0] / width, size[1] / height)
+    inner = (max(1, round(width * ratio)), max(1, round(height * ratio)))
+    # One pixel off is rounding to an even side, not another shape.
+    if abs(inner[0] - size[0]) <= 2 and abs(inner[1] - size[1]) <= 2:
+        return _resized(image, size)
+    canvas = np.zeros((size[1], size[0], 3), np.uint8)
+    x, y = (size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2
+    canvas[y : y + inner[1], x : x + inner[0]] = _resized(image, inner)
+    return canvas
+
+
+def _video_size(size: tuple[int, int], max_height: int) -> tuple[int, int]:
+    ratio = min(1.0, max_height / size[1])
+    width, height = (max(2, 2 * round(side * ratio / 2)) for side in size)
+    return width, height
+
+
+def _add_stream(container: Any, codec: str, size: tuple[int, int]) -> Any:
+    time_base, options = CODECS[codec]
+    stream = container.add_stream(codec, rate=30, options=options)
+    stream.width, stream.height = size
+    stream.pix_fmt = "yuv420p"
+    stream.codec_context.time_base = time_base
+    stream.codec_context.gop_size = GOP_FRAMES
+    stream.codec_context.colorspace = BT601
+    return stream
