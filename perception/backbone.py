@@ -27,6 +27,7 @@ CROP_PX = 260
 DENSE_BLOCKS = (2, 4)  # block outputs at strides 8 and 16
 CROP_PADDING = 0.1  # of the box, on each side
 MIN_SIDE = 32
+MAX_ASPECT = 4  # a wider frame is squeezed, so that one odd picture cannot stall the stream
 
 Posteriors = npt.NDArray[np.float32]  # [N, 1000], each row sums to 1
 
@@ -145,6 +146,7 @@ def _resize(image: Image, height: int) -> Image:
     """Resize to `height` rows, keeping the aspect as near as sides of a multiple of 32 allow."""
     rows, cols = image.shape[:2]
     width = max(MIN_SIDE, round(cols * height / rows / MIN_SIDE) * MIN_SIDE)
+    width = min(width, MAX_ASPECT * height)
     resized = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
     return np.asarray(resized, dtype=np.uint8)
 
