@@ -1,0 +1,72 @@
+"""From RTP timestamps to the stream's own time line, and to the sender's wall clock.
+
+RTCP sender reports pair an NTP time with an RTP timestamp (RFC 3550 section 6.4.1), so a frame's
+capture time is `ntp + (rtp - rtp_of_report) / 90000`.
+"""
+
+from dataclasses import dataclass
+
+from stream.clock import NS_PER_S
+
+VIDEO_CLOCK_HZ = 90_000
+NTP_TO_UNIX_S = 2_208_988_800  # 1900 -> 1970
+
+
+def ticks_to_ns(ticks: int) -> int:
+    """90 kHz ticks -> nanoseconds."""
+    return ticks * NS_PER_S // VIDEO_CLOCK_HZ
+
+
+def ntp_to_unix_ns(ntp: int) -> int:
+    """64-bit NTP timestamp (32.32 seconds since 1900) -> nanoseconds since 1970."""
+    return ((ntp * NS_PER_S) >> 32) - NTP_TO_UNIX_S * NS_PER_S
+
+
+class RtpTimeline:
+    """32-bit RTP timestamps that wrap -> ticks from the stream's first frame, never decreasing."""
+
+    def __init__(self) -> None:
+        self._last_rtp: int | None = None
+        self._last_ticks = 0
+        self._last_arrival_ns = 0
+
+    def map(self, rtp: int, arrival_ns: int) -> int:
+        """Ticks of a frame; strictly more than the frame before."""
+        ticks = self.peek(rtp)
+        if ticks is None:
+            elapsed_ns = arrival_ns - self._last_arrival_ns if self._last_ticks else 0
+            ticks = self._last_ticks + elapsed_ns * VIDEO_CLOCK_HZ // NS_PER_S
+        elif ticks <= self._last_ticks:
+            ticks = self._last_ticks + 1
+        self._last_rtp, self._last_ticks, self._last_arrival_ns = rtp, ticks, arrival_ns
+        return ticks
+
+    def peek(self, rtp: int) -> int | None:
+        """Ticks of any timestamp near the last frame's; None before the first frame."""
+        if self._last_rtp is None:
+            return None
+        return self._last_ticks + (rtp - self._last_rtp + 0x80000000) % 0x100000000 - 0x80000000
+
+    def restart(self) -> None:
+        """The sender began anew with another timestamp origin: go on by arrival time."""
+        self._last_rtp = None
+
+
+@dataclass(slots=True)
+class CaptureClock:
+    """The latest sender report, on the stream's time line."""
+
+    reference_unix_ns: int | None = None
+    reference_pts_ns: int = 0
+
+    def observe(self, ntp: int, pts_ns: int) -> None:
+        """Take a report in; an NTP time of 0 means that the sender has no clock."""
+        if ntp:
+            self.reference_unix_ns = ntp_to_unix_ns(ntp)
+            self.reference_pts_ns = pts_ns
+
+    def unix_ns(self, pts_ns: int) -> int | None:
+        """When the frame at `pts_ns` was captured, on the sender's clock; None until a report."""
+        if self.reference_unix_ns is None:
+            return None
+        return self.reference_unix_ns + pts_ns - self.reference_pts_ns

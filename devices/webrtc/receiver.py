@@ -1,0 +1,183 @@
+"""aiortc's video receiver with another way from packet to picture.
+
+RTCP reports, retransmission (RTX), the first NACK and bandwidth estimation stay aiortc's. Its
+jitter buffer is replaced by `FrameAssembler`, its decoder by `DecodePipeline`; its own decoder
+thread only waits for the end of the track. The one private name used is checked at start.
+"""
+
+import asyncio
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from aiortc import RTCRtpReceiver
+from aiortc.rtp import RtcpByePacket, RtcpSrPacket
+
+from devices.webrtc.assembler import Assembled, FrameAssembler, Packet
+from devices.webrtc.capture import CaptureClock, RtpTimeline, ticks_to_ns
+from devices.webrtc.pipeline import DecodePipeline
+from devices.webrtc.policy import ReceiveOptions
+from stream.clock import NS_PER_MS, Clock
+
+JITTER_BUFFER = "_RTCRtpReceiver__jitter_buffer"
+TICK_NS = 20 * NS_PER_MS
+SSRC_SILENCE_NS = 500 * NS_PER_MS  # another source may take over after so long
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiveStats:
+    """A receiver's numbers so far."""
+
+    packets: int
+    frames: int  # complete compressed frames
+    decoded: int
+    delivered: int
+    keyframe_requests: int
+    decode_errors: int
+    dropped: dict[str, int]  # frames and packets by cause
+
+
+class _Tap:
+    """Stands where aiortc has its jitter buffer; aiortc never sees a complete frame."""
+
+    def __init__(self, receiver: "LowLatencyReceiver") -> None:
+        self._receiver = receiver
+
+    def add(self, packet: Any) -> tuple[bool, None]:
+        return self._receiver.take_packet(packet), None
+
+
+class LowLatencyReceiver(RTCRtpReceiver):  # type: ignore[misc]  # aiortc is untyped here
+    """Video receiver that hands a frame on as soon as its last packet has come."""
+
+    def __init__(self, transport: Any, options: ReceiveOptions, clock: Clock) -> None:
+        super().__init__("video", transport)
+        setattr(self, JITTER_BUFFER, _Tap(self))
+        self._options = options
+        self._clock = clock
+        self._assembler = FrameAssembler(options.loss_wait_ns)
+        self._timeline = RtpTimeline()
+        self._capture = CaptureClock()
+        self._ssrc: int | None = None
+        self._packet_ns = self._pli_ns = self._nack_ns = 0
+        self._counts: Counter[str] = Counter()
+        self._watchdog: asyncio.Task[None] | None = None
+        self.pipeline = DecodePipeline(options, clock)
+
+    async def receive(self, parameters: Any) -> None:
+        """Start receiving (called by aiortc once DTLS is up)."""
+        self.pipeline.set_codecs({codec.payloadType: codec for codec in parameters.codecs})
+        await super().receive(parameters)
+        if self._watchdog is None:
+            self._watchdog = asyncio.create_task(self._watch())
+
+    async def stop(self) -> None:
+        """Stop for good."""
+        if self._watchdog is not None:
+            self._watchdog.cancel()
+        await super().stop()
+        await self.pipeline.aclose()
+
+    def capture_unix_ns(self, pts_ns: int) -> int | None:
+        """Sender's wall clock when the frame at `pts_ns` was captured; None until a report."""
+        return self._capture.unix_ns(pts_ns)
+
+    def stats(self) -> ReceiveStats:
+        """The numbers so far."""
+        encoded, pictures = self.pipeline.stats()
+        dropped = Counter(self._assembler.counts)
+        dropped.update(encoded.dropped)
+        dropped.update(pictures.dropped)
+        return ReceiveStats(
+            packets=self._counts["packets"],
+            frames=self._counts["frames"],
+            decoded=pictures.received,
+            delivered=pictures.delivered,
+            keyframe_requests=self._counts["plis"],
+            decode_errors=self.pipeline.decode_errors,
+            dropped={cause: count for cause, count in dropped.items() if count},
+        )
+
+    def take_packet(self, packet: Any) -> bool:
+        """One depacketised RTP packet from aiortc; True when a keyframe should be asked for."""
+        now_ns = self._clock.now_ns()
+        if not self._accepts(packet.ssrc, now_ns):
+            self._counts["foreign-source"] += 1
+            return False
+        self._packet_ns = now_ns
+        self._counts["packets"] += 1
+        self._pass_on(
+            self._assembler.add(
+                Packet(
+                    packet.sequence_number,
+                    packet.timestamp,
+                    bool(packet.marker),
+                    packet.payload_type,
+                    packet._data,
+                ),
+                now_ns,
+            )
+        )
+        return self._wants_keyframe(now_ns)
+
+    def _accepts(self, ssrc: int, now_ns: int) -> bool:
+        """Keep to one source; change when it has gone silent."""
+        if self._ssrc == ssrc:
+            return True
+        if self._ssrc is not None:
+            if now_ns - self._packet_ns < SSRC_SILENCE_NS:
+                return False
+            self._assembler.restart()
+            self._timeline.restart()
+            self.pipeline.require_keyframe()
+        self._ssrc = ssrc
+        return True
+
+    def _pass_on(self, step: Assembled) -> None:
+        if step.lost:
+            self.pipeline.require_keyframe()
+        if step.restarted:
+            self._timeline.restart()
+        for frame in step.frames:
+            self._counts["frames"] += 1
+            self.pipeline.feed(frame.at(self._timeline.map(frame.timestamp, frame.arrival_ns)))
+
+    def _wants_keyframe(self, now_ns: int) -> bool:
+        """Whether to ask now: nothing can be decoded, or nothing comes out."""
+        stalled = now_ns - self.pipeline.last_picture_ns > self._options.stall_ns
+        if not (self.pipeline.needs_keyframe or stalled):
+            return False
+        if self._pli_ns and now_ns - self._pli_ns < self._options.pli_interval_ns:
+            return False
+        self._pli_ns = now_ns
+        self._counts["plis"] += 1
+        return True
+
+    async def _watch(self) -> None:
+        """What must happen although no packet comes: give up, ask again."""
+        while True:
+            await self._clock.sleep_until(self._clock.now_ns() + TICK_NS)
+            now_ns = self._clock.now_ns()
+            while (step := self._assembler.expire(now_ns)).lost:
+                self._pass_on(step)
+            if self._ssrc is None or now_ns - self._packet_ns > self._options.stall_ns:
+                continue  # a paused camera has nothing to send again
+            if self._wants_keyframe(now_ns):
+                await self._send_rtcp_pli(self._ssrc)
+            missing = self._assembler.missing()
+            if missing and now_ns - self._nack_ns > self._options.nack_interval_ns:
+                self._nack_ns = now_ns
+                await self._send_rtcp_nack(self._ssrc, missing)
+
+    async def _handle_rtcp_packet(self, packet: Any) -> None:
+        if isinstance(packet, RtcpSrPacket):
+            ticks = self._timeline.peek(packet.sender_info.rtp_timestamp)
+            if ticks is not None and packet.ssrc == self._ssrc:
+                self._capture.observe(packet.sender_info.ntp_timestamp, ticks_to_ns(ticks))
+        elif isinstance(packet, RtcpByePacket):
+            self.pipeline.close()
+        await super()._handle_rtcp_packet(packet)
+
+    def _handle_disconnect(self) -> None:
+        self.pipeline.close()
+        super()._handle_disconnect()
