@@ -4,7 +4,7 @@ The idea (arXiv 2512.06334): scene changes form their own mode in the distributi
 distances. Here it runs in O(1) per frame on a forward-decayed histogram of log distances: a
 kernel density finds the modes, a two-component Gaussian mixture is fitted from them by EM on the
 bins, and the crossing of the posteriors is the threshold. When the mixture does not convince (BIC,
-separation) simpler thresholds stand in. The histogram is the whole state: about 4 KB.
+separation) simpler thresholds stand in. The histogram is the whole state: about 2 KB.
 """
 
 import math
@@ -22,23 +22,26 @@ LOW, HIGH = -9.3, 0.3  # range of ln(distance + EPSILON)
 EPSILON = 1e-4
 WIDTH = (HIGH - LOW) / BINS
 CENTRES: Bins = np.asarray(LOW + (np.arange(BINS) + 0.5) * WIDTH, dtype=np.float64)
+SQUARES: Bins = CENTRES * CENTRES
 RENORMALISE_AT = 1e9
 MIN_PROMINENCE_NATS = 0.7
 MIN_TAIL_COUNT = 3.0
 MIN_SEPARATION = 2.0  # distance of the means in pooled standard deviations
 EM_STEPS = 25
+EM_TOLERANCE = 1e-4  # of the upper component's mean, in ln distance
 SIGMAS_ABOVE_MEDIAN = 5.0  # of the last fallback
+MAX_REFIT_FACTOR = 4  # a settled histogram is refitted this much less often
 
 
 @dataclass(frozen=True, slots=True)
 class ThresholdConfig:
     """How one threshold adapts; raises ConfigError on values out of range."""
 
-    prior: float = 0.13  # distance threshold until `min_samples` have been seen
+    prior: float = 0.12  # distance threshold until `min_samples` have been seen
     cap: float = 0.6  # no learned threshold above this distance
     floor: float = 0.02  # none below it: such distances are noise in any scene
     half_life: int = 3000  # samples after which one counts half
-    refit_every: int = 64
+    refit_every: int = 64  # samples; grows to MAX_REFIT_FACTOR times as the histogram settles
     min_samples: int = 64
     duplicate: float = 2e-3  # distances up to this are repeated frames and are not learned from
 
@@ -56,30 +59,36 @@ class ThresholdState:
     """The decayed histogram and the threshold in force; owned by the caller, fixed size."""
 
     histogram: Bins = field(default_factory=lambda: np.zeros(BINS))
-    weight: float = 1.0  # what the next sample adds (forward decay)
+    growth: float = 1.0  # of the weight per sample (forward decay)
+    weight: float = 1.0  # what the next sample adds
     samples: int = 0
+    refit_at: int = 0  # `samples` at which the threshold is fitted next
     tau: float = math.nan  # distance threshold in force
     how: str = "prior"  # which rule gave it
 
 
 def init_threshold(config: ThresholdConfig) -> ThresholdState:
     """A state that starts at the prior."""
-    return ThresholdState(tau=config.prior)
+    growth = 2.0 ** (1.0 / config.half_life)
+    return ThresholdState(growth=growth, refit_at=config.min_samples, tau=config.prior)
 
 
 def push(state: ThresholdState, distance: float, config: ThresholdConfig) -> None:
-    """Learn one distance (0..1); refits the threshold every `refit_every` samples."""
-    if distance <= config.duplicate or not math.isfinite(distance):
+    """Learn one distance (0..1); refits the threshold now and then. NaN is ignored."""
+    # Written so that NaN fails the test as well.
+    if not config.duplicate < distance < math.inf:
         return
-    x = math.log(distance + EPSILON)
-    index = min(BINS - 1, max(0, int((x - LOW) / WIDTH)))
-    state.weight *= 2.0 ** (1.0 / config.half_life)
-    state.histogram[index] += state.weight
-    if state.weight > RENORMALISE_AT:
-        state.histogram /= state.weight
+    index = int((math.log(distance + EPSILON) - LOW) / WIDTH)
+    weight = state.weight * state.growth
+    state.weight = weight
+    state.histogram[index if index < BINS else BINS - 1] += weight
+    if weight > RENORMALISE_AT:
+        state.histogram /= weight
         state.weight = 1.0
     state.samples += 1
-    if state.samples >= config.min_samples and state.samples % config.refit_every == 0:
+    if state.samples >= state.refit_at:
+        every = config.refit_every
+        state.refit_at = state.samples + min(MAX_REFIT_FACTOR * every, every + state.samples // 8)
         state.tau, state.how = fit(state.histogram / state.weight, config)
 
 
@@ -88,7 +97,7 @@ def fit(histogram: Bins, config: ThresholdConfig) -> tuple[float, str]:
     total = float(histogram.sum())
     if total <= 0:
         return config.prior, "prior"
-    p = histogram / total
+    p = histogram * (1 / total)
     median, sigma = _robust_scale(p)
     main, antimode = _modes(p, sigma, total)
     crossing = _mixture_threshold(p, antimode, sigma, median, total)
@@ -104,28 +113,24 @@ def fit(histogram: Bins, config: ThresholdConfig) -> tuple[float, str]:
 
 def _robust_scale(p: Bins) -> tuple[float, float]:
     """Median and IQR/1.349 of the binned samples."""
-    cumulative = np.cumsum(p)
-    low, median, high = (
-        float(CENTRES[min(BINS - 1, int(np.searchsorted(cumulative, q)))])
-        for q in (0.25, 0.5, 0.75)
-    )
+    places = np.minimum(np.searchsorted(p.cumsum(), (0.25, 0.5, 0.75)), BINS - 1)
+    low, median, high = CENTRES[places].tolist()
     return median, max((high - low) / 1.349, WIDTH)
 
 
 def _modes(p: Bins, sigma: float, total: float) -> tuple[int, int | None]:
     """Main mode, and the antimode before the most prominent mode to its right, if there is one."""
     bandwidth = max(1.06 * sigma * total**-0.2, 1.5 * WIDTH)
-    reach = int(4 * bandwidth / WIDTH)
-    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) * WIDTH / bandwidth) ** 2)
-    density = np.convolve(p, kernel / kernel.sum(), mode="same")[:BINS]
-    log_density = np.log(density + 1e-3 / total)
-    main = int(np.argmax(density))
+    reach = min(BINS // 2 - 1, int(4 * bandwidth / WIDTH))
+    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) * (WIDTH / bandwidth)) ** 2)
+    density = np.convolve(p, kernel / kernel.sum(), mode="same")
+    main = int(density.argmax())
+    right = np.log(density[main:] + 1e-3 / total)
+    peaks = ((right[1:-1] > right[:-2]) & (right[1:-1] >= right[2:])).nonzero()[0] + 1
     best: int | None = None
     best_prominence = MIN_PROMINENCE_NATS
-    right = log_density[main:]
-    peaks = np.flatnonzero((right[1:-1] > right[:-2]) & (right[1:-1] >= right[2:])) + 1
-    for peak in peaks:
-        valley = int(np.argmin(right[:peak]))
+    for peak in peaks.tolist():
+        valley = int(right[:peak].argmin())
         prominence = float(right[peak] - right[valley])
         if prominence >= best_prominence and p[main + valley :].sum() * total >= MIN_TAIL_COUNT:
             best, best_prominence = main + valley, prominence
@@ -145,44 +150,84 @@ def _mixture_threshold(
     return None
 
 
+@dataclass(frozen=True, slots=True)
+class _Mixture:
+    """Two Gaussians over ln distance: shares, means and variances (0 everyday, 1 events)."""
+
+    w0: float
+    w1: float
+    m0: float
+    m1: float
+    v0: float
+    v1: float
+
+    def log_odds(self) -> tuple[float, float, float]:
+        """a, b, c of ln(p1/p0) = a x^2 + b x + c."""
+        a = 0.5 * (1 / self.v0 - 1 / self.v1)
+        b = self.m1 / self.v1 - self.m0 / self.v0
+        c = 0.5 * (self.m0**2 / self.v0 - self.m1**2 / self.v1)
+        return a, b, c + math.log(self.w1 / self.w0) + 0.5 * math.log(self.v0 / self.v1)
+
+
 def _crossing(p: Bins, split: float, bandwidth: float, total: float) -> float | None:
     """EM from a split; None unless two components beat one (BIC) and stand apart."""
-    share = np.stack([split >= CENTRES, split < CENTRES]).astype(np.float64)
-    if (share @ p).min() * total < MIN_TAIL_COUNT:
-        return None
+    used = p.nonzero()[0]
+    p, x, squares = p[used], CENTRES[used], SQUARES[used]
+    moments = np.stack([np.ones_like(x), x, squares]) * p  # [3, N]
+    whole = moments.sum(1)
+    upper = (x > split).astype(np.float64)
+    floor = bandwidth**2
+    mixture, last = None, math.inf
     for _ in range(EM_STEPS):
-        weights = share @ p + 1e-12
-        means = share @ (p * CENTRES) / weights
-        spread = (CENTRES[None] - means[:, None]) ** 2
-        variances = np.maximum((share * spread) @ p / weights, bandwidth**2)
-        log_joint = (
-            np.log(weights)[:, None]
-            - 0.5 * np.log(2 * math.pi * variances)[:, None]
-            - 0.5 * spread / variances[:, None]
-        )
-        evidence = np.logaddexp(log_joint[0], log_joint[1])
-        share = np.exp(log_joint - evidence)
-    if not _convinces(p, means, variances, float(p @ evidence) * total, total):
+        mixture = _maximise(moments @ upper, whole, floor, total)
+        if mixture is None or abs(mixture.m1 - last) < EM_TOLERANCE:
+            break
+        last = mixture.m1
+        a, b, c = mixture.log_odds()
+        upper = 1 / (1 + np.exp(-np.clip(a * squares + b * x + c, -500, 500)))
+    if mixture is None or not _convinces(mixture, p, x, squares, whole, total):
         return None
-    return _posterior_root(weights, means, variances, split)
+    return _posterior_root(mixture, split)
 
 
-def _convinces(p: Bins, means: Bins, variances: Bins, likelihood: float, total: float) -> bool:
-    separation = (means[1] - means[0]) / math.sqrt(variances.mean())
-    mean = float(p @ CENTRES)
-    variance = max(float(p @ (CENTRES - mean) ** 2), WIDTH**2)
-    single = -0.5 * total * (math.log(2 * math.pi * variance) + 1)
-    bic_two = -2 * likelihood + 5 * math.log(total)
-    bic_one = -2 * single + 2 * math.log(total)
-    return bool(separation >= MIN_SEPARATION and bic_two < bic_one)
+def _maximise(upper: Bins, whole: Bins, floor: float, total: float) -> _Mixture | None:
+    """Gaussians of the weighted moments (1, x, x^2); None when one side is all but empty."""
+    w1, s1, q1 = upper.tolist()
+    w0, s0, q0 = (whole - upper).tolist()
+    if min(w0, w1) * total < 1.0:
+        return None
+    m0, m1 = s0 / w0, s1 / w1
+    return _Mixture(w0, w1, m0, m1, max(q0 / w0 - m0 * m0, floor), max(q1 / w1 - m1 * m1, floor))
 
 
-def _posterior_root(weights: Bins, means: Bins, variances: Bins, split: float) -> float | None:
+def _convinces(
+    mixture: _Mixture, p: Bins, x: Bins, squares: Bins, whole: Bins, total: float
+) -> bool:
+    """Whether the two stand apart, the event side has enough samples, and BIC prefers two."""
+    separation = (mixture.m1 - mixture.m0) / math.sqrt((mixture.v0 + mixture.v1) / 2)
+    if separation < MIN_SEPARATION or min(mixture.w0, mixture.w1) * total < MIN_TAIL_COUNT:
+        return False
+    v0, m0 = mixture.v0, mixture.m0
+    a, b, c = mixture.log_odds()
+    everyday = (squares - 2 * m0 * x + m0 * m0) * (-0.5 / v0)
+    everyday += math.log(mixture.w0) - 0.5 * math.log(2 * math.pi * v0)
+    two = float(p @ (everyday + np.logaddexp(0, a * squares + b * x + c))) * total
+    mean = float(whole[1])
+    variance = max(float(whole[2]) - mean * mean, WIDTH**2)
+    one = -0.5 * total * (math.log(2 * math.pi * variance) + 1)
+    return -2 * two + 5 * math.log(total) < -2 * one + 2 * math.log(total)
+
+
+def _posterior_root(mixture: _Mixture, split: float) -> float | None:
     """Where both components are equally likely, between the means, nearest the split."""
-    (m0, m1), (v0, v1), (w0, w1) = means, variances, weights
-    a = 0.5 * (1 / v0 - 1 / v1)
-    b = m1 / v1 - m0 / v0
-    c = 0.5 * (m0**2 / v0 - m1**2 / v1) + math.log(w1 / w0) + 0.5 * math.log(v0 / v1)
-    roots = [float(r.real) for r in np.roots([a, b, c]) if abs(r.imag) < 1e-9]
-    inside = [root for root in roots if m0 < root < m1]
-    return min(inside, key=lambda root: abs(root - split)) if inside else None
+    a, b, c = mixture.log_odds()
+    if abs(a) < 1e-9:
+        roots = [-c / b] if b else []
+    else:
+        inside = b * b - 4 * a * c
+        if inside < 0:
+            return None
+        root = math.sqrt(inside)
+        roots = [(-b + root) / (2 * a), (-b - root) / (2 * a)]
+    between = [root for root in roots if mixture.m0 < root < mixture.m1]
+    return min(between, key=lambda root: abs(root - split)) if between else None

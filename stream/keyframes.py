@@ -6,19 +6,19 @@ segment's anchor (slow change that no two neighbouring frames show).
 """
 
 from collections import deque
-from dataclasses import dataclass, field, replace
-
-import numpy as np
+from dataclasses import dataclass, field
 
 from stream.clock import NS_PER_S
 from stream.errors import ConfigError
 from stream.frame import Frame, Keyframe, KeyframeReason
 from stream.kde_gmm import ThresholdConfig, ThresholdState, init_threshold, push
-from stream.signal import Thumbnail, distance, drift, thumbnail
+from stream.signal import Floats, Look, distance, drift, look, unit
 
 RECENT = 8  # distances whose median is the level of motion
 ANCHOR_RATE = 0.2  # moving average that makes the anchor while a segment settles
 SETTLE_NS = NS_PER_S // 3  # then the anchor stays, or slow change would drag it along
+
+Decision = tuple[KeyframeReason | None, float]  # why it is a keyframe (or None), signal value
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class KeyframeConfig:
     slow: ThresholdConfig = field(
         default_factory=lambda: ThresholdConfig(prior=0.3, cap=0.5, floor=0.12)
     )
-    min_gap_ns: int = 400_000_000
+    min_gap_ns: int = 400_000_000  # between scenes, and from any keyframe to a drift keyframe
     max_gap_ns: int = 10 * NS_PER_S  # a keyframe at least this often
     min_novelty: float = 0.06  # raw distance below which a contrast peak is only noise
 
@@ -42,14 +42,15 @@ class KeyframeConfig:
 
 @dataclass(slots=True)
 class KeyframeState:
-    """All that is remembered of a stream; fixed size."""
+    """All that is remembered of a stream; fixed size. `step` changes it in place."""
 
     scene: ThresholdState
     slow: ThresholdState
-    previous: Thumbnail | None = None
-    anchor: Thumbnail | None = None
+    previous: Look | None = None
+    anchor: Floats | None = None  # unit layout of the segment's start
     recent: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))
     keyframe_ns: int = 0  # time of the last keyframe
+    scene_ns: int = 0  # time of the last one that began a scene
     frames: int = 0
 
 
@@ -65,58 +66,57 @@ class KeyframeSelector:
 
     def step(self, state: KeyframeState, frame: Frame) -> tuple[KeyframeState, Keyframe | None]:
         """Take one frame; the keyframe it is, or None."""
-        small = thumbnail(frame.image)
-        previous, anchor = state.previous, state.anchor
-        state = replace(state, previous=small, frames=state.frames + 1)
-        if previous is None or anchor is None:
-            return _cut(state, small, frame, 0.0, "first")
-        novelty = distance(previous, small)
-        reason, score = self._decide(state, frame, small, anchor, novelty)
-        if reason is not None:
-            return _cut(state, small, frame, score, reason)
-        settling = frame.pts_ns - state.keyframe_ns < SETTLE_NS
-        if settling and novelty > self.config.scene.duplicate:
-            moved = (1 - ANCHOR_RATE) * anchor + ANCHOR_RATE * small
-            state.anchor = np.asarray(moved, dtype=np.float32)
-        return state, None
+        seen, novelty, away = self.measure(state, frame)
+        reason, score = self.decide(state, frame.pts_ns, seen, novelty, away)
+        return state, Keyframe(frame, score, reason) if reason is not None else None
 
-    def _decide(
-        self,
-        state: KeyframeState,
-        frame: Frame,
-        small: Thumbnail,
-        anchor: Thumbnail,
-        novelty: float,
-    ) -> tuple[KeyframeReason | None, float]:
+    def measure(self, state: KeyframeState, frame: Frame) -> tuple[Look, float, float]:
+        """The signal: the frame's look, its distance from the last frame and from the anchor."""
+        seen = look(frame.image)
+        if state.previous is None or state.anchor is None:
+            return seen, 0.0, 0.0
+        return seen, distance(state.previous, seen), drift(state.anchor, seen.layout)
+
+    def decide(
+        self, state: KeyframeState, pts_ns: int, seen: Look, novelty: float, away: float
+    ) -> Decision:
         """Learn the two signals and say whether one of them calls for a keyframe."""
         config = self.config
-        gap_ns = frame.pts_ns - state.keyframe_ns
+        first = state.previous is None
+        state.previous = seen
+        state.frames += 1
+        if first:
+            return _start(state, pts_ns, seen, "first", 0.0)
+        gap_ns = pts_ns - state.keyframe_ns
+        moved = novelty > config.scene.duplicate
         contrast = _contrast(novelty, state.recent)
-        away = drift(anchor, small)
         # Thresholds decide before they learn, so that an event does not judge itself.
         is_scene = contrast >= state.scene.tau and novelty >= config.min_novelty
-        is_slow = away >= state.slow.tau and gap_ns >= SETTLE_NS
-        push(state.scene, contrast if novelty > config.scene.duplicate else 0.0, config.scene)
-        push(state.slow, away, config.slow)
-        if novelty > config.scene.duplicate:
+        is_slow = away >= state.slow.tau
+        if moved:
+            push(state.scene, contrast, config.scene)
             state.recent.append(novelty)
-        if gap_ns < config.min_gap_ns:
-            return None, 0.0
-        if is_scene:
-            return "scene", contrast
-        if is_slow:
-            return "drift", away
+        push(state.slow, away, config.slow)
+        if is_scene and pts_ns - state.scene_ns >= config.min_gap_ns:
+            return _start(state, pts_ns, seen, "scene", contrast)
+        if is_slow and gap_ns >= config.min_gap_ns:
+            return _start(state, pts_ns, seen, "drift", away)
         if gap_ns >= config.max_gap_ns:
-            return "interval", novelty
+            return _start(state, pts_ns, seen, "interval", novelty)
+        if gap_ns < SETTLE_NS and moved and state.anchor is not None:
+            state.anchor = unit((1 - ANCHOR_RATE) * state.anchor + ANCHOR_RATE * seen.layout)
         return None, 0.0
 
 
-def _cut(
-    state: KeyframeState, small: Thumbnail, frame: Frame, novelty: float, reason: KeyframeReason
-) -> tuple[KeyframeState, Keyframe]:
+def _start(
+    state: KeyframeState, pts_ns: int, seen: Look, reason: KeyframeReason, score: float
+) -> Decision:
     """Start a new segment at this frame."""
-    state = replace(state, anchor=small, keyframe_ns=frame.pts_ns)
-    return state, Keyframe(frame, novelty, reason)
+    state.anchor = seen.layout
+    state.keyframe_ns = pts_ns
+    if reason in ("first", "scene"):
+        state.scene_ns = pts_ns
+    return reason, score
 
 
 def _contrast(novelty: float, recent: deque[float]) -> float:
