@@ -55,11 +55,15 @@ def clean_text(text: str) -> str:
 
 def json_line(record: Mapping[str, Any]) -> str:
     """One line of strict JSON: numpy numbers become plain ones, NaN and infinity null."""
-    line = json.dumps(_plain(record), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    try:
+        line = _dumped(record, ensure_ascii=False)
+    except (TypeError, ValueError):  # keys that are no names, NaN, infinity
+        record = _plain(record)
+        line = _dumped(record, ensure_ascii=False)
     try:
         line.encode("utf-8")
     except UnicodeEncodeError:  # lone surrogates: only their escapes are valid UTF-8
-        line = json.dumps(_plain(record), separators=(",", ":"), allow_nan=False)
+        line = _dumped(record, ensure_ascii=True)
     return line + "\n"
 
 
@@ -199,6 +203,16 @@ def _shown(value: object) -> str:
     except ValueError:  # an integer beyond Python's limit of printed digits
         return "a number of thousands of digits"
     return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _dumped(record: Mapping[str, Any], *, ensure_ascii: bool) -> str:
+    return json.dumps(
+        record,
+        ensure_ascii=ensure_ascii,
+        separators=(",", ":"),
+        allow_nan=False,
+        default=_plain,
+    )
 
 
 def _plain(value: Any) -> Any:

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import ImageFont
 
-from foveal.annotate import KEYFRAME_COLOUR, PALETTE, AnnotatedVideo, colour, draw
+from foveal.annotate import KEYFRAME_COLOUR, PALETTE, colour, draw
+from foveal.annotated_video import AnnotatedVideo
 from foveal.subtitles import MAX_LINES, subtitle_strip, wrap
 from stream.errors import OutputError
 from stream.events import Region
