@@ -17,9 +17,9 @@ from stream.frame import Image
 
 FPS = 25
 MIN_SHOT, MAX_SHOT = 20, 110  # frames
-PHOTOGRAPHS = tuple(
-    "astronaut camera chelsea coffee rocket retina motorcycle_left brick grass gravel "
-    "hubble_deep_field coins moon ihc".split()
+PHOTOGRAPHS = (  # of the scikit-image wheel
+    *("astronaut", "camera", "chelsea", "coffee", "rocket", "retina", "motorcycle_left"),
+    *("brick", "grass", "gravel", "hubble_deep_field", "coins", "moon", "ihc"),
 )
 NOISE_TILES = 4
 
@@ -83,11 +83,10 @@ def photograph_shot(photograph: Image, size: tuple[int, int]) -> Shot:
     return play
 
 
-def clip_shot(frames_of: Callable[[], Sequence[Image]]) -> Shot:
+def clip_shot(images: Sequence[Image]) -> Shot:
     """A shot that plays a random span of a real clip (as long as the clip has frames)."""
 
     def play(rng: np.random.Generator, frames: int) -> Iterator[Image]:
-        images = frames_of()
         start = int(rng.integers(max(1, len(images) - frames)))
         yield from images[start : start + frames]
 

@@ -39,7 +39,7 @@ class ThresholdConfig:
 
     prior: float = 0.12  # distance threshold until `min_samples` have been seen
     cap: float = 0.6  # no learned threshold above this distance
-    floor: float = 0.02  # none below it: such distances are noise in any scene
+    floor: float = 0.09  # none below it: a moving camera reaches that in any scene
     half_life: int = 3000  # samples after which one counts half
     refit_every: int = 64  # samples; grows to MAX_REFIT_FACTOR times as the histogram settles
     min_samples: int = 64

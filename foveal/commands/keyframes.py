@@ -1,0 +1,216 @@
+"""`foveal keyframes`: which frames of a recording are keyframes, and why."""
+
+import argparse
+import asyncio
+import json
+import sys
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from stream.frame import Image, Keyframe
+    from stream.keyframes import KeyframeConfig
+    from stream.source import Recording
+
+EPILOG = """examples:
+  foveal keyframes walk.mp4
+  foveal keyframes recording.vrs --json
+  foveal keyframes frames/ --fps 10 --out runs/keyframes     # also writes contact strips
+
+reasons: first; scene (a cut or a turn of the head, against the last frame); drift (slow change,
+against the segment's start); interval (nothing happened for --max-gap seconds).
+"""
+
+TILE = (240, 160)  # pixels of a strip's picture, label included
+LABEL = 25  # pixels of the label under it
+COLUMNS, PAGE = 6, 60  # pictures per row and per strip
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Register the sub-command."""
+    parser = subparsers.add_parser(
+        "keyframes",
+        help="pick the keyframes of a recording and say why",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("clip", help="video file, image folder or Aria .vrs")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="write contact strips (PNG) here")
+    parser.add_argument("--start-offset", type=float, default=0.0, metavar="S")
+    parser.add_argument("--duration", type=float, metavar="S")
+    parser.add_argument("--min-gap", type=float, default=0.4, metavar="S", help="default 0.4")
+    parser.add_argument("--max-gap", type=float, default=10.0, metavar="S", help="default 10")
+    parser.add_argument("--fps", type=int, default=10, help="of an image folder (default 10)")
+    parser.add_argument("--reader", choices=("pyav", "decord"), default="pyav")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """0 when the recording was read to its end."""
+    strips = Strips(_folder(args.out)) if args.out is not None else None
+    recording, config = _open(args)
+    found, frames = asyncio.run(_select(recording, config, strips))
+    if strips is not None:
+        strips.finish()
+    document = {
+        "clip": args.clip,
+        "frames": frames,
+        "keyframes": found,
+        "reasons": dict(Counter(row["reason"] for row in found)),
+        "faults": recording.faults,
+        "strips": [str(path) for path in strips.written] if strips is not None else [],
+    }
+    if args.json:
+        print(json.dumps(document))
+    else:
+        _print(document)
+    return 0
+
+
+def _open(args: argparse.Namespace) -> "tuple[Recording, KeyframeConfig]":
+    from fractions import Fraction
+
+    from stream.clock import VirtualClock, seconds_to_ns
+    from stream.errors import ConfigError
+    from stream.keyframes import KeyframeConfig
+    from stream.playback import PlaybackOptions
+    from stream.source import open_source
+
+    if args.fps < 1:
+        raise ConfigError(f"expected --fps of 1 or more, got {args.fps}")
+    config = KeyframeConfig(
+        min_gap_ns=seconds_to_ns(args.min_gap), max_gap_ns=seconds_to_ns(args.max_gap)
+    )
+    options = PlaybackOptions(
+        rate=0,
+        start_offset_ns=seconds_to_ns(args.start_offset),
+        duration_ns=None if args.duration is None else seconds_to_ns(args.duration),
+    )
+    recording = open_source(
+        args.clip, VirtualClock(), options, reader=args.reader, folder_fps=Fraction(args.fps)
+    )
+    return recording, config
+
+
+async def _select(
+    recording: "Recording", config: "KeyframeConfig", strips: "Strips | None"
+) -> tuple[list[dict[str, Any]], int]:
+    """One row per keyframe, and the number of frames read."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from stream.keyframes import KeyframeSelector
+
+    selector = KeyframeSelector(config)
+    state, found = selector.init_state(), []
+    console = Console(file=sys.stderr)
+    with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task("keyframes", total=recording.info().frame_count)
+        async for frame in recording.frames():
+            state, keyframe = selector.step(state, frame)
+            if keyframe is not None:
+                found.append(_row(state.frames - 1, keyframe))
+                if strips is not None:
+                    strips.add(frame.image, _label(found[-1]))
+            bar.update(task, completed=state.frames)
+    return found, state.frames
+
+
+def _row(index: int, keyframe: "Keyframe") -> dict[str, Any]:
+    from stream.clock import NS_PER_S
+
+    pts_ns = keyframe.frame.pts_ns
+    return {
+        "frame": index,
+        "pts_ns": pts_ns,
+        "pts_s": round(pts_ns / NS_PER_S, 3),
+        "reason": keyframe.reason,
+        "novelty": round(keyframe.novelty, 4),
+    }
+
+
+def _label(row: dict[str, Any]) -> str:
+    return f"{row['pts_s']:.2f} s  {row['reason']} {row['novelty']:.2f}"
+
+
+def _print(document: dict[str, Any]) -> None:
+    print(f"{'frame':>7} {'time':>10}  {'reason':<8} novelty")
+    for row in document["keyframes"]:
+        print(f"{row['frame']:>7} {row['pts_s']:>8.3f} s  {row['reason']:<8} {row['novelty']:.3f}")
+    print(f"{len(document['keyframes'])} keyframes in {document['frames']} frames")
+    for cause, count in document["faults"].items():
+        print(f"{cause}: {count}", file=sys.stderr)
+    for path in document["strips"]:
+        print(f"wrote {path}")
+
+
+@dataclass(slots=True)
+class Strips:
+    """Contact strips: labelled small pictures in rows, a new PNG every PAGE pictures."""
+
+    folder: Path
+    written: list[Path] = field(default_factory=list)
+    tiles: "list[Image]" = field(default_factory=list)
+
+    def add(self, image: "Image", label: str) -> None:
+        """Add one RGB picture."""
+        self.tiles.append(_tile(image, label))
+        if len(self.tiles) == PAGE:
+            self.finish()
+
+    def finish(self) -> None:
+        """Write what has been added since the last strip."""
+        if not self.tiles:
+            return
+        import cv2
+        import numpy as np
+
+        while len(self.tiles) % COLUMNS and len(self.tiles) > COLUMNS:
+            self.tiles.append(np.zeros_like(self.tiles[0]))
+        rows = [
+            np.hstack(self.tiles[start : start + COLUMNS])
+            for start in range(0, len(self.tiles), COLUMNS)
+        ]
+        path = self.folder / f"keyframes-{len(self.written) + 1:02d}.png"
+        data = cv2.imencode(".png", np.vstack(rows)[..., ::-1])[1].tobytes()
+        _guard(path, lambda: path.write_bytes(data))
+        self.written.append(path)
+        self.tiles.clear()
+
+
+def _tile(image: "Image", label: str) -> "Image":
+    """The picture, letterboxed, with its label under it."""
+    import cv2
+    import numpy as np
+
+    width, height = TILE[0], TILE[1] - LABEL
+    scale = min(width / image.shape[1], height / image.shape[0])
+    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    tile = np.zeros((TILE[1], TILE[0], 3), np.uint8)
+    top, left = (height - size[1]) // 2, (width - size[0]) // 2
+    tile[top : top + size[1], left : left + size[0]] = small
+    spot, font = (4, TILE[1] - 7), cv2.FONT_HERSHEY_SIMPLEX
+    cv2.putText(tile, label, spot, font, 0.5, (255, 255, 255), 1, cv2.LINE_AA)
+    return tile
+
+
+def _folder(path: Path) -> Path:
+    _guard(path, lambda: path.mkdir(parents=True, exist_ok=True))
+    return path
+
+
+def _guard(path: Path, write: "Callable[[], object]") -> None:
+    from stream.errors import ConfigError
+
+    try:
+        write()
+    except OSError as error:
+        raise ConfigError(
+            f"expected a folder that can be written for --out, got {path}: {error.strerror}"
+        ) from error
