@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from foveal.subtitles import Strip, subtitle_strip
 from stream.clock import NS_PER_S
-from stream.events import Region
+from stream.events import Question, Region
 from stream.frame import Frame, Image, Keyframe
 from stream.masks import Rle, decode_mask
 
@@ -30,6 +30,9 @@ PALETTE: tuple[Colour, ...] = (
     (208, 150, 120),
 )
 KEYFRAME_COLOUR: Colour = (255, 214, 10)
+POINTER_COLOUR: Colour = (255, 255, 255)
+POINTER_EDGE: Colour = (20, 20, 20)
+MAX_ENLARGED_WIDTH = 1280  # pixels, so that a very wide strip does not grow into gigabytes
 FILL = 0.42  # of a mask's colour over the picture
 REFERENCE_HEIGHT = 720  # pixels, at which lines and letters have their nominal size
 MIN_LABEL_SIDE = 48  # pixels; smaller pictures carry no letters
@@ -46,14 +49,15 @@ def draw(
     regions: tuple[Region, ...],
     keyframe: Keyframe | None,
     subtitle: str | None,
-    max_height: int | None = None,
+    heights: tuple[int, int] | None = None,
 ) -> Image:
     """A copy of the frame's picture [H, W, 3] with everything on it.
 
-    `max_height` shrinks the picture first, which is faster than shrinking what was drawn. Masks of
-    another size than the frame are scaled to it. `subtitle` is wrapped; "\\n" starts a new line.
+    `heights` (least, most) scales the picture first: less work for large ones, legible letters on
+    small ones. Masks of another size are scaled to it. `subtitle` is wrapped; "\\n" starts a new
+    line.
     """
-    picture = frame.image if max_height is None else shrink(frame.image, max_height)
+    picture = frame.image if heights is None else _between(frame.image, *heights)
     if picture is frame.image:
         picture = picture.copy()
     height, width = picture.shape[:2]
@@ -163,7 +167,23 @@ def _font(picture: Image) -> tuple[float, int]:
 
 
 def _scale(picture: Image) -> float:
-    return max(0.5, int(min(picture.shape[:2])) / REFERENCE_HEIGHT)
+    # Letters shrink less than the picture does, or they could not be read.
+    return max(0.5, 0.25 + 0.75 * int(min(picture.shape[:2])) / REFERENCE_HEIGHT)
+
+
+def mark_question(picture: Image, question: Question, size: tuple[int, int]) -> None:
+    """Draw what the wearer pointed at, on a picture made of a frame of `size` (height, width)."""
+    down, right = picture.shape[0] / size[0], picture.shape[1] / size[1]
+    line = max(1, round(3 * _scale(picture)))
+    if question.point is not None:
+        centre = (round(question.point[0] * right), round(question.point[1] * down))
+        for radius, tone in ((13, POINTER_EDGE), (10, POINTER_COLOUR)):
+            cv2.circle(picture, centre, round(radius * _scale(picture)), tone, line, cv2.LINE_AA)
+    if question.box is not None:
+        x0, y0, x1, y1 = question.box
+        corners = (round(x0 * right), round(y0 * down)), (round(x1 * right), round(y1 * down))
+        cv2.rectangle(picture, *corners, POINTER_EDGE, 2 * line)
+        cv2.rectangle(picture, *corners, POINTER_COLOUR, line)
 
 
 def shrink(image: Image, max_height: int) -> Image:
@@ -173,6 +193,14 @@ def shrink(image: Image, max_height: int) -> Image:
         return image
     size = (max(1, round(width * max_height / height)), max_height)
     return resize(image, size)
+
+
+def _between(image: Image, least: int, most: int) -> Image:
+    height, width = image.shape[:2]
+    ratio = min(least / height, MAX_ENLARGED_WIDTH / width)
+    if ratio > 1:
+        return resize(image, (max(1, round(width * ratio)), max(1, round(height * ratio))))
+    return shrink(image, most)
 
 
 def resize(image: Image, size: tuple[int, int]) -> Image:

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Self, TextIO
 
 from devices.speech import Pcm, Speaker, write_wav
-from foveal.annotate import draw
+from foveal.annotate import draw, mark_question
 from foveal.annotated_video import AnnotatedVideo
 from foveal.records import answer_record, json_line
 from foveal.report import ReportBuilder
@@ -19,7 +19,7 @@ from stream.events import Answer, AnswerEvent, Region
 from stream.frame import Frame, Keyframe
 from stream.trace import Tracer
 
-MAX_HEIGHT = 720  # pixels of annotated.mp4 and the report's pictures
+HEIGHTS = (480, 720)  # least and most pixels of annotated.mp4 and the report's pictures
 MIN_SUBTITLE_NS, MAX_SUBTITLE_NS = 4 * NS_PER_S, 9 * NS_PER_S
 READING_NS = 55_000_000  # a character: about 200 words a minute
 MAX_WAITING = 16  # subtitles that wait for the one on screen
@@ -107,7 +107,8 @@ class Recorder:
         with self._tracer.span("speech", frame.pts_ns):
             wav = self._speak(answer, frame.pts_ns)
         with self._tracer.span("report", frame.pts_ns):
-            picture = draw(frame, regions, None, None, MAX_HEIGHT)
+            picture = draw(frame, regions, None, None, HEIGHTS)
+            mark_question(picture, answer.question, frame.size)
             self._report.add_answer(answer, picture, regions, wav)
 
     def finish(self, summary: Mapping[str, Any]) -> None:
@@ -128,12 +129,12 @@ class Recorder:
     ) -> None:
         try:
             with self._tracer.span("draw", pts_ns):
-                picture = draw(frame, regions, keyframe, subtitle, MAX_HEIGHT)
+                picture = draw(frame, regions, keyframe, subtitle, HEIGHTS)
             with self._tracer.span("encode", pts_ns):
                 if self._video is None:
                     height, width = picture.shape[:2]
                     path = self.folder / "annotated.mp4"
-                    self._video = AnnotatedVideo(path, (width, height), MAX_HEIGHT)
+                    self._video = AnnotatedVideo(path, (width, height), HEIGHTS[1])
                 self._video.write(picture, pts_ns)
         except Exception as error:  # whatever a codec or font does, the answers go on
             self._wants_video = False

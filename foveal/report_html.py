@@ -91,11 +91,12 @@ def card(number: int, answer: Answer, picture: str, audio: str) -> str:
 <span class="at">{moment(question.asked_ns)}{_pointing(answer)}</span></header>
 <div class="sides">
 <figure><img src="{picture}" alt="the frame that the answer is about">
-<figcaption><ul class="chips">{_chips(answer)}</ul></figcaption></figure>
+<figcaption>{_chips(answer)}</figcaption></figure>
 <div><p class="answer" dir="auto">{grounded(answer.text, answer.spans)}</p>{audio}
 <h3>What the model wrote</h3><pre class="sequence" dir="auto">{sequence(answer.sequence)}</pre>
+{_timings(answer)}</div></div>
 {f"<h3>Evidence</h3>{searches}" if searches else ""}
-{_timings(answer)}</div></div></article>
+</article>
 """
 
 
@@ -183,11 +184,12 @@ def _chips(answer: Answer) -> str:
     seen: dict[int, Span] = {}
     for span in answer.spans:
         seen.setdefault(span.region.track_id, span)
-    return "".join(
+    chips = "".join(
         f'<li><span class="swatch" {tone(colour(track_id))}></span>#{track_id} '
         f"{text(answer.text[span.start : span.end])} {span.region.score:.2f}</li>"
         for track_id, span in seen.items()
     )
+    return f'<ul class="chips">{chips}</ul>' if chips else ""
 
 
 def _pointing(answer: Answer) -> str:

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import ImageFont
 
-from foveal.annotate import KEYFRAME_COLOUR, PALETTE, colour, draw
+from foveal.annotate import KEYFRAME_COLOUR, PALETTE, colour, draw, mark_question
 from foveal.annotated_video import AnnotatedVideo
 from foveal.subtitles import MAX_LINES, subtitle_strip, wrap
 from stream.errors import OutputError
-from stream.events import Region
+from stream.events import Question, Region
 from stream.frame import Frame, Image, Keyframe
 from stream.masks import encode_mask, mask_box
 
@@ -46,11 +46,33 @@ def test_a_mask_of_another_size_is_scaled_to_the_frame() -> None:
     assert np.abs(full.astype(int) - small).mean() < 1
 
 
-def test_max_height_draws_on_a_smaller_picture() -> None:
-    picture = draw(grey(400, 600), (square(400, 600),), None, None, max_height=100)
+def test_a_large_picture_is_shrunk_first() -> None:
+    picture = draw(grey(400, 600), (square(400, 600),), None, None, heights=(50, 100))
     assert picture.shape == (100, 150, 3)
     assert (picture[50, 75] != 100).any()
     assert (picture[50, 5] == 100).all()
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [((60, 80), (120, 160)), ((1, 1), (120, 120)), ((2, 6400), (2, 6400)), ((120, 7), (120, 7))],
+)
+def test_a_small_picture_is_enlarged_first(
+    size: tuple[int, int], expected: tuple[int, int]
+) -> None:
+    picture = draw(grey(*size), (square(*size),), None, "Q: x", heights=(120, 720))
+    assert picture.shape[:2] == expected
+
+
+def test_what_was_pointed_at_is_marked() -> None:
+    for question in (Question("x", 0, point=(30, 20)), Question("x", 0, box=(25, 15, 35, 25))):
+        picture = np.full((200, 300, 3), 100, np.uint8)
+        mark_question(picture, question, (100, 150))
+        changed = np.argwhere((picture != 100).any(axis=2))
+        assert np.abs(changed.mean(axis=0) - (40, 60)).max() < 2
+    picture = np.full((200, 300, 3), 100, np.uint8)
+    mark_question(picture, Question("x", 0), (100, 150))
+    assert (picture == 100).all()
 
 
 def test_an_empty_mask_draws_nothing() -> None:
@@ -87,7 +109,7 @@ def test_any_size_is_drawn_on(size: tuple[int, int]) -> None:
 
 def test_an_8k_frame_is_drawn_on() -> None:
     frame = grey(4320, 7680)
-    picture = draw(frame, (square(4320, 7680),), None, "Q: x", max_height=720)
+    picture = draw(frame, (square(4320, 7680),), None, "Q: x", heights=(480, 720))
     assert picture.shape == (720, 1280, 3)
 
 
