@@ -11,14 +11,14 @@ from stream.errors import AssetError
 @pytest.fixture(scope="session")
 def random_backbone() -> Backbone:
     """Untrained, for shapes and contracts."""
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)
     return Backbone.random(0)
 
 
 @pytest.fixture(scope="session")
 def trained_backbone() -> Backbone:
     """The pinned weights; skips with the reason where they are absent."""
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)
     try:
         path = asset_path("efficientnet-lite2", "efficientnet-lite2-9656183e.pth")
         return Backbone.load(path)
