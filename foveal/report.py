@@ -21,6 +21,7 @@ MAX_THUMBNAILS = 48
 THUMBNAIL_HEIGHT = 156  # pixels; shown at 104
 PICTURE_HEIGHT = 640
 MAX_EMBEDDED_AUDIO = 1_000_000  # bytes; longer speech is linked
+MAX_EMBEDDED_TOTAL = 32_000_000  # bytes of speech in one page; what comes later is linked
 FILES = ("annotated.mp4", "answers.jsonl", "events.jsonl", "trace.json")
 
 
@@ -38,6 +39,7 @@ class ReportBuilder:
         except OSError as error:
             raise self._error(error) from error
         self._answers = 0
+        self._embedded = 0  # bytes of speech
         self._reasons: Counter[str] = Counter()
         self._thumbnails: list[str] = []
         self._stride = 1  # every stride-th keyframe is kept
@@ -70,7 +72,7 @@ class ReportBuilder:
         """
         self._answers += 1
         uri = picture_uri(shrink(picture, PICTURE_HEIGHT), 84)
-        audio = _audio(wav_path, self._path.parent) if wav_path else ""
+        audio = self._audio(wav_path) if wav_path else ""
         try:
             self._cards.write(report_html.card(self._answers, answer, uri, audio))
             self._cards.flush()
@@ -135,6 +137,21 @@ class ReportBuilder:
         while chunk := self._cards.read(1 << 20):
             file.write(chunk)
 
+    def _audio(self, wav: Path) -> str:
+        """A player with the speech in it, or with a link to it when it is long."""
+        try:
+            size = wav.stat().st_size
+            if size >= MAX_EMBEDDED_AUDIO or self._embedded + size > MAX_EMBEDDED_TOTAL:
+                relative = Path(os.path.relpath(wav, self._path.parent)).as_posix()
+                source = report_html.text(relative)
+            else:
+                data = base64.b64encode(wav.read_bytes()).decode("ascii")
+                source = f"data:audio/wav;base64,{data}"
+                self._embedded += size
+        except OSError:
+            return ""
+        return f'<audio controls preload="none" src="{source}"></audio>'
+
     def _error(self, error: OSError) -> OutputError:
         return OutputError(
             f"expected to write the report {self._path}, got: {error.strerror or error}; "
@@ -149,18 +166,6 @@ def picture_uri(image: Image, quality: int) -> str:
     if not done:
         raise OutputError(f"expected a picture that JPEG can hold, got {image.shape}")
     return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode("ascii")
-
-
-def _audio(wav: Path, folder: Path) -> str:
-    """A player with the speech in it, or a link to it when it is long."""
-    try:
-        if wav.stat().st_size >= MAX_EMBEDDED_AUDIO:
-            source = report_html.text(Path(os.path.relpath(wav, folder)).as_posix())
-        else:
-            source = "data:audio/wav;base64," + base64.b64encode(wav.read_bytes()).decode("ascii")
-    except OSError:
-        return ""
-    return f'<audio controls preload="none" src="{source}"></audio>'
 
 
 def _footer() -> str:

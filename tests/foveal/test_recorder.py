@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -166,14 +167,21 @@ def test_a_file_in_the_way_is_one_clear_error(tmp_path: Path) -> None:
         Recorder(tmp_path / "run", None, timed=False)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+@contextmanager
+def unprivileged() -> Iterator[None]:
+    """As nobody, since root may write anywhere."""
+    user = os.geteuid()
+    os.seteuid(65534 if user == 0 else user)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
+
+
 def test_a_read_only_folder_is_one_clear_error(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
-    try:
-        with pytest.raises(OutputError, match="Permission denied"):
-            Recorder(tmp_path / "run", None, timed=False)
-    finally:
-        tmp_path.chmod(0o700)
+    with unprivileged(), pytest.raises(OutputError, match="run, got: Permission denied"):
+        Recorder(tmp_path / "run", None, timed=False)
 
 
 @pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs /proc")

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from devices.wav import write_wav
-from foveal import report_html
+from foveal import report, report_html
 from foveal.annotate import colour
 from foveal.report import MAX_THUMBNAILS, ReportBuilder
 from stream.clock import VirtualClock
@@ -176,6 +176,14 @@ def test_speech_is_embedded_when_short_and_linked_when_long(tmp_path: Path) -> N
     page = build(tmp_path / "b.html", answer(), wav=wav)
     assert page.all("audio")[0]["src"] == "speech/01.wav"
     assert not build(tmp_path / "c.html", answer(), wav=tmp_path / "gone.wav").all("audio")
+
+
+def test_a_page_embeds_only_so_much_speech(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report, "MAX_EMBEDDED_TOTAL", 40_000)
+    write_wav(tmp_path / "01.wav", [np.zeros(8000, np.int16)], 16_000)
+    page = build(tmp_path / "a.html", *[answer()] * 4, wav=tmp_path / "01.wav")
+    sources = [str(attrs["src"])[:5] for attrs in page.all("audio")]
+    assert sources == ["data:", "data:", "01.wa", "01.wa"]
 
 
 def test_keyframes_are_thinned_evenly(tmp_path: Path) -> None:
