@@ -89,7 +89,9 @@ class Recorder:
 
     def event(self, event: AnswerEvent) -> None:
         """Append one event with its stream time in seconds."""
-        self._events.write({"kind": event.kind, "t": event.stream_ns / NS_PER_S, **event.data})
+        at_s = event.stream_ns / NS_PER_S
+        # Nested, because a search has a kind of its own.
+        self._events.write({"event": event.kind, "at_s": at_s, "data": event.data})
 
     def frame(self, frame: Frame, regions: tuple[Region, ...], keyframe: Keyframe | None) -> None:
         """Draw one frame of the annotated video, and keep keyframes for the report."""

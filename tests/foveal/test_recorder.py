@@ -28,6 +28,11 @@ def lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
+def events(folder: Path, kind: str) -> list[dict[str, Any]]:
+    found = [event for event in lines(folder / "events.jsonl") if event["event"] == kind]
+    return [event["data"] for event in found]
+
+
 def play(recorder: Recorder, count: int = 12, answers_at: tuple[int, ...] = (3, 11)) -> None:
     for index in range(count):
         picture = frame(index)
@@ -45,13 +50,15 @@ def shown(path: Path) -> list[float]:
 def test_a_session_fills_its_folder(tmp_path: Path) -> None:
     tracer = Tracer()
     with Recorder(tmp_path / "a" / "run", ToneSpeaker(), timed=True, tracer=tracer) as recorder:
-        recorder.event(AnswerEvent("keyframe", 1_500_000_000, {"novelty": np.float32(0.5)}))
+        data = {"kind": "region", "score": np.float32(0.5)}
+        recorder.event(AnswerEvent("search", 1_500_000_000, data))
         play(recorder)
         recorder.finish({"clip": "walk.mp4", "stages": tracer.summary(), "fps": 12.5})
     folder = tmp_path / "a" / "run"
     assert read_answers(folder / "answers.jsonl") == recorder.answers
-    assert lines(folder / "events.jsonl")[0] == {"kind": "keyframe", "t": 1.5, "novelty": 0.5}
-    spoken = [event for event in lines(folder / "events.jsonl") if event["kind"] == "audio"]
+    first = lines(folder / "events.jsonl")[0]
+    assert first == {"event": "search", "at_s": 1.5, "data": {"kind": "region", "score": 0.5}}
+    spoken = events(folder, "audio")
     assert [event["file"] for event in spoken] == ["speech/01.wav", "speech/02.wav"]
     assert [event["answer"] for event in spoken] == [1, 2]
     assert all((folder / event["file"]).is_file() for event in spoken)
@@ -134,7 +141,7 @@ def test_a_failing_voice_is_refused_and_the_session_goes_on(tmp_path: Path) -> N
     with Recorder(tmp_path, BrokenSpeaker(), timed=False) as recorder:
         play(recorder)
         recorder.finish({"refused": {"seed": 1}})
-    refused = [event for event in lines(tmp_path / "events.jsonl") if event["kind"] == "refused"]
+    refused = events(tmp_path, "refused")
     assert [event["cause"] for event in refused] == ["speech", "speech"]
     assert refused[0]["reason"] == "no voice today"
     assert "nothing it can say" in refused[1]["reason"]
@@ -154,10 +161,8 @@ def test_a_failing_video_is_refused_once(tmp_path: Path, monkeypatch: pytest.Mon
     with Recorder(tmp_path, None, timed=False) as recorder:
         play(recorder)
         recorder.finish({})
-    refused = [event for event in lines(tmp_path / "events.jsonl") if event["kind"] == "refused"]
-    assert refused == [
-        {"kind": "refused", "t": 0.0, "cause": "video", "reason": "no room for pictures"}
-    ]
+    refused = events(tmp_path, "refused")
+    assert refused == [{"cause": "video", "reason": "no room for pictures"}]
     assert len(read_answers(tmp_path / "answers.jsonl")) == 2
 
 
