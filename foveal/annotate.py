@@ -1,5 +1,6 @@
 """The annotated picture: masks with ids, keyframe marks, time and subtitles."""
 
+from dataclasses import replace
 from functools import lru_cache
 
 import cv2
@@ -42,6 +43,23 @@ FONT = cv2.FONT_HERSHEY_SIMPLEX  # ASCII only: for ids, reasons and times, never
 def colour(track_id: int) -> Colour:
     """The colour of a masklet, the same in video and report."""
     return PALETTE[track_id % len(PALETTE)]
+
+
+def name(track_id: int) -> str:
+    """How a region is called: "#3" for a masklet, a letter for one that only an answer knows."""
+    return f"#{track_id}" if track_id > 0 else chr(ord("a") + max(0, -track_id - 1) % 26)
+
+
+def told_apart(regions: tuple[Region, ...]) -> dict[Region, Region]:
+    """Each region with an id of its own: those without a masklet (id 0) get -1, -2, and so on."""
+    found: dict[Region, Region] = {}
+    for region in regions:
+        if region.track_id > 0:
+            found[region] = region
+        elif region not in found:
+            unnamed = sum(other.track_id < 0 for other in found.values())
+            found[region] = replace(region, track_id=-1 - unnamed)
+    return found
 
 
 def draw(
@@ -89,7 +107,7 @@ def _draw_region(picture: Image, region: Region, labelled: bool) -> None:
     line = max(1, round(2 * height / REFERENCE_HEIGHT))
     cv2.drawContours(picture, contours, -1, tone, line, cv2.LINE_AA)
     if labelled:
-        label = f"#{region.track_id} {region.score:.2f}"
+        label = f"{name(region.track_id)} {region.score:.2f}"
         _pill(picture, label, (x0, y0 - round(26 * _scale(picture))), tone)
 
 

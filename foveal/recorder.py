@@ -3,13 +3,14 @@
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TextIO
 
 from devices.speech import Pcm, Speaker, write_wav
-from foveal.annotate import draw, mark_question
+from foveal.annotate import draw, mark_question, told_apart
 from foveal.annotated_video import AnnotatedVideo
 from foveal.records import answer_record, json_line
 from foveal.report import ReportBuilder
@@ -109,9 +110,7 @@ class Recorder:
         with self._tracer.span("speech", frame.pts_ns):
             wav = self._speak(answer, frame.pts_ns)
         with self._tracer.span("report", frame.pts_ns):
-            picture = draw(frame, regions, None, None, HEIGHTS)
-            mark_question(picture, answer.question, frame.size)
-            self._report.add_answer(answer, picture, regions, wav)
+            self._tell(answer, frame, regions, wav)
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         """End the video and write the report; `summary` as ReportBuilder.finish takes it."""
@@ -120,6 +119,17 @@ class Recorder:
         self._close_video()
         refused = Counter(summary.get("refused") or {}) + self.refused
         self._report.finish({**summary, "refused": dict(refused)})
+
+    def _tell(
+        self, answer: Answer, frame: Frame, regions: tuple[Region, ...], wav: Path | None
+    ) -> None:
+        """The answer's card in the report."""
+        apart = told_apart((*(span.region for span in answer.spans), *regions))
+        spans = tuple(replace(span, region=apart[span.region]) for span in answer.spans)
+        drawn = tuple(dict.fromkeys(apart.values()))
+        picture = draw(frame, drawn, None, None, HEIGHTS)
+        mark_question(picture, answer.question, frame.size)
+        self._report.add_answer(replace(answer, spans=spans), picture, drawn, wav)
 
     def _show(
         self,

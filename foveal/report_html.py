@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from foveal.annotate import PALETTE, colour
+from foveal.annotate import PALETTE, colour, name
 from stream.clock import NS_PER_MS, NS_PER_S
 from stream.events import Answer, Evidence, SearchRecord, Span
 from stream.trace import StageSummary
@@ -185,7 +185,7 @@ def _chips(answer: Answer) -> str:
     for span in answer.spans:
         seen.setdefault(span.region.track_id, span)
     chips = "".join(
-        f'<li><span class="swatch" {tone(colour(track_id))}></span>#{track_id} '
+        f'<li><span class="swatch" {tone(colour(track_id))}></span>{name(track_id)} '
         f"{text(answer.text[span.start : span.end])} {span.region.score:.2f}</li>"
         for track_id, span in seen.items()
     )

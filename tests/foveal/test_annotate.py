@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import ImageFont
 
-from foveal.annotate import KEYFRAME_COLOUR, PALETTE, colour, draw, mark_question
+from foveal.annotate import KEYFRAME_COLOUR, PALETTE, colour, draw, mark_question, name, told_apart
 from foveal.annotated_video import AnnotatedVideo
 from foveal.subtitles import MAX_LINES, subtitle_strip, wrap
 from stream.errors import OutputError
@@ -285,3 +285,13 @@ def test_a_full_disk_is_an_error_that_names_the_file(tmp_path: Path) -> None:
 
 def test_an_empty_video_closes(tmp_path: Path) -> None:
     AnnotatedVideo(tmp_path / "a.mp4", (64, 48)).close()
+
+
+def test_regions_without_a_masklet_are_told_apart() -> None:
+    first, second = square(40, 40, 0), square(40, 40, 0, shift=5)
+    tracked = square(40, 40, 3)
+    apart = told_apart((first, tracked, second, first))
+    assert [apart[region].track_id for region in (first, tracked, second)] == [-1, 3, -2]
+    assert [name(apart[region].track_id) for region in (first, tracked, second)] == ["a", "#3", "b"]
+    assert apart[second].mask == second.mask
+    assert len({colour(region.track_id) for region in apart.values()}) == 3

@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from foveal.annotated_video import AnnotatedVideo
 from foveal.recorder import Recorder
 from foveal.records import read_answers
 from stream.errors import OutputError
-from stream.events import AnswerEvent
+from stream.events import AnswerEvent, Span
 from stream.frame import Keyframe
 from stream.trace import Tracer
 from tests.foveal.media import STEP_NS, answer, frame, region
@@ -90,6 +92,20 @@ def test_the_same_session_gives_the_same_bytes_when_untimed(tmp_path: Path) -> N
     for file in ("answers.jsonl", "events.jsonl", "speech/01.wav"):
         assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
     assert "timings" not in (tmp_path / "one" / "answers.jsonl").read_text()
+
+
+def test_things_without_a_masklet_have_their_own_colours(tmp_path: Path) -> None:
+    things = (region(0), region(0, shift=40))
+    spans = (Span(2, 9, things[0]), Span(25, 30, things[1]))
+    with Recorder(tmp_path, None, timed=False) as recorder:
+        recorder.answer(replace(answer(), spans=spans), frame(0), things)
+        recorder.finish({})
+    report = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert ">red cup</mark>" in report
+    assert len(set(re.findall(r'<mark style="--tone:(#\w+)">', report))) == 2
+    assert "</span>a red cup 0.90</li>" in report
+    assert "</span>b China 0.90</li>" in report
+    assert [span.region.track_id for span in recorder.answers[0].spans] == [0, 0]
 
 
 def test_without_video_and_speech_there_is_neither(tmp_path: Path) -> None:
