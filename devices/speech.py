@@ -21,7 +21,9 @@ __all__ = ["EspeakSpeaker", "HibariSpeaker", "Pcm", "Speaker", "open_speaker", "
 Backend = Literal["hibari", "espeak", "none"]
 PEAK = 32767.0
 MAX_WORD_CHARS = 60  # a longer "word" is cut: nobody says it, and the model's input is bounded
-LONG_NUMBER = re.compile(r"\d{19,}")  # said digit by digit: Hibari has no names for such numbers
+LONG_NUMBER = re.compile(
+    r"(?:\d,?){19,}"
+)  # said digit by digit: Hibari has no names for such numbers
 ESPEAK_TIMEOUT_S = 20.0
 ESPEAK_RATE = 22_050
 
@@ -125,7 +127,7 @@ def open_speaker(backend: Backend) -> Speaker | None:
 
 def _sentences(text: str) -> Iterator[str]:
     for sentence in split_sentences(text):
-        spelled = LONG_NUMBER.sub(lambda digits: " ".join(digits.group()), speakable(sentence))
+        spelled = LONG_NUMBER.sub(_digit_by_digit, speakable(sentence))
         cut = [
             word[i : i + MAX_WORD_CHARS]
             for word in spelled.split(" ")
@@ -133,6 +135,12 @@ def _sentences(text: str) -> Iterator[str]:
         ]
         if cut:
             yield " ".join(cut)
+
+
+def _digit_by_digit(number: re.Match[str]) -> str:
+    digits = number.group()
+    comma = "," if digits.endswith(",") else ""
+    return " ".join(digits.replace(",", "")) + comma
 
 
 def _load_hibari(voice: str) -> Any:

@@ -16,6 +16,7 @@ ODD_TEXTS = [
     "e.g. Dr. Smith paid $9.99 on 12/03/2024 at 7:30 pm, i.e. 3.5 km/h, 1st, IV, ½.",
     "1" * 300,
     "1,234,567,890,123,456,789.00001 and 9" + "9" * 40 + "th",
+    "It is " + ",".join(["999"] * 30) + ", or so.",
     "x" * 700,
     "\x00\x1b[31mred\x07 <search> tag </search> [[f@]]",
     "café 🙂 日本語 привет مرحبا ∞ ≠ \ud800",
