@@ -1,0 +1,87 @@
+"""One publishing camera: its connection, its frames, its end."""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Sequence
+from typing import Any
+
+from aiortc import RTCIceServer, RTCSessionDescription
+
+from devices.webrtc.connection import PeerConnection, VideoSource
+from devices.webrtc.policy import ReceiveOptions
+from devices.webrtc.problems import Problem
+from devices.webrtc.sdp import Fragment, Offer
+from stream.clock import Clock
+
+logger = logging.getLogger(__name__)
+
+
+class PublishSession:
+    """A session between a 201 answer and its end. `video` and `audio` are None when not offered.
+
+    `video` is a FrameSource; `audio` an aiortc track whose `recv()` gives av.AudioFrame, bounded
+    to the last five seconds.
+    """
+
+    def __init__(
+        self, clock: Clock, options: ReceiveOptions, ice_servers: Sequence[RTCIceServer]
+    ) -> None:
+        self.id = secrets.token_urlsafe(24)  # 192 random bits: the session URL is a secret
+        self.etag = f'"{secrets.token_urlsafe(9)}"'
+        self.video: VideoSource | None = None
+        self.audio: Any = None
+        self.connected = asyncio.Event()
+        self.closed = asyncio.Event()
+        self._offer: Offer | None = None
+        self._closing: asyncio.Future[None] | None = None
+        self._connection = PeerConnection(clock, options, ice_servers)
+        self._connection.on("track", self._on_track)
+        self._connection.on("connectionstatechange", self._on_state)
+
+    async def answer(self, offer: Offer) -> str:
+        """Apply the offer; returns the SDP answer with all candidates gathered.
+
+        Raises Problem 422 when no codec or transport in it can be used.
+        """
+        self._offer = offer
+        try:
+            await self._connection.setRemoteDescription(RTCSessionDescription(offer.text, "offer"))
+            await self._connection.setLocalDescription(await self._connection.createAnswer())
+        except Exception as error:  # aiortc refuses with built-in errors of any kind
+            await self.close()
+            raise Problem(422, f"this offer cannot be answered: {error}"[:200]) from error
+        return str(self._connection.localDescription.sdp)
+
+    async def trickle(self, fragment: Fragment) -> None:
+        """Add late candidates; raises Problem 422 when the fragment asks for an ICE restart."""
+        assert self._offer is not None  # answered before its URL is known to anybody
+        if fragment.ufrag is not None and fragment.ufrag != self._offer.ufrag:
+            raise Problem(422, "ICE restart is not supported; the session goes on as it is")
+        for candidate in fragment.candidates:
+            candidate.sdpMid = self._offer.mid  # one transport for all, by BUNDLE
+            await self._connection.addIceCandidate(candidate)
+        if fragment.complete:
+            await self._connection.addIceCandidate(None)
+
+    async def close(self) -> None:
+        """End the session; the frames and audio end with it. Closing twice is fine."""
+        if self._closing is None:
+            self._closing = asyncio.ensure_future(self._connection.close())
+        # aiortc never finishes closing if it is cancelled half way: a cancelled caller leaves it.
+        await asyncio.shield(self._closing)
+        self.closed.set()
+
+    def _on_track(self, track: Any) -> None:
+        if track.kind == "video":
+            self.video = self._connection.video_source(track, f"whip-{self.id[:6]}")
+        else:
+            self.audio = track
+
+    def _on_state(self) -> None:
+        state = self._connection.connectionState
+        logger.info("session %s… is %s", self.id[:6], state)
+        if state == "connected":
+            self.connected.set()
+        elif state in ("failed", "closed"):
+            self.closed.set()

@@ -1,0 +1,309 @@
+"""The WHIP endpoint over real HTTP, real ICE and DTLS: aiortc and FFmpeg publish to it."""
+
+import asyncio
+import datetime
+import os
+import sys
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import av
+import pytest
+import pytest_asyncio
+from aiohttp import web
+from aiortc import (
+    RTCConfiguration,
+    RTCIceServer,
+    RTCPeerConnection,
+    RTCSessionDescription,
+)
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from devices.webrtc.admission import hash_token
+from devices.webrtc.fakes import NumberCamera, read_number
+from devices.webrtc.session import PublishSession
+from devices.webrtc.whip import FRAGMENT, SDP, SessionHandler, WhipConfig, build_app, ice_links
+from stream.clock import MonotonicClock
+
+ROOT = Path(__file__).resolve().parents[3]
+TOKEN = "let-me-in"
+AUTH = {"Authorization": f"Bearer {TOKEN}"}
+
+
+class Endpoint:
+    """A running server, an HTTP client, and what the sessions' handlers saw."""
+
+    def __init__(self, url: str, http: aiohttp.ClientSession) -> None:
+        self.url = url
+        self.http = http
+        self.numbers: list[int] = []
+        self.sessions: list[PublishSession] = []
+        self.ended = asyncio.Event()
+
+    async def watch(self, session: PublishSession) -> None:
+        """The handler: read the number in every frame."""
+        self.sessions.append(session)
+        assert session.video is not None
+        async for frame in session.video.frames():
+            self.numbers.append(read_number(frame.image))
+        self.ended.set()
+
+    async def post(self, body: str | bytes, **headers: str) -> aiohttp.ClientResponse:
+        return await self.http.post(
+            f"{self.url}/whip", data=body, headers={"Content-Type": SDP, **AUTH, **headers}
+        )
+
+    async def patch(self, location: str, body: str, **headers: str) -> int:
+        sent = {"Content-Type": FRAGMENT, **AUTH, **headers}
+        response = await self.http.patch(self.url + location, data=body, headers=sent)
+        return response.status
+
+
+Start = Callable[..., Any]
+
+
+@pytest_asyncio.fixture
+async def start() -> AsyncIterator[Start]:
+    """Starts endpoints; they stop with the test."""
+    cleanups: list[Any] = []
+
+    async def run(handler: SessionHandler | None = None, **config: Any) -> Endpoint:
+        http = aiohttp.ClientSession()
+        endpoint = Endpoint("", http)
+        settings = {"token_digests": (hash_token(TOKEN),), "burst": 100, **config}
+        app = build_app(WhipConfig(**settings), handler or endpoint.watch, MonotonicClock())
+        runner = web.AppRunner(app)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        endpoint.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        cleanups.extend([http.close, runner.cleanup])
+        return endpoint
+
+    yield run
+    for cleanup in cleanups:
+        await cleanup()
+
+
+@pytest_asyncio.fixture
+async def camera_offer() -> AsyncIterator[tuple[Any, str]]:
+    """(a stock aiortc connection with a camera, its offer)."""
+    connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+    connection.addTransceiver(NumberCamera(fps=30), direction="sendonly")
+    await connection.setLocalDescription(await connection.createOffer())
+    yield connection, connection.localDescription.sdp
+    await connection.close()
+
+
+async def until(condition: Callable[[], bool], timeout_s: float = 8.0) -> None:
+    async with asyncio.timeout(timeout_s):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+async def test_a_camera_publishes_and_hangs_up(start: Start, camera_offer: tuple[Any, str]) -> None:
+    connection, offer = camera_offer
+    endpoint = await start()
+    response = await endpoint.post(offer)
+    assert response.status == 201
+    assert response.content_type == SDP
+    assert response.headers["ETag"].startswith('"')
+    location = response.headers["Location"]
+    assert location.startswith("/whip/") and len(location) >= 38
+    answer = await response.text()
+    assert "a=recvonly" in answer and "a=candidate" in answer and "a=end-of-candidates" in answer
+    await connection.setRemoteDescription(RTCSessionDescription(answer, "answer"))
+    await until(lambda: len(endpoint.numbers) >= 20)
+    assert endpoint.numbers == list(range(len(endpoint.numbers)))
+    gone = await endpoint.http.delete(endpoint.url + location, headers=AUTH)
+    assert gone.status == 200
+    await asyncio.wait_for(endpoint.ended.wait(), 3)
+    again = await endpoint.http.delete(endpoint.url + location, headers=AUTH)
+    assert again.status == 404
+
+
+async def test_candidates_may_trickle_in(start: Start, camera_offer: tuple[Any, str]) -> None:
+    connection, offer = camera_offer
+    lines = offer.split("\r\n")
+    late = [line for line in lines if line.startswith(("a=candidate", "a=end-of-candidates"))]
+    endpoint = await start()
+    response = await endpoint.post("\r\n".join(line for line in lines if line not in late))
+    assert response.status == 201
+    location, etag = response.headers["Location"], response.headers["ETag"]
+    answer = RTCSessionDescription(await response.text(), "answer")
+    await connection.setRemoteDescription(answer)
+    fragment = "\r\n".join(["m=video 9 UDP/TLS/RTP/SAVPF 0", "a=mid:0", *late])
+    assert await endpoint.patch(location, fragment, **{"If-Match": etag}) == 204
+    await until(lambda: len(endpoint.numbers) >= 3)
+
+
+async def test_a_patch_is_checked_and_leaves_the_session_alone(
+    start: Start, camera_offer: tuple[Any, str]
+) -> None:
+    endpoint = await start()
+    response = await endpoint.post(camera_offer[1])
+    location, etag = response.headers["Location"], response.headers["ETag"]
+    good = "a=end-of-candidates"
+    restart = "a=ice-ufrag:zzzz\r\na=ice-pwd:abcdefghijklmnopqrstuv"
+    assert await endpoint.patch(location, good) == 428
+    assert await endpoint.patch(location, good, **{"If-Match": '"other"'}) == 412
+    match = {"If-Match": etag}
+    assert await endpoint.patch(location, "nonsense", **match) == 400
+    assert await endpoint.patch(location, good, **{**match, "Content-Type": SDP}) == 415
+    assert await endpoint.patch(location, restart, **{"If-Match": "*"}) == 422
+    assert await endpoint.patch("/whip/" + "x" * 32, good, **match) == 404
+    assert await endpoint.patch(location, good, **{**match, "Authorization": "Bearer x"}) == 401
+    assert await endpoint.patch(location, good, **match) == 204
+    assert not endpoint.sessions[0].closed.is_set()
+
+
+async def test_nobody_gets_in_without_a_token(start: Start) -> None:
+    endpoint = await start()
+    missing = await endpoint.http.post(f"{endpoint.url}/whip", data="v=0")
+    assert missing.status == 401
+    assert missing.headers["WWW-Authenticate"] == 'Bearer realm="whip"'
+    wrong = await endpoint.post("v=0", Authorization="Bearer wrong")
+    assert wrong.status == 401
+    assert "invalid_token" in wrong.headers["WWW-Authenticate"]
+    for method in ("patch", "delete"):
+        response = await endpoint.http.request(method, f"{endpoint.url}/whip/some-id")
+        assert response.status == 401
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status"),
+    [
+        ("v=0", {"Content-Type": "text/plain"}, 415),
+        ("hello", {}, 400),
+        (b"v=0\xff", {}, 400),
+        ("v=0\r\n" + "a=x\r\n" * 20_000, {}, 413),
+        ("v=0\r\ns=-\r\n", {}, 422),
+    ],
+)
+async def test_bad_offers_get_the_right_status(
+    start: Start, body: str | bytes, headers: dict[str, str], status: int
+) -> None:
+    endpoint = await start()
+    response = await endpoint.post(body, **headers)
+    assert response.status == status
+    assert response.content_type == "application/problem+json"
+    assert (await response.json())["status"] == status
+
+
+async def test_an_offer_without_a_known_codec_cannot_be_processed(
+    start: Start, camera_offer: tuple[Any, str]
+) -> None:
+    endpoint = await start(max_sessions=1)
+    unknown = camera_offer[1].replace("VP8", "AV1").replace("H264", "AV1")
+    assert (await endpoint.post(unknown)).status == 422
+    assert (await endpoint.post(camera_offer[1])).status == 201  # and it holds no slot
+
+
+async def test_a_full_server_says_when_to_come_back(
+    start: Start, camera_offer: tuple[Any, str]
+) -> None:
+    endpoint = await start(max_sessions=1)
+    first = await endpoint.post(camera_offer[1])
+    assert first.status == 201
+    second = await endpoint.post(camera_offer[1])
+    assert (second.status, second.headers["Retry-After"]) == (503, "5")
+    await endpoint.http.delete(endpoint.url + first.headers["Location"], headers=AUTH)
+    await until(lambda: endpoint.ended.is_set())
+    await asyncio.sleep(0.05)
+    assert (await endpoint.post(camera_offer[1])).status == 201
+
+
+async def test_a_peer_that_never_connects_loses_its_slot(
+    start: Start, camera_offer: tuple[Any, str]
+) -> None:
+    endpoint = await start(connect_timeout_s=0.2)
+    response = await endpoint.post(camera_offer[1])
+    await asyncio.wait_for(endpoint.ended.wait(), 3)
+    await asyncio.sleep(0.05)
+    location = endpoint.url + response.headers["Location"]
+    assert (await endpoint.http.delete(location, headers=AUTH)).status == 404
+
+
+async def test_a_failing_handler_ends_its_session_only(
+    start: Start, camera_offer: tuple[Any, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail(session: PublishSession) -> None:
+        raise RuntimeError("the model is gone")
+
+    endpoint = await start(fail)
+    response = await endpoint.post(camera_offer[1])
+    location = endpoint.url + response.headers["Location"]
+    await asyncio.sleep(0.2)
+    assert (await endpoint.http.delete(location, headers=AUTH)).status == 404
+    assert "the model is gone" in caplog.text
+    assert (await endpoint.post(camera_offer[1])).status == 201
+
+
+async def test_other_methods_are_reserved(start: Start) -> None:
+    endpoint = await start()
+    for path, allow in (("/whip", "OPTIONS, POST"), ("/whip/x", "OPTIONS, PATCH, DELETE")):
+        for method in ("GET", "HEAD", "PUT", "POST" if path != "/whip" else "PATCH"):
+            response = await endpoint.http.request(method, endpoint.url + path, headers=AUTH)
+            assert (response.status, response.headers["Allow"]) == (405, allow)
+
+
+async def test_options_tell_browsers_and_clients_what_they_need(start: Start) -> None:
+    turn = RTCIceServer("turn:turn.example.net?transport=udp", "me", 'a"b')
+    origin = {"Origin": "https://glasses.example"}
+    endpoint = await start(ice_servers=(turn,), allowed_origins=("https://glasses.example",))
+    url = f"{endpoint.url}/whip"
+    plain = await endpoint.http.options(url, headers={**AUTH, **origin})
+    assert (plain.status, plain.headers["Accept-Post"]) == (200, SDP)
+    assert plain.headers["Link"] == ice_links(turn)[0]
+    assert 'credential="a\\"b"' in plain.headers["Link"]
+    preflight = {**origin, "Access-Control-Request-Method": "POST"}
+    answer = await endpoint.http.options(url, headers=preflight)
+    assert answer.headers["Access-Control-Allow-Origin"] == "https://glasses.example"
+    assert "Location" in answer.headers["Access-Control-Expose-Headers"]
+    assert "Link" not in answer.headers  # no credentials without a token
+    other = await endpoint.http.options(url, headers={"Origin": "https://evil.example"})
+    assert "Access-Control-Allow-Origin" not in other.headers
+    refused = await endpoint.http.post(url, data="", headers=origin)
+    assert refused.status == 401  # readable to the page that asked
+    assert refused.headers["Access-Control-Allow-Origin"] == "https://glasses.example"
+
+
+async def test_too_many_requests_are_told_to_wait(start: Start) -> None:
+    endpoint = await start(burst=3, requests_per_s=0.5)
+    statuses = [(await endpoint.post("v=0")).status for _ in range(4)]
+    assert statuses == [422, 422, 422, 429]
+    assert (await endpoint.post("v=0")).headers["Retry-After"] in ("1", "2")
+
+
+def write_certificate(folder: Path) -> tuple[Path, Path]:
+    """A P-256 certificate for FFmpeg: PyAV's build makes one that OpenSSL 4 refuses."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "camera")])
+    now = datetime.datetime.now(datetime.UTC)
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name)
+    builder = builder.public_key(key.public_key()).serial_number(1)
+    builder = builder.not_valid_before(now - datetime.timedelta(days=1))
+    certificate = builder.not_valid_after(now + datetime.timedelta(days=1)).sign(
+        key, hashes.SHA256()
+    )
+    private = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    (folder / "c.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    (folder / "k.pem").write_bytes(key.private_bytes(serialization.Encoding.PEM, *private))
+    return folder / "c.pem", folder / "k.pem"
+
+
+@pytest.mark.skipif("whip" not in av.formats_available, reason="this PyAV has no WHIP muxer")
+async def test_ffmpeg_publishes(start: Start, tmp_path: Path) -> None:
+    endpoint = await start()
+    paths = [str(path) for path in write_certificate(tmp_path)]
+    script = Path(__file__).with_name("ffmpeg_publisher.py")
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, str(script), f"{endpoint.url}/whip", TOKEN, "30", *paths),
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert await asyncio.wait_for(process.wait(), 20) == 0
+    await asyncio.wait_for(endpoint.ended.wait(), 5)  # by its DELETE
+    assert endpoint.numbers == list(range(30))
