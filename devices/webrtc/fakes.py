@@ -50,7 +50,12 @@ class NumberCamera(MediaStreamTrack):  # type: ignore[misc]  # aiortc is untyped
         self._clock = MonotonicClock()
         self._size = (320, 240)
 
+    def now_ns(self) -> int:
+        """Now, on the clock of `shots`."""
+        return self._clock.now_ns()
+
     async def recv(self) -> Any:
+        """The next frame, when it is due."""
         number = len(self.shots)
         if number == 0:
             self._origin_ns = self._clock.now_ns()
