@@ -2,16 +2,18 @@
 
     python -m benchmarks.webrtc_latency --json --quick
 
-A rendered camera publishes over loopback WebRTC (real ICE, DTLS and SRTP; no STUN) to two receivers
-in turn, block by block, so that both meet the same load of the machine: `aiortc` is aiortc's own
-`track.recv()`, `foveal` is `devices.webrtc` up to the RGB frame in the consumer's hands (the peer's
-conversion to RGB is not counted). Frame n is known by its timestamp; its latency runs from the
-moment the camera handed it over. Slow consumer: a camera at 30 fps, 2 frames a second used; the
-age is that of the frame when its use ends, so the service time of 500 ms is in it.
+A camera that pans over a photograph publishes over loopback WebRTC (real ICE, DTLS and SRTP; no
+STUN) to two receivers in turn, block by block, so that both meet the same load of the machine:
+`aiortc` is aiortc's own `track.recv()`, `foveal` is `devices.webrtc` up to the RGB frame in the
+consumer's hands (the peer's conversion to RGB is not counted). A frame is known by its timestamp;
+its latency runs from the moment the camera handed it over, so encoding is in it. Slow consumer: a
+camera at 30 fps, 2 frames a second used; the age is that of the frame when its use ends, so the
+service time of 500 ms is in it.
 """
 
 import argparse
 import asyncio
+import functools
 import gc
 import logging
 import multiprocessing
@@ -24,15 +26,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
+import skimage.data
 from aiortc import RTCConfiguration, RTCPeerConnection
 from aiortc.mediastreams import MediaStreamError
 
 from benchmarks.report import emit
 from devices.webrtc.connection import PeerConnection
-from devices.webrtc.fakes import NumberCamera, prefer
+from devices.webrtc.fakes import PAN, NumberCamera, prefer
 from devices.webrtc.policy import FramePolicy, ReceiveOptions
 from stream.clock import NS_PER_MS, NS_PER_S, MonotonicClock
+from stream.frame import Image
 
 SIZE = (504, 896)  # width, height: a wearable's portrait stream
 SLOW_SIZE = (640, 480)
@@ -133,7 +138,7 @@ async def connected(method: Method, camera: NumberCamera, mime: str) -> AsyncIte
 
 async def latency(method: Method, case: Case, frames: int) -> list[int]:
     """Latencies in ns of `frames` frames after the warm-up."""
-    camera = NumberCamera(case.fps, {0: SIZE})
+    camera = NumberCamera(case.fps, {0: SIZE}, scene(SIZE))
     found: list[int] = []
     async with connected(method, camera, case.mime) as (connection, track):
         async for pts_ns in method.frames(connection, track):
@@ -166,7 +171,7 @@ async def compare(cases: list[Case], seconds: float, blocks: int) -> dict[str, d
 
 async def slow_consumer(method: Method, seconds: float) -> dict[str, float]:
     """Use one frame per SERVICE_S for so long; age of the last one, growth of memory."""
-    camera = NumberCamera(30, {0: SLOW_SIZE})
+    camera = NumberCamera(30, {0: SLOW_SIZE}, scene(SLOW_SIZE))
     clock = MonotonicClock()
     age_ns, start_mb = 0, 0.0
     async with connected(method, camera, "video/VP8") as (connection, track):
@@ -200,6 +205,15 @@ def slow(name: str, seconds: float) -> dict[str, float]:
     result: dict[str, float] = queue.get(timeout=seconds + 60)
     process.join()
     return result
+
+
+@functools.cache
+def scene(size: tuple[int, int]) -> Image:
+    """A photograph somewhat larger than the picture, for the camera to pan over."""
+    width, height = size[0] + PAN, size[1] + PAN
+    scale = max(width / 512, height / 512)
+    photo = cv2.resize(skimage.data.astronaut(), None, fx=scale, fy=scale)
+    return np.ascontiguousarray(photo[:height, :width])
 
 
 def resident_mb() -> float:

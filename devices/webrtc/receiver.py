@@ -21,6 +21,7 @@ from stream.clock import NS_PER_MS, Clock
 
 JITTER_BUFFER = "_RTCRtpReceiver__jitter_buffer"
 TICK_NS = 20 * NS_PER_MS
+START_NS = 200 * NS_PER_MS
 SSRC_SILENCE_NS = 500 * NS_PER_MS  # another source may take over after so long
 
 
@@ -59,7 +60,7 @@ class LowLatencyReceiver(RTCRtpReceiver):  # type: ignore[misc]  # aiortc is unt
         self._timeline = RtpTimeline()
         self._capture = CaptureClock()
         self._ssrc: int | None = None
-        self._packet_ns = self._pli_ns = self._nack_ns = 0
+        self._packet_ns = self._flow_ns = self._pli_ns = self._nack_ns = 0
         self._counts: Counter[str] = Counter()
         self._watchdog: asyncio.Task[None] | None = None
         self.pipeline = DecodePipeline(options, clock)
@@ -104,6 +105,8 @@ class LowLatencyReceiver(RTCRtpReceiver):  # type: ignore[misc]  # aiortc is unt
         if not self._accepts(packet.ssrc, now_ns):
             self._counts["foreign-source"] += 1
             return False
+        if now_ns - self._packet_ns > self._options.stall_ns:
+            self._flow_ns = now_ns  # the camera starts, or goes on after a pause
         self._packet_ns = now_ns
         self._counts["packets"] += 1
         self._pass_on(
@@ -131,6 +134,8 @@ class LowLatencyReceiver(RTCRtpReceiver):  # type: ignore[misc]  # aiortc is unt
             self._timeline.restart()
             self.pipeline.require_keyframe()
         self._ssrc = ssrc
+        # Streams start with a keyframe; give its packets time before asking for another one.
+        self._pli_ns = now_ns - self._options.pli_interval_ns + START_NS
         return True
 
     def _pass_on(self, step: Assembled) -> None:
@@ -144,10 +149,11 @@ class LowLatencyReceiver(RTCRtpReceiver):  # type: ignore[misc]  # aiortc is unt
 
     def _wants_keyframe(self, now_ns: int) -> bool:
         """Whether to ask now: nothing can be decoded, or nothing comes out."""
-        stalled = now_ns - self.pipeline.last_picture_ns > self._options.stall_ns
+        alive_ns = max(self.pipeline.last_picture_ns, self._flow_ns)
+        stalled = now_ns - alive_ns > self._options.stall_ns
         if not (self.pipeline.needs_keyframe or stalled):
             return False
-        if self._pli_ns and now_ns - self._pli_ns < self._options.pli_interval_ns:
+        if now_ns - self._pli_ns < self._options.pli_interval_ns:
             return False
         self._pli_ns = now_ns
         self._counts["plis"] += 1

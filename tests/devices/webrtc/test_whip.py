@@ -14,6 +14,7 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 from aiortc import (
+    AudioStreamTrack,
     RTCConfiguration,
     RTCIceServer,
     RTCPeerConnection,
@@ -123,6 +124,27 @@ async def test_a_camera_publishes_and_hangs_up(start: Start, camera_offer: tuple
     await asyncio.wait_for(endpoint.ended.wait(), 3)
     again = await endpoint.http.delete(endpoint.url + location, headers=AUTH)
     assert again.status == 404
+
+
+async def test_a_microphone_comes_with_the_camera(start: Start) -> None:
+    heard: list[Any] = []
+
+    async def listen(session: PublishSession) -> None:
+        while len(heard) < 3:
+            heard.append(await session.audio.recv())
+
+    endpoint = await start(listen)
+    connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+    connection.addTransceiver(NumberCamera(fps=30), direction="sendonly")
+    connection.addTransceiver(AudioStreamTrack(), direction="sendonly")
+    await connection.setLocalDescription(await connection.createOffer())
+    response = await endpoint.post(connection.localDescription.sdp)
+    assert response.status == 201
+    answer = RTCSessionDescription(await response.text(), "answer")
+    await connection.setRemoteDescription(answer)
+    await until(lambda: len(heard) == 3)
+    assert heard[0].sample_rate == 48_000
+    await connection.close()
 
 
 async def test_candidates_may_trickle_in(start: Start, camera_offer: tuple[Any, str]) -> None:
