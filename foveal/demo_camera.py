@@ -14,7 +14,7 @@ import numpy.typing as npt
 from foveal.demo_scene import Matrix
 
 Move = Literal["saccade", "pan"]
-MOVE_S: dict[Move, float] = {"saccade": 0.12, "pan": 0.9}
+MOVE_S: dict[Move, float] = {"saccade": 0.09, "pan": 0.9}
 SCRIPT_S = 16.0
 SHAKE_HZ = (0.35, 0.9, 1.7, 3.1, 5.3)
 SHAKE_PX = (9.0, 5.0, 3.0, 1.6, 0.9)  # at 1280x720: a standing person
