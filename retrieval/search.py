@@ -32,6 +32,7 @@ from stream.events import Evidence, Query
 from stream.masks import Box
 
 CANDIDATES = 60  # rows taken from each of the three lists of a text query
+FIRST_PASSAGES, OTHER_PASSAGES = 6, 2  # quoted of the best entry, and of each other one
 MAX_QUERY_CHARS = 2000  # of a text query; the encoder reads 256 tokens at most
 
 
@@ -71,7 +72,7 @@ class KnowledgeSearcher:
                 f"expected the encoder {store.encoder_id} of the index, got {encoder.id}"
             )
         self.store = store
-        self._encoder, self._classifier = encoder, classifier
+        self.encoder, self._classifier = encoder, classifier
         self._weights = weights or HybridWeights()
         self._owner = store.passage_entry
         self._number = {entry.id: number for number, entry in enumerate(store.entries)}
@@ -107,10 +108,13 @@ class KnowledgeSearcher:
         cosines = store.index.vectors(rows) @ vector[0]
         scores = (1 - NAME_WEIGHT) * cosines + NAME_WEIGHT * names[rows] + self._shifts[rows]
         best = np.argsort(-scores, kind="stable")[:k]
-        return [self._evidence(int(rows[place]), 0, float(scores[place]), box) for place in best]
+        return [
+            self._evidence(entry, quote(store.entries[entry].passages[0]), score, box)
+            for entry, score in ((int(rows[place]), float(scores[place])) for place in best)
+        ]
 
     def reread(self, evidence: Evidence, question: str) -> Evidence:
-        """The same entry with the passage nearest to a question, its score unchanged.
+        """The same entry with the passages nearest to a question, its score unchanged.
 
         Raises QueryError when the entry is not of this index or the question is empty.
         """
@@ -119,8 +123,7 @@ class KnowledgeSearcher:
             raise QueryError(f"expected an entry of {self.store.source}, got {evidence.id!r}")
         vector, words = self._encode(question)
         dense, lexical = self._passage_scores(np.array([number]), vector, words)
-        order = int(np.argmax(self._mix(dense, lexical)))
-        text = quote(self.store.entries[number].passages[order])
+        text = self._quote(number, self._mix(dense, lexical), FIRST_PASSAGES)
         return dataclasses.replace(evidence, text=text)
 
     def _search_text(self, text: str, k: int) -> list[Evidence]:
@@ -136,18 +139,19 @@ class KnowledgeSearcher:
         named = np.array([self._titles[entry] == frozenset(words) for entry in entries])
         scores += named * self._weights.name * (1 - scores)
         mixed = self._mix(dense, lexical)
-        found = []
+        found: list[Evidence] = []
         for place in np.argsort(-scores, kind="stable")[:k]:
             entry = int(entries[place])
             span = mixed[bounds[place] :][: starts[entry + 1] - starts[entry]]
-            found.append(self._evidence(entry, int(np.argmax(span)), float(scores[place]), None))
+            text = self._quote(entry, span, OTHER_PASSAGES if found else FIRST_PASSAGES)
+            found.append(self._evidence(entry, text, float(scores[place]), None))
         return found
 
     def _encode(self, text: str) -> tuple[Vectors, list[str]]:
         text = text[:MAX_QUERY_CHARS].strip()
         if not text:
             raise QueryError("expected words in a text query, got an empty string")
-        return self._encoder.encode_text([text]), search_words(text)
+        return self.encoder.encode_text([text]), search_words(text)
 
     def _candidates(self, vector: Vectors, words: Sequence[str], k: int) -> Numbers:
         """Entries worth scoring: near by entity vector, near by passage, or sharing words."""
@@ -188,10 +192,14 @@ class KnowledgeSearcher:
         stored = self.store.class_vectors
         if stored is not None and self.store.classes == class_keys(classes):
             return stored
-        return class_vectors(self._encoder, classes)
+        return class_vectors(self.encoder, classes)
 
-    def _evidence(self, entry: int, passage: int, score: float, box: Box | None) -> Evidence:
+    def _quote(self, entry: int, scores: Vectors, count: int) -> str:
+        """The best passages of an entry, in their own order."""
+        best = sorted(np.argsort(-scores, kind="stable")[:count].tolist())
+        return " ".join(quote(self.store.entries[entry].passages[number]) for number in best)
+
+    def _evidence(self, entry: int, text: str, score: float, box: Box | None) -> Evidence:
         found = self.store.entries[entry]
-        text = quote(found.passages[passage])
         source = found.url or self.store.source
         return Evidence(found.id, found.title, text, score, source, box)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from retrieval.fakes import ColourClassifier, HashEncoder
 from retrieval.knowledge import Entry, Knowledge
-from retrieval.search import KnowledgeSearcher
+from retrieval.search import FIRST_PASSAGES, KnowledgeSearcher
 from retrieval.sentences import MAX_QUOTE_WORDS
 from retrieval.store import build_store
 from stream.errors import QueryError
@@ -53,7 +53,8 @@ def test_text_that_names_only_the_title_gives_the_first_sentence(
     searcher: KnowledgeSearcher,
 ) -> None:
     best, *_ = searcher.search(Query("text", "cucumber", k=1))
-    assert (best.title, best.text) == ("Cucumber", "The cucumber is a green vine fruit.")
+    assert best.title == "Cucumber"
+    assert best.text.startswith("The cucumber is a green vine fruit.")
 
 
 def test_region_and_whole_picture_find_different_things(searcher: KnowledgeSearcher) -> None:
@@ -81,7 +82,8 @@ def test_head_noun_of_a_class_name_finds_its_title(searcher: KnowledgeSearcher) 
 def test_reread_chooses_the_passage_for_the_question(searcher: KnowledgeSearcher) -> None:
     found = searcher.search(Query("text", "cup", k=1))[0]
     again = searcher.reread(found, "Are cups made of glass?")
-    assert again.text == "Cups may be made of glass."
+    assert "Cups may be made of glass." in again.text
+    assert len(again.text.split(". ")) <= FIRST_PASSAGES
     assert (again.id, again.score) == (found.id, found.score)
     with pytest.raises(QueryError, match="expected words"):
         searcher.reread(found, "  ")
@@ -105,7 +107,7 @@ def test_any_words_get_an_answer_or_none(searcher: KnowledgeSearcher, text: str)
     assert first == second
     for evidence in first:
         assert -1 <= evidence.score <= 1
-        assert len(evidence.text.split()) <= MAX_QUOTE_WORDS + 1
+        assert len(evidence.text.split()) <= FIRST_PASSAGES * (MAX_QUOTE_WORDS + 1)
 
 
 def test_very_long_query(searcher: KnowledgeSearcher) -> None:

@@ -1,0 +1,74 @@
+"""The composition root of answering: pinned assets -> an assistant."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from foveal.assets import asset_path
+from foveal.search_setup import load_backbone, open_searcher
+from perception.backbone import Backbone
+from perception.naming import NameMatcher
+from perception.ocr import RapidTextReader
+from perception.scene import SceneReader
+from reasoning.assistant import Assistant
+from reasoning.composed import ComposedLMM
+from reasoning.decoding import DecodeConfig, SearchDecoder
+from reasoning.intents import IntentClassifier, load_weights
+from reasoning.lm import CausalLm
+from reasoning.policy import PolicyConfig
+from reasoning.support import SupportScorer
+from retrieval.search import KnowledgeSearcher
+from retrieval.visual import class_vectors
+from stream.clock import Clock
+
+LANGUAGE_MODEL = "smollm2-135m"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Models:
+    """What several parts share; loaded once."""
+
+    backbone: Backbone
+    searcher: KnowledgeSearcher
+    lm: CausalLm
+    reader: SceneReader
+
+
+@dataclass(frozen=True, slots=True)
+class ReasoningConfig:
+    """Limits and gates of answering."""
+
+    decode: DecodeConfig = field(default_factory=DecodeConfig)
+    policy: PolicyConfig = field(default_factory=PolicyConfig)
+
+
+def load_language_model() -> CausalLm:
+    """The embedded language model, from the safetensors that `foveal models pull` made."""
+    return CausalLm.load(asset_path(LANGUAGE_MODEL, "hf/config.json").parent)
+
+
+def load_models(index: Path | None = None, backbone: Backbone | None = None) -> Models:
+    """Everything that answering needs; raises AssetError or QueryError with what to do."""
+    backbone = backbone or load_backbone()
+    searcher = open_searcher(index, backbone)
+    stored = searcher.store.class_vectors
+    encoder = searcher.encoder
+    vectors = class_vectors(encoder, backbone.class_synonyms) if stored is None else stored
+    matcher = NameMatcher(backbone.class_synonyms, vectors, encoder.encode_text)
+    reader = SceneReader(backbone, matcher, RapidTextReader())
+    return Models(backbone, searcher, load_language_model(), reader)
+
+
+def build_assistant(
+    models: Models, config: ReasoningConfig | None = None, clock: Clock | None = None
+) -> Assistant:
+    """The composed baseline behind the search decoder; `clock` measures its timings."""
+    config = config or ReasoningConfig()
+    encoder = models.searcher.encoder
+    lmm = ComposedLMM(
+        models.lm,
+        IntentClassifier(models.lm, encoder, load_weights()),
+        SupportScorer(models.lm, encoder),
+        models.reader,
+        config.policy,
+    )
+    return Assistant(lmm, SearchDecoder(models.searcher, config.decode, clock))

@@ -1,0 +1,84 @@
+"""What a region may be called, and how well a phrase fits a name.
+
+Names are the classifier's classes. A phrase that is no class name is compared with them in the
+text encoder's space, which makes pictures and phrases comparable (ConSE, Norouzi et al., 2014).
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Vectors = npt.NDArray[np.float32]  # [N, D], rows of unit length
+Posterior = npt.NDArray[np.float32]  # [C], sums to 1
+
+NEAR, SAME = 0.45, 0.8  # cosines of names: below NEAR unrelated, from SAME the same thing
+RELATED_WEIGHT = 0.8  # a related name counts less than the name itself
+HEAD_WEIGHT, WORD_WEIGHT = 1.0, 0.6  # the phrase's noun as a name's noun; anywhere in a name
+_WORD = re.compile(r"[^\W_]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """One thing a region may be."""
+
+    label: str
+    probability: float  # 0..1
+
+
+class NameMatcher:
+    """Compares phrases with the C class names."""
+
+    def __init__(
+        self,
+        synonyms: Sequence[Sequence[str]],
+        vectors: Vectors | None = None,
+        encode: Callable[[list[str]], Vectors] | None = None,
+    ) -> None:
+        """`vectors` [C, D] are the classes' own embeddings; without them only words match."""
+        self._synonyms = synonyms
+        self._words = [[_words(name) for name in names] for names in synonyms]
+        self._vectors, self._encode = vectors, encode
+
+    def best(self, posterior: Posterior, count: int = 3) -> tuple[Name, ...]:
+        """The most probable names of a [C] posterior."""
+        order = np.argsort(-posterior, kind="stable")[:count]
+        return tuple(Name(self._synonyms[i][0], float(posterior[i])) for i in order)
+
+    def match(self, phrase: str) -> npt.NDArray[np.float32]:
+        """[C] in 0..1: how well each class fits the phrase; zeros for a phrase without words."""
+        words = _words(phrase)
+        scores = np.zeros(len(self._synonyms), np.float32)
+        if not words:
+            return scores
+        for number, names in enumerate(self._words):
+            scores[number] = max(_word_match(words, name) for name in names)
+        if self._encode is not None and self._vectors is not None:
+            cosine = self._vectors @ self._encode([" ".join(words)])[0]
+            near = np.clip((cosine - NEAR) / (SAME - NEAR), 0, 1) * RELATED_WEIGHT
+            scores = np.maximum(scores, near.astype(np.float32))
+        return scores
+
+    def fit(self, posterior: Posterior, phrase: str) -> float:
+        """0..1: the probability that a region of this posterior is what the phrase says."""
+        return float(posterior @ self.match(phrase))
+
+
+def _words(text: str) -> list[str]:
+    return [_singular(word) for word in _WORD.findall(text.lower())]
+
+
+def _singular(word: str) -> str:
+    if len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is")):
+        return word[:-1]
+    return word
+
+
+def _word_match(phrase: list[str], name: list[str]) -> float:
+    if not name:
+        return 0.0
+    if phrase == name or phrase[-1] == name[-1]:
+        return HEAD_WEIGHT
+    return WORD_WEIGHT if phrase[-1] in name else 0.0

@@ -1,0 +1,256 @@
+"""What is in a frame: things with masks and names, the picture as a whole, and written words."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from perception.backbone import Backbone, Features
+from perception.naming import Name, NameMatcher, Posterior
+from perception.ocr import TextLine, TextReader
+from perception.proposals import ProposalConfig, propose
+from perception.segment import mask_from_box, mask_from_point, refine_seed
+from stream.errors import PromptError
+from stream.events import Point, Region
+from stream.frame import Frame, Mask
+from stream.masks import Box, decode_mask, mask_box, mask_iou
+
+SAME_NAMES = 0.25  # shared probability from which touching parts are one thing
+NAMED = 0.04  # below it a probability says nothing
+COVERED = 0.6  # share of a proposal inside a masklet from which it is that masklet
+MIN_PHRASE_FIT = 0.12  # below it nothing in view is what a phrase says
+MIN_WINDOW_FIT = 0.3  # the same for windows, which are many and so more often wrong
+SEED_PEAK = 0.5  # of a phrase map's peak: cells above it seed the mask
+WHOLE_PEAK = 0.25  # the same for what fills the picture
+WINDOW_SIDES = (0.6, 0.35)  # of the frame's shorter side
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GroundedRegion:
+    """A region of one frame with what it may be."""
+
+    mask: Mask  # [H, W]
+    box: Box
+    posterior: Posterior  # [C] over class names
+    names: tuple[Name, ...]  # most probable first
+    saliency: float  # 0..1, how much it stands out
+    track_id: int | None = None  # its masklet, when it has one
+
+    @property
+    def score(self) -> float:
+        """Probability of its best name."""
+        return self.names[0].probability
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SceneView:
+    """One frame as the language side sees it."""
+
+    frame: Frame
+    features: Features
+    things: tuple[GroundedRegion, ...]  # most prominent first
+    whole: tuple[Name, ...]  # names of the whole picture
+    whole_posterior: Posterior
+
+
+class Scene(Protocol):
+    """What the language side asks of perception while it answers."""
+
+    def names_of(self, view: SceneView, mask: Mask) -> GroundedRegion: ...
+
+    def point_at(self, view: SceneView, point: Point | None, box: Box | None) -> GroundedRegion: ...
+
+    def find(self, view: SceneView, phrase: str) -> GroundedRegion: ...
+
+    def whole_region(self, view: SceneView) -> GroundedRegion: ...
+
+    def read_text(self, view: SceneView) -> tuple[TextLine, ...]: ...
+
+
+class SceneReader:
+    """Perception for the language side: one backbone pass, then crops of what stands out."""
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        matcher: NameMatcher,
+        text_reader: TextReader,
+        proposals: ProposalConfig | None = None,
+    ) -> None:
+        self._backbone, self._matcher, self._text = backbone, matcher, text_reader
+        self._proposals = proposals or ProposalConfig()
+
+    def read(
+        self, frame: Frame, features: Features | None = None, tracked: Sequence[Region] = ()
+    ) -> SceneView:
+        """The frame's things; live masklets come first and keep their track ids."""
+        features = features or self._backbone.features(frame.image)
+        held = [(decode_mask(r.mask), r.score, r.track_id) for r in tracked if r.box is not None]
+        found: list[tuple[Mask, float, int | None]] = [*held]
+        for proposal in propose(frame.image, features, self._proposals):
+            if all(_inside(proposal.mask, mask) < COVERED for mask, _, _ in held):
+                found.append((proposal.mask, proposal.saliency, None))
+        things = self._name(frame, found)
+        whole = self._backbone.classify([frame.image], [None])[0]
+        return SceneView(frame, features, _merge(things), self._matcher.best(whole), whole)
+
+    def names_of(self, view: SceneView, mask: Mask) -> GroundedRegion:
+        """A mask of this view with its names; raises PromptError when it is empty."""
+        regions = self._name(view.frame, [(mask, 1.0, None)])
+        if not regions:
+            raise PromptError("expected a mask with at least one pixel, got an empty one")
+        return regions[0]
+
+    def point_at(self, view: SceneView, point: Point | None, box: Box | None) -> GroundedRegion:
+        """What the wearer points at; raises PromptError for a prompt outside the frame."""
+        image = view.frame.image
+        if box is not None:
+            return self.names_of(view, mask_from_box(image, box))
+        if point is None:
+            raise PromptError("expected a point or a box, got neither")
+        for thing in view.things:
+            if thing.track_id is not None and _holds(thing.mask, point):
+                return thing
+        return self.names_of(view, mask_from_point(image, point, view.features))
+
+    def find(self, view: SceneView, phrase: str) -> GroundedRegion:
+        """The thing a phrase names; raises PromptError when nothing in view fits it."""
+        match = self._matcher.match(phrase)
+        ranked = sorted(view.things, key=lambda thing: -float(thing.posterior @ match))
+        if ranked and float(ranked[0].posterior @ match) >= MIN_PHRASE_FIT:
+            return ranked[0]
+        if match.any():
+            found = self._in_windows(view, match)
+            if found is not None:
+                return found
+        raise PromptError(f"expected something in view that fits {phrase!r}, found nothing")
+
+    def whole_region(self, view: SceneView) -> GroundedRegion:
+        """What the whole picture is named after: the part that speaks for its best name.
+
+        A close-up is named better as a picture than by a part cut out of it, so the picture's
+        names are kept.
+        """
+        match = np.zeros(len(view.whole_posterior), np.float32)
+        match[int(view.whole_posterior.argmax())] = 1.0
+        heat = self._phrase_map(view.features, match, WHOLE_PEAK)
+        mask = refine_seed(view.frame.image, heat)
+        box = mask_box(mask)
+        if box is None:
+            height, width = view.frame.size
+            mask, box = np.ones((height, width), bool), (0, 0, width, height)
+        return GroundedRegion(mask, box, view.whole_posterior, view.whole, 1.0)
+
+    def _in_windows(self, view: SceneView, match: npt.NDArray[np.float32]) -> GroundedRegion | None:
+        """Look closer: the window of the frame that fits best, and the thing inside it."""
+        windows = _windows(view.frame.size)
+        image = view.frame.image
+        crops = [image[y0:y1, x0:x1] for x0, y0, x1, y1 in windows]
+        fits = self._backbone.classify(crops, [None] * len(crops)) @ match
+        best = int(fits.argmax())
+        if float(fits[best]) < MIN_WINDOW_FIT:
+            return None
+        x0, y0, x1, y1 = windows[best]
+        crop = np.ascontiguousarray(image[y0:y1, x0:x1])
+        near = self._backbone.features(crop)
+        mask = np.zeros(view.frame.size, bool)
+        mask[y0:y1, x0:x1] = refine_seed(crop, self._phrase_map(near, match))
+        if not mask.any():
+            return None
+        region = self.names_of(view, mask)
+        # The window's own fit is what decided; a part cut out of it may be named worse.
+        return (
+            region
+            if float(region.posterior @ match) >= MIN_PHRASE_FIT
+            else replace(region, names=self._matcher.best(match * float(fits[best])))
+        )
+
+    def read_text(self, view: SceneView) -> tuple[TextLine, ...]:
+        """Written words in the frame, from top to bottom."""
+        return self._text.read(view.frame.image)
+
+    def _name(
+        self, frame: Frame, found: Sequence[tuple[Mask, float, int | None]]
+    ) -> tuple[GroundedRegion, ...]:
+        shown = [(m, s, i, box) for m, s, i in found if (box := mask_box(m)) is not None]
+        posteriors = self._backbone.classify(
+            [frame.image] * len(shown), [mask for mask, _, _, _ in shown]
+        )
+        return tuple(
+            GroundedRegion(mask, box, post, self._matcher.best(post), saliency, track_id)
+            for (mask, saliency, track_id, box), post in zip(shown, posteriors, strict=True)
+        )
+
+    def _phrase_map(
+        self, features: Features, match: npt.NDArray[np.float32], peak: float = SEED_PEAK
+    ) -> npt.NDArray[np.float32]:
+        """Class activation map (Zhou et al., 2016) of the classes that fit, [h, w] in 0..1."""
+        weight = self._backbone.classifier_weight
+        chosen = torch.from_numpy(match * (match >= 0.5 * match.max())).to(weight)
+        direction = (chosen @ weight) / chosen.sum() - weight.mean(0)
+        heat = (features.top * direction[:, None, None]).sum(0).clamp(min=0).cpu().numpy()
+        heat = np.asarray(heat / max(1e-6, float(heat.max())), np.float32)
+        size = (features.dense.shape[-1], features.dense.shape[-2])
+        grown = np.asarray(cv2.resize(heat, size, interpolation=cv2.INTER_CUBIC), np.float32)
+        return np.asarray(np.clip((grown - peak) / (1 - peak) + 0.5, 0, 1), np.float32)
+
+
+def where(region: GroundedRegion, size: tuple[int, int]) -> str:
+    """Where a region lies in a frame of (height, width), in words."""
+    x = (region.box[0] + region.box[2]) / 2 / size[1]
+    y = (region.box[1] + region.box[3]) / 2 / size[0]
+    across = "on the left" if x < 0.36 else "on the right" if x > 0.64 else ""
+    along = "at the top" if y < 0.3 else "at the bottom" if y > 0.75 else ""
+    return " ".join(filter(None, (along, across))) or "in the middle"
+
+
+def _merge(things: Sequence[GroundedRegion]) -> tuple[GroundedRegion, ...]:
+    """Join touching parts that carry the same names; grouping cuts large things into parts."""
+    merged: list[GroundedRegion] = []
+    for thing in things:
+        for index, other in enumerate(merged):
+            shared = np.minimum(other.posterior, thing.posterior)
+            same = float(shared[shared >= NAMED].sum()) >= SAME_NAMES
+            free = thing.track_id is None and other.track_id is None
+            if same and free and _touch(other.mask, thing.mask):
+                mask = other.mask | thing.mask
+                box = mask_box(mask) or other.box
+                saliency = max(other.saliency, thing.saliency)
+                merged[index] = replace(other, mask=mask, box=box, saliency=saliency)
+                break
+        else:
+            merged.append(thing)
+    return tuple(merged)
+
+
+def _windows(size: tuple[int, int]) -> list[Box]:
+    """Square windows that cover a frame of (height, width) with half overlap, large ones first."""
+    height, width = size
+    boxes: list[Box] = []
+    for share in WINDOW_SIDES:
+        side = max(1, round(share * min(height, width)))
+        rows = np.linspace(0, height - side, max(1, round(2 * (height - side) / side) + 1))
+        cols = np.linspace(0, width - side, max(1, round(2 * (width - side) / side) + 1))
+        boxes += [(int(x), int(y), int(x) + side, int(y) + side) for y in rows for x in cols]
+    return boxes
+
+
+def _touch(left: Mask, right: Mask) -> bool:
+    kernel = np.ones((9, 9), np.uint8)
+    return bool((cv2.dilate(left.astype(np.uint8), kernel).astype(bool) & right).any())
+
+
+def _inside(mask: Mask, other: Mask) -> float:
+    if mask_iou(mask, other) == 0.0:
+        return 0.0
+    return int((mask & other).sum()) / int(mask.sum())
+
+
+def _holds(mask: Mask, point: Point) -> bool:
+    x, y = point
+    inside = 0 <= y < mask.shape[0] and 0 <= x < mask.shape[1]
+    return inside and bool(mask[y, x])

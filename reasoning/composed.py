@@ -1,0 +1,151 @@
+"""The composed baseline: perception names and grounds, the language model scores, rules word it.
+
+It stands behind the SegmentingLMM protocol like a trained model, so the decode loop cannot tell.
+What it does next is a script (a generator) that yields words, mentions and search calls; the loop
+runs the calls and the script goes on with the evidence. A trained model replaces it and must beat
+it.
+"""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from perception.scene import GroundedRegion, Scene
+from reasoning.focus import find_focus
+from reasoning.intents import IntentClassifier
+from reasoning.lm import CausalLm
+from reasoning.lmm import EntitySpan, Prompt
+from reasoning.phrases import points
+from reasoning.policy import Choice, PolicyConfig, choose
+from reasoning.scripts import CallFor, Piece, Say, Scripts
+from reasoning.support import SupportScorer
+from reasoning.tokens import (
+    END,
+    END_INFORMATION,
+    END_SEARCH,
+    INFORMATION,
+    REGION,
+    SEARCH,
+    ControlIds,
+    neutralise,
+)
+from stream.clock import NS_PER_S
+from stream.events import Evidence, TokenStep
+
+FOLLOW_UP_NS = 60 * NS_PER_S  # how long "it" may mean what was last talked about
+
+
+@dataclass(slots=True, eq=False)
+class ComposedState:
+    """One answer while it is made; owned by the decode loop."""
+
+    prompt: Prompt
+    script: Iterator[Piece] = field(default_factory=lambda: iter(()))
+    queue: deque[TokenStep] = field(default_factory=deque)
+    written: int = 0  # characters of the sequence
+    spans: list[EntitySpan] = field(default_factory=list)
+    evidence: Sequence[Evidence] = ()  # of the last search
+    focus: GroundedRegion | None = None
+    subject: str = ""
+    choice: Choice | None = None
+    may_search: bool = True
+
+
+class ComposedLMM:
+    """A SegmentingLMM made of perception, an intent classifier and sentence support."""
+
+    name = "composed-smollm2-135m"
+
+    def __init__(
+        self,
+        lm: CausalLm,
+        intents: IntentClassifier,
+        support: SupportScorer,
+        scene: Scene,
+        policy: PolicyConfig | None = None,
+    ) -> None:
+        self._lm, self._intents, self._scene = lm, intents, scene
+        self._scripts = Scripts(scene, support)
+        self._policy = policy or PolicyConfig()
+        self.controls = ControlIds(lm.vocabulary)
+
+    def prefill(self, prompt: Prompt) -> ComposedState:
+        """Score what the question asks for; find what it is about when it is about something."""
+        state = ComposedState(prompt)
+        state.script = self._script(state, neutralise(prompt.question.text))
+        return state
+
+    def step(self, state: ComposedState, may_search: bool) -> TokenStep:
+        """The next token of the script."""
+        state.may_search = may_search
+        while not state.queue:
+            piece = next(state.script, None)
+            if piece is None:
+                return TokenStep(self.controls.id_of(END), END, forced=False)
+            self._enqueue(state, piece)
+        step = state.queue.popleft()
+        state.written += len(step.text)
+        return step
+
+    def inform(
+        self, state: ComposedState, evidence: Sequence[Evidence], text: str
+    ) -> Sequence[TokenStep]:
+        """Take the evidence; `text` is `<information> … </information>`."""
+        state.evidence = evidence
+        inner = text.removeprefix(INFORMATION).removesuffix(END_INFORMATION)
+        steps = [self._control(INFORMATION, forced=True)]
+        steps += [TokenStep(token, word, True) for token, word in self._lm.pieces(inner)]
+        steps.append(self._control(END_INFORMATION, forced=True))
+        state.written += sum(len(step.text) for step in steps)
+        return steps
+
+    def spans(self, state: ComposedState) -> Sequence[EntitySpan]:
+        """Mentions that are written out."""
+        return [span for span in state.spans if span.end <= state.written]
+
+    def subject(self, state: ComposedState) -> str:
+        """The entity talked about."""
+        return state.subject
+
+    def _enqueue(self, state: ComposedState, piece: Piece) -> None:
+        if isinstance(piece, CallFor):
+            state.queue.append(self._control(SEARCH))
+            if piece.payload == REGION:
+                state.queue.append(self._control(REGION))
+            else:
+                words = f" {neutralise(piece.payload)} "
+                state.queue.extend(TokenStep(t, w, False) for t, w in self._lm.pieces(words))
+            state.queue.append(self._control(END_SEARCH))
+            return
+        start = state.written
+        if piece.region is not None:
+            lead = len(piece.text) - len(piece.text.lstrip())
+            state.spans.append(EntitySpan(start + lead, start + len(piece.text), piece.region))
+        state.queue.extend(TokenStep(t, w, False) for t, w in self._lm.pieces(piece.text))
+
+    def _control(self, control: str, forced: bool = False) -> TokenStep:
+        return TokenStep(self.controls.id_of(control), control, forced)
+
+    def _script(self, state: ComposedState, question: str) -> Iterator[Piece]:
+        """Choose an action and play it; it runs on the first step, so `may_search` is known."""
+        if not question:
+            yield Say("I did not hear a question.")
+            return
+        intents = self._intents.scores(question)
+        self._find_subject(state, question)
+        sight = state.focus.score if state.focus else 0.0
+        has_subject = points(question) or state.prompt.question.point is not None
+        state.choice = choose(intents, sight, has_subject, state.may_search, self._policy)
+        yield from self._scripts.play(state.choice.action, state, question)
+
+    def _find_subject(self, state: ComposedState, question: str) -> None:
+        """What the question is about: what was last talked about, or what is in view."""
+        prompt = state.prompt
+        asked = prompt.question
+        if asked.point is None and asked.box is None and prompt.history:
+            last = prompt.history[-1]
+            recent = asked.asked_ns - last.asked_ns <= FOLLOW_UP_NS
+            words = question.lower().replace("?", " ").split()
+            if recent and last.subject and ({"it", "its"} & set(words)):
+                state.subject = last.subject
+        state.focus = find_focus(self._scene, prompt.view, asked)

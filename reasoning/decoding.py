@@ -1,0 +1,199 @@
+"""The decode loop: token by token, with searches run where the model calls for them.
+
+PixSearch (arXiv 2601.19060), Algorithm 1, with what it leaves open decided here: the loop never
+lets a call stay open, refuses a repeated query, keeps to a search budget and a token limit, and
+gives injected evidence back to the model on top of its cache.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic
+
+from reasoning.grammar import Call, Grammar, visible
+from reasoning.lmm import EntitySpan, Prompt, SegmentingLMM, State
+from reasoning.tokens import (
+    END,
+    END_INFORMATION,
+    INFORMATION,
+    SEARCH,
+    SEPARATOR,
+    neutralise,
+)
+from retrieval.search import Searcher
+from stream.clock import Clock, MonotonicClock
+from stream.errors import ConfigError, QueryError
+from stream.events import EventKind, Evidence, Query, SearchRecord, TokenStep
+from stream.masks import encode_mask
+
+Emit = Callable[[EventKind, Mapping[str, Any]], None]  # event kind, JSON data
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeConfig:
+    """Limits of one answer."""
+
+    max_tokens: int = 256  # of the model's own; injected evidence is not counted
+    max_searches: int = 3
+    k: int = 3  # entries of evidence per search
+    max_query_chars: int = 200
+
+    def __post_init__(self) -> None:
+        if min(self.max_tokens, self.k) < 1 or self.max_searches < 0:
+            raise ConfigError(
+                "expected max_tokens >= 1, k >= 1 and max_searches >= 0, got "
+                f"{self.max_tokens}, {self.k}, {self.max_searches}"
+            )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Decoded:
+    """A finished sequence."""
+
+    text: str  # what the wearer hears
+    sequence: str
+    spans: tuple[EntitySpan, ...]  # offsets into `text`
+    searches: tuple[SearchRecord, ...]
+    tokens: int  # of the model's own
+    subject: str
+    timings_ns: dict[str, int]
+
+
+@dataclass(slots=True)
+class _Run(Generic[State]):
+    """One sequence while it is made."""
+
+    prompt: Prompt
+    state: State
+    emit: Emit
+    began_ns: int
+    grammar: Grammar = field(default_factory=Grammar)
+    pieces: list[str] = field(default_factory=list)
+    searches: list[SearchRecord] = field(default_factory=list)
+    tokens: int = 0
+    timings_ns: dict[str, int] = field(default_factory=dict)
+
+
+class SearchDecoder:
+    """Runs Algorithm 1 over any segmenting language model and searcher."""
+
+    def __init__(
+        self, searcher: Searcher, config: DecodeConfig | None = None, clock: Clock | None = None
+    ) -> None:
+        """`clock` measures the timings; real time unless given."""
+        self._searcher = searcher
+        self.config = config or DecodeConfig()
+        self._clock = clock or MonotonicClock()
+
+    def decode(self, lmm: SegmentingLMM[State], prompt: Prompt, emit: Emit) -> Decoded:
+        """Answer a prompt; tokens, searches and evidence are emitted as they are made."""
+        began = self._clock.now_ns()
+        run = _Run(prompt, lmm.prefill(prompt), emit, began)
+        run.timings_ns["prefill"] = self._clock.now_ns() - began
+        while run.grammar.place != "ended" and run.tokens < self.config.max_tokens:
+            may_search = len(run.searches) < self.config.max_searches
+            step = lmm.step(run.state, may_search)
+            run.tokens += 1
+            call = self._take(run, lmm, step)
+            if call is not None:
+                self._search(run, lmm, call)
+        self._close(run)
+        return self._finish(run, lmm)
+
+    def _take(self, run: _Run[State], lmm: SegmentingLMM[State], step: TokenStep) -> Call | None:
+        """Follow one token; raises GrammarError when the model breaks the grammar."""
+        control = lmm.controls.control(step.token_id)
+        call = run.grammar.push(step.text, control)
+        if control == END:
+            return None
+        run.timings_ns.setdefault("first_token", self._clock.now_ns() - run.began_ns)
+        run.pieces.append(step.text)
+        run.emit("token", {"id": step.token_id, "text": step.text, "forced": step.forced})
+        return call
+
+    def _search(self, run: _Run[State], lmm: SegmentingLMM[State], call: Call) -> None:
+        began = self._clock.now_ns()
+        query, refusal = self._query(run, lmm, call)
+        evidence: Sequence[Evidence] = ()
+        if query is not None:
+            try:
+                evidence = self._searcher.search(query)
+            except QueryError as error:
+                refusal = str(error)
+        took = self._clock.now_ns() - began
+        run.timings_ns["search"] = run.timings_ns.get("search", 0) + took
+        run.searches.append(SearchRecord(call.kind, call.payload, tuple(evidence)))
+        run.emit("search", {"kind": call.kind, "query": call.payload, "refused": refusal})
+        run.emit("evidence", {"entries": [_entry(item) for item in evidence]})
+        text = format_evidence(evidence) or neutralise(f"nothing found{_because(refusal)}")
+        for step in lmm.inform(run.state, evidence, f"{INFORMATION} {text} {END_INFORMATION}"):
+            self._take(run, lmm, step)
+
+    def _query(
+        self, run: _Run[State], lmm: SegmentingLMM[State], call: Call
+    ) -> tuple[Query | None, str | None]:
+        """The query of a call, or why there is none."""
+        payload = neutralise(call.payload)[: self.config.max_query_chars] or call.payload
+        image = run.prompt.view.frame.image
+        if call.kind == "text":
+            if any(s.kind == "text" and _same(s.query, call.payload) for s in run.searches):
+                return None, "this was asked before"
+            return Query("text", payload, self.config.k), None
+        if call.kind == "image":
+            if any(s.kind == "image" for s in run.searches):
+                return None, "this picture was searched before"
+            return Query("image", payload, self.config.k, image), None
+        spans = lmm.spans(run.state)
+        if not spans:
+            return None, "no region was named before the call"
+        mask = spans[-1].region.mask
+        return Query("region", payload, self.config.k, image, encode_mask(mask)), None
+
+    def _close(self, run: _Run[State]) -> None:
+        """Bring a sequence that met its limit to an end: an open call is dropped."""
+        if run.grammar.place == "payload":
+            while run.pieces and run.pieces.pop() != SEARCH:
+                pass
+            run.emit("refused", {"cause": "token limit", "reason": "the last search was cut off"})
+        run.grammar.place = "ended"
+
+    def _finish(self, run: _Run[State], lmm: SegmentingLMM[State]) -> Decoded:
+        sequence = "".join(run.pieces)
+        text, offsets = visible(sequence)
+        lead = len(text) - len(text.lstrip())
+        spans = tuple(
+            EntitySpan(offsets[span.start] - lead, offsets[span.end] - lead, span.region)
+            for span in lmm.spans(run.state)
+            if span.end <= len(sequence)
+        )
+        run.timings_ns["total"] = self._clock.now_ns() - run.began_ns
+        return Decoded(
+            text.strip(),
+            sequence,
+            spans,
+            tuple(run.searches),
+            run.tokens,
+            lmm.subject(run.state),
+            run.timings_ns,
+        )
+
+
+def format_evidence(evidence: Sequence[Evidence]) -> str:
+    """ "title: text | title: text", harmless whatever the entries hold."""
+    return SEPARATOR.join(neutralise(f"{item.title}: {item.text}") for item in evidence)
+
+
+def _entry(item: Evidence) -> dict[str, Any]:
+    return {
+        "id": item.id,
+        "title": item.title,
+        "score": round(item.score, 4),
+        "source": item.source,
+    }
+
+
+def _because(reason: str | None) -> str:
+    return f": {reason}" if reason else ""
+
+
+def _same(left: str, right: str) -> bool:
+    return left.casefold().split() == right.casefold().split()

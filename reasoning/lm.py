@@ -1,0 +1,156 @@
+"""A causal language model with its key-value cache in the caller's hands."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
+from transformers.utils import logging as transformers_logging
+
+from stream.errors import AssetError
+
+
+@dataclass(slots=True, eq=False)
+class LmState:
+    """What a model has read: its cache, and the scores of the next token."""
+
+    cache: Any = field(default_factory=DynamicCache)
+    length: int = 0  # tokens read
+    logits: torch.Tensor | None = None  # [V] after the last token
+
+
+class CausalLm:
+    """Reads, scores and continues text; greedy."""
+
+    def __init__(self, model: Any, tokenizer: Any, device: str = "cpu") -> None:
+        self._model = model.eval().to(device)
+        self.tokenizer = tokenizer
+        self._device = device
+
+    @classmethod
+    def load(cls, folder: Path, device: str = "cpu") -> "CausalLm":
+        """Read a local Hugging Face folder of safetensors; raises AssetError when it cannot."""
+        transformers_logging.disable_progress_bar()  # a second's load needs none
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            model = AutoModelForCausalLM.from_pretrained(
+                folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
+            )
+        except (OSError, ValueError) as error:
+            raise AssetError(
+                f"expected a language model in {folder}: {error}; run `foveal models pull`"
+            ) from error
+        return cls(model, tokenizer, device)
+
+    @property
+    def vocabulary(self) -> int:
+        """Ids of the tokenizer; special tokens of this project follow."""
+        return len(self.tokenizer)
+
+    @property
+    def end_id(self) -> int:
+        """The token that ends a turn."""
+        return int(self.tokenizer.eos_token_id)
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of plain text; no special token is read out of it."""
+        ids: list[int] = self.tokenizer(
+            text, add_special_tokens=False, split_special_tokens=True
+        ).input_ids
+        return ids
+
+    def pieces(self, text: str) -> list[tuple[int, str]]:
+        """Token ids with the text each adds; the texts join to `text`."""
+        coded = self.tokenizer(
+            text,
+            add_special_tokens=False,
+            split_special_tokens=True,
+            return_offsets_mapping=True,
+        )
+        starts = [start for start, _ in coded.offset_mapping]
+        starts = [0, *starts[1:], len(text)]
+        # One character may take several tokens; the first one carries it.
+        starts = [max(starts[: n + 1]) for n in range(len(starts))]
+        return [(token, text[starts[n] : starts[n + 1]]) for n, token in enumerate(coded.input_ids)]
+
+    def chat(self, system: str, user: str) -> list[int]:
+        """Ids of a chat prompt that waits for the assistant's words."""
+        messages = [{"role": "system", "content": system}, {"role": "user", "content": user}]
+        text = self.tokenizer.apply_chat_template(
+            messages, add_generation_prompt=True, tokenize=False
+        )
+        ids: list[int] = self.tokenizer(text, add_special_tokens=False).input_ids
+        return ids
+
+    def extend(self, state: LmState, ids: Sequence[int]) -> torch.Tensor:
+        """Read tokens on top of the cache; returns log-probabilities [len(ids), V] after each."""
+        with torch.inference_mode():
+            tensor = torch.tensor([list(ids)], device=self._device)
+            out = self._model(tensor, past_key_values=state.cache, use_cache=True)
+            state.length += len(ids)
+            logits: torch.Tensor = out.logits[0]
+            state.logits = logits[-1]
+            return logits.log_softmax(-1)
+
+    def score(self, state: LmState, ids: Sequence[int]) -> float:
+        """Mean log-probability of a continuation; the state stays as it was."""
+        if state.logits is None or not ids:
+            raise ValueError("expected a read prompt and a continuation to score")
+        length, logits = state.length, state.logits
+        first = logits.log_softmax(-1)[None]
+        after = self.extend(state, ids)
+        state.cache.crop(length)
+        state.length, state.logits = length, logits
+        steps = torch.cat([first, after[:-1]])
+        return float(steps[torch.arange(len(ids)), torch.tensor(list(ids))].mean())
+
+    def choose(self, state: LmState) -> int:
+        """The most probable next token."""
+        if state.logits is None:
+            raise ValueError("expected a read prompt before choosing a token")
+        return int(state.logits.argmax())
+
+    def likelihood(self, prefixes: Sequence[str], continuation: str) -> list[float]:
+        """Mean log-probability of one continuation after each prefix, in one batch."""
+        tail = self.encode(continuation)
+        rows = [self.encode(prefix) for prefix in prefixes]
+        ids, known = _padded([row + tail for row in rows])
+        with torch.inference_mode():
+            hidden = self._model.model(
+                ids.to(self._device), attention_mask=known.to(self._device)
+            ).last_hidden_state
+            # Only the continuation's places go through the large output layer.
+            places = torch.tensor(
+                [[len(row) - 1 + n for n in range(len(tail))] for row in rows]
+            ).to(self._device)
+            taken = hidden.gather(1, places[..., None].expand(-1, -1, hidden.shape[-1]))
+            steps = self._model.lm_head(taken).log_softmax(-1)
+            chosen = torch.tensor(tail, device=self._device)[None, :, None]
+            return [float(v) for v in steps.gather(2, chosen.expand(len(rows), -1, 1)).mean((1, 2))]
+
+    def hidden(self, texts: Sequence[str], layer: int) -> torch.Tensor:
+        """[N, D] float32 state of each text's last token after a layer, in one batch."""
+        rows = [self.encode(text) for text in texts]
+        ids, known = _padded(rows)
+        with torch.inference_mode():
+            out = self._model.model(
+                ids.to(self._device),
+                attention_mask=known.to(self._device),
+                output_hidden_states=True,
+            )
+            last = torch.tensor([len(row) - 1 for row in rows])
+            state: torch.Tensor = out.hidden_states[layer].cpu()[torch.arange(len(rows)), last]
+            return state.float()
+
+
+def _padded(rows: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Rows of ids -> [N, longest] ids and mask, padded on the right."""
+    longest = max(len(row) for row in rows)
+    ids = torch.zeros(len(rows), longest, dtype=torch.long)
+    known = torch.zeros_like(ids)
+    for number, row in enumerate(rows):
+        ids[number, : len(row)] = torch.tensor(list(row))
+        known[number, : len(row)] = 1
+    return ids, known

@@ -1,0 +1,123 @@
+"""English questions: what they name, what they point at, and what kind of answer they want."""
+
+import re
+from typing import Literal
+
+AnswerType = Literal["who", "when", "where", "number", "any"]
+
+_ASKS = re.compile(
+    r"^(?:please\s+)?(?:"
+    r"where\s+(?:is|are|'s|did\s+i\s+(?:put|leave))|(?:on\s+)?which\s+side\s+(?:is|are)|"
+    r"(?:can|could)\s+you\s+(?:find|see|show\s+me)|find|show\s+me|point\s+(?:out|at)|locate|"
+    r"is\s+there|are\s+there|do\s+you\s+see|can\s+i\s+see|do\s+i\s+have|is\s+(?:this|that|it)|"
+    r"are\s+(?:these|those|they)|how\s+many|count|what\s+is\s+the\s+number\s+of"
+    r")\s+(?:(?:a|an|the|my|any|some|all|one)\s+)*",
+    re.IGNORECASE,
+)
+_TAIL = re.compile(
+    r"\s+(?:on|in|at|near|under|behind|here|there|around|do|does|did|are|is|can|could|to\s+\w+|"
+    r"of\s+me|right\s+now|now)\b.*$|[?.!,;]+.*$",
+    re.IGNORECASE,
+)
+# After "this" these begin no noun: "where was this made", "what is this on the table".
+_NO_NOUN = frozenset(
+    re.findall(
+        r"\w+",
+        "is are was were be been do does did has have had can could will would should may might "
+        "and or on in at of for from with to by as it made used called first come came originate "
+        "originated invented discovered built designed grown eaten worth run work works like look "
+        "looks mean taste s here there so good bad important special ",
+    )
+)
+_POINTED = re.compile(
+    r"\b(?P<point>this|that|these|those)(?:\s+(?P<noun>[^\W\d_]+))?|\bits\b|\bit\b", re.IGNORECASE
+)
+_WHEN = re.compile(r"^\s*(?:when|in\s+(?:which|what)\s+(?:year|century)|what\s+year)\b", re.I)
+_WHERE = re.compile(r"^\s*(?:where|in\s+(?:which|what)\s+(?:country|city|place)|which\s+country|"
+                    r".*\bin\s+which\s+country)\b", re.I)  # fmt: skip
+_WHO = re.compile(r"^\s*(?:who|whom|whose|by\s+whom)\b", re.I)
+_NUMBER = re.compile(
+    r"^\s*(?:how\s+(?:many|much|long|far|high|tall|old|fast|big|deep|heavy|large|wide)|"
+    r"what\s+is\s+the\s+(?:number|height|length|weight|speed|capacity|population|age))\b",
+    re.I,
+)
+_DATE = re.compile(
+    r"\b(?:1\d{3}|20\d\d)s?\b|\bcentur|\bBCE?\b|\bCE\b|\bAD\b|\bdecade|\bmillenni|\byears?\s+ago|"
+    r"\bera\b|\bage\b|\bantiquity\b|\bprehistor",
+    re.IGNORECASE,
+)
+_PLACE = re.compile(
+    r"\b(?:in|from|at|to|of|across|throughout|near|into)\s+(?:(?:the|what\s+is\s+now|modern-day|"
+    r"northern|southern|eastern|western|central|ancient|medieval|present-day)\s+)*[A-Z]\w+"
+)
+_QUANTITY = re.compile(
+    r"\d|\b(?:two|three|four|five|six|seven|eight|nine|ten|twelve|dozen|hundred|thousand|million|"
+    r"billion)\b",
+    re.IGNORECASE,
+)
+_PERSON = re.compile(r"\b[A-Z][\w'’.-]+\s+(?:(?:de|da|van|von|of|the|al|ibn)\s+)?[A-Z][\w'’-]+")
+
+
+def named_thing(question: str) -> str:
+    """The thing a locating, counting or yes-no question names ("Where is the cup?" -> "cup")."""
+    begun = _ASKS.match(question.strip())
+    rest = question.strip()[begun.end() :] if begun else question.strip()
+    return _TAIL.sub("", rest).strip(" '\"").lower()
+
+
+def pointed_noun(question: str) -> str:
+    """The noun after a pointing word ("What brand is this car?" -> "car"), or an empty string."""
+    for match in _POINTED.finditer(question):
+        noun = match.group("noun")
+        if noun and noun.lower() not in _NO_NOUN:
+            return noun.lower()
+    return ""
+
+
+def points(question: str) -> bool:
+    """Whether the question points at something in view or in the talk."""
+    return _POINTED.search(question) is not None
+
+
+def resolve(question: str, subject: str) -> str:
+    """Put a subject in the place of the first pointing words ("it" -> "coffee")."""
+
+    def put(match: re.Match[str]) -> str:
+        if match.group().lower() == "its":
+            return f"{subject}'s"
+        noun = match.group("noun")
+        rest = f" {noun}" if noun and noun.lower() in _NO_NOUN else ""
+        return subject + rest
+
+    return _POINTED.sub(put, question, count=1)
+
+
+def answer_type(question: str) -> AnswerType:
+    """What kind of words an answer needs."""
+    if _WHEN.search(question):
+        return "when"
+    if _WHO.search(question):
+        return "who"
+    if _WHERE.search(question):
+        return "where"
+    if _NUMBER.search(question):
+        return "number"
+    return "any"
+
+
+def fits_type(sentence: str, kind: AnswerType) -> bool:
+    """Whether a sentence holds words of the wanted kind."""
+    patterns = {"when": _DATE, "where": _PLACE, "number": _QUANTITY, "who": _PERSON}
+    return kind == "any" or patterns[kind].search(sentence) is not None
+
+
+def with_article(name: str) -> str:
+    """ "espresso" -> "an espresso"; names with a capital and plurals stay bare."""
+    if not name or name[0].isupper() or (name.endswith("s") and not name.endswith(("ss", "us"))):
+        return name
+    return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
+
+
+def listed(parts: list[str]) -> str:
+    """ "a", "a and b", "a, b and c"."""
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"

@@ -1,0 +1,62 @@
+"""The special tokens of search-interleaved answers, and keeping them out of foreign text.
+
+PixSearch (arXiv 2601.19060), section 3: `<search> PAYLOAD </search>` calls a tool, PAYLOAD being
+`<region>`, `<image>` or a text query; `<information> a | b </information>` holds what came back.
+"""
+
+import unicodedata
+from dataclasses import dataclass
+from typing import Final, Literal
+
+SEARCH: Final = "<search>"
+END_SEARCH: Final = "</search>"
+INFORMATION: Final = "<information>"
+END_INFORMATION: Final = "</information>"
+REGION: Final = "<region>"
+IMAGE: Final = "<image>"
+END: Final = "<end>"  # not written out: the answer is complete
+SEPARATOR = " | "  # between entries of evidence
+
+Control = Literal[
+    "<search>", "</search>", "<information>", "</information>", "<region>", "<image>", "<end>"
+]
+CONTROLS: tuple[Control, ...] = (
+    SEARCH,
+    END_SEARCH,
+    INFORMATION,
+    END_INFORMATION,
+    REGION,
+    IMAGE,
+    END,
+)
+
+_BRACKETS = str.maketrans({"<": "‹", ">": "›", "＜": "‹", "＞": "›"})
+
+
+@dataclass(frozen=True, slots=True)
+class ControlIds:
+    """Token ids of the special tokens: they follow the tokenizer's own vocabulary."""
+
+    first: int
+
+    def id_of(self, control: str) -> int:
+        """The id of a special token; ValueError for any other text."""
+        return self.first + CONTROLS.index(control)
+
+    def control(self, token_id: int) -> Control | None:
+        """The special token of an id, or None for an ordinary one."""
+        offset = token_id - self.first
+        return CONTROLS[offset] if 0 <= offset < len(CONTROLS) else None
+
+
+def neutralise(text: str) -> str:
+    """Make foreign text harmless: one line, no control characters, no angle brackets.
+
+    Evidence, questions and written words in view are data. Without brackets nothing in them can
+    be read as a special token, neither by the grammar nor by a chat template.
+    """
+    plain = "".join(
+        " " if unicodedata.category(char) in ("Cc", "Cf", "Zl", "Zp", "Cs") else char
+        for char in text
+    )
+    return " ".join(plain.translate(_BRACKETS).split())
