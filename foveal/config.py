@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from foveal.compose import ReasoningConfig
 from perception.tracker import TrackerConfig
 from stream.errors import ConfigError
 from stream.keyframes import KeyframeConfig
@@ -22,16 +23,6 @@ class SessionConfig:
     max_tracks: int = 3  # masklets alive at once; the oldest unseen one gives way
     seed_tracks: bool = True  # salient things of a keyframe become masklets
     min_seed_score: float = 0.2  # name confidence, 0..1, that a seed needs
-
-
-@dataclass(frozen=True, slots=True)
-class ReasoningSettings:
-    """How an answer is made."""
-
-    max_searches: int = 2  # in one answer
-    max_tokens: int = 160  # of the model's own in one answer
-    threshold: float = 0.5  # 0..1: below this confidence in what it sees, the model searches
-    k: int = 3  # results of one search
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +59,7 @@ class Config:
     keyframes: KeyframeConfig = field(default_factory=KeyframeConfig)
     tracker: TrackerConfig = field(default_factory=TrackerConfig)
     session: SessionConfig = field(default_factory=SessionConfig)
-    reasoning: ReasoningSettings = field(default_factory=ReasoningSettings)
+    reasoning: ReasoningConfig = field(default_factory=ReasoningConfig)
     speech: SpeechSettings = field(default_factory=SpeechSettings)
     index: IndexSettings = field(default_factory=IndexSettings)
     models: ModelSettings = field(default_factory=ModelSettings)
@@ -89,7 +80,7 @@ PROFILES: dict[ProfileName, dict[str, Any]] = {
     },
     "server": {
         "session": {"max_tracks": 16},
-        "reasoning": {"k": 5},
+        "reasoning": {"decode": {"k": 5}},
         "models": {"backbone_height": 352},
     },
     "replay": {
@@ -128,9 +119,11 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "tracker.propagation.temperature": (0.001, 10.0),
     "session.max_tracks": (0, 256),
     "session.min_seed_score": SHARE,
-    "reasoning.max_searches": (0, 16),
-    "reasoning.max_tokens": (1, 4096),
-    "reasoning.threshold": SHARE,
-    "reasoning.k": (1, 100),
+    "reasoning.decode.max_tokens": (1, 4096),
+    "reasoning.decode.max_searches": (0, 16),
+    "reasoning.decode.k": (1, 100),
+    "reasoning.decode.max_query_chars": (1, 10_000),
+    "reasoning.policy.search_cost": SHARE,
+    "reasoning.policy.sight_gate": SHARE,
     "models.backbone_height": (64, 2048),
 }

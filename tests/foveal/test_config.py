@@ -73,8 +73,11 @@ def test_numbers_out_of_bounds_are_refused_by_key(key: str) -> None:
         ({"keyframes": {"min_gap_ns": 20_000_000_000}}, "keyframes: expected 0 < min_gap_ns"),
         ({"session": {"seed_tracks": 1}}, "session.seed_tracks: expected true or false"),
         ({"session": {"max_tracks": 17}}, "at most tracker.max_tracks"),
-        ({"reasoning": {"k": 2.5}}, "reasoning.k: expected a whole number, got float 2.5"),
-        ({"reasoning": {"threshold": "1e-3"}}, r"threshold: expected a number \(1.0e-3"),
+        ({"reasoning": {"decode": {"k": 2.5}}}, "decode.k: expected a whole number, got float 2.5"),
+        (
+            {"reasoning": {"policy": {"sight_gate": "1e-3"}}},
+            r"sight_gate: expected a number \(1.0e-3",
+        ),
         ({"speech": {"backend": "espaek"}}, "speech.backend: .*did you mean 'espeak'"),
         ({"speech": {"backend": "piper"}}, "expected one of hibari, espeak, none, got 'piper'"),
         ({"speech": {"backend": ["hibari"]}}, "speech.backend: expected one of"),
@@ -163,14 +166,17 @@ def test_what_is_shown_can_be_read_back(capsys: pytest.CaptureFixture[str], tmp_
 
 def test_check_says_what_differs(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
-    path.write_text("reasoning:\n  k: 7\n")
+    path.write_text("models:\n  backbone_height: 320\n")
     assert main(["config", "check", str(path)]) == 0
-    assert "reasoning.k: 7 (default 3)" in capsys.readouterr().out
+    assert "models.backbone_height: 320 (default 256)" in capsys.readouterr().out
     assert main(["config", "check", str(path), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"ok": True, "differs": {"reasoning.k": 7}}
-    path.write_text("reasoning:\n  kk: 7\n")
+    assert json.loads(capsys.readouterr().out) == {
+        "ok": True,
+        "differs": {"models.backbone_height": 320},
+    }
+    path.write_text("speech:\n  backend_: none\n")
     assert main(["config", "check", str(path)]) == 1
-    assert "did you mean 'k'" in capsys.readouterr().err
+    assert "did you mean 'backend'" in capsys.readouterr().err
     assert main(["config", "check", str(tmp_path / "none.yaml")]) == 1
 
 
