@@ -1,0 +1,74 @@
+"""Load SAM 2 and EdgeTAM: a hub id, a folder written by `save_pretrained`, or a sam2 `.pt`."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from perception.sam2_model import Sam2Networks
+from perception.sam2_state import Sam2Config
+from perception.sam2_tracker import Sam2Tracker
+from stream.errors import AssetError, ConfigError
+
+Precision = Literal["float32", "bfloat16", "float16"]
+STRIDE = 16  # picture pixels to one token of the memory
+
+
+def load_sam2_tracker(
+    name: str | Path,
+    config: Sam2Config | None = None,
+    *,
+    image_size: int | None = None,
+    precision: Precision = "float32",
+    device: str = "cpu",
+) -> Sam2Tracker:
+    """A streaming tracker with the weights of `name`.
+
+    `image_size`: 1024 as trained unless given (512 and 768 are faster, and coarser). Raises
+    AssetError when nothing loadable is there, ConfigError for a size that is not a multiple of 64.
+    """
+    model = load_model(name, image_size)
+    model = model.to(device=device, dtype=getattr(torch, precision))
+    return Sam2Tracker(Sam2Networks(model), config)
+
+
+def load_model(name: str | Path, image_size: int | None = None) -> Any:
+    """transformers' `Sam2VideoModel` or `EdgeTamVideoModel` with the weights of `name`."""
+    from transformers import AutoConfig, EdgeTamVideoModel, Sam2VideoModel
+
+    if image_size is not None and (image_size < 64 or image_size % 64):
+        raise ConfigError(f"expected an image size that is a multiple of 64, got {image_size}")
+    path = Path(name)
+    if path.suffix == ".pt":
+        from perception.sam2_convert import load_checkpoint
+
+        return load_checkpoint(path, image_size)
+    try:
+        config = AutoConfig.from_pretrained(str(name))
+    except (OSError, ValueError) as error:
+        raise AssetError(
+            f"expected a hub id or a folder with config.json and weights at {name}: {error}"
+        ) from error
+    kinds = {"sam2_video": Sam2VideoModel, "edgetam_video": EdgeTamVideoModel}
+    if config.model_type not in kinds:
+        raise AssetError(
+            f"expected a model of type {' or '.join(kinds)} at {name}, got {config.model_type}"
+        )
+    if image_size is not None:
+        resize_config(config, image_size)
+    try:
+        return kinds[config.model_type].from_pretrained(str(name), config=config)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise AssetError(f"expected weights that fit config.json at {name}: {error}") from error
+
+
+def resize_config(config: Any, image_size: int) -> None:
+    """Let a model's configuration work at another resolution; the weights stay the same."""
+    grid = image_size // STRIDE
+    config.image_size = image_size
+    config.prompt_encoder_config.image_size = image_size
+    config.memory_attention_rope_feat_sizes = [grid, grid]
+    vision = config.vision_config
+    vision.backbone_feature_sizes = [[4 * grid] * 2, [2 * grid] * 2, [grid] * 2]
+    if getattr(vision.backbone_config, "image_size", None) is not None:
+        vision.backbone_config.image_size = [image_size, image_size]

@@ -1,0 +1,295 @@
+"""SAM 2's networks, batched over objects and free of any session: pure functions of tensors.
+
+Ravi et al., "SAM 2: Segment Anything in Images and Videos", arXiv 2408.00714. The weights live in
+transformers' `Sam2VideoModel` or `EdgeTamVideoModel`; this module calls their parts directly,
+because their own session keeps every frame and walks the objects one by one.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torchvision.transforms.v2 import InterpolationMode
+from torchvision.transforms.v2 import functional as TF
+
+from perception.sam2_attention import MemoryAttention
+from perception.sam2_state import FrameFeatures
+from stream.errors import ConfigError
+from stream.frame import Image, Mask
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+ABSENT_LOGIT = -1024.0  # mask logit of an object that is not in view
+MASK_SCALE, MASK_BIAS = 20.0, -10.0  # a given mask as logits
+PROMPT_LOGIT_LIMIT = 32.0  # previous logits are clamped to it before they prompt again
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Decoded:
+    """The mask decoder's answer for B objects."""
+
+    logits: torch.Tensor  # [B, 4h, 4w] float32
+    pointers: torch.Tensor  # [B, C]
+    presence: torch.Tensor  # [B] float32 object score logits
+    quality: torch.Tensor  # [B] float32 predicted mask IoU
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Recalled:
+    """The memories of B objects that hold equally many of each kind."""
+
+    tokens: torch.Tensor  # [B, M, T, D]
+    offsets: torch.Tensor  # [B, M] int64 frames back; 0 for prompted frames
+    pointers: torch.Tensor  # [B, P, C]
+    pointer_offsets: torch.Tensor  # [B, P] float32 frames back
+
+
+class Sam2Networks:
+    """Image encoder, memory attention, mask decoder and memory encoder of one model."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model.eval().requires_grad_(False)
+        config = model.config
+        if config.model_type not in ("sam2_video", "edgetam_video"):
+            raise ConfigError(
+                f"expected a sam2_video or edgetam_video model, got {config.model_type}"
+            )
+        self.edge = config.model_type == "edgetam_video"
+        self.image_size: int = int(config.image_size)
+        self.memory_frames: int = config.num_maskmem - 1  # unprompted ones
+        self.pointer_frames: int = config.max_object_pointers_in_encoder - 1  # unprompted ones
+        self._config = config
+        weight = model.no_memory_embedding
+        self.device, self.dtype = weight.device, weight.dtype
+        self._grid: tuple[int, int] = tuple(config.vision_config.backbone_feature_sizes[-1])
+        self._attention = None if self.edge else MemoryAttention(model.memory_attention)
+        with torch.inference_mode():
+            self._prepare_constants()
+
+    def _prepare_constants(self) -> None:
+        """Everything that depends on the model alone, not on pictures."""
+        model = self._model
+        self._wide_positions = model.get_image_wide_positional_embeddings()
+        self._mean = torch.tensor(MEAN, device=self.device)[:, None, None]
+        self._std = torch.tensor(STD, device=self.device)[:, None, None]
+        none = torch.zeros(1, 1, 1, 2, device=self.device, dtype=self.dtype)
+        label = -torch.ones(1, 1, 1, dtype=torch.int32, device=self.device)
+        self._no_points, self._no_mask = model.prompt_encoder(none, label, None, None)
+        size = self.image_size
+        blank = torch.zeros(1, 3, size, size, device=self.device, dtype=self.dtype)
+        outputs = model.get_image_features(blank, return_dict=True)
+        self._positions = outputs.fpn_position_encoding[-1][:, 0]  # [h*w, C]
+        encoder = model.memory_encoder
+        channels = self._config.memory_encoder_output_channels
+        memory = torch.zeros(1, channels, *self._grid, device=self.device, dtype=self.dtype)
+        code = encoder.position_encoding(memory.shape, self.device, self.dtype)
+        if self.edge:
+            _, code = model.spatial_perceiver(memory, code)
+            self._memory_positions = code[0]  # [T, D]
+        else:
+            self._memory_positions = code[0].flatten(1).T
+
+    def features(self, image: Image) -> FrameFeatures:
+        """One image encoder pass over a [H, W, 3] uint8 RGB picture."""
+        outputs = self._model.get_image_features(self.pixels(image), return_dict=True)
+        fine, middle, coarse = outputs.fpn_hidden_states  # each [h*w, 1, C]
+        height, width = self._grid
+        return FrameFeatures(
+            coarse[:, 0],
+            middle.permute(1, 2, 0).reshape(1, -1, 2 * height, 2 * width),
+            fine.permute(1, 2, 0).reshape(1, -1, 4 * height, 4 * width),
+        )
+
+    def pixels(self, image: Image) -> torch.Tensor:
+        """[H, W, 3] uint8 -> [1, 3, S, S] normalised, resized as transformers' processor does."""
+        tensor = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)
+        if self.device.type == "cuda":  # upload bytes, not floats
+            tensor = tensor.pin_memory().to(self.device, non_blocking=True)
+        side = [self.image_size, self.image_size]
+        small = TF.resize(tensor, side, InterpolationMode.BILINEAR, antialias=True)
+        normal: torch.Tensor = (small.float() / 255 - self._mean) / self._std
+        return normal[None].to(self.dtype)
+
+    def alone(self, features: FrameFeatures) -> torch.Tensor:
+        """[1, C, h, w]: a frame seen without any memory."""
+        tokens: torch.Tensor = features.tokens + self._model.no_memory_embedding[0]
+        return self._as_map(tokens[None])
+
+    def conditioned(self, features: FrameFeatures, recalled: Recalled) -> torch.Tensor:
+        """[B, C, h, w]: the frame as each object's memory sees it."""
+        temporal = self._model.memory_temporal_positional_encoding[:, 0]  # [7, 1, D]
+        tokens = recalled.tokens.to(self.dtype)
+        positions = self._memory_positions + temporal[recalled.offsets - 1]  # offset 0: the last
+        pointers, pointer_positions = self._pointer_tokens(recalled)
+        memory = torch.cat([tokens.flatten(1, 2), pointers], dim=1)
+        codes = torch.cat([positions.flatten(1, 2), pointer_positions], dim=1)
+        if self._attention is not None:
+            seen = self._attention(
+                features.tokens, self._positions, memory, codes, pointers.shape[1]
+            )
+        else:
+            seen = self._edge_attention(features, memory, codes, pointers.shape[1], recalled)
+        return self._as_map(seen)
+
+    def _pointer_tokens(self, recalled: Recalled) -> tuple[torch.Tensor, torch.Tensor]:
+        """Pointers [B, P, C] cut into memory-wide tokens [B, P*C/D, D], and their time codes."""
+        batch, count, channels = recalled.pointers.shape
+        width = self._config.memory_encoder_output_channels
+        splits = channels // width if width < channels else 1
+        tokens = recalled.pointers.to(self.dtype).reshape(batch, count * splits, -1)
+        if not self._config.enable_temporal_pos_encoding_for_object_pointers:
+            return tokens, torch.zeros_like(tokens)
+        waves = _time_waves(recalled.pointer_offsets / self.pointer_frames, channels)
+        codes = self._model.temporal_positional_encoding_projection_layer(waves.to(self.dtype))
+        return tokens, codes.repeat_interleave(splits, dim=1)
+
+    def _edge_attention(
+        self,
+        features: FrameFeatures,
+        memory: torch.Tensor,
+        codes: torch.Tensor,
+        pointer_tokens: int,
+        recalled: Recalled,
+    ) -> torch.Tensor:
+        batch = memory.shape[0]
+        seen = self._model.memory_attention(
+            current_vision_features=features.tokens[:, None].expand(-1, batch, -1),
+            current_vision_position_embeddings=self._positions[:, None].expand(-1, batch, -1),
+            memory=memory.transpose(0, 1),
+            memory_posision_embeddings=codes.transpose(0, 1),
+            num_object_pointer_tokens=pointer_tokens,
+            num_spatial_memory_tokens=recalled.tokens.shape[1],
+        )
+        out: torch.Tensor = seen[0] if seen.ndim == 4 else seen.transpose(0, 1)
+        return out
+
+    def decode(
+        self,
+        features: FrameFeatures,
+        seen: torch.Tensor,
+        points: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        mask: torch.Tensor | None = None,
+        first: bool = False,
+    ) -> Decoded:
+        """Masks of B objects from [B, C, h, w] maps.
+
+        `points` [B, K, 2] in model pixels and `labels` [B, K] (1 on, 0 off, 2 and 3 a box's
+        corners) prompt; so does `mask` [B, 1, 4h, 4w] of logits. `first`: no memory was used.
+        """
+        sparse, dense = self._no_points, self._no_mask
+        if points is not None and labels is not None:
+            sparse, dense = self._model.prompt_encoder(points[:, None], labels[:, None], None, mask)
+        elif mask is not None:
+            dense = self._model.prompt_encoder.mask_embed(mask)
+        batch, decoder = seen.shape[0], self._model.mask_decoder
+        many = self._several(0 if labels is None else labels.shape[1], first)
+        masks, quality, tokens, presence = decoder(
+            image_embeddings=seen,
+            image_positional_embeddings=self._wide_positions,
+            sparse_prompt_embeddings=sparse.expand(batch, -1, -1, -1),
+            dense_prompt_embeddings=dense,
+            multimask_output=many,
+            high_resolution_features=[features.fine, features.middle],
+        )
+        masks, quality, tokens = masks[:, 0], quality[:, 0], tokens[:, 0]
+        best, rows = quality.argmax(-1), torch.arange(batch, device=seen.device)
+        token = tokens[rows, best] if tokens.shape[1] > 1 else tokens[:, 0]
+        here = (presence[:, 0] > 0).to(self.dtype)  # [B, 1]
+        pointers = self._model.object_pointer_proj(token)
+        pointers = here * pointers + (1 - here) * self._model.no_object_pointer
+        logits = masks[rows, best].float()
+        logits = torch.where(here[..., None] > 0, logits, ABSENT_LOGIT)
+        return Decoded(logits, pointers, presence[:, 0, 0].float(), quality[rows, best].float())
+
+    def _several(self, points: int, first: bool) -> bool:
+        """Whether to decode three masks and take the best (one click or none is ambiguous)."""
+        config = self._config
+        return bool(
+            config.multimask_output_in_sam
+            and (first or config.multimask_output_for_tracking)
+            and config.multimask_min_pt_num <= points <= config.multimask_max_pt_num
+        )
+
+    def adopt(self, features: FrameFeatures, mask: Mask) -> tuple[Decoded, torch.Tensor]:
+        """Take a given [H, W] mask as the answer; also its [1, 1, S, S] logits at model size."""
+        given = self._fit_mask(mask)
+        small = self._model.mask_downsample(given.to(self.dtype))
+        seen = self._as_map(features.tokens[None])
+        pointers = self.decode(features, seen, mask=small, first=True).pointers
+        full = given * MASK_SCALE + MASK_BIAS
+        side = self._model.prompt_encoder.mask_input_size
+        logits = F.interpolate(full, side, mode="bilinear", align_corners=False, antialias=True)
+        sure = torch.full((1,), MASK_SCALE + MASK_BIAS, device=self.device)
+        return Decoded(logits[:, 0], pointers, sure, torch.ones_like(sure)), full
+
+    def _fit_mask(self, mask: Mask) -> torch.Tensor:
+        """[H, W] bool -> [1, 1, S, S] float 0 or 1, never empty."""
+        tensor = torch.from_numpy(np.ascontiguousarray(mask)).to(self.device).float()[None, None]
+        side = (self.image_size, self.image_size)
+        if tensor.shape[-2:] == side:
+            return tensor
+        soft = F.interpolate(tensor, side, mode="bilinear", align_corners=False, antialias=True)
+        hard = soft >= 0.5
+        if not bool(hard.any()):  # thinner than a model pixel: keep its strongest one
+            hard = soft >= soft.max()
+        return hard.float()
+
+    def remember(
+        self,
+        features: FrameFeatures,
+        decoded: Decoded,
+        prompted: bool,
+        full: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Memory tokens [B, T, D] of B masks; `full` [B, 1, S, S] logits replace the decoded ones.
+
+        A prompted mask enters as it is (0 or 1), a predicted one as probabilities.
+        """
+        side = (self.image_size, self.image_size)
+        if full is None:
+            full = F.interpolate(
+                decoded.logits[:, None], side, mode="bilinear", align_corners=False
+            )
+        shown = (full > 0).float() if prompted else torch.sigmoid(full)
+        config, encoder = self._config, self._model.memory_encoder
+        shown = shown * config.sigmoid_scale_for_mem_enc + config.sigmoid_bias_for_mem_enc
+        hidden = encoder.feature_projection(self._as_map(features.tokens[None]))
+        hidden = hidden + encoder.mask_downsampler(shown.to(self.dtype))
+        tokens = encoder.projection(encoder.memory_fuser(hidden))  # [B, D, h, w]
+        hidden_embedding = self._model.occlusion_spatial_embedding_parameter
+        if hidden_embedding is not None:
+            gone = (decoded.presence <= 0).to(self.dtype)[:, None, None, None]
+            tokens = tokens + gone * hidden_embedding[..., None, None]
+        if self.edge:
+            return self._squeezed(tokens)
+        short: torch.Tensor = tokens.to(torch.bfloat16)
+        return short.flatten(2).transpose(1, 2)
+
+    def _squeezed(self, maps: torch.Tensor) -> torch.Tensor:
+        """EdgeTAM's 2D spatial perceiver: [B, D, h, w] -> [B, T, D]."""
+        encoder = self._model.memory_encoder
+        code = encoder.position_encoding(maps[:1].shape, maps.device, maps.dtype)
+        # transformers' perceiver takes one object at a time (a `view` of expanded latents).
+        rows = [self._model.spatial_perceiver(one[None], code)[0] for one in maps]
+        return torch.cat(rows)
+
+    def _as_map(self, tokens: torch.Tensor) -> torch.Tensor:
+        """[B, h*w, C] -> [B, C, h, w]."""
+        return tokens.transpose(1, 2).reshape(tokens.shape[0], -1, *self._grid)
+
+
+def masks_at(logits: Sequence[torch.Tensor], size: tuple[int, int]) -> torch.Tensor:
+    """[4h, 4w] logits of each object -> [N, H, W] logits at the frame's size."""
+    stack = torch.stack(list(logits))[:, None]
+    return F.interpolate(stack, size, mode="bilinear", align_corners=False)[:, 0]
+
+
+def _time_waves(offsets: torch.Tensor, width: int, temperature: float = 10000.0) -> torch.Tensor:
+    """Sine code [..., width] of time offsets, as the SAM 2 code's `get_1d_sine_pe`."""
+    half = width // 2
+    steps = torch.arange(half, dtype=torch.float32, device=offsets.device)
+    angles = offsets[..., None] / temperature ** (2 * (steps // 2) / half)
+    return torch.cat([angles.sin(), angles.cos()], dim=-1)

@@ -1,0 +1,110 @@
+"""What the streaming SAM 2 tracker remembers: small, typed, bounded, owned by the caller."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from stream.errors import ConfigError
+
+MemoryPolicy = Literal["recent", "scored"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sam2Config:
+    """Bounds and choices. The defaults equal stock SAM 2 (arXiv 2408.00714)."""
+
+    max_tracks: int = 64
+    max_batch: int = 16  # objects that go through memory attention and mask decoder together
+    max_conditioning: int = 4  # prompted frames an object keeps: the first and the latest ones
+    state_budget_bytes: int | None = None  # `add` refuses an object that would exceed it
+    keep_corrections: bool = True  # a corrected frame conditions for good, as SAM 2 is trained
+    exclusive: bool = False  # where masks overlap, the highest logit has the pixel
+    policy: MemoryPolicy = "recent"  # "scored": only frames SAMURAI (arXiv 2411.11922) would keep
+    min_iou: float = 0.5  # "scored": predicted mask quality to enter memory
+    min_presence: float = 0.0  # "scored": object score logit to enter memory
+
+    def __post_init__(self) -> None:
+        if min(self.max_tracks, self.max_batch, self.max_conditioning) < 1:
+            raise ConfigError(
+                "expected max_tracks, max_batch and max_conditioning of 1 or more, got "
+                f"{self.max_tracks}, {self.max_batch} and {self.max_conditioning}"
+            )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FrameFeatures:
+    """One pass of the image encoder, shared by every object of the frame."""
+
+    tokens: torch.Tensor  # [h*w, C] stride 16, the level that memory attention reads
+    middle: torch.Tensor  # [1, C/4, 2h, 2w] projected for the mask decoder
+    fine: torch.Tensor  # [1, C/8, 4h, 4w] projected for the mask decoder
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Memory:
+    """What one frame left behind for one object."""
+
+    index: int  # frame number in the stream
+    tokens: torch.Tensor  # [T, D] memory encoder output, bfloat16 for SAM 2
+    pointer: torch.Tensor  # [C] object pointer
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pointer:
+    """An object pointer that outlives its frame's spatial memory."""
+
+    index: int
+    vector: torch.Tensor  # [C]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sam2Track:
+    """One object: prompted frames, recent frames, pointers and its newest mask."""
+
+    track_id: int
+    prompted: tuple[Memory, ...]  # conditioning memories, oldest first
+    recent: tuple[Memory, ...]  # unprompted memories, oldest first
+    pointers: tuple[Pointer, ...]  # of unprompted frames, oldest first
+    index: int  # the newest frame it was followed to
+    logits: torch.Tensor  # [4h, 4w] float32 mask logits of that frame
+    presence: float  # object score logit; the object is in view above 0
+    quality: float  # predicted mask IoU, 0..1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sam2State:
+    """Every live masklet and the newest frame's features. No pictures are kept."""
+
+    tracks: tuple[Sam2Track, ...] = ()
+    next_id: int = 1
+    index: int = -1  # number of the newest frame seen
+    pts_ns: int | None = None
+    size: tuple[int, int] | None = None  # height, width of the newest frame
+    features: FrameFeatures | None = None  # of the newest frame, if any object needed them
+
+
+def state_bytes(state: Sam2State) -> int:
+    """Bytes of all tensors held by a state; storage shared between tensors counts once."""
+    sizes = {
+        tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes()
+        for tensor in _tensors(state)
+    }
+    return sum(sizes.values())
+
+
+def track_bytes(track: Sam2Track) -> int:
+    """Bytes of one object's tensors."""
+    return state_bytes(Sam2State(tracks=(track,)))
+
+
+def _tensors(state: Sam2State) -> Iterator[torch.Tensor]:
+    if state.features is not None:
+        yield from (state.features.tokens, state.features.middle, state.features.fine)
+    for track in state.tracks:
+        yield track.logits
+        for memory in (*track.prompted, *track.recent):
+            yield from (memory.tokens, memory.pointer)
+        for pointer in track.pointers:
+            yield pointer.vector

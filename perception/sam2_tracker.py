@@ -1,0 +1,385 @@
+"""Masklets by SAM 2 or EdgeTAM on an endless stream: bounded memory, any object at any time."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from perception.backbone import Features
+from perception.prompts import BoxPrompt, MaskPrompt, PointsPrompt, Prompt, checked
+from perception.sam2_model import PROMPT_LOGIT_LIMIT, Decoded, Recalled, Sam2Networks, masks_at
+from perception.sam2_state import (
+    FrameFeatures,
+    Memory,
+    Pointer,
+    Sam2Config,
+    Sam2State,
+    Sam2Track,
+    state_bytes,
+    track_bytes,
+)
+from stream.errors import BadFrame, PromptError
+from stream.events import Region
+from stream.frame import Frame, Mask
+from stream.masks import encode_mask, mask_box
+
+ASPECT_TOLERANCE = 0.02  # SAM 2 squares every frame, so a new size of the same shape is harmless
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Outcome:
+    """What one frame gave for one object."""
+
+    logits: torch.Tensor  # [4h, 4w]
+    pointer: torch.Tensor  # [C]
+    tokens: torch.Tensor  # [T, D]
+    presence: float
+    quality: float
+
+    @property
+    def sound(self) -> bool:
+        """False when the networks returned something that is not a number."""
+        return math.isfinite(self.presence) and math.isfinite(self.quality)
+
+
+class Sam2Tracker:
+    """A Tracker over SAM 2's networks; the state is the caller's.
+
+    Frames come in order of `pts_ns`. Objects can be added, corrected and removed at any frame while
+    the others are followed; each costs a fixed amount of memory however long the stream is.
+    """
+
+    def __init__(self, networks: Sam2Networks, config: Sam2Config | None = None) -> None:
+        self.networks = networks
+        self.config = config or Sam2Config()
+
+    def init_state(self) -> Sam2State:
+        """No masklets."""
+        return Sam2State()
+
+    def step(
+        self, state: Sam2State, frame: Frame, features: Features | None = None
+    ) -> tuple[Sam2State, tuple[Region, ...]]:
+        """Carry every masklet to this frame: one Region each, empty while the object is away.
+
+        An object that was added or corrected on this frame keeps that answer, and a second call
+        with the same frame repeats the first. `features` are the shared backbone's; SAM 2 has its
+        own and does not read them. Raises BadFrame for a frame older than the newest one or of
+        another shape; the state is untouched then.
+        """
+        del features
+        with torch.inference_mode():
+            state = self._advance(state, frame)
+            waiting = [track for track in state.tracks if track.index < state.index]
+            if waiting:
+                state, seen = self._look(state, frame)
+                followed = self._follow(waiting, seen, state.index)
+                tracks = tuple(followed.get(track.track_id, track) for track in state.tracks)
+                state = replace(state, tracks=tracks)
+            return state, self._regions(state, frame)
+
+    def add(
+        self, state: Sam2State, frame: Frame, features: Features | None, prompt: Prompt | Mask
+    ) -> tuple[Sam2State, int]:
+        """Start a masklet from a mask, box or points on this frame; the others go on untouched.
+
+        Raises PromptError for an unusable prompt, one that finds nothing, or too many masklets
+        (`max_tracks`, `state_budget_bytes`).
+        """
+        del features
+        given = checked(prompt, frame.size)
+        if len(state.tracks) >= self.config.max_tracks:
+            raise PromptError(
+                f"expected at most {self.config.max_tracks} masklets; remove one before adding"
+            )
+        with torch.inference_mode():
+            state, seen = self._look(self._advance(state, frame), frame)
+            outcome = self._prompted(seen, given, frame.size, None)
+        self._require_found(outcome, given)
+        memory = Memory(state.index, outcome.tokens, outcome.pointer)
+        track = _track(state.next_id, (memory,), (), (), state.index, outcome)
+        self._require_room(state, track)
+        tracks = (*state.tracks, track)
+        return replace(state, tracks=tracks, next_id=state.next_id + 1), track.track_id
+
+    def correct(
+        self, state: Sam2State, frame: Frame, track_id: int, prompt: Prompt | Mask
+    ) -> Sam2State:
+        """Mend a masklet on this frame; points refine the mask it has, a mask or box replaces it.
+
+        Raises PromptError for an unknown id or an unusable prompt.
+        """
+        given = checked(prompt, frame.size)
+        self._find(state, track_id)
+        state, _ = self.step(state, frame)
+        track = self._find(state, track_id)
+        with torch.inference_mode():
+            state, seen = self._look(state, frame)
+            outcome = self._prompted(seen, given, frame.size, track)
+        self._require_found(outcome, given)
+        mended = self._mended(track, outcome)
+        tracks = tuple(mended if t.track_id == track_id else t for t in state.tracks)
+        return replace(state, tracks=tracks)
+
+    def remove(self, state: Sam2State, track_id: int) -> Sam2State:
+        """Forget a masklet; an unknown id raises PromptError."""
+        self._find(state, track_id)
+        tracks = tuple(track for track in state.tracks if track.track_id != track_id)
+        return replace(state, tracks=tracks)
+
+    def _find(self, state: Sam2State, track_id: int) -> Sam2Track:
+        for track in state.tracks:
+            if track.track_id == track_id:
+                return track
+        known = [track.track_id for track in state.tracks]
+        raise PromptError(f"expected one of the masklets {known}, got {track_id}")
+
+    def _advance(self, state: Sam2State, frame: Frame) -> Sam2State:
+        """Make `frame` the newest one; its number grows by one unless it already is."""
+        if state.pts_ns == frame.pts_ns:
+            return state
+        if state.pts_ns is not None and frame.pts_ns < state.pts_ns:
+            raise BadFrame(
+                f"expected a frame after {state.pts_ns} ns, got one of {frame.pts_ns} ns; "
+                "start a new state for another stream"
+            )
+        if state.size is not None and state.tracks:
+            old, new = state.size[1] / state.size[0], frame.size[1] / frame.size[0]
+            if abs(new / old - 1) > ASPECT_TOLERANCE:
+                raise BadFrame(
+                    f"expected frames of the shape of {state.size[1]}x{state.size[0]}, got "
+                    f"{frame.size[1]}x{frame.size[0]}; start a new state and add the objects again"
+                )
+        return replace(
+            state, index=state.index + 1, pts_ns=frame.pts_ns, size=frame.size, features=None
+        )
+
+    def _look(self, state: Sam2State, frame: Frame) -> tuple[Sam2State, FrameFeatures]:
+        """The frame's image features, computed at most once for all objects and calls."""
+        seen = state.features or self.networks.features(frame.image)
+        return replace(state, features=seen), seen
+
+    def _follow(
+        self, tracks: Sequence[Sam2Track], seen: FrameFeatures, index: int
+    ) -> dict[int, Sam2Track]:
+        """Follow objects in batches of those that remember equally much."""
+        groups: dict[tuple[int, int, int], list[Sam2Track]] = {}
+        for track in tracks:
+            recent = self._recent(track, index)
+            shape = (len(track.prompted), len(recent), len(self._pointers(track, index)))
+            groups.setdefault(shape, []).append(track)
+        followed: dict[int, Sam2Track] = {}
+        for group in groups.values():
+            for start in range(0, len(group), self.config.max_batch):
+                batch = group[start : start + self.config.max_batch]
+                for track, outcome in zip(batch, self._tracked(batch, seen, index), strict=True):
+                    followed[track.track_id] = self._updated(track, outcome, index)
+        return followed
+
+    def _tracked(
+        self, tracks: Sequence[Sam2Track], seen: FrameFeatures, index: int
+    ) -> list[_Outcome]:
+        view = self.networks.conditioned(seen, self._recall(tracks, index))
+        decoded = self.networks.decode(seen, view)
+        tokens = self.networks.remember(seen, decoded, prompted=False)
+        return _outcomes(decoded, tokens)
+
+    def _recent(self, track: Sam2Track, index: int) -> tuple[Memory, ...]:
+        """Unprompted memories in reach: the last frames, or the last ones that were worth it."""
+        if self.config.policy == "scored":
+            return track.recent
+        return tuple(m for m in track.recent if index - m.index <= self.networks.memory_frames)
+
+    def _pointers(self, track: Sam2Track, index: int) -> tuple[Pointer, ...]:
+        if self.config.policy == "scored":
+            return track.pointers
+        return tuple(p for p in track.pointers if index - p.index <= self.networks.pointer_frames)
+
+    def _recall(self, tracks: Sequence[Sam2Track], index: int) -> Recalled:
+        """Stack the memories of objects that hold equally many."""
+        tokens, offsets, pointers, times = [], [], [], []
+        for track in tracks:
+            recent, thin = self._recent(track, index), self._pointers(track, index)
+            tokens.append(torch.stack([m.tokens for m in (*track.prompted, *recent)]))
+            ages = [index - m.index for m in recent]
+            if self.config.policy == "scored":  # SAMURAI numbers kept frames by rank
+                ages = list(range(len(recent), 0, -1))
+            offsets.append([0] * len(track.prompted) + ages)
+            vectors = [m.pointer for m in track.prompted] + [p.vector for p in thin]
+            pointers.append(torch.stack(vectors))
+            times.append(
+                [index - m.index for m in track.prompted] + [index - p.index for p in thin]
+            )
+        device = self.networks.device
+        return Recalled(
+            torch.stack(tokens),
+            torch.tensor(offsets, device=device),
+            torch.stack(pointers),
+            torch.tensor(times, dtype=torch.float32, device=device),
+        )
+
+    def _updated(self, track: Sam2Track, outcome: _Outcome, index: int) -> Sam2Track:
+        """Add one followed frame to an object's memory."""
+        if not outcome.sound:  # nothing of it may enter memory; the object counts as away
+            gone = torch.full_like(track.logits, -PROMPT_LOGIT_LIMIT)
+            return replace(track, index=index, logits=gone, presence=-1.0, quality=0.0)
+        worth = self.config.policy == "recent" or (
+            outcome.quality > self.config.min_iou and outcome.presence > self.config.min_presence
+        )
+        recent, pointers = track.recent, track.pointers
+        if worth:
+            memory = Memory(index, outcome.tokens, outcome.pointer)
+            recent = (*recent, memory)[-self.networks.memory_frames :]
+            pointer = Pointer(index, outcome.pointer)
+            pointers = (*pointers, pointer)[-self.networks.pointer_frames :]
+        return _track(track.track_id, track.prompted, recent, pointers, index, outcome)
+
+    def _prompted(
+        self,
+        seen: FrameFeatures,
+        prompt: Prompt,
+        size: tuple[int, int],
+        track: Sam2Track | None,
+    ) -> _Outcome:
+        """Segment by a prompt; with a track, on top of what it remembers and shows now."""
+        networks = self.networks
+        if isinstance(prompt, MaskPrompt):
+            decoded, full = networks.adopt(seen, prompt.mask)
+            return _outcomes(decoded, networks.remember(seen, decoded, True, full))[0]
+        points, labels = self._points(prompt, size)
+        mask, view = None, networks.alone(seen)
+        if track is not None:
+            past = _before(track)
+            if past.prompted:
+                view = networks.conditioned(seen, self._recall([past], track.index))
+            if isinstance(prompt, PointsPrompt):
+                limit = PROMPT_LOGIT_LIMIT
+                mask = track.logits.clamp(-limit, limit)[None, None].to(networks.dtype)
+        decoded = networks.decode(seen, view, points, labels, mask, first=track is None)
+        return _outcomes(decoded, networks.remember(seen, decoded, prompted=True))[0]
+
+    def _points(
+        self, prompt: BoxPrompt | PointsPrompt, size: tuple[int, int]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """[1, K, 2] model pixels and [1, K] labels."""
+        if isinstance(prompt, BoxPrompt):
+            x0, y0, x1, y1 = prompt.box
+            places, kinds = [(x0, y0), (x1, y1)], [2, 3]
+        else:
+            places = list(prompt.points)  # type: ignore[arg-type]
+            kinds = [int(on) for on in prompt.labels]
+        scale = torch.tensor([size[1], size[0]], dtype=torch.float32)
+        points = torch.tensor(places, dtype=torch.float32) / scale * self.networks.image_size
+        labels = torch.tensor([kinds], dtype=torch.int32)
+        networks = self.networks
+        return points[None].to(networks.device, networks.dtype), labels.to(networks.device)
+
+    def _mended(self, track: Sam2Track, outcome: _Outcome) -> Sam2Track:
+        """Replace what this frame left in memory by the corrected answer."""
+        past, index = _before(track), track.index
+        memory = Memory(index, outcome.tokens, outcome.pointer)
+        if not self.config.keep_corrections and past.prompted:
+            recent = (*past.recent, memory)[-self.networks.memory_frames :]
+            pointers = (*past.pointers, Pointer(index, outcome.pointer))
+            pointers = pointers[-self.networks.pointer_frames :]
+            return _track(track.track_id, past.prompted, recent, pointers, index, outcome)
+        prompted = (*past.prompted, memory)
+        if len(prompted) > self.config.max_conditioning:
+            keep = self.config.max_conditioning - 1
+            prompted = (prompted[0], *prompted[len(prompted) - keep :]) if keep else prompted[-1:]
+        return _track(track.track_id, prompted, past.recent, past.pointers, index, outcome)
+
+    def _require_found(self, outcome: _Outcome, prompt: Prompt) -> None:
+        if isinstance(prompt, MaskPrompt):
+            return
+        if not outcome.sound or outcome.presence <= 0 or not bool((outcome.logits > 0).any()):
+            kind = "box" if isinstance(prompt, BoxPrompt) else "points"
+            raise PromptError(
+                f"expected something to segment at the {kind} {prompt}, found nothing there; "
+                "give a mask, or another place"
+            )
+
+    def _require_room(self, state: Sam2State, track: Sam2Track) -> None:
+        """Refuse an object whose full memory would not fit the budget."""
+        budget = self.config.state_budget_bytes
+        if budget is None:
+            return
+        frames = self.networks.memory_frames + self.config.max_conditioning
+        full = frames * track_bytes(track) // max(1, len(track.prompted))
+        fixed = state_bytes(replace(state, tracks=()))
+        need = fixed + full * (len(state.tracks) + 1)
+        if need > budget:
+            fits = max(0, (budget - fixed) // full)
+            raise PromptError(
+                f"expected at most {fits} masklets in a state of {budget} bytes, got one more "
+                f"({need} bytes); remove one, or raise state_budget_bytes"
+            )
+
+    def _regions(self, state: Sam2State, frame: Frame) -> tuple[Region, ...]:
+        if not state.tracks:
+            return ()
+        regions: list[Region] = []
+        for start in range(0, len(state.tracks), self.config.max_batch):
+            tracks = state.tracks[start : start + self.config.max_batch]
+            masks = masks_at([track.logits for track in tracks], frame.size)
+            regions.extend(
+                _region(track, mask, frame)
+                for track, mask in zip(tracks, (masks > 0).cpu().numpy(), strict=True)
+            )
+        return tuple(regions)
+
+
+def _before(track: Sam2Track) -> Sam2Track:
+    """The object as it was before its newest frame."""
+    return replace(
+        track,
+        prompted=tuple(m for m in track.prompted if m.index < track.index),
+        recent=tuple(m for m in track.recent if m.index < track.index),
+        pointers=tuple(p for p in track.pointers if p.index < track.index),
+    )
+
+
+def _track(
+    track_id: int,
+    prompted: tuple[Memory, ...],
+    recent: tuple[Memory, ...],
+    pointers: tuple[Pointer, ...],
+    index: int,
+    outcome: _Outcome,
+) -> Sam2Track:
+    return Sam2Track(
+        track_id,
+        prompted,
+        recent,
+        pointers,
+        index,
+        outcome.logits,
+        outcome.presence,
+        outcome.quality,
+    )
+
+
+def _outcomes(decoded: Decoded, tokens: torch.Tensor) -> list[_Outcome]:
+    """Split a batch into objects whose tensors do not keep the batch alive."""
+    presence, quality = decoded.presence.tolist(), decoded.quality.tolist()
+    return [
+        _Outcome(
+            decoded.logits[row].clone(),
+            decoded.pointers[row].clone(),
+            tokens[row].clone(memory_format=torch.contiguous_format),
+            presence[row],
+            quality[row],
+        )
+        for row in range(len(presence))
+    ]
+
+
+def _region(track: Sam2Track, mask: Mask, frame: Frame) -> Region:
+    score = 0.0
+    if track.presence > 0 and mask.any():
+        score = min(1.0, max(0.0, track.quality)) / (1 + math.exp(-min(track.presence, 50.0)))
+    return Region(
+        track.track_id, frame.pts_ns, encode_mask(np.asarray(mask)), mask_box(mask), score
+    )
