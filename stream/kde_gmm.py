@@ -22,15 +22,17 @@ LOW, HIGH = -9.3, 0.3  # range of ln(distance + EPSILON)
 EPSILON = 1e-4
 WIDTH = (HIGH - LOW) / BINS
 CENTRES: Bins = np.asarray(LOW + (np.arange(BINS) + 0.5) * WIDTH, dtype=np.float64)
-SQUARES: Bins = CENTRES * CENTRES
+POWERS: Bins = np.stack([np.ones(BINS), CENTRES, CENTRES * CENTRES])  # of every bin
 RENORMALISE_AT = 1e9
 MIN_PROMINENCE_NATS = 0.7
 MIN_TAIL_COUNT = 3.0
+BACKGROUND_SAMPLES = 1.5  # added to the density before modes are looked for
+VALLEY_NATS = 0.5  # how much denser than the antimode a valley's floor may be
 MIN_SEPARATION = 2.0  # distance of the means in pooled standard deviations
 EM_STEPS = 25
-EM_TOLERANCE = 1e-4  # of the upper component's mean, in ln distance
+EM_TOLERANCE = 2e-3  # of the event component's mean, in ln distance (a bin is 0.0375)
 SIGMAS_ABOVE_MEDIAN = 5.0  # of the last fallback
-MAX_REFIT_FACTOR = 4  # a settled histogram is refitted this much less often
+MAX_REFIT_FACTOR = 8  # a settled histogram is refitted this much less often
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +40,8 @@ class ThresholdConfig:
     """How one threshold adapts; raises ConfigError on values out of range."""
 
     prior: float = 0.12  # distance threshold until `min_samples` have been seen
-    cap: float = 0.6  # no learned threshold above this distance
-    floor: float = 0.09  # none below it: a moving camera reaches that in any scene
+    cap: float = 0.25  # no learned threshold above this distance
+    floor: float = 0.05  # none below it: a moving camera reaches that in any scene
     half_life: int = 3000  # samples after which one counts half
     refit_every: int = 64  # samples; grows to MAX_REFIT_FACTOR times as the histogram settles
     min_samples: int = 64
@@ -99,15 +101,15 @@ def fit(histogram: Bins, config: ThresholdConfig) -> tuple[float, str]:
         return config.prior, "prior"
     p = histogram * (1 / total)
     median, sigma = _robust_scale(p)
-    main, antimode = _modes(p, sigma, total)
-    crossing = _mixture_threshold(p, antimode, sigma, median, total)
+    valley = _find_valley(p, sigma, total)
+    crossing = _mixture_threshold(p, valley, sigma, median, total)
     if crossing is not None:
         x, how = crossing
-    elif antimode is not None:
-        x, how = float(CENTRES[antimode]), "antimode"
+    elif valley.antimode is not None:
+        x, how = float(CENTRES[valley.antimode]), "antimode"
     else:
         x, how = median + SIGMAS_ABOVE_MEDIAN * sigma, "median"
-    x = max(x, float(CENTRES[main]))
+    x = max(x, float(CENTRES[valley.main]))
     return min(config.cap, max(config.floor, math.exp(x) - EPSILON)), how
 
 
@@ -118,36 +120,62 @@ def _robust_scale(p: Bins) -> tuple[float, float]:
     return median, max((high - low) / 1.349, WIDTH)
 
 
-def _modes(p: Bins, sigma: float, total: float) -> tuple[int, int | None]:
-    """Main mode, and the antimode before the most prominent mode to its right, if there is one."""
+@dataclass(frozen=True, slots=True)
+class _Valley:
+    """What the kernel density shows: the main mode, and the valley before the next to the right."""
+
+    log_density: Bins
+    main: int  # bin
+    antimode: int | None = None  # bin; None when the main mode is the last one
+
+    def holds(self, x: float) -> bool:
+        """Whether ln distance `x` lies in the valley (always, when there is none)."""
+        if self.antimode is None:
+            return True
+        place = min(BINS - 1, max(0, int((x - LOW) / WIDTH)))
+        return bool(self.log_density[place] - self.log_density[self.antimode] <= VALLEY_NATS)
+
+
+def _find_valley(p: Bins, sigma: float, total: float) -> _Valley:
+    """The middle of the valley before the most prominent mode to the right of the main one."""
     bandwidth = max(1.06 * sigma * total**-0.2, 1.5 * WIDTH)
     reach = min(BINS // 2 - 1, int(4 * bandwidth / WIDTH))
     kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) * (WIDTH / bandwidth)) ** 2)
-    density = np.convolve(p, kernel / kernel.sum(), mode="same")
+    kernel *= 1 / kernel.sum()
+    density = np.convolve(p, kernel, mode="same")
     main = int(density.argmax())
-    right = np.log(density[main:] + 1e-3 / total)
+    # On this background a single sample is no mode of its own.
+    log_density = np.log(density + BACKGROUND_SAMPLES * float(kernel[reach]) / total)
+    right = log_density[main:]
     peaks = ((right[1:-1] > right[:-2]) & (right[1:-1] >= right[2:])).nonzero()[0] + 1
-    best: int | None = None
-    best_prominence = MIN_PROMINENCE_NATS
+    best, best_prominence = None, MIN_PROMINENCE_NATS
     for peak in peaks.tolist():
-        valley = int(right[:peak].argmin())
-        prominence = float(right[peak] - right[valley])
-        if prominence >= best_prominence and p[main + valley :].sum() * total >= MIN_TAIL_COUNT:
-            best, best_prominence = main + valley, prominence
-    return main, best
+        before = right[:peak]
+        low = float(before.min())
+        prominence = float(right[peak]) - low
+        if prominence < best_prominence:
+            continue
+        # The floor of a valley is flat and noisy: its middle is the safest place.
+        valley = main + round(float((before <= low + VALLEY_NATS).nonzero()[0].mean()))
+        if float(p[valley:].sum()) * total >= MIN_TAIL_COUNT:
+            best, best_prominence = valley, prominence
+    return _Valley(log_density, main, best)
 
 
 def _mixture_threshold(
-    p: Bins, antimode: int | None, sigma: float, median: float, total: float
+    p: Bins, valley: _Valley, sigma: float, median: float, total: float
 ) -> tuple[float, str] | None:
-    """Posterior crossing of a mixture split at the antimode, or at the tail as a rescue."""
-    starts = [(float(CENTRES[antimode]), "mixture")] if antimode is not None else []
-    starts.append((median + 2.5 * sigma, "rescue"))
-    for split, how in starts:
-        x = _crossing(p, split, max(sigma * total**-0.2, 1.5 * WIDTH), total)
-        if x is not None:
-            return x, how
-    return None
+    """Posterior crossing of a mixture split at the antimode, or at the tail as a rescue.
+
+    EM may spend both components on the everyday class when that is skewed; then the crossing
+    leaves the valley and is not believed.
+    """
+    bandwidth = max(sigma * total**-0.2, 1.5 * WIDTH)
+    if valley.antimode is not None:
+        x = _crossing(p, float(CENTRES[valley.antimode]), bandwidth, total)
+        return (x, "mixture") if x is not None and valley.holds(x) else None
+    x = _crossing(p, median + 2.5 * sigma, bandwidth, total)
+    return (x, "rescue") if x is not None else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,56 +190,63 @@ class _Mixture:
     v1: float
 
     def log_odds(self) -> tuple[float, float, float]:
-        """a, b, c of ln(p1/p0) = a x^2 + b x + c."""
+        """c, b, a of ln(p1/p0) = a x^2 + b x + c."""
         a = 0.5 * (1 / self.v0 - 1 / self.v1)
         b = self.m1 / self.v1 - self.m0 / self.v0
         c = 0.5 * (self.m0**2 / self.v0 - self.m1**2 / self.v1)
-        return a, b, c + math.log(self.w1 / self.w0) + 0.5 * math.log(self.v0 / self.v1)
+        c += math.log(self.w1 / self.w0) + 0.5 * math.log(self.v0 / self.v1)
+        return c, b, a
 
 
 def _crossing(p: Bins, split: float, bandwidth: float, total: float) -> float | None:
     """EM from a split; None unless two components beat one (BIC) and stand apart."""
     used = p.nonzero()[0]
-    p, x, squares = p[used], CENTRES[used], SQUARES[used]
-    moments = np.stack([np.ones_like(x), x, squares]) * p  # [3, N]
+    p, powers = p[used], POWERS[:, used]  # [N], [3, N]
+    moments = powers * p
     whole = moments.sum(1)
-    upper = (x > split).astype(np.float64)
-    floor = bandwidth**2
+    # Signed responsibility: +1 all event, -1 all everyday; tanh of half the log odds.
+    signed = np.where(powers[1] > split, 1.0, -1.0)
     mixture, last = None, math.inf
     for _ in range(EM_STEPS):
-        mixture = _maximise(moments @ upper, whole, floor, total)
-        if mixture is None or abs(mixture.m1 - last) < EM_TOLERANCE:
+        mixture = _maximise((whole + moments @ signed).tolist(), whole.tolist(), bandwidth, total)
+        if mixture is None or mixture.m1 <= split:
+            return None  # both components have gone to the everyday class
+        if abs(mixture.m1 - last) < EM_TOLERANCE:
             break
         last = mixture.m1
-        a, b, c = mixture.log_odds()
-        upper = 1 / (1 + np.exp(-np.clip(a * squares + b * x + c, -500, 500)))
-    if mixture is None or not _convinces(mixture, p, x, squares, whole, total):
+        half = np.array(mixture.log_odds()) @ powers * 0.5
+        signed = np.tanh(half, out=half)
+    assert mixture is not None
+    if not _convinces(mixture, p, powers, whole, total):
         return None
     return _posterior_root(mixture, split)
 
 
-def _maximise(upper: Bins, whole: Bins, floor: float, total: float) -> _Mixture | None:
-    """Gaussians of the weighted moments (1, x, x^2); None when one side is all but empty."""
-    w1, s1, q1 = upper.tolist()
-    w0, s0, q0 = (whole - upper).tolist()
+def _maximise(
+    twice: list[float], whole: list[float], bandwidth: float, total: float
+) -> _Mixture | None:
+    """Gaussians of the moments (1, x, x^2); `twice` is the event side's, doubled.
+
+    None when one side is all but empty.
+    """
+    w1, s1, q1 = (0.5 * moment for moment in twice)
+    w0, s0, q0 = whole[0] - w1, whole[1] - s1, whole[2] - q1
     if min(w0, w1) * total < 1.0:
         return None
-    m0, m1 = s0 / w0, s1 / w1
+    m0, m1, floor = s0 / w0, s1 / w1, bandwidth**2
     return _Mixture(w0, w1, m0, m1, max(q0 / w0 - m0 * m0, floor), max(q1 / w1 - m1 * m1, floor))
 
 
-def _convinces(
-    mixture: _Mixture, p: Bins, x: Bins, squares: Bins, whole: Bins, total: float
-) -> bool:
+def _convinces(mixture: _Mixture, p: Bins, powers: Bins, whole: Bins, total: float) -> bool:
     """Whether the two stand apart, the event side has enough samples, and BIC prefers two."""
     separation = (mixture.m1 - mixture.m0) / math.sqrt((mixture.v0 + mixture.v1) / 2)
     if separation < MIN_SEPARATION or min(mixture.w0, mixture.w1) * total < MIN_TAIL_COUNT:
         return False
-    v0, m0 = mixture.v0, mixture.m0
-    a, b, c = mixture.log_odds()
-    everyday = (squares - 2 * m0 * x + m0 * m0) * (-0.5 / v0)
-    everyday += math.log(mixture.w0) - 0.5 * math.log(2 * math.pi * v0)
-    two = float(p @ (everyday + np.logaddexp(0, a * squares + b * x + c))) * total
+    m0, v0 = mixture.m0, mixture.v0
+    constant = math.log(mixture.w0) - 0.5 * math.log(2 * math.pi * v0) - 0.5 * m0 * m0 / v0
+    everyday = np.array((constant, m0 / v0, -0.5 / v0)) @ powers
+    odds = np.array(mixture.log_odds()) @ powers
+    two = float(p @ (everyday + np.logaddexp(0, odds))) * total
     mean = float(whole[1])
     variance = max(float(whole[2]) - mean * mean, WIDTH**2)
     one = -0.5 * total * (math.log(2 * math.pi * variance) + 1)
@@ -220,7 +255,7 @@ def _convinces(
 
 def _posterior_root(mixture: _Mixture, split: float) -> float | None:
     """Where both components are equally likely, between the means, nearest the split."""
-    a, b, c = mixture.log_odds()
+    c, b, a = mixture.log_odds()
     if abs(a) < 1e-9:
         roots = [-c / b] if b else []
     else:

@@ -31,7 +31,7 @@ class KeyframeConfig:
     )
     min_gap_ns: int = 400_000_000  # between scenes, and from any keyframe to a drift keyframe
     max_gap_ns: int = 10 * NS_PER_S  # a keyframe at least this often
-    min_novelty: float = 0.06  # raw distance below which a contrast peak is only noise
+    min_novelty: float = 0.05  # raw distance below which a contrast peak is only noise
 
     def __post_init__(self) -> None:
         if not 0 < self.min_gap_ns <= self.max_gap_ns:
