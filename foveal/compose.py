@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from foveal.assets import asset_path
-from foveal.search_setup import load_backbone, open_searcher
+from foveal.search_setup import BACKBONE, open_searcher
 from perception.backbone import Backbone
 from perception.naming import NameMatcher
 from perception.ocr import RapidTextReader
@@ -46,9 +46,9 @@ def load_language_model() -> CausalLm:
     return CausalLm.load(asset_path(LANGUAGE_MODEL, "hf/config.json").parent)
 
 
-def load_models(index: Path | None = None, backbone: Backbone | None = None) -> Models:
+def load_models(index: Path | None = None, height: int = 256) -> Models:
     """Everything that answering needs; raises AssetError or QueryError with what to do."""
-    backbone = backbone or load_backbone()
+    backbone = Backbone.load(asset_path(*BACKBONE), height=height)
     searcher = open_searcher(index, backbone)
     stored = searcher.store.class_vectors
     encoder = searcher.encoder

@@ -123,6 +123,10 @@ class SceneReader:
         ranked = sorted(view.things, key=lambda thing: -float(thing.posterior @ match))
         if ranked and float(ranked[0].posterior @ match) >= MIN_PHRASE_FIT:
             return ranked[0]
+        if float(view.whole_posterior @ match) >= MIN_PHRASE_FIT:
+            mask = refine_seed(view.frame.image, self._phrase_map(view.features, match))
+            if mask.any():
+                return self.names_of(view, mask)
         if match.any():
             found = self._in_windows(view, match)
             if found is not None:

@@ -35,6 +35,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "--source", default="wiki-vital", help="wiki-vital, a folder of .txt/.md, or a .jsonl file"
     )
     build.add_argument("--out", type=Path, help="folder to write (default: in the cache)")
+    build.add_argument("--if-missing", action="store_true", help="do nothing if it is there")
     build.add_argument("--kind", choices=("flat", "hnsw"), default="flat")
     query = actions.add_parser("query", help="search an index")
     what = query.add_mutually_exclusive_group(required=True)
@@ -64,8 +65,12 @@ def _build(args: argparse.Namespace) -> int:
         TimeRemainingColumn,
     )
 
-    from foveal.search_setup import build_index
+    from foveal.search_setup import build_index, index_dir
 
+    present = args.out or (index_dir() if args.source == "wiki-vital" else None)
+    if args.if_missing and present is not None and (present / "manifest.json").is_file():
+        print(f"{present} is there", file=sys.stderr)
+        return 0
     columns = (
         TextColumn("encoding"),
         BarColumn(),

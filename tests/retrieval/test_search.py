@@ -45,7 +45,7 @@ def picture() -> Image:
 def test_text_finds_the_entry_and_its_passage(searcher: KnowledgeSearcher) -> None:
     best, *_ = searcher.search(Query("text", "Where did the tomato come from in America?", k=2))
     assert best.id == "t:Tomato"
-    assert best.text == "It came from South America."
+    assert "It came from South America." in best.text
     assert best.source == "https://example.org/Tomato"
 
 

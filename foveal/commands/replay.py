@@ -1,0 +1,83 @@
+"""`foveal replay`: a recorded clip in, grounded and spoken answers out."""
+
+import argparse
+import asyncio
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.progress import ProgressColumn
+
+EPILOG = """examples:
+  foveal replay walk.mp4 --ask "3.0: What is this on the table?" --out runs/walk
+  foveal replay recording.vrs --ask-file questions.jsonl --rate 0 --out runs/glasses
+  foveal replay frames/ --fps 10 --ask "1: What do you see?" --json
+
+questions.jsonl holds one object a line: {"at": 3.0, "text": "What is this?", "point": [x, y]}
+(point and box are optional). --rate 0 runs on the virtual clock: two runs give the same bytes.
+"""
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Register the sub-command."""
+    parser = subparsers.add_parser(
+        "replay",
+        help="replay a recording and answer questions about it",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("clip", help="video file, image folder or Aria .vrs")
+    parser.add_argument("--out", type=Path, help="output folder (default runs/<clip name>)")
+    parser.add_argument(
+        "--ask", action="append", default=[], metavar='"SECONDS: TEXT"', help="repeatable"
+    )
+    parser.add_argument("--ask-file", type=Path, metavar="JSONL", help="questions, one a line")
+    parser.add_argument(
+        "--rate", type=float, default=0.0, help="playback rate; 0 = as fast as possible (default)"
+    )
+    parser.add_argument("--start-offset", type=float, default=0.0, metavar="S")
+    parser.add_argument("--duration", type=float, metavar="S")
+    parser.add_argument("--loop", action="store_true", help="start again at the end, until Ctrl-C")
+    parser.add_argument("--start-paused", action="store_true", help="wait for Enter, then play")
+    parser.add_argument("--fps", type=float, default=10.0, help="of an image folder (default 10)")
+    parser.add_argument(
+        "--config", default="embedded", metavar="PROFILE|FILE", help="settings (default embedded)"
+    )
+    parser.add_argument("--reader", choices=("pyav", "decord"), default="pyav")
+    parser.add_argument("--tracks", type=int, metavar="N", help="masklets kept alive")
+    parser.add_argument("--no-video", action="store_true", help="do not write annotated.mp4")
+    parser.add_argument("--no-speech", action="store_true", help="do not write speech/*.wav")
+    parser.add_argument("--json", action="store_true", help="print the summary as one JSON object")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Replay one clip; 0 when it was played to its end."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from foveal.replay import ReplayRequest, print_summary, replay
+
+    request = ReplayRequest.from_args(args)
+    with Progress(*_columns(), console=Console(file=sys.stderr), transient=True) as bar:
+        task = bar.add_task("loading models", total=None)
+
+        def advance(done: int, total: int | None) -> None:
+            bar.update(task, description="replaying", completed=done, total=total)
+
+        summary = asyncio.run(replay(request, advance))
+    print_summary(summary, as_json=args.json)
+    return 0
+
+
+def _columns() -> "tuple[ProgressColumn, ...]":
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+
+    return (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("frames"),
+        TimeRemainingColumn(),
+    )

@@ -1,0 +1,213 @@
+"""One session: frames in, keyframes, masklets and answers out.
+
+The reader and the session run as two tasks joined by a bounded channel that blocks, because a file
+never drops a frame. One backbone pass per frame serves keyframe scenes, tracking and grounding, and
+is skipped where nobody needs it.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from foveal.config import SessionConfig
+from foveal.masklets import LiveMasklets
+from perception.backbone import Backbone, Features
+from perception.scene import SceneReader
+from reasoning.assistant import Assistant
+from stream.channel import Channel, OverflowPolicy
+from stream.errors import BadFrame, ChannelClosed, FovealError, PromptError
+from stream.events import Answer, AnswerEvent, Question, Region, Span
+from stream.frame import Frame, FrameSource, Keyframe
+from stream.keyframes import KeyframeSelector, KeyframeState
+from stream.trace import Tracer
+
+READ_AHEAD_FRAMES = 4
+
+
+class SessionSink(Protocol):
+    """Takes what a session makes, as it is made."""
+
+    def frame(
+        self, frame: Frame, regions: tuple[Region, ...], keyframe: Keyframe | None
+    ) -> None: ...
+
+    def event(self, event: AnswerEvent) -> None: ...
+
+    def answer(self, answer: Answer, frame: Frame, regions: tuple[Region, ...]) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stages:
+    """The parts of a session, made by the composition root."""
+
+    selector: KeyframeSelector
+    backbone: Backbone
+    masklets: LiveMasklets
+    reader: SceneReader
+    assistant: Assistant
+    tracer: Tracer
+
+
+@dataclass(slots=True, eq=False)
+class SessionState:
+    """What changes while a session runs; bounded, whatever the stream's length."""
+
+    keyframes: KeyframeState
+    frames: int = 0
+    keyframe_count: int = 0
+    answered: int = 0
+    late: int = 0  # questions asked after the last frame, answered on it
+    refused: dict[str, int] = field(default_factory=dict)  # cause -> count
+    last: Frame | None = None
+    regions: tuple[Region, ...] = ()  # of the last frame
+
+
+class Session:
+    """Runs one source to its end (or until cancelled)."""
+
+    def __init__(self, stages: Stages, sink: SessionSink, config: SessionConfig) -> None:
+        self._stages = stages
+        self._sink = sink
+        self._config = config
+
+    async def run(self, source: FrameSource, questions: Iterable[Question]) -> SessionState:
+        """Process every frame; a question is answered at the first frame at or after its time.
+
+        A question later than the last frame is answered on the last frame.
+        """
+        pending = deque(sorted(questions, key=lambda question: question.asked_ns))
+        state = SessionState(self._stages.selector.init_state())
+        channel: Channel[Frame] = Channel(READ_AHEAD_FRAMES, OverflowPolicy.BLOCK)
+        reader = asyncio.create_task(_read(source, channel))
+        try:
+            async for frame in channel:
+                self._step(state, frame, pending)
+            await reader
+        finally:
+            reader.cancel()
+        state.late = len(pending)
+        if state.last is not None:
+            self._answer_due(state, state.last, pending, None, due_ns=None)
+        return state
+
+    def _step(self, state: SessionState, frame: Frame, pending: deque[Question]) -> None:
+        stages = self._stages
+        try:
+            with stages.tracer.span("keyframe", frame.pts_ns):
+                state.keyframes, keyframe = stages.selector.step(state.keyframes, frame)
+            due = bool(pending) and pending[0].asked_ns <= frame.pts_ns
+            wanted = keyframe is not None or due or stages.masklets.live
+            features = self._features(frame) if wanted else None
+            state.regions = self._track(frame, features)
+            state.frames, state.last = state.frames + 1, frame
+            if keyframe is not None and features is not None:
+                self._take_keyframe(state, keyframe, features)
+            if due:
+                self._answer_due(state, frame, pending, features, due_ns=frame.pts_ns)
+        except BadFrame as error:
+            self._refuse(state, frame.pts_ns, "bad frame", str(error))
+            return
+        with stages.tracer.span("write", frame.pts_ns):
+            self._sink.frame(frame, state.regions, keyframe)
+
+    def _features(self, frame: Frame) -> Features:
+        with self._stages.tracer.span("backbone", frame.pts_ns):
+            return self._stages.backbone.features(frame.image)
+
+    def _track(self, frame: Frame, features: Features | None) -> tuple[Region, ...]:
+        if features is None or not self._stages.masklets.live:
+            return ()
+        with self._stages.tracer.span("tracker", frame.pts_ns):
+            return self._stages.masklets.step(frame, features)
+
+    def _take_keyframe(self, state: SessionState, keyframe: Keyframe, features: Features) -> None:
+        """Report a keyframe with its masklets, and start masklets where there is room."""
+        state.keyframe_count += 1
+        frame = keyframe.frame
+        data = {"reason": keyframe.reason, "novelty": round(keyframe.novelty, 4)}
+        self._sink.event(AnswerEvent("keyframe", frame.pts_ns, data))
+        if self._config.seed_tracks and self._stages.masklets.room:
+            with self._stages.tracer.span("scene", frame.pts_ns):
+                view = self._stages.reader.read(frame, features, state.regions)
+            for thing in view.things:
+                if thing.track_id is None and thing.score >= self._config.min_seed_score:
+                    region = self._stages.masklets.seed(frame, features, thing.mask)
+                    if region is not None:
+                        state.regions = (*state.regions, region)
+        for region in state.regions:
+            self._sink.event(region_event(region))
+
+    def _answer_due(
+        self,
+        state: SessionState,
+        frame: Frame,
+        pending: deque[Question],
+        features: Features | None,
+        due_ns: int | None,
+    ) -> None:
+        """Answer the questions that are due; `due_ns` None means all that are left."""
+        while pending and (due_ns is None or pending[0].asked_ns <= due_ns):
+            question = pending.popleft()
+            try:
+                features = features or self._features(frame)
+                self._answer(state, frame, features, question)
+            except FovealError as error:
+                # One question's failure is told; the frames and the other questions go on.
+                self._refuse(state, frame.pts_ns, "question", f"{question.text[:80]}: {error}")
+
+    def _answer(
+        self, state: SessionState, frame: Frame, features: Features, question: Question
+    ) -> None:
+        stages = self._stages
+        with stages.tracer.span("scene", frame.pts_ns):
+            view = stages.reader.read(frame, features, state.regions)
+        with stages.tracer.span("answer", frame.pts_ns):
+            answer = stages.assistant.ask(question, view, self._sink.event)
+        spans = []
+        for span in answer.spans:
+            region = self._follow(state, frame, features, span.region)
+            spans.append(Span(span.start, span.end, region))
+            self._sink.event(region_event(region))
+        answer = replace(answer, spans=tuple(spans))
+        state.answered += 1
+        self._sink.answer(answer, frame, tuple(span.region for span in spans))
+
+    def _follow(
+        self, state: SessionState, frame: Frame, features: Features, region: Region
+    ) -> Region:
+        """What an answer speaks of lives on as a masklet."""
+        try:
+            followed = self._stages.masklets.follow(frame, features, region, state.regions)
+        except PromptError as error:
+            self._refuse(state, frame.pts_ns, "masklet", str(error))
+            return region
+        if all(known.track_id != followed.track_id for known in state.regions):
+            state.regions = (*state.regions, followed)
+        return followed
+
+    def _refuse(self, state: SessionState, pts_ns: int, cause: str, reason: str) -> None:
+        state.refused[cause] = state.refused.get(cause, 0) + 1
+        self._sink.event(AnswerEvent("refused", pts_ns, {"cause": cause, "reason": reason}))
+
+
+async def _read(source: FrameSource, channel: Channel[Frame]) -> None:
+    try:
+        async for frame in source.frames():
+            await channel.put(frame)
+    except ChannelClosed:
+        return
+    finally:
+        await channel.close()
+
+
+def region_event(region: Region) -> AnswerEvent:
+    """A masklet's region in one frame as an event."""
+    data = {
+        "track_id": region.track_id,
+        "box": list(region.box) if region.box else None,
+        "score": round(region.score, 4),
+        "mask": region.mask.as_json(),
+    }
+    return AnswerEvent("region", region.pts_ns, data)
