@@ -1,8 +1,9 @@
-"""Checks of what a WHIP client sends: the offer (RFC 9725) and trickle fragments (RFC 8840)."""
+"""Checks of what a client sends: the offer (RFC 9725, WHEP draft) and fragments (RFC 8840)."""
 
 import ipaddress
 import re
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 from aiortc import RTCIceCandidate
@@ -17,6 +18,21 @@ ICE_UFRAG = re.compile(r"[A-Za-z0-9+/]{4,256}")  # RFC 8839 section 5.4
 ICE_PWD = re.compile(r"[A-Za-z0-9+/]{22,256}")
 MAX_CANDIDATES = 64
 MAX_PORT = 65_535
+
+
+class Role(Enum):
+    """Which way media goes, seen from the client."""
+
+    PUBLISH = "publish"  # WHIP: the client sends
+    PLAY = "play"  # WHEP: the client receives
+    DUPLEX = "duplex"  # a browser or phone: both, and a data channel if it likes
+
+
+DIRECTIONS = {
+    Role.PUBLISH: ("sendonly", "sendrecv"),
+    Role.PLAY: ("recvonly", "sendrecv"),
+    Role.DUPLEX: ("sendonly", "recvonly", "sendrecv"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +56,8 @@ class Fragment:
     complete: bool
 
 
-def check_offer(text: str) -> Offer:
-    """Parse an offer; raises Problem 400 when it is no SDP, 422 when it is no WHIP offer.
+def check_offer(text: str, role: Role = Role.PUBLISH) -> Offer:
+    """Parse an offer; raises Problem 400 when it is no SDP, 422 when it does not suit the role.
 
     One bad section refuses the whole offer: RFC 9725 allows no partly successful answers.
     """
@@ -54,7 +70,7 @@ def check_offer(text: str) -> Offer:
     if bundle is None or sorted(map(str, bundle.items)) != sorted(mids) or "" in mids:
         raise Problem(422, "expected every m= section in one BUNDLE group")
     for section in sections:
-        _check_section(section)
+        _check_section(section, role)
     kinds = [section.kind for section in sections]
     if any(kinds.count(kind) > 1 for kind in MEDIA_KINDS):
         raise Problem(422, f"expected at most one audio and one video section, got {kinds}")
@@ -101,16 +117,18 @@ def _parse(text: str) -> Any:
         raise Problem(400, f"malformed SDP: {type(error).__name__} {error}"[:200]) from error
 
 
-def _check_section(section: Any) -> None:
+def _check_section(section: Any, role: Role) -> None:
     where = f"m={section.kind}"
-    if section.kind not in MEDIA_KINDS:
-        raise Problem(422, f"expected audio or video sections only, got {where}")
     if section.port == 0:
         raise Problem(422, f"{where} is disabled (port 0)")
-    if section.direction not in ("sendonly", "sendrecv"):
-        raise Problem(422, f"{where}: expected a=sendonly, got {section.direction}")
-    if not section.rtcp_mux:
-        raise Problem(422, f"{where}: expected a=rtcp-mux")
+    if section.kind in MEDIA_KINDS:
+        expected = DIRECTIONS[role]
+        if section.direction not in expected:
+            raise Problem(422, f"{where}: expected a={expected[0]}, got {section.direction}")
+        if not section.rtcp_mux:
+            raise Problem(422, f"{where}: expected a=rtcp-mux")
+    elif section.kind != "application" or role is not Role.DUPLEX:
+        raise Problem(422, f"expected audio or video sections only, got {where}")
     if not (section.ice.usernameFragment and section.ice.password):
         raise Problem(422, f"{where}: expected a=ice-ufrag and a=ice-pwd")
     if section.dtls is None:

@@ -1,9 +1,9 @@
-"""One publishing camera: its connection, its frames, its end."""
+"""One peer: its connection, what it sends, what it gets, its end."""
 
 import asyncio
 import logging
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aiortc import RTCIceServer, RTCSessionDescription
@@ -17,36 +17,47 @@ from stream.clock import Clock
 logger = logging.getLogger(__name__)
 
 
-class PublishSession:
+class PeerSession:
     """A session between a 201 answer and its end. `video` and `audio` are None when not offered.
 
     `video` is a FrameSource; `audio` an aiortc track whose `recv()` gives av.AudioFrame, bounded
-    to the last five seconds.
+    to the last five seconds; `channel` the data channel once the peer has opened one. `query` is
+    the query string of the request that made the session.
     """
 
     def __init__(
-        self, clock: Clock, options: ReceiveOptions, ice_servers: Sequence[RTCIceServer]
+        self,
+        clock: Clock,
+        options: ReceiveOptions,
+        ice_servers: Sequence[RTCIceServer],
+        query: Mapping[str, str] | None = None,
     ) -> None:
+        self.query = dict(query or {})
         self.id = secrets.token_urlsafe(24)  # 192 random bits: the session URL is a secret
         self.etag = f'"{secrets.token_urlsafe(9)}"'
         self.video: VideoSource | None = None
         self.audio: Any = None
+        self.channel: Any = None
         self.connected = asyncio.Event()
         self.closed = asyncio.Event()
         self._offer: Offer | None = None
         self._closing: asyncio.Future[None] | None = None
         self._connection = PeerConnection(clock, options, ice_servers)
         self._connection.on("track", self._on_track)
+        self._connection.on("datachannel", self._on_channel)
         self._connection.on("connectionstatechange", self._on_state)
 
-    async def answer(self, offer: Offer) -> str:
+    async def answer(self, offer: Offer, outgoing: Sequence[Any] = ()) -> str:
         """Apply the offer; returns the SDP answer with all candidates gathered.
+
+        `outgoing` are the tracks to send, where the offer has a section that receives their kind.
 
         Raises Problem 422 when no codec or transport in it can be used.
         """
         self._offer = offer
         try:
             await self._connection.setRemoteDescription(RTCSessionDescription(offer.text, "offer"))
+            self._add(outgoing)
             await self._connection.setLocalDescription(await self._connection.createAnswer())
         except Exception as error:  # aiortc refuses with built-in errors of any kind
             await self.close()
@@ -72,9 +83,21 @@ class PublishSession:
         await asyncio.shield(self._closing)
         self.closed.set()
 
+    def _add(self, outgoing: Sequence[Any]) -> None:
+        """Put each track into a section that the peer wants to receive in."""
+        for track in outgoing:
+            for transceiver in self._connection.getTransceivers():
+                wanted = transceiver._offerDirection in ("sendonly", "sendrecv")
+                if transceiver.kind == track.kind and wanted:
+                    self._connection.addTrack(track)
+                    break
+
+    def _on_channel(self, channel: Any) -> None:
+        self.channel = channel
+
     def _on_track(self, track: Any) -> None:
         if track.kind == "video":
-            self.video = self._connection.video_source(track, f"whip-{self.id[:6]}")
+            self.video = self._connection.video_source(track, f"webrtc-{self.id[:6]}")
         else:
             self.audio = track
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import aiohttp
 import av
+import numpy as np
 import pytest
 import pytest_asyncio
 from aiohttp import web
@@ -25,9 +26,20 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from devices.webrtc.admission import hash_token
-from devices.webrtc.fakes import NumberCamera, read_number
-from devices.webrtc.session import PublishSession
-from devices.webrtc.whip import FRAGMENT, SDP, SessionHandler, WhipConfig, build_app, ice_links
+from devices.webrtc.fakes import NumberCamera, draw_number, read_number
+from devices.webrtc.outgoing import SpeechTrack, ViewTrack
+from devices.webrtc.sdp import Role
+from devices.webrtc.session import PeerSession
+from devices.webrtc.signalling import (
+    FRAGMENT,
+    SDP,
+    SessionHandler,
+    SignalConfig,
+    SignalServer,
+    TrackMaker,
+    build_app,
+    ice_links,
+)
 from stream.clock import MonotonicClock
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -42,10 +54,10 @@ class Endpoint:
         self.url = url
         self.http = http
         self.numbers: list[int] = []
-        self.sessions: list[PublishSession] = []
+        self.sessions: list[PeerSession] = []
         self.ended = asyncio.Event()
 
-    async def watch(self, session: PublishSession) -> None:
+    async def watch(self, session: PeerSession) -> None:
         """The handler: read the number in every frame."""
         self.sessions.append(session)
         assert session.video is not None
@@ -72,11 +84,18 @@ async def start() -> AsyncIterator[Start]:
     """Starts endpoints; they stop with the test."""
     cleanups: list[Any] = []
 
-    async def run(handler: SessionHandler | None = None, **config: Any) -> Endpoint:
+    async def run(
+        handler: SessionHandler | None = None,
+        role: Role = Role.PUBLISH,
+        make_tracks: TrackMaker | None = None,
+        **config: Any,
+    ) -> Endpoint:
         http = aiohttp.ClientSession()
         endpoint = Endpoint("", http)
-        settings = {"token_digests": (hash_token(TOKEN),), "burst": 100, **config}
-        app = build_app(WhipConfig(**settings), handler or endpoint.watch, MonotonicClock())
+        settings = SignalConfig(**{"token_digests": (hash_token(TOKEN),), "burst": 100, **config})
+        handler = handler or endpoint.watch
+        server = SignalServer(settings, handler, MonotonicClock(), role, make_tracks)
+        app = build_app(server)
         runner = web.AppRunner(app)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -129,7 +148,7 @@ async def test_a_camera_publishes_and_hangs_up(start: Start, camera_offer: tuple
 async def test_a_microphone_comes_with_the_camera(start: Start) -> None:
     heard: list[Any] = []
 
-    async def listen(session: PublishSession) -> None:
+    async def listen(session: PeerSession) -> None:
         while len(heard) < 3:
             heard.append(await session.audio.recv())
 
@@ -252,7 +271,7 @@ async def test_a_peer_that_never_connects_loses_its_slot(
 async def test_a_failing_handler_ends_its_session_only(
     start: Start, camera_offer: tuple[Any, str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def fail(session: PublishSession) -> None:
+    async def fail(session: PeerSession) -> None:
         raise RuntimeError("the model is gone")
 
     endpoint = await start(fail)
@@ -261,6 +280,19 @@ async def test_a_failing_handler_ends_its_session_only(
     await asyncio.sleep(0.2)
     assert (await endpoint.http.delete(location, headers=AUTH)).status == 404
     assert "the model is gone" in caplog.text
+    assert (await endpoint.post(camera_offer[1])).status == 201
+
+
+async def test_a_handler_that_does_not_end_is_ended(
+    start: Start, camera_offer: tuple[Any, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    async def hang(session: PeerSession) -> None:
+        await asyncio.Event().wait()
+
+    endpoint = await start(hang, handler_grace_s=0.05, max_sessions=1)
+    response = await endpoint.post(camera_offer[1])
+    await endpoint.http.delete(endpoint.url + response.headers["Location"], headers=AUTH)
+    await until(lambda: "did not end" in caplog.text)
     assert (await endpoint.post(camera_offer[1])).status == 201
 
 
@@ -298,6 +330,93 @@ async def test_too_many_requests_are_told_to_wait(start: Start) -> None:
     statuses = [(await endpoint.post("v=0")).status for _ in range(4)]
     assert statuses == [422, 422, 422, 429]
     assert (await endpoint.post("v=0")).headers["Retry-After"] in ("1", "2")
+
+
+async def connect(endpoint: Endpoint, connection: Any, path: str = "/whip") -> None:
+    await connection.setLocalDescription(await connection.createOffer())
+    response = await endpoint.http.post(
+        endpoint.url + path,
+        data=connection.localDescription.sdp,
+        headers={"Content-Type": SDP, **AUTH},
+    )
+    assert response.status == 201, await response.text()
+    answer = RTCSessionDescription(await response.text(), "answer")
+    await connection.setRemoteDescription(answer)
+
+
+async def test_a_player_gets_the_spoken_answer_and_the_view(start: Start) -> None:
+    speech, view = SpeechTrack(MonotonicClock()), ViewTrack()
+    queries: list[dict[str, str]] = []
+
+    def make_tracks(session: PeerSession) -> list[Any]:
+        queries.append(session.query)
+        return [speech, view]
+
+    async def show(session: PeerSession) -> None:
+        await session.connected.wait()
+        tone = np.sin(np.arange(24_000) * 2 * np.pi * 440 / 24_000)
+        speech.say((tone * 20_000).astype(np.int16), 24_000)
+        number = 0
+        while not session.closed.is_set():
+            view.show(draw_number(number), number * 33_333_333)
+            await asyncio.sleep(1 / 30)
+            number += 1
+
+    endpoint = await start(show, Role.PLAY, make_tracks, prefix="/whep")
+    player = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+    tracks: dict[str, Any] = {}
+    player.on("track", lambda track: tracks.__setitem__(track.kind, track))
+    player.addTransceiver("audio", direction="recvonly")
+    player.addTransceiver("video", direction="recvonly")
+    await connect(endpoint, player, "/whep?session=walk")
+    assert queries == [{"session": "walk"}]
+    numbers = [read_number((await tracks["video"].recv()).to_ndarray(format="rgb24"))]
+    numbers += [read_number((await tracks["video"].recv()).to_ndarray(format="rgb24"))]
+    assert numbers[1] > numbers[0]
+    async with asyncio.timeout(5):
+        while True:  # stereo 48 kHz, interleaved
+            heard = (await tracks["audio"].recv()).to_ndarray()[0, ::2].astype(float)
+            if np.abs(heard).mean() > 5000:
+                break
+    crossings = np.count_nonzero(np.diff(np.signbit(heard)))
+    assert crossings == pytest.approx(2 * 440 * 0.02, abs=3)
+    await player.close()
+
+
+async def test_a_player_endpoint_can_be_discovered_and_refuses_publishers(
+    start: Start, camera_offer: tuple[Any, str]
+) -> None:
+    endpoint = await start(role=Role.PLAY)
+    head = await endpoint.http.head(f"{endpoint.url}/whip")
+    assert (head.status, head.content_type) == (200, SDP)
+    assert (await endpoint.post(camera_offer[1])).status == 422
+
+
+async def test_a_browser_sends_and_receives_on_one_connection(start: Start) -> None:
+    view = ViewTrack()
+    echoed: list[str] = []
+
+    async def echo(session: PeerSession) -> None:
+        assert session.video is not None
+        async for frame in session.video.frames():
+            view.show(frame.image, frame.pts_ns)
+            if session.channel is not None and not echoed:
+                session.channel.send("hello")
+
+    endpoint = await start(echo, Role.DUPLEX, lambda session: [view])
+    browser = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+    tracks: list[Any] = []
+    browser.on("track", tracks.append)
+    browser.addTrack(NumberCamera(fps=30))
+    browser.createDataChannel("events").on("message", echoed.append)
+    await connect(endpoint, browser)
+    async with asyncio.timeout(8):
+        first = read_number((await tracks[0].recv()).to_ndarray(format="rgb24"))
+        second = read_number((await tracks[0].recv()).to_ndarray(format="rgb24"))
+    assert second > first
+    await until(lambda: bool(echoed))
+    assert echoed[0] == "hello"
+    await browser.close()
 
 
 def write_certificate(folder: Path) -> tuple[Path, Path]:

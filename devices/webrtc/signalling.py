@@ -1,19 +1,23 @@
-"""WHIP (RFC 9725): cameras publish with one HTTP POST, over aiohttp.
+"""WebRTC sessions by one HTTP POST, over aiohttp: WHIP (RFC 9725), WHEP, and a duplex form.
+
+WHIP: a camera publishes. WHEP (draft-ietf-wish-whep): a client receives the spoken answer and the
+annotated view. Duplex: the same requests for a browser or phone that does both at once, and may
+open a data channel.
 
     POST   {prefix}        offer in, answer out: 201 with Location and ETag
     PATCH  {prefix}/{id}   trickle ICE candidates: 204
     DELETE {prefix}/{id}   end of the session: 200
     OPTIONS                CORS, Accept-Post, ICE servers
 
-Any other method answers 405: its use is reserved.
+Any other method answers 405: its use is reserved; HEAD on a WHEP endpoint answers 200.
 """
 
 import asyncio
 import logging
 import math
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 from aiohttp import web
 from aiortc import RTCIceServer
@@ -21,8 +25,8 @@ from aiortc import RTCIceServer
 from devices.webrtc.admission import RateLimit, Tokens
 from devices.webrtc.policy import ReceiveOptions
 from devices.webrtc.problems import Problem
-from devices.webrtc.sdp import check_offer, parse_fragment
-from devices.webrtc.session import PublishSession
+from devices.webrtc.sdp import Role, check_offer, parse_fragment
+from devices.webrtc.session import PeerSession
 from stream.clock import NS_PER_S, Clock
 
 logger = logging.getLogger(__name__)
@@ -31,11 +35,12 @@ SDP = "application/sdp"
 FRAGMENT = "application/trickle-ice-sdpfrag"
 METHODS = "OPTIONS, POST, PATCH, DELETE"
 
-SessionHandler = Callable[[PublishSession], Awaitable[None]]
+SessionHandler = Callable[[PeerSession], Awaitable[None]]
+TrackMaker = Callable[[PeerSession], Sequence[Any]]  # tracks to send; may raise Problem
 
 
 @dataclass(frozen=True, slots=True)
-class WhipConfig:
+class SignalConfig:
     """How the endpoint behaves."""
 
     prefix: str = "/whip"
@@ -44,6 +49,7 @@ class WhipConfig:
     retry_after_s: int = 5  # told with 503
     max_body_bytes: int = 64 * 1024
     connect_timeout_s: float = 15.0  # from answer to DTLS, then the slot is free again
+    handler_grace_s: float = 3.0  # a handler may finish so long after its session ended
     requests_per_s: float = 5.0  # per address, over time
     burst: int = 20  # per address, at once
     allowed_origins: tuple[str, ...] = ()  # browsers' origins (CORS); "*" allows all
@@ -51,22 +57,34 @@ class WhipConfig:
     receive: ReceiveOptions = field(default_factory=ReceiveOptions)
 
 
-class WhipServer:
-    """The endpoint and its sessions. `handler` runs once per session, from its start to its end;
-    when it returns, the session is closed."""
+class SignalServer:
+    """One endpoint and its sessions.
 
-    def __init__(self, config: WhipConfig, handler: SessionHandler, clock: Clock) -> None:
+    `handler` runs once per session, from its start to its end; when it returns, the session is
+    closed. `make_tracks` gives what the client is to receive.
+    """
+
+    def __init__(
+        self,
+        config: SignalConfig,
+        handler: SessionHandler,
+        clock: Clock,
+        role: Role = Role.PUBLISH,
+        make_tracks: TrackMaker | None = None,
+    ) -> None:
+        self._role = role
+        self._make_tracks = make_tracks
         self._config = config
         self._handler = handler
         self._clock = clock
         self._tokens = None if config.token_digests is None else Tokens(config.token_digests)
         self._limit = RateLimit(clock, config.requests_per_s, config.burst)
-        self._sessions: dict[str, PublishSession] = {}
+        self._sessions: dict[str, PeerSession] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._starting = 0
 
     @property
-    def sessions(self) -> list[PublishSession]:
+    def sessions(self) -> list[PeerSession]:
         """Sessions open now."""
         return list(self._sessions.values())
 
@@ -91,7 +109,7 @@ class WhipServer:
     async def _publish(self, request: web.Request) -> web.Response:
         self._authorize(request)
         text = await self._body(request, SDP)
-        offer = check_offer(text)
+        offer = check_offer(text, self._role)
         if len(self._sessions) + self._starting >= self._config.max_sessions:
             raise Problem(
                 503,
@@ -100,8 +118,10 @@ class WhipServer:
             )
         self._starting += 1
         try:
-            session = PublishSession(self._clock, self._config.receive, self._config.ice_servers)
-            answer = await session.answer(offer)
+            config = self._config
+            session = PeerSession(self._clock, config.receive, config.ice_servers, request.query)
+            tracks = self._make_tracks(session) if self._make_tracks else ()
+            answer = await session.answer(offer, tracks)
         finally:
             self._starting -= 1
         self._sessions[session.id] = session
@@ -141,6 +161,8 @@ class WhipServer:
         return response
 
     async def _reserved(self, request: web.Request) -> web.Response:
+        if request.method == "HEAD" and self._role is Role.PLAY and "id" not in request.match_info:
+            return web.Response(content_type=SDP)  # how WHEP endpoints are discovered
         allow = "OPTIONS, PATCH, DELETE" if "id" in request.match_info else "OPTIONS, POST"
         raise Problem(405, f"{request.method} is reserved here", {"Allow": allow})
 
@@ -175,7 +197,7 @@ class WhipServer:
             challenge = 'Bearer realm="whip"' + (', error="invalid_token"' if given else "")
             raise Problem(401, "expected a known bearer token", {"WWW-Authenticate": challenge})
 
-    def _find(self, request: web.Request) -> PublishSession:
+    def _find(self, request: web.Request) -> PeerSession:
         session = self._sessions.get(request.match_info["id"])
         if session is None:
             raise Problem(404, "no such session; it may have ended")
@@ -197,7 +219,7 @@ class WhipServer:
         except UnicodeDecodeError as error:
             raise Problem(400, "expected UTF-8 text") from error
 
-    async def _run(self, session: PublishSession) -> None:
+    async def _run(self, session: PeerSession) -> None:
         """Live through one session: handler and connection end together."""
         handler = asyncio.ensure_future(self._handler(session))
         closed = asyncio.create_task(session.closed.wait())
@@ -214,13 +236,13 @@ class WhipServer:
     async def _finish(self, handler: asyncio.Future[None]) -> None:
         """Let the handler see the end of its frames, then make sure that it ends."""
         try:
-            await asyncio.wait_for(handler, timeout=self._config.connect_timeout_s)
+            await asyncio.wait_for(handler, timeout=self._config.handler_grace_s)
         except TimeoutError:
             logger.warning("a session's handler did not end with its session; cancelled")
         except Exception:
             logger.exception("a session's handler failed")
 
-    async def _close_unless_connected(self, session: PublishSession) -> None:
+    async def _close_unless_connected(self, session: PeerSession) -> None:
         timeout_ns = round(self._config.connect_timeout_s * NS_PER_S)
         await self._clock.sleep_until(self._clock.now_ns() + timeout_ns)
         if not session.connected.is_set():
@@ -263,15 +285,14 @@ def ice_links(server: RTCIceServer) -> Sequence[str]:
     return links
 
 
-def build_app(config: WhipConfig, handler: SessionHandler, clock: Clock) -> web.Application:
-    """An aiohttp application with the endpoint only; it ends its sessions at shutdown."""
-    server = WhipServer(config, handler, clock)
-    app = web.Application(client_max_size=config.max_body_bytes)
-    app.add_routes(server.routes())
+def build_app(*servers: SignalServer) -> web.Application:
+    """An aiohttp application with these endpoints; it ends their sessions at shutdown."""
+    app = web.Application()
+    for server in servers:
+        app.add_routes(server.routes())
 
     async def close(_: web.Application) -> None:
-        with suppress(asyncio.CancelledError):
-            await server.close()
+        await asyncio.gather(*(server.close() for server in servers))
 
     app.on_shutdown.append(close)
     return app
