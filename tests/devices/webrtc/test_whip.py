@@ -442,9 +442,9 @@ async def test_ffmpeg_publishes(start: Start, tmp_path: Path) -> None:
     paths = [str(path) for path in write_certificate(tmp_path)]
     script = Path(__file__).with_name("ffmpeg_publisher.py")
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, str(script), f"{endpoint.url}/whip", TOKEN, "30", *paths),
+        *(sys.executable, str(script), f"{endpoint.url}/whip", TOKEN, "20", *paths),
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
     assert await asyncio.wait_for(process.wait(), 20) == 0
     await asyncio.wait_for(endpoint.ended.wait(), 5)  # by its DELETE
-    assert endpoint.numbers == list(range(30))
+    assert endpoint.numbers == list(range(20))
