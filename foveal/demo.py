@@ -85,12 +85,14 @@ class ScriptedQuestion:
 QUESTIONS: tuple[ScriptedQuestion, ...] = (
     ScriptedQuestion(2.4, "What is this?"),
     ScriptedQuestion(3.1, "What is coffee made from?"),
-    ScriptedQuestion(4.8, "What is this?", "cat"),
-    ScriptedQuestion(6.2, "What does this animal eat?", "cat"),
+    ScriptedQuestion(4.8, "What is this?"),
+    ScriptedQuestion(6.2, "What does this animal eat?"),
     ScriptedQuestion(8.8, "What does the page say?"),
-    ScriptedQuestion(10.8, "What do you see?"),
-    ScriptedQuestion(11.5, "What is the name of this man's mother?", "man"),
-    ScriptedQuestion(14.6, "What is this?", "cup"),
+    ScriptedQuestion(10.8, "Is there a tripod here?"),
+    ScriptedQuestion(11.5, "Who is this man?"),  # nobody can know
+    ScriptedQuestion(13.4, "What is this?", "cup"),
+    ScriptedQuestion(14.4, "And what is this?", "cat"),
+    ScriptedQuestion(15.4, "What do you see?"),
 )
 
 
