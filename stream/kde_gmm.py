@@ -29,7 +29,7 @@ MIN_TAIL_COUNT = 3.0
 BACKGROUND_SAMPLES = 1.5  # added to the density before modes are looked for
 VALLEY_NATS = 0.5  # how much denser than the antimode a valley's floor may be
 MIN_SEPARATION = 2.0  # distance of the means in pooled standard deviations
-EM_STEPS = 25
+EM_STEPS = 15
 EM_TOLERANCE = 2e-3  # of the event component's mean, in ln distance (a bin is 0.0375)
 SIGMAS_ABOVE_MEDIAN = 5.0  # of the last fallback
 MAX_REFIT_FACTOR = 8  # a settled histogram is refitted this much less often
@@ -97,7 +97,7 @@ def push(state: ThresholdState, distance: float, config: ThresholdConfig) -> Non
 def fit(histogram: Bins, config: ThresholdConfig) -> tuple[float, str]:
     """Threshold (a distance) of a histogram of decayed counts, and the rule that gave it."""
     total = float(histogram.sum())
-    if total <= 0:
+    if total < 1.0:
         return config.prior, "prior"
     p = histogram * (1 / total)
     median, sigma = _robust_scale(p)

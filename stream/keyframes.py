@@ -12,7 +12,7 @@ from stream.clock import NS_PER_S
 from stream.errors import ConfigError
 from stream.frame import Frame, Keyframe, KeyframeReason
 from stream.kde_gmm import ThresholdConfig, ThresholdState, init_threshold, push
-from stream.signal import Floats, Look, distance, drift, look, unit
+from stream.signal import Floats, Look, distance, drift, look
 
 RECENT = 8  # distances whose median is the level of motion
 ANCHOR_RATE = 0.2  # moving average that makes the anchor while a segment settles
@@ -27,7 +27,7 @@ class KeyframeConfig:
 
     scene: ThresholdConfig = field(default_factory=ThresholdConfig)
     slow: ThresholdConfig = field(
-        default_factory=lambda: ThresholdConfig(prior=0.3, cap=0.5, floor=0.12)
+        default_factory=lambda: ThresholdConfig(prior=0.3, cap=0.5, floor=0.2, refit_every=128)
     )
     min_gap_ns: int = 400_000_000  # between scenes, and from any keyframe to a drift keyframe
     max_gap_ns: int = 10 * NS_PER_S  # a keyframe at least this often
@@ -47,7 +47,7 @@ class KeyframeState:
     scene: ThresholdState
     slow: ThresholdState
     previous: Look | None = None
-    anchor: Floats | None = None  # unit layout of the segment's start
+    anchor: Floats | None = None  # layout of the segment's start, averaged
     recent: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))
     keyframe_ns: int = 0  # time of the last keyframe
     scene_ns: int = 0  # time of the last one that began a scene
@@ -104,7 +104,7 @@ class KeyframeSelector:
         if gap_ns >= config.max_gap_ns:
             return _start(state, pts_ns, seen, "interval", novelty)
         if gap_ns < SETTLE_NS and moved and state.anchor is not None:
-            state.anchor = unit((1 - ANCHOR_RATE) * state.anchor + ANCHOR_RATE * seen.layout)
+            state.anchor = state.anchor + ANCHOR_RATE * (seen.layout - state.anchor)
         return None, 0.0
 
 

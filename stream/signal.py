@@ -18,15 +18,16 @@ SIDE = 32  # of the small picture that pixels are compared on
 LAYOUT_SIDE = 16  # of the picture whose layout drift is measured on
 LEVELS = 8  # histogram bins per colour channel
 
-Thumbnail = npt.NDArray[np.uint8]  # [SIDE, SIDE, 3] square-root RGB
+Thumbnail = npt.NDArray[np.uint8]  # [SIDE, SIDE, 3] RGB in logarithmic tones
 Floats = npt.NDArray[np.float32]
 
-# Square-root tones: a dark room spreads over as many histogram bins as a bright street.
-_TONES = np.round(255 * np.sqrt(np.arange(256) / 255)).astype(np.uint8)
+# Logarithmic tones: a dark room spreads over more histogram bins, yet a fade from black stays slow.
+_TONES = np.round(255 * np.log1p(4 * np.arange(256) / 255) / math.log(5)).astype(np.uint8)
 _CHANNELS, _BINS, _RANGES = [0, 1, 2], [LEVELS] * 3, [0, 256] * 3
 _PIXEL_SCALE = 1 / (255 * 3 * SIDE * SIDE)
 _COUNT_SCALE = np.float32(1 / SAMPLES)  # of a square-rooted count
 _LAYOUT_SCALE = np.float32(1 / LAYOUT_SIDE**2)
+_FLAT = 2.0 * LAYOUT_SIDE  # length of a layout whose brightness varies by 2 levels of 255
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,7 +36,7 @@ class Look:
 
     small: Thumbnail
     colours: Floats  # [LEVELS ** 3] square root of the colour histogram, unit length
-    layout: Floats  # [LAYOUT_SIDE ** 2] brightness, mean-free, unit length (or zero)
+    layout: Floats  # [LAYOUT_SIDE ** 2] brightness, mean-free, unit length (shorter if nearly flat)
 
 
 def look(image: Image) -> Look:
@@ -52,16 +53,19 @@ def look(image: Image) -> Look:
 
 
 def unit(vector: Floats) -> Floats:
-    """The vector of LAYOUT_SIDE ** 2 values without its mean, at unit length; zero where flat."""
+    """The vector of LAYOUT_SIDE ** 2 brightnesses (0..255) without its mean, at unit length.
+
+    A nearly flat picture (black, fog) gets less, down to zero: its layout is only noise.
+    """
     free = vector - np.add.reduce(vector) * _LAYOUT_SCALE
-    length = math.sqrt(free.dot(free))
-    return free * np.float32(1 / length) if length > 1e-3 else np.zeros_like(free)
+    free *= np.float32(1 / max(math.sqrt(free.dot(free)), _FLAT))
+    return free
 
 
 def distance(left: Look, right: Look) -> float:
     """Novelty, 0..1: geometric mean of the pixels' and the colour histograms' distance.
 
-    Pixels: mean absolute difference of square-root RGB. Colours: squared Hellinger distance.
+    Pixels: mean absolute RGB difference. Colours: squared Hellinger distance.
     """
     colours = 1.0 - float(left.colours.dot(right.colours))
     if colours <= 0.0:
@@ -71,9 +75,10 @@ def distance(left: Look, right: Look) -> float:
 
 
 def drift(anchor: Floats, layout: Floats) -> float:
-    """(1 - correlation) / 2 of two unit layouts: 0 for the same picture, 0.5 for unrelated.
+    """(1 - correlation) / 2 of two layouts: 0 for the same picture, 0.5 for unrelated.
 
-    Insensitive to exposure, which scales and shifts brightness. A flat picture (black, fog) has
-    no layout: it counts as unrelated.
+    Insensitive to exposure, which scales and shifts brightness. A flat picture is unrelated to
+    one that is not, and the same as another flat one.
     """
-    return min(1.0, max(0.0, (1.0 - float(anchor.dot(layout))) / 2))
+    most = max(float(anchor.dot(anchor)), float(layout.dot(layout)))
+    return min(1.0, max(0.0, (most - float(anchor.dot(layout))) / 2))

@@ -1,0 +1,49 @@
+"""The keyframe benchmark: its scoring, and that its spliced clips are what they claim."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from benchmarks.cut_clips import clip_shot, package_photographs, photograph_shot, splice
+from benchmarks.keyframes import METHODS, score
+
+SIZE = (160, 90)
+
+
+def test_score_matches_each_cut_once() -> None:
+    assert score([10, 11, 50], [10, 30]) == {"precision": 1 / 3, "recall": 0.5, "f1": 0.4}
+    assert score([], []) == {"precision": 1.0, "recall": 1.0, "f1": 1.0}
+    assert score([31], [30])["f1"] == 1.0 and score([32], [30])["f1"] == 0.0
+
+
+def test_spliced_cuts_are_exact_and_repeatable() -> None:
+    shades = [np.full((90, 160, 3), shade, np.uint8) for shade in (40, 120, 200)]
+    shots = [clip_shot([shade] * 200) for shade in shades]
+    frames = list(splice(shots, 400, 3, SIZE))
+    assert not frames[0][1] and len(frames) >= 400
+    for (before, _), (after, begins) in pairwise(frames):
+        assert begins == (before[0, 0, 0] != after[0, 0, 0])
+    again = list(splice(shots, 400, 3, SIZE))
+    assert [mark for _, mark in again] == [mark for _, mark in frames]
+
+
+def test_photograph_shots_move_without_jumping() -> None:
+    shot = photograph_shot(package_photographs()[3], SIZE)
+    images = np.stack(list(shot(np.random.default_rng(1), 40))).astype(float)
+    steps = np.abs(np.diff(images, axis=0)).mean((1, 2, 3))
+    assert images.shape == (40, 90, 160, 3) and steps.min() > 0.3
+    assert steps.max() < np.abs(images[0] - images.mean()).mean()
+
+
+@pytest.mark.parametrize("name", ["foveal", "adaptive", "content", "hash", "histogram"])
+def test_every_method_names_an_obvious_cut(name: str) -> None:
+    rng = np.random.default_rng(0)
+    scenes = [np.kron(rng.integers(0, 255, (9, 16, 3)), np.ones((20, 20, 1))) for _ in range(2)]
+    method = METHODS[name]()
+    for index in range(80):
+        rgb = scenes[index // 40].astype(np.uint8)
+        method.feed(index, rgb, np.ascontiguousarray(rgb[..., ::-1]))
+    row: dict[str, float | int | None] = {}
+    method.finish(row)
+    assert method.cuts == [40] and float(row["us_per_frame"] or 0) > 0
