@@ -3,6 +3,7 @@
 The architecture is read from the shapes in the checkpoint, so no hydra configuration is needed.
 """
 
+import pickle
 import re
 from pathlib import Path
 from typing import Any
@@ -62,8 +63,9 @@ def load_checkpoint(path: Path, image_size: int | None = None) -> Any:
     """A `Sam2VideoModel` with the weights of a SAM 2 or 2.1 `.pt`; raises AssetError if unfit."""
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, ValueError, EOFError) as error:
-        raise AssetError(f"expected a SAM 2 checkpoint at {path}: {error}") from error
+    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
+        reason = str(error).splitlines()[0]
+        raise AssetError(f"expected a SAM 2 checkpoint at {path}: {reason}") from error
     weights = loaded.get("model", loaded) if isinstance(loaded, dict) else None
     if not isinstance(weights, dict) or "image_encoder.trunk.pos_embed" not in weights:
         raise AssetError(f"expected the state dict of a SAM 2 model in {path}, found another thing")

@@ -27,6 +27,8 @@ def load_sam2_tracker(
     `image_size`: 1024 as trained unless given (512 and 768 are faster, and coarser). Raises
     AssetError when nothing loadable is there, ConfigError for a size that is not a multiple of 64.
     """
+    if torch.device(device).type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(f"expected a CUDA device for {device!r}, this machine has none; use cpu")
     model = load_model(name, image_size)
     model = model.to(device=device, dtype=getattr(torch, precision))
     return Sam2Tracker(Sam2Networks(model), config)

@@ -222,6 +222,8 @@ class Sam2Networks:
         full = given * MASK_SCALE + MASK_BIAS
         side = self._model.prompt_encoder.mask_input_size
         logits = F.interpolate(full, side, mode="bilinear", align_corners=False, antialias=True)
+        if not bool((logits > 0).any()):  # thinner than a logit: its strongest one stays visible
+            logits = torch.where(logits >= logits.max(), MASK_SCALE + MASK_BIAS, logits)
         sure = torch.full((1,), MASK_SCALE + MASK_BIAS, device=self.device)
         return Decoded(logits[:, 0], pointers, sure, torch.ones_like(sure)), full
 

@@ -1,7 +1,7 @@
 """Masklets by SAM 2 or EdgeTAM on an endless stream: bounded memory, any object at any time."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -320,15 +320,39 @@ class Sam2Tracker:
     def _regions(self, state: Sam2State, frame: Frame) -> tuple[Region, ...]:
         if not state.tracks:
             return ()
+        owner = self._owner(state, frame.size) if self.config.exclusive else None
         regions: list[Region] = []
-        for start in range(0, len(state.tracks), self.config.max_batch):
-            tracks = state.tracks[start : start + self.config.max_batch]
-            masks = masks_at([track.logits for track in tracks], frame.size)
+        for start, tracks, logits in self._sized(state, frame.size):
+            shown = logits > 0
+            if owner is not None:
+                rows = torch.arange(start, start + len(tracks), device=logits.device)
+                shown &= owner == rows[:, None, None]
             regions.extend(
                 _region(track, mask, frame)
-                for track, mask in zip(tracks, (masks > 0).cpu().numpy(), strict=True)
+                for track, mask in zip(tracks, shown.cpu().numpy(), strict=True)
             )
         return tuple(regions)
+
+    def _sized(
+        self, state: Sam2State, size: tuple[int, int]
+    ) -> Iterator[tuple[int, Sequence[Sam2Track], torch.Tensor]]:
+        """Batches of objects, where each starts, and their [B, H, W] logits at the frame's size."""
+        for start in range(0, len(state.tracks), self.config.max_batch):
+            tracks = state.tracks[start : start + self.config.max_batch]
+            yield start, tracks, masks_at([track.logits for track in tracks], size)
+
+    def _owner(self, state: Sam2State, size: tuple[int, int]) -> torch.Tensor:
+        """[H, W] place of the object with the highest logit."""
+        best = owner = None
+        for start, _, logits in self._sized(state, size):
+            top, place = logits.max(0)
+            if best is None or owner is None:
+                best, owner = top, place
+            else:
+                owner = torch.where(top > best, place + start, owner)
+                best = torch.maximum(best, top)
+        assert owner is not None, "there is at least one object"
+        return owner
 
 
 def _before(track: Sam2Track) -> Sam2Track:
