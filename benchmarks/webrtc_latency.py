@@ -3,13 +3,15 @@
     python -m benchmarks.webrtc_latency --json --quick
 
 A camera that pans over a photograph publishes over loopback WebRTC (real ICE, DTLS and SRTP; no
-STUN) to two receivers in turn, block by block, so that both meet the same load of the machine:
-`aiortc` is aiortc's own `track.recv()`, `foveal` is `devices.webrtc` up to the RGB frame in the
-consumer's hands (the peer's conversion to RGB is not counted). A frame is known by its timestamp;
-its latency runs from the moment the camera handed it over, so encoding is in it. Slow consumer: a
-camera at 30 fps, 2 frames a second used; the age is that of the frame when its use ends, so the
-service time of 500 ms is in it; memory growth is over the second half of the run, in a process of
-its own that holds both ends.
+STUN) to the receivers in turn, block by block, so that all meet the same load of the machine:
+`foveal` is `devices.webrtc` up to the RGB frame in the consumer's hands, `aiortc` is aiortc's own
+`track.recv()` (its conversion to RGB is not counted), `pipecat` and `fastrtc` are measured where
+they are installed (benchmarks/webrtc_receivers.py). A frame's latency runs from the moment the
+camera handed it over, so encoding is in it.
+
+Slow consumer: a camera at 30 fps, 2 frames a second used; the age is that of the frame when its
+use ends, so the service time of 500 ms is in it; memory growth is over the second half of the run,
+in a process of its own that holds both ends.
 """
 
 import argparse
@@ -21,22 +23,21 @@ import multiprocessing
 import os
 import random
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import skimage.data
-from aiortc import RTCConfiguration, RTCPeerConnection
-from aiortc.mediastreams import MediaStreamError
+from aiortc import AudioStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 
 from benchmarks.report import emit
-from devices.webrtc.connection import PeerConnection
+from benchmarks.webrtc_receivers import Receiver, receivers
 from devices.webrtc.fakes import PAN, NumberCamera, prefer
-from devices.webrtc.policy import FramePolicy, ReceiveOptions
 from stream.clock import NS_PER_MS, NS_PER_S, MonotonicClock
 from stream.frame import Image
 
@@ -80,70 +81,30 @@ class Samples:
         return {f"{prefix}p50_ms": round(float(p50), 1), f"{prefix}p95_ms": round(float(p95), 1)}
 
 
-Consume = Callable[[Any, Any], AsyncIterator[int]]  # yields each frame's time line position in ns
-
-
-async def stock_frames(connection: Any, track: Any) -> AsyncIterator[int]:
-    """aiortc's own way."""
-    while True:
-        try:
-            frame = await track.recv()
-        except MediaStreamError:
-            return
-        yield int(frame.pts * frame.time_base * NS_PER_S)
-
-
-async def foveal_frames(connection: Any, track: Any) -> AsyncIterator[int]:
-    """This project's way, RGB conversion included."""
-    async for frame in connection.video_source(track).frames():
-        yield frame.pts_ns
-
-
-@dataclass(frozen=True, slots=True)
-class Method:
-    """A receiver under test."""
-
-    name: str
-    connect: Callable[[], Any]
-    frames: Consume
-
-
-def methods(policy: FramePolicy) -> list[Method]:
-    """The receivers, foveal with the given policy."""
-    clock, options = MonotonicClock(), ReceiveOptions(policy)
-    return [
-        Method("aiortc", lambda: RTCPeerConnection(RTCConfiguration(iceServers=[])), stock_frames),
-        Method("foveal", lambda: PeerConnection(clock, options), foveal_frames),
-    ]
-
-
 @asynccontextmanager
-async def connected(method: Method, camera: NumberCamera, mime: str) -> AsyncIterator[Any]:
-    """(receiving connection, its video track), publishing until the end of the block."""
+async def publishing(receiver: Receiver, camera: NumberCamera, mime: str) -> AsyncIterator[None]:
+    """The camera is connected to the receiver within this block."""
     sender = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+    if receiver.needs_audio:
+        sender.addTrack(AudioStreamTrack())
     sender.addTrack(camera)
     prefer(sender, mime)
-    receiver = method.connect()
-    tracks: list[Any] = []
-    receiver.on("track", tracks.append)
     await sender.setLocalDescription(await sender.createOffer())
-    await receiver.setRemoteDescription(sender.localDescription)
-    await receiver.setLocalDescription(await receiver.createAnswer())
-    await sender.setRemoteDescription(receiver.localDescription)
+    answer = await receiver.answer(sender.localDescription.sdp)
+    await sender.setRemoteDescription(RTCSessionDescription(answer, "answer"))
     try:
-        yield receiver, tracks[0]
+        yield
     finally:
         await asyncio.gather(sender.close(), receiver.close())
 
 
-async def latency(method: Method, case: Case, frames: int) -> list[int]:
+async def latency(receiver: Receiver, case: Case, frames: int) -> list[int]:
     """Latencies in ns of `frames` frames after the warm-up."""
     camera = NumberCamera(case.fps, {0: SIZE}, scene(SIZE))
     found: list[int] = []
-    async with connected(method, camera, case.mime) as (connection, track):
-        async for pts_ns in method.frames(connection, track):
+    async with publishing(receiver, camera, case.mime):
+        async for number in receiver.numbers():
             now_ns = camera.now_ns()
-            number = round(pts_ns * case.fps / NS_PER_S)
             if number >= WARM_UP:
                 found.append(now_ns - camera.shots[number])
             if len(found) >= frames:
@@ -154,46 +115,50 @@ async def latency(method: Method, case: Case, frames: int) -> list[int]:
 async def compare(cases: list[Case], seconds: float, blocks: int) -> dict[str, dict[str, float]]:
     """All cases, the receivers taking turns in random order within each block."""
     order = random.Random(7)
-    results: dict[str, dict[str, float]] = {"foveal": {}, "aiortc": {}}
+    makers = receivers()
+    results: dict[str, dict[str, float]] = {name: {} for name in makers}
     for case in cases:
-        samples = {name: Samples() for name in results}
+        samples = {name: Samples() for name in makers}
         frames = max(4, round(seconds * case.fps / blocks))
         for _ in range(blocks):
-            turn = methods(FramePolicy.AUTO)
+            turn = list(makers)
             order.shuffle(turn)
-            for method in turn:
-                samples[method.name].ns += await latency(method, case, frames)
+            for name in turn:
+                samples[name].ns += await latency(makers[name](case.fps), case, frames)
         for name, sample in samples.items():
             results[name].update(sample.metrics(case.prefix))
             print(f"{case.mime} {case.fps} fps {name}: {sample.metrics('')}", file=sys.stderr)
     return results
 
 
-async def slow_consumer(method: Method, seconds: float) -> dict[str, float]:
+async def slow_consumer(receiver: Receiver, seconds: float) -> dict[str, float]:
     """Use one frame per SERVICE_S for so long; age of the last one, growth of memory."""
     camera = NumberCamera(30, {0: SLOW_SIZE}, scene(SLOW_SIZE))
     clock = MonotonicClock()
-    age_ns, start_mb = 0, 0.0
-    async with connected(method, camera, "video/VP8") as (connection, track):
-        async for pts_ns in method.frames(connection, track):
-            if not start_mb and clock.now_ns() > seconds * NS_PER_S / 2:
-                start_mb = resident_mb()
+    age_ns, half_mb = 0, 0.0
+    async with publishing(receiver, camera, "video/VP8"):
+        async for number in receiver.numbers():
+            if not half_mb and clock.now_ns() > seconds * NS_PER_S / 2:
+                half_mb = resident_mb()
             await asyncio.sleep(SERVICE_S)
-            age_ns = camera.now_ns() - camera.shots[round(pts_ns * 30 / NS_PER_S)]
+            age_ns = camera.now_ns() - camera.shots[number]
             if clock.now_ns() > seconds * NS_PER_S:
                 break
         return {
             "slow_age_ms": round(age_ns / NS_PER_MS, 1),
-            "slow_growth_mb": round(resident_mb() - start_mb, 1),
+            "slow_growth_mb": round(resident_mb() - half_mb, 1),
         }
 
 
 def slow_process(name: str, seconds: float, queue: Any) -> None:
     """Measure one receiver in a process of its own: memory is the process's."""
-    logging.disable(logging.WARNING)
-    method = next(m for m in methods(FramePolicy.FRESHEST) if m.name == name)
+    quiet()
+
+    async def run() -> dict[str, float]:
+        return await slow_consumer(receivers(freshest=True)[name](30), seconds)
+
     gc.collect()
-    queue.put(asyncio.run(slow_consumer(method, seconds)))
+    queue.put(asyncio.run(run()))
 
 
 def slow(name: str, seconds: float) -> dict[str, float]:
@@ -205,6 +170,13 @@ def slow(name: str, seconds: float) -> dict[str, float]:
     result: dict[str, float] = queue.get(timeout=seconds + 60)
     process.join()
     return result
+
+
+def quiet() -> None:
+    """No log lines between the figures; pipecat logs through loguru."""
+    logging.disable(logging.WARNING)
+    with suppress(ImportError):
+        import_module("loguru").logger.remove()
 
 
 @functools.cache
@@ -231,7 +203,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="a minute instead of ten")
     parser.add_argument("--data", type=Path, help="unused: the camera is rendered")
     args = parser.parse_args()
-    logging.disable(logging.WARNING)
+    quiet()
     rates = (2, 7, 15, 30)
     cases = [Case(fps, "video/VP8") for fps in rates]
     cases += [Case(fps, "video/H264") for fps in ((15,) if args.quick else rates)]

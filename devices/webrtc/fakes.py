@@ -107,7 +107,7 @@ class Loopback:
 
 def prefer(connection: Any, mime: str) -> None:
     """Offer one video codec (and its retransmission format) only."""
-    transceiver = connection.getTransceivers()[0]
+    transceiver = next(t for t in connection.getTransceivers() if t.kind == "video")
     codecs = RTCRtpSender.getCapabilities("video").codecs
     transceiver.setCodecPreferences([c for c in codecs if c.mimeType in (mime, "video/rtx")])
 
