@@ -28,16 +28,17 @@ class RtpTimeline:
     def __init__(self) -> None:
         self._last_rtp: int | None = None
         self._last_ticks = 0
-        self._last_arrival_ns = 0
+        self._last_arrival_ns: int | None = None
 
     def map(self, rtp: int, arrival_ns: int) -> int:
         """Ticks of a frame; strictly more than the frame before."""
         ticks = self.peek(rtp)
-        if ticks is None:
-            elapsed_ns = arrival_ns - self._last_arrival_ns if self._last_ticks else 0
-            ticks = self._last_ticks + elapsed_ns * VIDEO_CLOCK_HZ // NS_PER_S
-        elif ticks <= self._last_ticks:
-            ticks = self._last_ticks + 1
+        if self._last_arrival_ns is not None:
+            elapsed_ns = arrival_ns - self._last_arrival_ns
+            if ticks is None:
+                ticks = self._last_ticks + elapsed_ns * VIDEO_CLOCK_HZ // NS_PER_S
+            ticks = max(ticks, self._last_ticks + 1)
+        ticks = ticks or 0
         self._last_rtp, self._last_ticks, self._last_arrival_ns = rtp, ticks, arrival_ns
         return ticks
 

@@ -63,11 +63,12 @@ class DecodePipeline:
         self.decode_errors = 0
         self.last_picture_ns = clock.now_ns()
         self._thread = threading.Thread(target=self._run, name="video-decoder", daemon=True)
-        self._thread.start()
 
-    def set_codecs(self, codecs: dict[int, RTCRtpCodecParameters]) -> None:
-        """What each payload type means."""
-        self._codecs = dict(codecs)
+    def start(self, codecs: dict[int, RTCRtpCodecParameters]) -> None:
+        """Start decoding; `codecs` says what each payload type means. Starting twice is fine."""
+        if self._thread.ident is None and not self._closed:
+            self._codecs = dict(codecs)
+            self._thread.start()
 
     def feed(self, frame: EncodedFrame) -> None:
         """Queue one frame for decoding."""
@@ -119,6 +120,8 @@ class DecodePipeline:
     async def aclose(self) -> None:
         """Close and wait for the thread."""
         self.close()
+        if self._thread.ident is None:
+            return  # nothing was ever received
         await asyncio.to_thread(self._thread.join, JOIN_S)
 
     def _run(self) -> None:

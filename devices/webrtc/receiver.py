@@ -21,6 +21,7 @@ from stream.clock import NS_PER_MS, Clock
 
 JITTER_BUFFER = "_RTCRtpReceiver__jitter_buffer"
 TICK_NS = 20 * NS_PER_MS
+FOREIGN = "foreign-source"  # a packet of another sender while the first one still sends
 START_NS = 200 * NS_PER_MS
 SSRC_SILENCE_NS = 500 * NS_PER_MS  # another source may take over after so long
 
@@ -62,12 +63,13 @@ class LowLatencyReceiver(RTCRtpReceiver):  # type: ignore[misc]  # aiortc is unt
         self._ssrc: int | None = None
         self._packet_ns = self._flow_ns = self._pli_ns = self._nack_ns = 0
         self._counts: Counter[str] = Counter()
+        self._foreign = 0
         self._watchdog: asyncio.Task[None] | None = None
         self.pipeline = DecodePipeline(options, clock)
 
     async def receive(self, parameters: Any) -> None:
         """Start receiving (called by aiortc once DTLS is up)."""
-        self.pipeline.set_codecs({codec.payloadType: codec for codec in parameters.codecs})
+        self.pipeline.start({codec.payloadType: codec for codec in parameters.codecs})
         await super().receive(parameters)
         if self._watchdog is None:
             self._watchdog = asyncio.create_task(self._watch())
@@ -89,6 +91,7 @@ class LowLatencyReceiver(RTCRtpReceiver):  # type: ignore[misc]  # aiortc is unt
         dropped = Counter(self._assembler.counts)
         dropped.update(encoded.dropped)
         dropped.update(pictures.dropped)
+        dropped[FOREIGN] = self._foreign
         return ReceiveStats(
             packets=self._counts["packets"],
             frames=self._counts["frames"],
@@ -103,7 +106,7 @@ class LowLatencyReceiver(RTCRtpReceiver):  # type: ignore[misc]  # aiortc is unt
         """One depacketised RTP packet from aiortc; True when a keyframe should be asked for."""
         now_ns = self._clock.now_ns()
         if not self._accepts(packet.ssrc, now_ns):
-            self._counts["foreign-source"] += 1
+            self._foreign += 1
             return False
         if now_ns - self._packet_ns > self._options.stall_ns:
             self._flow_ns = now_ns  # the camera starts, or goes on after a pause

@@ -77,7 +77,10 @@ def check_offer(text: str, role: Role = Role.PUBLISH) -> Offer:
     if len({section.msid.split()[0] for section in sections if (section.msid or "").split()}) > 1:
         raise Problem(422, "expected one MediaStream (a=msid), got several")
     first = next(section for section in sections if section.rtp.muxId == bundle.items[0])
-    return Offer(text, first.ice.usernameFragment, mids[0], "video" in kinds, "audio" in kinds)
+    if sum(len(section.ice_candidates) for section in sections) > MAX_CANDIDATES:
+        raise Problem(422, f"expected at most {MAX_CANDIDATES} candidates")
+    ufrag = first.ice.usernameFragment
+    return Offer(_clean(text), ufrag, mids[0], "video" in kinds, "audio" in kinds)
 
 
 def parse_fragment(text: str) -> Fragment:
@@ -106,6 +109,16 @@ def parse_fragment(text: str) -> Fragment:
     if len(candidates) > MAX_CANDIDATES:
         raise Problem(400, f"expected at most {MAX_CANDIDATES} candidates, got {len(candidates)}")
     return Fragment(ufrag, pwd, tuple(c for c in candidates if _usable(c)), complete)
+
+
+def _clean(text: str) -> str:
+    """Leave out candidates that cannot be used; aiortc would refuse the offer for them."""
+    prefix = "a=candidate:"
+    return "".join(
+        line
+        for line in text.splitlines(keepends=True)
+        if not line.startswith(prefix) or _usable(_candidate(line.rstrip()[len(prefix) :]))
+    )
 
 
 def _parse(text: str) -> Any:

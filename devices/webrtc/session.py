@@ -71,7 +71,8 @@ class PeerSession:
             raise Problem(422, "ICE restart is not supported; the session goes on as it is")
         for candidate in fragment.candidates:
             candidate.sdpMid = self._offer.mid  # one transport for all, by BUNDLE
-            await self._connection.addIceCandidate(candidate)
+        # Together: each multicast DNS name takes up to a second to resolve, or not.
+        await asyncio.gather(*map(self._connection.addIceCandidate, fragment.candidates))
         if fragment.complete:
             await self._connection.addIceCandidate(None)
 

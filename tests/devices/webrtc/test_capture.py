@@ -30,6 +30,10 @@ def test_the_time_line_never_goes_back_and_goes_on_after_a_restart() -> None:
     timeline.restart()
     assert timeline.map(5, 3 * NS_PER_S) == 90_001 + 180_000
     assert ticks_to_ns(90_000) == NS_PER_S
+    early = RtpTimeline()
+    assert early.map(77, 0) == 0
+    early.restart()
+    assert early.map(5, 0) == 1
 
 
 def test_capture_time_follows_the_sender_report() -> None:

@@ -39,7 +39,7 @@ class FakeDecoder:
 def start(policy: FramePolicy, decoder: FakeDecoder, **bounds: int) -> DecodePipeline:
     options = ReceiveOptions(policy, **bounds)
     pipeline = DecodePipeline(options, MonotonicClock(), lambda codec: decoder)
-    pipeline.set_codecs({96: CODEC})
+    pipeline.start({96: CODEC})
     return pipeline
 
 

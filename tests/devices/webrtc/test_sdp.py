@@ -49,6 +49,17 @@ def test_a_camera_with_microphone_is_let_in() -> None:
     assert check_offer(offer(section(direction="a=sendrecv"))).audio is False
 
 
+def test_candidates_that_cannot_be_used_do_not_spoil_an_offer() -> None:
+    lines = [
+        f"a=candidate:{CANDIDATE}",
+        "a=candidate:2 1 tcp 1518280447 192.0.2.1 9 typ host tcptype active",
+        "a=candidate:3 1 udp 2130706431 camera.example.com 40000 typ host",
+    ]
+    checked = check_offer(GOOD + "".join(f"{line}\r\n" for line in lines))
+    assert [line in checked.text for line in lines] == [True, False, False]
+    assert refused(GOOD + f"{lines[0]}\r\n" * 65) == 422
+
+
 @pytest.mark.parametrize("text", ["", "{}", "v=1", GOOD.replace("m=video 9", "m=video x")])
 def test_what_is_no_sdp_is_a_bad_request(text: str) -> None:
     assert refused(text) == 400
