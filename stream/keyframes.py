@@ -27,7 +27,7 @@ class KeyframeConfig:
 
     scene: ThresholdConfig = field(default_factory=ThresholdConfig)
     slow: ThresholdConfig = field(
-        default_factory=lambda: ThresholdConfig(prior=0.3, cap=0.5, floor=0.2, refit_every=128)
+        default_factory=lambda: ThresholdConfig(prior=0.3, cap=0.35, floor=0.2, refit_every=128)
     )
     min_gap_ns: int = 400_000_000  # between scenes, and from any keyframe to a drift keyframe
     max_gap_ns: int = 10 * NS_PER_S  # a keyframe at least this often

@@ -57,7 +57,7 @@ def unit(vector: Floats) -> Floats:
 
     A nearly flat picture (black, fog) gets less, down to zero: its layout is only noise.
     """
-    free = vector - np.add.reduce(vector) * _LAYOUT_SCALE
+    free: Floats = vector - np.add.reduce(vector) * _LAYOUT_SCALE
     free *= np.float32(1 / max(math.sqrt(free.dot(free)), _FLAT))
     return free
 
