@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, Self, TextIO
 
 from devices.speech import Pcm, Speaker, write_wav
+from devices.voice import StreamingVoice
 from foveal.annotate import draw, mark_question, told_apart
 from foveal.annotated_video import AnnotatedVideo
 from foveal.records import answer_record, json_line
@@ -50,6 +51,7 @@ class Recorder:
         self.answers: list[Answer] = []
         self.refused: Counter[str] = Counter()  # cause -> count, of what this recorder refused
         self._speaker = speaker
+        self._voice: StreamingVoice | None = None  # of the answer that is being made
         self._timed = timed
         self._tracer = tracer or Tracer()
         self._wants_video = video
@@ -93,6 +95,10 @@ class Recorder:
         at_s = event.stream_ns / NS_PER_S
         # Nested, because a search has a kind of its own.
         self._events.write({"event": event.kind, "at_s": at_s, "data": event.data})
+        if event.kind == "question" and self._speaker is not None:
+            self._voice = StreamingVoice(self._speaker)
+        elif event.kind == "token" and event.data.get("spoken"):
+            self._say(str(event.data["text"]), event.stream_ns)
 
     def frame(self, frame: Frame, regions: tuple[Region, ...], keyframe: Keyframe | None) -> None:
         """Draw one frame of the annotated video, and keep keyframes for the report."""
@@ -174,13 +180,36 @@ class Recorder:
             if self._wants_video:
                 self._refuse("video", error, 0 if self._last is None else self._last[0].pts_ns)
 
+    def _say(self, words: str, at_ns: int) -> None:
+        """Speak what these words finish, while the answer goes on."""
+        if self._voice is None or self._speaker is None:
+            return
+        try:
+            with self._tracer.span("speech", at_ns):
+                made = self._voice.feed(words)
+        except Exception as error:  # a voice is third-party code: no failure of it ends a session
+            self._voice = None
+            self._refuse("speech", error, at_ns)
+            return
+        samples = sum(len(chunk) for chunk in made)
+        if samples:
+            seconds = samples / self._speaker.sample_rate
+            data = {"answer": len(self.answers) + 1, "duration_s": seconds}
+            self.event(AnswerEvent("audio", at_ns, data))
+
+    def _audio(self, answer: Answer, speaker: Speaker) -> Iterator[Pcm]:
+        """What was spoken as the answer streamed, or all of it now."""
+        voice, self._voice = self._voice, None
+        spoken = voice.finish() if voice is not None else []
+        return iter(spoken) if spoken else speaker.synthesize(answer.text)
+
     def _speak(self, answer: Answer, pts_ns: int) -> Path | None:
         if self._speaker is None:
             return None
         path = self.folder / "speech" / f"{len(self.answers):02d}.wav"
         try:
             path.parent.mkdir(exist_ok=True)
-            chunks = _some(self._speaker.synthesize(answer.text), self._speaker.name)
+            chunks = _some(self._audio(answer, self._speaker), self._speaker.name)
             duration_ns = write_wav(path, chunks, self._speaker.sample_rate)
         except Exception as error:  # a voice is third-party code: no failure of it ends a session
             self._refuse("speech", error, pts_ns)

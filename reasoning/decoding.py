@@ -18,6 +18,7 @@ from reasoning.tokens import (
     SEARCH,
     SEPARATOR,
     neutralise,
+    unbracket,
 )
 from retrieval.search import Searcher
 from stream.clock import Clock, MonotonicClock
@@ -102,12 +103,16 @@ class SearchDecoder:
     def _take(self, run: _Run[State], lmm: SegmentingLMM[State], step: TokenStep) -> Call | None:
         """Follow one token; raises GrammarError when the model breaks the grammar."""
         control = lmm.controls.control(step.token_id)
-        call = run.grammar.push(step.text, control)
+        # Only the id makes a special token: one spelled out in words must not read like one.
+        text = control or unbracket(step.text)
+        call = run.grammar.push(text, control)
         if control == END:
             return None
         run.timings_ns.setdefault("first_token", self._clock.now_ns() - run.began_ns)
-        run.pieces.append(step.text)
-        run.emit("token", {"id": step.token_id, "text": step.text, "forced": step.forced})
+        run.pieces.append(text)
+        spoken = control is None and run.grammar.place == "answer"
+        data = {"id": step.token_id, "text": text, "forced": step.forced, "spoken": spoken}
+        run.emit("token", data)
         return call
 
     def _search(self, run: _Run[State], lmm: SegmentingLMM[State], call: Call) -> None:
@@ -132,12 +137,16 @@ class SearchDecoder:
         self, run: _Run[State], lmm: SegmentingLMM[State], call: Call
     ) -> tuple[Query | None, str | None]:
         """The query of a call, or why there is none."""
-        payload = neutralise(call.payload)[: self.config.max_query_chars] or call.payload
-        image = run.prompt.view.frame.image
+        if len(run.searches) >= self.config.max_searches:
+            return None, f"all {self.config.max_searches} searches of an answer are spent"
+        payload, image = call.payload, run.prompt.view.frame.image
         if call.kind == "text":
-            if any(s.kind == "text" and _same(s.query, call.payload) for s in run.searches):
+            if any(s.kind == "text" and _same(s.query, payload) for s in run.searches):
                 return None, "this was asked before"
-            return Query("text", payload, self.config.k), None
+            words = neutralise(payload)[: self.config.max_query_chars]
+            if not words:
+                return None, "there are no words in it"
+            return Query("text", words, self.config.k), None
         if call.kind == "image":
             if any(s.kind == "image" for s in run.searches):
                 return None, "this picture was searched before"
@@ -159,15 +168,19 @@ class SearchDecoder:
     def _finish(self, run: _Run[State], lmm: SegmentingLMM[State]) -> Decoded:
         sequence = "".join(run.pieces)
         text, offsets = visible(sequence)
-        lead = len(text) - len(text.lstrip())
+        lead, heard = len(text) - len(text.lstrip()), text.strip()
+
+        def place(offset: int) -> int:
+            return min(max(0, offsets[offset] - lead), len(heard))
+
         spans = tuple(
-            EntitySpan(offsets[span.start] - lead, offsets[span.end] - lead, span.region)
+            EntitySpan(place(span.start), place(span.end), span.region)
             for span in lmm.spans(run.state)
             if span.end <= len(sequence)
         )
         run.timings_ns["total"] = self._clock.now_ns() - run.began_ns
         return Decoded(
-            text.strip(),
+            heard,
             sequence,
             spans,
             tuple(run.searches),
@@ -178,8 +191,12 @@ class SearchDecoder:
 
 
 def format_evidence(evidence: Sequence[Evidence]) -> str:
-    """ "title: text | title: text", harmless whatever the entries hold."""
-    return SEPARATOR.join(neutralise(f"{item.title}: {item.text}") for item in evidence)
+    """ "title: text | title: text", harmless whatever the entries hold.
+
+    A bar inside an entry becomes a broken bar, so that no text can pass for an entry of its own.
+    """
+    entries = (neutralise(f"{item.title}: {item.text}") for item in evidence)
+    return SEPARATOR.join(entry.replace("|", "¦") for entry in entries)
 
 
 def _entry(item: Evidence) -> dict[str, Any]:
