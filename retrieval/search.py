@@ -3,7 +3,7 @@
 Text queries score an entry by (1 - w) * dense + w * words: dense averages the cosine of its entity
 vector and the best cosine of its passage vectors, words is the best BM25 of its passages (0..1, see
 retrieval/lexical.py; title words count in each). A query that is an entry's name, and nothing else,
-lifts that entry. The weights' grid is in docs/log-retrieval.md.
+lifts that entry. The weights were set on a grid over questions (docs/log.md).
 
 Image and region queries score it by cosine of the ConSE vector with its entity vector, name
 agreement and a topic shift (see retrieval/visual.py).
@@ -80,7 +80,8 @@ class KnowledgeSearcher:
         self._shifts = topic_shifts(store.entries)
         if classifier is not None:
             classes = synonyms or [(name,) for name in classifier.class_names]
-            self._projector = ConseProjector(self._class_vectors(classes))
+            self.class_vectors = self._class_vectors(classes)  # [C, D]
+            self._projector = ConseProjector(self.class_vectors)
             self._links = NameLinks(store.entries, classes)
 
     def search(self, query: Query) -> list[Evidence]:
