@@ -14,7 +14,6 @@ Any other method answers 405: its use is reserved; HEAD on a WHEP endpoint answe
 
 import asyncio
 import logging
-import math
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,7 +21,7 @@ from typing import Any
 from aiohttp import web
 from aiortc import RTCIceServer
 
-from devices.webrtc.admission import RateLimit, Tokens
+from devices.webrtc.gate import Gate, GateConfig
 from devices.webrtc.policy import ReceiveOptions
 from devices.webrtc.problems import Problem
 from devices.webrtc.sdp import Role, check_offer, parse_fragment
@@ -44,15 +43,11 @@ class SignalConfig:
     """How the endpoint behaves."""
 
     prefix: str = "/whip"
-    token_digests: tuple[str, ...] | None = None  # SHA-256 in hex; None = no authentication
+    gate: GateConfig = field(default_factory=GateConfig)  # tokens, rate limit, CORS
     max_sessions: int = 8
     retry_after_s: int = 5  # told with 503
-    max_body_bytes: int = 64 * 1024
     connect_timeout_s: float = 15.0  # from answer to DTLS, then the slot is free again
     handler_grace_s: float = 3.0  # a handler may finish so long after its session ended
-    requests_per_s: float = 5.0  # per address, over time
-    burst: int = 20  # per address, at once
-    allowed_origins: tuple[str, ...] = ()  # browsers' origins (CORS); "*" allows all
     ice_servers: tuple[RTCIceServer, ...] = ()  # told to clients, and used here
     receive: ReceiveOptions = field(default_factory=ReceiveOptions)
 
@@ -77,8 +72,7 @@ class SignalServer:
         self._config = config
         self._handler = handler
         self._clock = clock
-        self._tokens = None if config.token_digests is None else Tokens(config.token_digests)
-        self._limit = RateLimit(clock, config.requests_per_s, config.burst)
+        self._gate = Gate(config.gate, clock)
         self._sessions: dict[str, PeerSession] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._starting = 0
@@ -90,15 +84,16 @@ class SignalServer:
 
     def routes(self) -> list[web.RouteDef]:
         """What to add to an application."""
+        guard = self._gate.guard
         endpoint, session = self._config.prefix, self._config.prefix + "/{id}"
         return [
-            web.options(endpoint, self._guard(self._options)),
-            web.post(endpoint, self._guard(self._publish)),
-            web.route("*", endpoint, self._guard(self._reserved)),
-            web.options(session, self._guard(self._options)),
-            web.patch(session, self._guard(self._patch)),
-            web.delete(session, self._guard(self._delete)),
-            web.route("*", session, self._guard(self._reserved)),
+            web.options(endpoint, guard(self._options)),
+            web.post(endpoint, guard(self._publish)),
+            web.route("*", endpoint, guard(self._reserved)),
+            web.options(session, guard(self._options)),
+            web.patch(session, guard(self._patch)),
+            web.delete(session, guard(self._delete)),
+            web.route("*", session, guard(self._reserved)),
         ]
 
     async def close(self) -> None:
@@ -107,8 +102,8 @@ class SignalServer:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _publish(self, request: web.Request) -> web.Response:
-        self._authorize(request)
-        text = await self._body(request, SDP)
+        self._gate.authorize(request)
+        text = await self._gate.text(request, SDP)
         offer = check_offer(text, self._role)
         if len(self._sessions) + self._starting >= self._config.max_sessions:
             raise Problem(
@@ -134,7 +129,7 @@ class SignalServer:
         return response
 
     async def _patch(self, request: web.Request) -> web.Response:
-        self._authorize(request)
+        self._gate.authorize(request)
         session = self._find(request)
         if request.content_type != FRAGMENT:
             raise Problem(415, f"expected {FRAGMENT}, got {request.content_type}")
@@ -143,11 +138,11 @@ class SignalServer:
             raise Problem(428, "expected an If-Match header with the session's ETag")
         if match not in (session.etag, "*"):
             raise Problem(412, "If-Match is not this session's ETag", {"ETag": session.etag})
-        await session.trickle(parse_fragment(await self._body(request, FRAGMENT)))
+        await session.trickle(parse_fragment(await self._gate.text(request, FRAGMENT)))
         return web.Response(status=204)
 
     async def _delete(self, request: web.Request) -> web.Response:
-        self._authorize(request)
+        self._gate.authorize(request)
         await self._find(request).close()
         return web.Response(status=200)
 
@@ -156,7 +151,7 @@ class SignalServer:
         response.headers["Accept-Post"] = SDP
         response.headers["Allow"] = METHODS
         preflight = "Access-Control-Request-Method" in request.headers
-        if not preflight and self._known(request):
+        if not preflight and self._gate.knows(request):
             self._add_links(response)
         return response
 
@@ -166,58 +161,11 @@ class SignalServer:
         allow = "OPTIONS, PATCH, DELETE" if "id" in request.match_info else "OPTIONS, POST"
         raise Problem(405, f"{request.method} is reserved here", {"Allow": allow})
 
-    def _guard(
-        self, handle: Callable[[web.Request], Awaitable[web.Response]]
-    ) -> Callable[[web.Request], Awaitable[web.Response]]:
-        """Rate limit, refusals as problem documents, CORS headers on whatever goes out."""
-
-        async def guarded(request: web.Request) -> web.Response:
-            try:
-                if request.method != "OPTIONS":
-                    self._throttle(request)
-                response = await handle(request)
-            except Problem as problem:
-                response = problem.response()
-            self._add_cors(request, response)
-            return response
-
-        return guarded
-
-    def _throttle(self, request: web.Request) -> None:
-        wait_s = self._limit.wait_s(request.remote or "")
-        if wait_s:
-            raise Problem(429, "too many requests", {"Retry-After": str(math.ceil(wait_s))})
-
-    def _known(self, request: web.Request) -> bool:
-        return self._tokens is None or self._tokens.accepts(request.headers.get("Authorization"))
-
-    def _authorize(self, request: web.Request) -> None:
-        if not self._known(request):
-            given = "Authorization" in request.headers
-            challenge = 'Bearer realm="whip"' + (', error="invalid_token"' if given else "")
-            raise Problem(401, "expected a known bearer token", {"WWW-Authenticate": challenge})
-
     def _find(self, request: web.Request) -> PeerSession:
         session = self._sessions.get(request.match_info["id"])
         if session is None:
             raise Problem(404, "no such session; it may have ended")
         return session
-
-    async def _body(self, request: web.Request, content_type: str) -> str:
-        if request.content_type != content_type:
-            raise Problem(415, f"expected {content_type}, got {request.content_type}")
-        limit = self._config.max_body_bytes
-        if (request.content_length or 0) > limit:
-            raise Problem(413, f"expected at most {limit} bytes")
-        body = bytearray()
-        async for chunk in request.content.iter_chunked(8192):
-            body += chunk
-            if len(body) > limit:
-                raise Problem(413, f"expected at most {limit} bytes")
-        try:
-            return body.decode()
-        except UnicodeDecodeError as error:
-            raise Problem(400, "expected UTF-8 text") from error
 
     async def _run(self, session: PeerSession) -> None:
         """Live through one session: handler and connection end together."""
@@ -258,17 +206,6 @@ class SignalServer:
         for server in self._config.ice_servers:
             for link in ice_links(server):
                 response.headers.add("Link", link)
-
-    def _add_cors(self, request: web.Request, response: web.Response) -> None:
-        origin = request.headers.get("Origin")
-        allowed = self._config.allowed_origins
-        if origin is None or not ("*" in allowed or origin in allowed):
-            return
-        response.headers["Access-Control-Allow-Origin"] = origin
-        response.headers["Vary"] = "Origin"
-        response.headers["Access-Control-Allow-Methods"] = METHODS
-        response.headers["Access-Control-Allow-Headers"] = "Authorization, Content-Type, If-Match"
-        response.headers["Access-Control-Expose-Headers"] = "Location, ETag, Link, Accept-Patch"
 
 
 def ice_links(server: RTCIceServer) -> Sequence[str]:

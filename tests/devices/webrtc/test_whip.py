@@ -1,6 +1,7 @@
 """The WHIP endpoint over real HTTP, real ICE and DTLS: aiortc and FFmpeg publish to it."""
 
 import asyncio
+import dataclasses
 import datetime
 import os
 import sys
@@ -27,6 +28,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from devices.webrtc.admission import hash_token
 from devices.webrtc.fakes import NumberCamera, draw_number, read_number
+from devices.webrtc.gate import GateConfig
 from devices.webrtc.outgoing import SpeechTrack, ViewTrack
 from devices.webrtc.sdp import Role
 from devices.webrtc.session import PeerSession
@@ -44,6 +46,7 @@ from stream.clock import MonotonicClock
 
 ROOT = Path(__file__).resolve().parents[3]
 TOKEN = "let-me-in"
+GATE = {field.name for field in dataclasses.fields(GateConfig)}
 AUTH = {"Authorization": f"Bearer {TOKEN}"}
 
 
@@ -92,7 +95,9 @@ async def start() -> AsyncIterator[Start]:
     ) -> Endpoint:
         http = aiohttp.ClientSession()
         endpoint = Endpoint("", http)
-        settings = SignalConfig(**{"token_digests": (hash_token(TOKEN),), "burst": 100, **config})
+        gate: dict[str, Any] = {"token_digests": (hash_token(TOKEN),), "burst": 100}
+        gate |= {name: config.pop(name) for name in GATE & config.keys()}
+        settings = SignalConfig(gate=GateConfig(**gate), **config)
         handler = handler or endpoint.watch
         server = SignalServer(settings, handler, MonotonicClock(), role, make_tracks)
         app = build_app(server)
@@ -205,7 +210,7 @@ async def test_nobody_gets_in_without_a_token(start: Start) -> None:
     endpoint = await start()
     missing = await endpoint.http.post(f"{endpoint.url}/whip", data="v=0")
     assert missing.status == 401
-    assert missing.headers["WWW-Authenticate"] == 'Bearer realm="whip"'
+    assert missing.headers["WWW-Authenticate"] == 'Bearer realm="foveal"'
     wrong = await endpoint.post("v=0", Authorization="Bearer wrong")
     assert wrong.status == 401
     assert "invalid_token" in wrong.headers["WWW-Authenticate"]
