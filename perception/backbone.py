@@ -64,9 +64,9 @@ class Backbone:
     def __init__(self, model: Any, device: str = "cpu", height: int = 256) -> None:
         self._model = _fuse(model.eval()).to(device)
         self._model.to(memory_format=torch.channels_last)
-        self._dtype = _fast_dtype(device)
-        same = self._dtype is torch.float32
-        self._quick = self._model if same else copy.deepcopy(self._model).to(self._dtype)
+        self.dtype = _fast_dtype(device)  # of the shared pass; features are float32 again
+        same = self.dtype is torch.float32
+        self._quick = self._model if same else copy.deepcopy(self._model).to(self.dtype)
         self._device = device
         self._height = height
         info = ImageNetInfo()
@@ -108,7 +108,7 @@ class Backbone:
     def features(self, image: Image, height: int | None = None) -> Features:
         """One pass over a [H, W, 3] uint8 RGB frame, resized to `height` rows (multiple of 32)."""
         with torch.inference_mode():
-            tensor = self._tensor([_resize(image, height or self._height)]).to(self._dtype)
+            tensor = self._tensor([_resize(image, height or self._height)]).to(self.dtype)
             outputs = self._forward(tensor)
             last = outputs[-1]
             base = outputs[0]
@@ -151,6 +151,22 @@ class Backbone:
             logits = self._model(self._tensor(crops))
             return np.asarray(logits.softmax(-1).cpu().numpy(), dtype=np.float32)
 
+    def pooled(self, images: Sequence[Image]) -> torch.Tensor:
+        """[N, 1280] float32 pooled features of whole pictures, each squeezed into a square."""
+        crops = [
+            cv2.resize(image, (CROP_PX, CROP_PX), interpolation=cv2.INTER_AREA) for image in images
+        ]
+        with torch.inference_mode():
+            last = self._quick.forward_features(self._tensor(crops).to(self.dtype))
+            features: torch.Tensor = last.float().mean(dim=(2, 3))
+            return features
+
+    def class_posteriors(self, pooled: torch.Tensor) -> Posteriors:
+        """[N, 1280] pooled features -> [N, 1000]."""
+        with torch.inference_mode():
+            logits = self._model.classifier(pooled)
+            return np.asarray(logits.softmax(-1).cpu().numpy(), dtype=np.float32)
+
     def _forward(self, tensor: torch.Tensor) -> list[torch.Tensor]:
         """Outputs of DENSE_BLOCKS; the blocks after the last of them are left to `_head`."""
         model, outputs = self._quick, []
@@ -166,8 +182,7 @@ class Backbone:
         with torch.inference_mode():
             for block in model.blocks[DENSE_BLOCKS[-1] + 1 :]:
                 hidden = block(hidden)
-            top: torch.Tensor = model.bn2(model.conv_head(hidden))[0].float()
-            return top
+            return torch.as_tensor(model.bn2(model.conv_head(hidden))[0]).float()
 
     def _tensor(self, images: Sequence[Image]) -> torch.Tensor:
         stack = torch.from_numpy(np.stack(images)).to(self._device)

@@ -2,8 +2,8 @@
 
 Each place looks for places of the same look in a window of a memory frame and takes over their
 labels (space-time correspondence, Jabri et al. 2020). The window is cut into blocks, so that the
-similarity is one small batched product; numerators and normalisers are returned apart, so that each
-object can sum them over its own memory frames and never disturbs another one.
+similarity is one small batched product, and only the blocks that are wanted are computed.
+Numerators and normalisers are returned apart, so that a caller can sum them over memory frames.
 """
 
 from dataclasses import dataclass
@@ -19,33 +19,45 @@ class PropagationConfig:
 
     radius: int = 6
     block: int = 8
-    temperature: float = 0.05
+    temperature: float = 0.03
 
 
 def propagate(
-    query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, config: PropagationConfig
+    query: torch.Tensor,
+    keys: torch.Tensor,
+    values: torch.Tensor,
+    config: PropagationConfig,
+    wanted: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Sum of values weighted by exp(similarity / T) over the window.
 
-    query [C, h, w] and keys [M, C, h, w] are L2-normalised; values [M, V, h, w].
-    Returns [M, V, h, w], unnormalised; give a channel of ones to get the normaliser.
+    query [C, h, w] and keys [M, C, h, w] are L2-normalised (float32 or bfloat16); values
+    [M, V, h, w] float32. Returns [M, V, h, w] float32, unnormalised; give a channel of ones to get
+    the normaliser. Blocks without a place of `wanted` [h, w] bool are left at zero.
     """
     block, radius = config.block, config.radius
-    channels, height, width = query.shape
-    frames, depth = values.shape[:2]
-    rows, cols = -height % block, -width % block
-    own = F.unfold(F.pad(query[None], (0, cols, 0, rows)), block, stride=block)
-    count = own.shape[-1]
-    own = own.view(channels, block * block, count).permute(2, 1, 0)[None]
-    near_keys = _neighbourhoods(keys, config, rows, cols)  # [M, blocks, C, window]
-    near_values = _neighbourhoods(values, config, rows, cols)  # [M, blocks, V, window]
-    similarity = own @ near_keys  # [M, blocks, block^2, window]
-    weight = torch.exp((similarity - 1.0) / config.temperature)
+    height, width = query.shape[-2:]
+    down, right = -height % block, -width % block
+    rows, cols = (height + down) // block, (width + right) // block
+    if wanted is None:
+        places = torch.arange(rows * cols, device=query.device)
+    else:
+        padded = F.pad(wanted, (0, right, 0, down))
+        places = padded.view(rows, block, cols, block).any(3).any(1).flatten().nonzero()[:, 0]
+    own = _windows(F.pad(query[None], (0, right, 0, down)), block, block, places)
+    ring = (radius, radius + right, radius, radius + down)
+    side = block + 2 * radius
+    near = _windows(F.pad(keys, ring), side, block, places)  # [M, n, C, side^2]
+    labels = _windows(F.pad(values, ring), side, block, places)  # [M, n, V, side^2]
+    similarity = own.transpose(2, 3) @ near  # [M, n, block^2, side^2]
+    weight = torch.exp((similarity.float() - 1.0) / config.temperature)
     weight = weight * _window_mask(block, radius).to(weight)
-    summed = weight @ near_values.transpose(2, 3)  # [M, blocks, block^2, V]
-    folded = summed.permute(0, 3, 2, 1).reshape(frames, depth * block * block, count)
-    full = F.fold(folded, (height + rows, width + cols), block, stride=block)
-    return full[..., :height, :width]
+    summed = labels @ weight.transpose(2, 3)  # [M, n, V, block^2]
+    frames, depth = values.shape[:2]
+    out = values.new_zeros(frames, depth, rows * cols, block, block)
+    out[:, :, places] = summed.permute(0, 2, 1, 3).reshape(frames, depth, -1, block, block)
+    out = out.view(frames, depth, rows, cols, block, block).transpose(3, 4)
+    return out.reshape(frames, depth, rows * block, cols * block)[..., :height, :width]
 
 
 def propagate_everywhere(
@@ -53,7 +65,7 @@ def propagate_everywhere(
 ) -> torch.Tensor:
     """Like `propagate` from one frame, with no window: [C, h, w] x2, [V, h, w] -> [V, h, w]."""
     channels, height, width = query.shape
-    similarity = query.reshape(channels, -1).T @ key.reshape(channels, -1)
+    similarity = (query.reshape(channels, -1).T @ key.reshape(channels, -1)).float()
     weight = torch.exp((similarity - 1.0) / temperature)
     summed = weight @ values.reshape(values.shape[0], -1).T
     return summed.T.reshape(-1, height, width)
@@ -69,17 +81,18 @@ def shift(maps: torch.Tensor, rows: int, cols: int) -> torch.Tensor:
     return padded[..., top : top + height, left : left + width]
 
 
-def _neighbourhoods(
-    maps: torch.Tensor, config: PropagationConfig, rows: int, cols: int
-) -> torch.Tensor:
-    """[M, C, h, w] -> [M, blocks, C, window] with each block's surroundings."""
-    radius, block = config.radius, config.block
-    padded = F.pad(maps, (radius, radius + cols, radius, radius + rows))
-    side = block + 2 * radius
-    patches = F.unfold(padded, side, stride=block)
-    return (
-        patches.view(maps.shape[0], maps.shape[1], side * side, -1).permute(0, 3, 1, 2).contiguous()
+def _windows(maps: torch.Tensor, side: int, step: int, places: torch.Tensor) -> torch.Tensor:
+    """[M, C, H, W] -> [M, n, C, side^2]: the squares at the given places, every `step` cells."""
+    maps = maps.contiguous()
+    frames, channels, height, width = maps.shape
+    rows, cols = (height - side) // step + 1, (width - side) // step + 1
+    strides = maps.stride()
+    view = maps.as_strided(
+        (frames, rows, cols, channels, side, side),
+        (strides[0], step * width, step, strides[1], width, 1),
     )
+    picked = view[:, places // cols, places % cols]
+    return picked.reshape(frames, len(places), channels, side * side)
 
 
 @lru_cache(maxsize=8)

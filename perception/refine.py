@@ -1,41 +1,44 @@
-"""Sharpen soft masks to the picture's edges with a guided filter (He, Sun & Tang, 2010)."""
+"""Turn an object's cues in its window into one sharp soft mask."""
 
-import cv2
+from dataclasses import dataclass
+from typing import Protocol
+
 import numpy as np
 import numpy.typing as npt
 
-from stream.frame import Image
+from perception.track_roi import Soft
 
-Soft = npt.NDArray[np.float32]  # [H, W], 0..1
-
-GUIDE_ROWS = 256  # the filter runs at this height
-RADIUS = 6  # pixels at that height
-EPSILON = 1e-3  # edge contrast, in squared brightness, that survives
+FLOW_TRUST = 0.3  # weight of the moved mask where the flow fits
+FIRST_SHARE = 0.6  # of the first look, against the recent frames
 
 
-def make_guide(image: Image) -> Soft:
-    """[H, W, 3] uint8 -> small grey guide, 0..1."""
-    rows, cols = image.shape[:2]
-    width = max(1, round(cols * GUIDE_ROWS / rows))
-    small = cv2.resize(image, (width, GUIDE_ROWS), interpolation=cv2.INTER_AREA)
-    grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
-    return np.asarray(grey / np.float32(255), dtype=np.float32)
+@dataclass(frozen=True, slots=True, eq=False)
+class Cues:
+    """What is known of an object inside its window; every map [ROI, ROI] float32."""
+
+    colour: npt.NDArray[np.float32]  # [ROI, ROI, 3] RGB, 0..1
+    recent: Soft  # label carried from the recent frames
+    first: Soft  # label carried from the first look
+    moved: Soft  # last mask moved by optical flow
+    residual: Soft  # 0..1, how badly the flow explains the picture
+    odds: Soft  # -1..1, by colour alone
 
 
-def sharpen(soft: Soft, guide: Soft) -> Soft:
-    """[h, w] coarse soft mask -> the guide's size, with the guide's edges."""
-    height, width = guide.shape
-    grown = cv2.resize(soft, (width, height), interpolation=cv2.INTER_CUBIC)
-    p = np.asarray(grown, dtype=np.float32)
-    mean_i, mean_p = _box(guide), _box(p)
-    covariance = _box(guide * p) - mean_i * mean_p
-    variance = _box(guide * guide) - mean_i * mean_i
-    slope = covariance / (variance + EPSILON)
-    offset = mean_p - slope * mean_i
-    sharp = _box(slope) * guide + _box(offset)
-    return np.asarray(np.clip(sharp, 0, 1), dtype=np.float32)
+class Refiner(Protocol):
+    """Cues of several objects -> one soft mask [ROI, ROI] each."""
+
+    def __call__(self, cues: list[Cues]) -> list[Soft]: ...
 
 
-def _box(values: npt.NDArray[np.floating]) -> Soft:
-    side = 2 * RADIUS + 1
-    return np.asarray(cv2.blur(values, (side, side)), dtype=np.float32)
+def blend(cues: list[Cues]) -> list[Soft]:
+    """The training-free refiner: weighted mean of the carried labels.
+
+    No edge filter: its small errors feed back through memory and grow (see docs/log.md).
+    """
+    return [_mean(each) for each in cues]
+
+
+def _mean(cues: Cues) -> Soft:
+    trust = FLOW_TRUST * (1 - cues.residual)
+    label = FIRST_SHARE * cues.first + (1 - FIRST_SHARE) * cues.recent
+    return np.asarray(trust * cues.moved + (1 - trust) * label, np.float32)

@@ -1,8 +1,9 @@
 """Masklets: keep many masks alive over a stream, with bounded memory.
 
-The embedded tracker propagates soft masks over the shared backbone's dense features from two kinds
-of memory: the frame where an object was added (its look, shifted to where it is now) and the last
-few frames. A lost object is looked for in the whole picture until its first look is found again.
+The embedded tracker joins three cues in a window around each object: labels carried over the
+backbone's dense features from the object's first look and from the last few frames, the last mask
+moved by optical flow, and its colours. A lost object is looked for in the whole picture until its
+first look is found again.
 """
 
 from dataclasses import dataclass, field, replace
@@ -13,14 +14,34 @@ import numpy as np
 import torch
 
 from perception.backbone import Backbone, Features
-from perception.propagation import PropagationConfig, propagate, propagate_everywhere, shift
-from perception.refine import Soft, make_guide, sharpen
+from perception.propagation import PropagationConfig
+from perception.refine import Cues, Refiner, blend
+from perception.track_flow import (
+    Flow,
+    Grey,
+    backward_flow,
+    make_grey,
+    residual,
+    warp_whole,
+    warp_window,
+)
+from perception.track_match import Look, Match, make_look, match_anywhere, match_near, regrid
+from perception.track_roi import (
+    Soft,
+    Window,
+    colour_bins,
+    colour_model,
+    colour_odds,
+    crop,
+    paste,
+    window_around,
+)
 from stream.errors import PromptError
 from stream.events import Region
-from stream.frame import Frame, Mask
+from stream.frame import Frame, Image, Mask
 from stream.masks import encode_mask, mask_box
 
-TINY_LABEL = 1e-3  # soft labels below this are nothing
+LEVEL = 0.5  # soft mask that counts as the object
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +49,13 @@ class TrackerConfig:
     """What is remembered and when an object counts as lost."""
 
     recent: int = 4  # frames of recent memory
-    first_weight: float = 2.0  # the first look counts as this many recent frames
+    first_weight: float = 4.0  # the first look counts as this many recent frames
     max_tracks: int = 16
-    present: float = 0.5  # soft label that counts as the object
     min_area: float = 0.08  # of the last seen area; below it the object is gone
-    min_score: float = 0.6  # mean soft label under the mask
-    return_score: float = 0.75  # the same, to take a lost object as found again
+    min_score: float = 0.35  # mean carried label under the mask
+    return_score: float = 0.75  # mean label of a search, to take a lost object as found again
+    colour_rate: float = 0.1  # share of a new frame in the colour model
+    feature_rows: int | None = None  # resolution of the tracker's own backbone pass
     propagation: PropagationConfig = field(default_factory=PropagationConfig)
 
 
@@ -42,28 +64,21 @@ class Track:
     """One object's own memory."""
 
     track_id: int
-    key: torch.Tensor  # [C, h, w] dense features of the frame it was added in
-    label: torch.Tensor  # [h, w] its soft mask there
-    centre: tuple[float, float]  # row, column of that mask, in cells
-    area: float  # cells, when last seen
-    soft: torch.Tensor  # [h, w] its soft mask now; all zero while lost
+    first: Look  # the frame it was added in
+    recent: tuple[Look, ...]  # the last frames it was seen in; keys are shared between objects
+    colours: Soft  # [2, 4096] shares of each colour in and around it
+    window: Window  # where it was last seen
+    soft: Soft  # [ROI, ROI] its soft mask there
+    area: float  # share of the frame, when last seen
     seen: bool = True
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Memory:
-    """One recent frame: features and every live object's soft mask."""
-
-    key: torch.Tensor  # [C, h, w]
-    labels: dict[int, torch.Tensor]  # track id -> [h, w]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class TrackerState:
-    """All live masklets; bounded by `recent` frames and `max_tracks` objects."""
+    """All live masklets; bounded by the looks of each and by `max_tracks`."""
 
     tracks: tuple[Track, ...] = ()
-    recent: tuple[Memory, ...] = ()
+    grey: Grey | None = None  # the last frame, small
     next_id: int = 1
 
 
@@ -83,11 +98,28 @@ class Tracker(Protocol):
     def remove(self, state: TrackerState, track_id: int) -> TrackerState: ...
 
 
-class EmbeddedTracker:
-    """Label propagation on the shared backbone; training-free."""
+@dataclass(frozen=True, slots=True, eq=False)
+class View:
+    """What one frame gives to all objects."""
 
-    def __init__(self, backbone: Backbone, config: TrackerConfig | None = None) -> None:
+    image: Image
+    key: torch.Tensor  # [C, h, w]
+    grey: Grey
+    flow: Flow | None
+    residual: Soft  # of the flow; one where there is none
+
+
+class EmbeddedTracker:
+    """Label propagation, optical flow and colour on the shared backbone."""
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        config: TrackerConfig | None = None,
+        refiner: Refiner = blend,
+    ) -> None:
         self._backbone = backbone
+        self._refiner = refiner
         self.config = config or TrackerConfig()
 
     def init_state(self) -> TrackerState:
@@ -109,16 +141,19 @@ class EmbeddedTracker:
             raise PromptError(
                 f"expected at most {self.config.max_tracks} masklets; remove one before adding"
             )
-        features = features or self._backbone.features(frame.image)
-        key = features.dense
+        key = self._key(frame, features)
         rows, cols = key.shape[-2:]
-        cells = cv2.resize(mask.astype(np.float32), (cols, rows), interpolation=cv2.INTER_AREA)
-        label = torch.from_numpy(cells).to(key)
-        centre, area = _centre(label), float(label.sum())
-        track = Track(state.next_id, key, label, centre, area, label)
-        recent = _remember(state.recent, key, track)
-        tracks = (*state.tracks, track)
-        return TrackerState(tracks, recent, state.next_id + 1), track.track_id
+        full = mask.astype(np.float32)
+        cells = cv2.resize(full, (cols, rows), interpolation=cv2.INTER_AREA)
+        window = window_around(full, LEVEL)
+        assert window is not None, "the mask is not empty"
+        soft = crop(full, window)
+        colours = colour_model(colour_bins(crop(frame.image, window)), soft)
+        first = make_look(key, torch.from_numpy(cells).to(key.device))
+        area = float(mask.mean())
+        track = Track(state.next_id, first, (), colours, window, soft, area)
+        grey = make_grey(frame.image) if state.grey is None else state.grey
+        return TrackerState((*state.tracks, track), grey, state.next_id + 1), track.track_id
 
     def remove(self, state: TrackerState, track_id: int) -> TrackerState:
         """Forget a masklet; an unknown id raises PromptError."""
@@ -126,7 +161,7 @@ class EmbeddedTracker:
             known = [track.track_id for track in state.tracks]
             raise PromptError(f"expected one of the masklets {known}, got {track_id}")
         tracks = tuple(track for track in state.tracks if track.track_id != track_id)
-        return replace(state, tracks=tracks)
+        return replace(state, tracks=tracks, grey=state.grey if tracks else None)
 
     def step(
         self, state: TrackerState, frame: Frame, features: Features | None = None
@@ -135,145 +170,116 @@ class EmbeddedTracker:
         if not state.tracks:
             return state, ()
         with torch.inference_mode():
-            key = (features or self._backbone.features(frame.image)).dense
-            state = _fit(state, key)
-            softs = self._propagate(state, key)
-            tracks = tuple(
-                self._update(track, soft, key)
-                for track, soft in zip(state.tracks, softs, strict=True)
-            )
-        labels = {track.track_id: track.soft for track in tracks if track.seen}
-        recent = (*state.recent, Memory(key, labels))[-self.config.recent :]
-        return TrackerState(tracks, recent, state.next_id), _regions(tracks, frame)
+            key = self._key(frame, features)
+            view = _view(frame.image, key, state.grey)
+            tracks = self._follow(view, [_fit(track, key) for track in state.tracks])
+        return TrackerState(tracks, view.grey, state.next_id), _regions(tracks, frame)
 
-    def _propagate(self, state: TrackerState, key: torch.Tensor) -> list[torch.Tensor]:
-        """Each object's soft mask [h, w] from its own first look and the shared recent frames."""
-        ids = [track.track_id for track in state.tracks]
-        ones, zeros = torch.ones_like(key[0]), torch.zeros_like(key[0])
-        keys = [memory.key for memory in state.recent]
-        values = [
-            torch.stack([*(memory.labels.get(i, zeros) for i in ids), ones])
-            for memory in state.recent
-        ]
-        shown = len(ids) + 1
-        for track in state.tracks:
-            rows, cols = _offset(track)
-            keys.append(shift(track.key, rows, cols))
-            inside = shift(torch.stack([track.label, ones]), rows, cols)
-            values.append(torch.cat([inside, ones.expand(shown - 2, -1, -1)]))
-        sums = propagate(key, torch.stack(keys), torch.stack(values), self.config.propagation)
-        past = len(state.recent)
-        softs = []
-        for index, track in enumerate(state.tracks):
-            known = [m for m in range(past) if track.track_id in state.recent[m].labels]
-            first = sums[past + index]
-            top = sums[known, index].sum(0) + self.config.first_weight * first[0]
-            bottom = sums[known, shown - 1].sum(0) + self.config.first_weight * first[1]
-            soft = top / (bottom + 1e-12)
-            # Tiny labels would shrink to denormals, which are a hundred times slower to multiply.
-            softs.append(torch.where(soft < TINY_LABEL, zeros, soft))
-        return softs
+    def _key(self, frame: Frame, features: Features | None) -> torch.Tensor:
+        features = features or self._backbone.features(frame.image, self.config.feature_rows)
+        return features.dense.to(self._backbone.dtype)
 
-    def _update(self, track: Track, soft: torch.Tensor, key: torch.Tensor) -> Track:
-        """Judge the new soft mask: the object is here, lost, or found again."""
-        config, found = self.config, config_score(soft, self.config.present)
-        area, score = found
-        if track.seen and area >= config.min_area * track.area and score >= config.min_score:
-            return replace(track, area=area, soft=soft)
-        ones = torch.ones_like(track.label)
-        values = torch.stack([track.label, ones])
-        sums = propagate_everywhere(key, track.key, values, config.propagation.temperature)
-        anywhere = sums[0] / (sums[1] + 1e-12)
-        area, score = config_score(anywhere, config.present)
-        first_area = float(track.label.sum())
-        if 0.25 * first_area <= area <= 4 * first_area and score >= config.return_score:
-            return replace(track, area=area, soft=_main_blob(anywhere), seen=True)
-        return replace(track, soft=torch.zeros_like(soft), seen=False)
+    def _follow(self, view: View, tracks: list[Track]) -> tuple[Track, ...]:
+        """Expected place, carried labels, cues, sharp mask; then judge each."""
+        places = [self._expect(view, track) for track in tracks]
+        live = [(index, place) for index, place in enumerate(places) if place is not None]
+        cues = [_cues(view, tracks[index], *place) for index, place in live]
+        sharp = self._refiner(cues) if cues else []
+        out = [replace(track, seen=False) for track in tracks]
+        for (index, (_, window)), each, soft in zip(live, cues, sharp, strict=True):
+            out[index] = self._judge(view, tracks[index], window, each, soft)
+        return tuple(out)
 
+    def _expect(self, view: View, track: Track) -> tuple[Match, Window] | None:
+        """Carried labels and the window to look at; None while the object is nowhere."""
+        size = (view.key.shape[-2], view.key.shape[-1])
+        if track.seen:
+            last = paste(track.soft, track.window, *view.grey.shape)
+            moved = last if view.flow is None else warp_whole(view.flow, last)
+            cells = cv2.resize(moved, (size[1], size[0]), interpolation=cv2.INTER_AREA)
+            expected = torch.from_numpy(cells).to(view.key.device)
+        else:
+            expected = self._search(view, track)
+        looks = [track.first, *track.recent]
+        config = self.config
+        match = match_near(view.key, expected, looks, config.first_weight, config.propagation)
+        where = 0.5 * (match.both + expected).cpu().numpy()
+        window = window_around(np.asarray(where, np.float32), 0.35)
+        return None if window is None else (match, window)
 
-def config_score(soft: torch.Tensor, present: float) -> tuple[float, float]:
-    """Area in cells and mean soft label of what counts as the object."""
-    inside = soft >= present
-    area = float(inside.sum())
-    return area, float(soft[inside].mean()) if area else 0.0
+    def _search(self, view: View, track: Track) -> torch.Tensor:
+        """[h, w] soft mask of a lost object's first look; all zero when it is nowhere."""
+        found = match_anywhere(view.key, track.first, self.config.propagation.temperature)
+        inside = found >= LEVEL
+        area = float(inside.sum())
+        wanted = float(track.first.label.sum())
+        sure = area > 0 and float(found[inside].mean()) >= self.config.return_score
+        if sure and 0.25 * wanted <= area <= 4 * wanted:
+            return found
+        return torch.zeros_like(found)
 
-
-def _main_blob(soft: torch.Tensor) -> torch.Tensor:
-    """Keep the largest connected part, so that a look-alike elsewhere is not taken in."""
-    inside = (soft >= 0.5).cpu().numpy().astype(np.uint8)
-    count, marks, stats, _ = cv2.connectedComponentsWithStats(inside)
-    if count <= 2:
-        return soft
-    main = 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
-    keep = cv2.dilate((marks == main).astype(np.uint8), np.ones((3, 3), np.uint8))
-    return soft * torch.from_numpy(keep).to(soft)
+    def _judge(self, view: View, track: Track, window: Window, cues: Cues, soft: Soft) -> Track:
+        """The object is here, and its memory is brought up to date, or it is lost."""
+        config = self.config
+        inside = soft >= LEVEL
+        span = (window.x1 - window.x0) * (window.y1 - window.y0)
+        area = float(inside.mean()) * span
+        carried = np.maximum(cues.recent, cues.first)
+        score = float(carried[inside].mean()) if area else 0.0
+        if area < config.min_area * track.area or score < config.min_score:
+            return replace(track, seen=False)
+        height, width = view.key.shape[-2:]
+        fine = paste(soft, window, 2 * height, 2 * width)
+        cells = cv2.resize(fine, (width, height), interpolation=cv2.INTER_AREA)
+        label = torch.from_numpy(cells).to(view.key.device)
+        label = torch.where(label < 0.02, torch.zeros_like(label), label)
+        recent = (*track.recent, make_look(view.key, label))[-config.recent :]
+        fresh = colour_model(colour_bins(255 * cues.colour), soft)
+        colours = (1 - config.colour_rate) * track.colours + config.colour_rate * fresh
+        return Track(track.track_id, track.first, recent, colours, window, soft, area)
 
 
-def _centre(label: torch.Tensor) -> tuple[float, float]:
-    weight = label / label.sum().clamp(min=1e-6)
-    rows = torch.arange(label.shape[0], device=label.device, dtype=label.dtype)
-    cols = torch.arange(label.shape[1], device=label.device, dtype=label.dtype)
-    return float((weight.sum(1) * rows).sum()), float((weight.sum(0) * cols).sum())
+def _view(image: Image, key: torch.Tensor, before: Grey | None) -> View:
+    grey = make_grey(image)
+    flow = None if before is None else backward_flow(grey, before)
+    if flow is None or before is None:
+        return View(image, key, grey, None, np.ones(grey.shape, np.float32))
+    return View(image, key, grey, flow, residual(flow, grey, before))
 
 
-def _offset(track: Track) -> tuple[int, int]:
-    """Whole cells from where the object was added to where it is."""
-    if not track.seen:
-        return 0, 0
-    row, col = _centre(track.soft * (track.soft >= 0.5))
-    return round(row - track.centre[0]), round(col - track.centre[1])
+def _cues(view: View, track: Track, match: Match, window: Window) -> Cues:
+    colour = crop(view.image, window)
+    moved = warp_window(view.flow, track.soft, track.window, window)
+    return Cues(
+        colour / np.float32(255),
+        crop(match.recent.cpu().numpy() if track.recent else match.first.cpu().numpy(), window),
+        crop(match.first.cpu().numpy(), window),
+        moved if track.seen else crop(match.first.cpu().numpy(), window),
+        crop(view.residual, window),
+        colour_odds(track.colours, colour_bins(colour)),
+    )
 
 
-def _remember(recent: tuple[Memory, ...], key: torch.Tensor, track: Track) -> tuple[Memory, ...]:
-    """Write a new object into the memory of its own frame, if that frame is the newest one."""
-    if recent and recent[-1].key is key:
-        labels = {**recent[-1].labels, track.track_id: track.label}
-        return (*recent[:-1], Memory(key, labels))
-    return recent
-
-
-def _fit(state: TrackerState, key: torch.Tensor) -> TrackerState:
+def _fit(track: Track, key: torch.Tensor) -> Track:
     """Bring memory to the grid of a frame of another size."""
     size = (key.shape[-2], key.shape[-1])
-    if all(track.key.shape[-2:] == key.shape[-2:] for track in state.tracks):
-        return state
-
-    def grid(maps: torch.Tensor) -> torch.Tensor:
-        flat = maps.reshape(1, -1, *maps.shape[-2:])
-        out = torch.nn.functional.interpolate(flat, size, mode="bilinear", align_corners=False)
-        return out.reshape(*maps.shape[:-2], *size)
-
-    tracks = []
-    for track in state.tracks:
-        label = grid(track.label)
-        moved = replace(
-            track, key=grid(track.key), label=label, soft=grid(track.soft), centre=_centre(label)
-        )
-        tracks.append(replace(moved, area=float(moved.soft.sum()) or float(label.sum())))
-    return TrackerState(tuple(tracks), (), state.next_id)
+    if track.first.key.shape[-2:] == key.shape[-2:]:
+        return track
+    first = make_look(regrid(track.first.key, size), regrid(track.first.label, size))
+    return replace(track, first=first, recent=())
 
 
 def _regions(tracks: tuple[Track, ...], frame: Frame) -> tuple[Region, ...]:
-    """Sharp masks at the frame's size; where two claim a pixel, the stronger one has it."""
-    guide = make_guide(frame.image)
-    softs = [_sharp(track, guide) for track in tracks]
+    """Masks at the frame's size; where two claim a pixel, the stronger one has it."""
+    blank = np.zeros(frame.size, np.float32)
+    softs = [
+        paste(track.soft, track.window, *frame.size) if track.seen else blank for track in tracks
+    ]
     best = np.maximum.reduce(softs)
     regions = []
     for track, soft in zip(tracks, softs, strict=True):
-        small = (soft >= 0.5) & (soft >= best)
-        mask = _to_frame(np.where(small, soft, np.minimum(soft, 0.49)), frame)
-        box = mask_box(mask)
-        score = float(soft[small].mean()) if small.any() and track.seen else 0.0
-        regions.append(Region(track.track_id, frame.pts_ns, encode_mask(mask), box, score))
+        mask: Mask = (soft >= LEVEL) & (soft >= best)
+        score = float(soft[mask].mean()) if mask.any() else 0.0
+        code = encode_mask(mask)
+        regions.append(Region(track.track_id, frame.pts_ns, code, mask_box(mask), score))
     return tuple(regions)
-
-
-def _sharp(track: Track, guide: Soft) -> Soft:
-    if not track.seen:
-        return np.zeros_like(guide)
-    return sharpen(np.asarray(track.soft.cpu().numpy(), dtype=np.float32), guide)
-
-
-def _to_frame(soft: Soft, frame: Frame) -> Mask:
-    height, width = frame.size
-    return np.asarray(cv2.resize(soft, (width, height)) >= 0.5)

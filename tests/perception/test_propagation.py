@@ -44,6 +44,22 @@ def test_propagate_equals_the_dense_reference(
     assert torch.allclose(ours, _reference(query, keys, values, config), atol=1e-4, rtol=1e-4)
 
 
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 99))
+def test_wanted_blocks_are_as_without_the_choice(seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    config = PropagationConfig(radius=3, block=4, temperature=0.2)
+    query = F.normalize(torch.randn(5, 14, 18, generator=generator), dim=0)
+    keys = F.normalize(torch.randn(2, 5, 14, 18, generator=generator), dim=1)
+    values = torch.rand(2, 2, 14, 18, generator=generator)
+    wanted = torch.rand(14, 18, generator=generator) > 0.95
+    some = propagate(query, keys, values, config, wanted)
+    every = propagate(query, keys, values, config)
+    assert torch.allclose(some[..., wanted], every[..., wanted], atol=1e-5)
+    nothing = propagate(query, keys, values, config, torch.zeros_like(wanted))
+    assert not nothing.any()
+
+
 def test_a_wide_window_equals_no_window() -> None:
     query = F.normalize(torch.randn(4, 6, 7), dim=0)
     key = F.normalize(torch.randn(4, 6, 7), dim=0)
