@@ -273,6 +273,24 @@ async def test_a_peer_that_never_connects_loses_its_slot(
     assert (await endpoint.http.delete(location, headers=AUTH)).status == 404
 
 
+async def test_a_peer_that_dies_without_a_word_is_noticed(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its consent to receive expires (RFC 7675): after 30 s, here sooner."""
+    monkeypatch.setattr("aioice.ice.CONSENT_INTERVAL", 0.1)
+    monkeypatch.setattr("aioice.ice.CONSENT_FAILURES", 2)
+    endpoint = await start()
+    connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+    connection.addTransceiver(NumberCamera(fps=30), direction="sendonly")
+    await connect(endpoint, connection)
+    await until(lambda: len(endpoint.numbers) > 3)
+    ice = connection.getTransceivers()[0].sender.transport.transport
+    for protocol in ice._connection._protocols:
+        protocol.transport.abort()  # its sockets are gone, as when the process is killed
+    await asyncio.wait_for(endpoint.ended.wait(), 6)
+    await connection.close()
+
+
 async def test_a_failing_handler_ends_its_session_only(
     start: Start, camera_offer: tuple[Any, str], caplog: pytest.LogCaptureFixture
 ) -> None:
