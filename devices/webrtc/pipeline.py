@@ -61,6 +61,7 @@ class DecodePipeline:
         self._loop = asyncio.get_running_loop()
         self._ready = asyncio.Event()
         self.decode_errors = 0
+        self.hungry = True  # the decoder waits for something to decode
         self.last_picture_ns = clock.now_ns()
         self._thread = threading.Thread(target=self._run, name="video-decoder", daemon=True)
 
@@ -137,6 +138,7 @@ class DecodePipeline:
         with self._changed:
             while not self._closed:
                 queued = self._encoded.take()
+                self.hungry = queued is None
                 if queued is not None:
                     return queued
                 self._changed.wait()

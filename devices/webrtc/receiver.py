@@ -153,7 +153,8 @@ class LowLatencyReceiver(RTCRtpReceiver):  # type: ignore[misc]  # aiortc is unt
     def _wants_keyframe(self, now_ns: int) -> bool:
         """Whether to ask now: nothing can be decoded, or nothing comes out."""
         alive_ns = max(self.pipeline.last_picture_ns, self._flow_ns)
-        stalled = now_ns - alive_ns > self._options.stall_ns
+        # A decoder that waits for a slow consumer has not stalled.
+        stalled = self.pipeline.hungry and now_ns - alive_ns > self._options.stall_ns
         if not (self.pipeline.needs_keyframe or stalled):
             return False
         if now_ns - self._pli_ns < self._options.pli_interval_ns:

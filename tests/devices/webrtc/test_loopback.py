@@ -118,3 +118,25 @@ async def test_the_source_ends_when_the_peer_hangs_up() -> None:
         async with asyncio.timeout(5):
             async for _ in source.frames():
                 pass
+
+
+async def test_a_slow_consumer_of_every_frame_asks_for_no_keyframes() -> None:
+    options = ReceiveOptions(FramePolicy.EVERY_FRAME, decoded_capacity=1, stall_ns=100 * NS_PER_MS)
+    async with Loopback(NumberCamera(fps=30), options) as source:
+        frames = await collect(source, 6, pause_s=0.25)
+        assert [read_number(frame.image) for frame in frames] == list(range(6))
+        assert source.stats().keyframe_requests == 0
+
+
+async def test_a_stream_of_which_no_picture_comes_is_asked_for_a_keyframe(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    options = ReceiveOptions(stall_ns=100 * NS_PER_MS, pli_interval_ns=100 * NS_PER_MS)
+    loopback = Loopback(NumberCamera(fps=30), options)
+    async with loopback as source:
+        await collect(source, 3)
+        # The decoder swallows everything, as some do on a broken stream without an error.
+        pipeline = loopback.receiver.getReceivers()[0].pipeline
+        monkeypatch.setattr(pipeline, "_decode", lambda decoder, frame: [])
+        await asyncio.sleep(0.5)
+        assert 2 <= source.stats().keyframe_requests <= 6

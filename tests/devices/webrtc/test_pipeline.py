@@ -74,7 +74,9 @@ async def test_every_frame_makes_the_decoder_wait_and_drops_nothing() -> None:
     await settle(lambda: len(decoder.decoded) == 3)  # two wait, one is in the decoder's hands
     await asyncio.sleep(0.05)
     assert len(decoder.decoded) == 3
+    assert not pipeline.hungry
     assert [(await pipeline.take()).ticks for _ in range(20)] == list(range(20))
+    await settle(lambda: pipeline.hungry)
     await pipeline.aclose()
 
 
