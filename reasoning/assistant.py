@@ -13,7 +13,7 @@ from stream.events import Answer, AnswerEvent, EventKind, Question, Region, Span
 from stream.masks import encode_mask
 
 MAX_TURNS = 8  # of the conversation that are kept
-MAX_WORDS = 120  # of a question that are read
+MAX_WORDS, MAX_CHARS = 120, 1000  # of a question that are read
 NO_TRACK = 0  # track id of a region that no masklet follows
 
 OnEvent = Callable[[AnswerEvent], None]
@@ -29,7 +29,8 @@ class Assistant:
     def ask(self, question: Question, view: SceneView, on_event: OnEvent) -> Answer:
         """Answer from a view; tokens, searches and evidence go to `on_event` as they are made.
 
-        A question is shortened to its first 120 words. Regions carry their masklet's id, or 0.
+        A question is shortened to its first 120 words (1000 characters). Regions carry their
+        masklet's id, or 0.
         """
         at = question.asked_ns
 
@@ -63,7 +64,9 @@ class Assistant:
 
 def shorten(text: str) -> str:
     """The first words of a question, harmless."""
-    return " ".join(neutralise(text).split()[:MAX_WORDS])
+    # Cut before it is cleaned as well: a question of any length costs the same.
+    plain = neutralise(text[: 10 * MAX_CHARS])
+    return " ".join(plain[:MAX_CHARS].split()[:MAX_WORDS])
 
 
 def as_region(region: GroundedRegion, pts_ns: int) -> Region:

@@ -14,10 +14,11 @@ from typing import Literal, Protocol, get_args
 import numpy as np
 import numpy.typing as npt
 import yaml
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from reasoning.lm import CausalLm
-from stream.errors import AssetError
+from stream.errors import AssetError, ConfigError
 
 Intent = Literal[
     "identify", "describe", "locate", "read", "present", "count", "thing_fact", "fact", "personal"
@@ -77,9 +78,16 @@ class IntentClassifier:
 
 
 def read_examples(path: Path = DATA) -> list[tuple[str, Intent]]:
-    """(question, intent) pairs of the YAML file."""
-    table = yaml.safe_load(path.read_text(encoding="utf-8"))
-    return [(text, intent) for intent in INTENTS for text in table[intent]]
+    """(question, intent) pairs of the YAML file; raises ConfigError when it is no such file."""
+    try:
+        table = yaml.safe_load(path.read_text(encoding="utf-8"))
+        examples = [(str(text), intent) for intent in INTENTS for text in table[intent]]
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+        raise ConfigError(
+            f"expected a YAML list of questions for each of {', '.join(INTENTS)} in {path}: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    return examples
 
 
 def fit(
@@ -123,8 +131,11 @@ def load_weights(path: Path = WEIGHTS) -> IntentWeights:
     try:
         arrays = load_file(path)
         patterns = tuple(arrays["patterns"].tobytes().decode().split("\n"))
-        return IntentWeights(patterns, arrays["matrix"], arrays["centre"])
-    except (OSError, KeyError, ValueError) as error:
+        matrix, centre = arrays["matrix"], arrays["centre"]
+        if matrix.ndim != 2 or matrix.shape[1] != len(INTENTS) or centre.ndim != 1:
+            raise ValueError(f"the matrix is {matrix.shape}, the centre {centre.shape}")
+        return IntentWeights(patterns, matrix, centre)
+    except (OSError, KeyError, ValueError, SafetensorError) as error:
         raise AssetError(
             f"expected intent weights in {path}: {error}; run `foveal train intents`"
         ) from error

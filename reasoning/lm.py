@@ -2,13 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
 from transformers.utils import logging as transformers_logging
 
+from reasoning.tokens import unbracket
 from stream.errors import AssetError
 
 
@@ -38,7 +41,7 @@ class CausalLm:
             model = AutoModelForCausalLM.from_pretrained(
                 folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
             )
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, SafetensorError) as error:
             raise AssetError(
                 f"expected a language model in {folder}: {error}; run `foveal models pull`"
             ) from error
@@ -72,12 +75,16 @@ class CausalLm:
         starts = [start for start, _ in coded.offset_mapping]
         starts = [0, *starts[1:], len(text)]
         # One character may take several tokens; the first one carries it.
-        starts = [max(starts[: n + 1]) for n in range(len(starts))]
+        starts = list(accumulate(starts, max))
         return [(token, text[starts[n] : starts[n + 1]]) for n, token in enumerate(coded.input_ids)]
 
     def chat(self, system: str, user: str) -> list[int]:
-        """Ids of a chat prompt that waits for the assistant's words."""
-        messages = [{"role": "system", "content": system}, {"role": "user", "content": user}]
+        """Ids of a chat prompt that waits for the assistant's words.
+
+        The user's words can hold no special token of the template: they lose their brackets.
+        """
+        asked = unbracket(user)
+        messages = [{"role": "system", "content": system}, {"role": "user", "content": asked}]
         text = self.tokenizer.apply_chat_template(
             messages, add_generation_prompt=True, tokenize=False
         )
@@ -101,7 +108,7 @@ class CausalLm:
         length, logits = state.length, state.logits
         first = logits.log_softmax(-1)[None]
         after = self.extend(state, ids)
-        state.cache.crop(length)
+        state.cache.crop(-len(ids))
         state.length, state.logits = length, logits
         steps = torch.cat([first, after[:-1]])
         return float(steps[torch.arange(len(ids)), torch.tensor(list(ids))].mean())

@@ -7,7 +7,7 @@ AnswerType = Literal["who", "when", "where", "number", "any"]
 
 _ASKS = re.compile(
     r"^(?:please\s+)?(?:"
-    r"where\s+(?:is|are|'s|did\s+i\s+(?:put|leave))|(?:on\s+)?which\s+side\s+(?:is|are)|"
+    r"where(?:['’]s|\s+(?:is|are|did\s+i\s+(?:put|leave)))|(?:on\s+)?which\s+side\s+(?:is|are)|"
     r"(?:can|could)\s+you\s+(?:find|see|show\s+me)|find|show\s+me|point\s+(?:out|at)|locate|"
     r"is\s+there|are\s+there|do\s+you\s+see|can\s+i\s+see|do\s+i\s+have|is\s+(?:this|that|it)|"
     r"are\s+(?:these|those|they)|how\s+many|count|what\s+is\s+the\s+number\s+of"
@@ -30,7 +30,7 @@ _NO_NOUN = frozenset(
     )
 )
 _POINTED = re.compile(
-    r"\b(?P<point>this|that|these|those)(?:\s+(?P<noun>[^\W\d_]+))?|\bits\b|\bit\b", re.IGNORECASE
+    r"\b(?P<point>this|that|these|those)\b(?:\s+(?P<noun>[^\W\d_]+))?|\bits\b|\bit\b", re.IGNORECASE
 )
 _WHEN = re.compile(r"^\s*(?:when|in\s+(?:which|what)\s+(?:year|century)|what\s+year)\b", re.I)
 _WHERE = re.compile(r"^\s*(?:where|in\s+(?:which|what)\s+(?:country|city|place)|which\s+country|"
@@ -60,8 +60,9 @@ _PERSON = re.compile(r"\b[A-Z][\w'’.-]+\s+(?:(?:de|da|van|von|of|the|al|ibn)\s
 
 def named_thing(question: str) -> str:
     """The thing a locating, counting or yes-no question names ("Where is the cup?" -> "cup")."""
-    begun = _ASKS.match(question.strip())
-    rest = question.strip()[begun.end() :] if begun else question.strip()
+    line = " ".join(question.split())
+    begun = _ASKS.match(line)
+    rest = line[begun.end() :] if begun else line
     return _TAIL.sub("", rest).strip(" '\"").lower()
 
 
@@ -112,8 +113,9 @@ def fits_type(sentence: str, kind: AnswerType) -> bool:
 
 
 def with_article(name: str) -> str:
-    """ "espresso" -> "an espresso"; names with a capital and plurals stay bare."""
-    if not name or name[0].isupper() or (name.endswith("s") and not name.endswith(("ss", "us"))):
+    """ "espresso" -> "an espresso"; proper names ("Mona Lisa") and plurals stay bare."""
+    proper = all(word[:1].isupper() for word in name.split())
+    if not name or proper or (name.endswith("s") and not name.endswith(("ss", "us"))):
         return name
     return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
 

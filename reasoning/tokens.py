@@ -30,7 +30,8 @@ CONTROLS: tuple[Control, ...] = (
     END,
 )
 
-_BRACKETS = str.maketrans({"<": "‹", ">": "›", "＜": "‹", "＞": "›"})
+# ASCII brackets and what compatibility normalisation (NFKC) turns into them.
+_BRACKETS = str.maketrans({"<": "‹", ">": "›", "＜": "‹", "＞": "›", "﹤": "‹", "﹥": "›"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,14 @@ class ControlIds:
         return CONTROLS[offset] if 0 <= offset < len(CONTROLS) else None
 
 
+def unbracket(text: str) -> str:
+    """The same text, character for character, without angle brackets.
+
+    For the words that a model writes itself: what reads like a special token in them is none.
+    """
+    return text.translate(_BRACKETS)
+
+
 def neutralise(text: str) -> str:
     """Make foreign text harmless: one line, no control characters, no angle brackets.
 
@@ -59,4 +68,4 @@ def neutralise(text: str) -> str:
         " " if unicodedata.category(char) in ("Cc", "Cf", "Zl", "Zp", "Cs") else char
         for char in text
     )
-    return " ".join(plain.translate(_BRACKETS).split())
+    return " ".join(unbracket(plain).split())
