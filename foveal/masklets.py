@@ -3,7 +3,8 @@
 from dataclasses import dataclass, replace
 
 from perception.backbone import Features
-from perception.tracker import EmbeddedTracker, TrackerState
+from perception.tracker import Tracker, TrackerState
+from stream.errors import PromptError
 from stream.events import Region
 from stream.frame import Frame, Mask
 from stream.masks import decode_mask, encode_mask, mask_box, mask_iou
@@ -22,7 +23,7 @@ class _Life:
 class LiveMasklets:
     """At most `limit` masklets; their state is bounded whatever the stream's length."""
 
-    def __init__(self, tracker: EmbeddedTracker, limit: int) -> None:
+    def __init__(self, tracker: Tracker, limit: int) -> None:
         self._tracker = tracker
         self._limit = limit
         self._state: TrackerState = tracker.init_state()
@@ -58,11 +59,19 @@ class LiveMasklets:
         """The masklet of a region an answer names: a live one that covers it, or a new one.
 
         `shown` are the masklets' regions in this frame. Raises PromptError for an unusable mask.
+        With a limit of 0 nothing is followed and the region comes back as it is.
         """
+        if self._limit < 1:
+            return region
         if region.track_id in self._lives:
             self._lives[region.track_id].asked = True
             return region
         mask = decode_mask(region.mask)
+        if mask.shape != frame.size or not mask.any():
+            raise PromptError(
+                f"expected a mask with pixels of the frame's size {frame.size}, "
+                f"got {region.mask.area} pixels of {mask.shape}"
+            )
         for other in shown:
             same = other.box is not None and mask_iou(mask, decode_mask(other.mask))
             if other.track_id in self._lives and same >= SAME_THING_IOU:

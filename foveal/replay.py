@@ -22,7 +22,7 @@ from foveal.records import parse_ask, read_questions
 from foveal.session import Session, SessionState, Stages
 from perception.tracker import EmbeddedTracker
 from stream.clock import NS_PER_S, Clock, MonotonicClock, VirtualClock, seconds_to_ns
-from stream.errors import SourceError
+from stream.errors import ConfigError, OutputError, SourceError
 from stream.events import Question
 from stream.frame import Frame
 from stream.keyframes import KeyframeSelector
@@ -30,6 +30,7 @@ from stream.playback import PlaybackOptions
 from stream.source import Reader, ReaderName, Recording, SourceInfo, open_source
 from stream.trace import Tracer
 
+MAX_S = 1_000_000  # eleven days: longer than any recording
 OnFrame = Callable[[int, int | None], None]  # frames done, frames in all when known
 
 
@@ -55,8 +56,8 @@ class ReplayRequest:
             questions += read_questions(args.ask_file)
         playback = PlaybackOptions(
             rate=args.rate,
-            start_offset_ns=seconds_to_ns(args.start_offset),
-            duration_ns=None if args.duration is None else seconds_to_ns(args.duration),
+            start_offset_ns=_to_ns("--start-offset", args.start_offset),
+            duration_ns=None if args.duration is None else _to_ns("--duration", args.duration),
             loop=args.loop,
             start_paused=args.start_paused,
         )
@@ -67,9 +68,21 @@ class ReplayRequest:
             playback=playback,
             config=_config(args),
             reader=args.reader,
-            folder_fps=Fraction(args.fps).limit_denominator(1000),
+            folder_fps=_rate("--fps", args.fps),
             video=not args.no_video,
         )
+
+
+def _to_ns(name: str, seconds: float) -> int:
+    if not 0 <= seconds <= MAX_S:  # NaN is in no range
+        raise ConfigError(f"expected {name} from 0 to {MAX_S} seconds, got {seconds}")
+    return seconds_to_ns(seconds)
+
+
+def _rate(name: str, fps: float) -> Fraction:
+    if not 0.001 <= fps <= 1000:
+        raise ConfigError(f"expected {name} from 0.001 to 1000 frames per second, got {fps}")
+    return Fraction(fps).limit_denominator(1000)
 
 
 def _config(args: argparse.Namespace) -> Config:
@@ -103,7 +116,7 @@ async def replay(request: ReplayRequest, on_frame: OnFrame | None = None) -> Sum
     )
     virtual = request.playback.rate == 0
     wall = MonotonicClock()
-    request.out.mkdir(parents=True, exist_ok=True)
+    _make_folder(request.out)
     with Tracer(request.out / "trace.json") as tracer:
         timed = _TimedReader(recording.reader, tracer)
         recording = Recording(timed, clock, request.playback)
@@ -124,6 +137,15 @@ async def replay(request: ReplayRequest, on_frame: OnFrame | None = None) -> Sum
     if state.frames == 0:
         raise SourceError(f"expected frames in {request.clip}, found none that can be decoded")
     return Summary(request.out, figures, {name: one.as_json() for name, one in summary.items()})
+
+
+def _make_folder(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"expected a folder to write to at {out}, got: {error.strerror}; choose another --out"
+        ) from error
 
 
 def build_stages(config: Config, tracer: Tracer) -> Stages:
