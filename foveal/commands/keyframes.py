@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import json
+import math
 import sys
 from collections import Counter
 from dataclasses import dataclass, field
@@ -75,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
 def _open(args: argparse.Namespace) -> "tuple[Recording, KeyframeConfig]":
     from fractions import Fraction
 
-    from stream.clock import VirtualClock, seconds_to_ns
+    from stream.clock import VirtualClock
     from stream.errors import ConfigError
     from stream.keyframes import KeyframeConfig
     from stream.playback import PlaybackOptions
@@ -84,17 +85,26 @@ def _open(args: argparse.Namespace) -> "tuple[Recording, KeyframeConfig]":
     if args.fps < 1:
         raise ConfigError(f"expected --fps of 1 or more, got {args.fps}")
     config = KeyframeConfig(
-        min_gap_ns=seconds_to_ns(args.min_gap), max_gap_ns=seconds_to_ns(args.max_gap)
+        min_gap_ns=_ns(args.min_gap, "--min-gap"), max_gap_ns=_ns(args.max_gap, "--max-gap")
     )
     options = PlaybackOptions(
         rate=0,
-        start_offset_ns=seconds_to_ns(args.start_offset),
-        duration_ns=None if args.duration is None else seconds_to_ns(args.duration),
+        start_offset_ns=_ns(args.start_offset, "--start-offset"),
+        duration_ns=None if args.duration is None else _ns(args.duration, "--duration"),
     )
     recording = open_source(
         args.clip, VirtualClock(), options, reader=args.reader, folder_fps=Fraction(args.fps)
     )
     return recording, config
+
+
+def _ns(seconds: float, option: str) -> int:
+    from stream.clock import seconds_to_ns
+    from stream.errors import ConfigError
+
+    if not math.isfinite(seconds):
+        raise ConfigError(f"expected {option} as a number of seconds, got {seconds}")
+    return seconds_to_ns(seconds)
 
 
 async def _select(

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from benchmarks.cut_clips import clip_shot, package_photographs, photograph_shot, splice
-from benchmarks.keyframes import METHODS, score
+from benchmarks.cut_methods import METHODS
+from benchmarks.keyframes import score
 
 SIZE = (160, 90)
 

@@ -64,6 +64,8 @@ def test_strips_go_on_in_a_new_file(tmp_path: Path) -> None:
         (["{clip}", "--fps", "0"], "--fps"),
         (["{clip}", "--min-gap", "20"], "min_gap_ns"),
         (["{clip}", "--duration", "-1"], "duration"),
+        (["{clip}", "--start-offset", "nan"], "--start-offset"),
+        (["{clip}", "--max-gap", "inf"], "--max-gap"),
         (["{clip}", "--out", "{text}/strips"], "--out"),
     ],
 )
