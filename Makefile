@@ -31,7 +31,7 @@ index: models  ## the knowledge base index (built once, about two minutes)
 	$(BIN)/foveal index build --if-missing
 
 bench: $(STAMP) models index
-	for name in keyframes vos replay retrieval decode; do $(BIN)/python -m benchmarks.$$name --quick || exit 1; done
+	for name in keyframes vos replay retrieval decode answers; do $(BIN)/python -m benchmarks.$$name --quick || exit 1; done
 
 $(STAMP): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

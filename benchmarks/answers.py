@@ -1,0 +1,196 @@
+"""Answer quality on questions with known right answers, search by policy beside never and always.
+
+    python -m benchmarks.answers [--json] [--quick] [--data questions.yaml] [--show]
+
+Every question is asked on its own, of a photograph that was read before. An answer is right when
+it holds an accepted word outside its citation, a miss when it refuses ("I don't know") though the
+answer can be known, and a hallucination when it is neither; of a question that cannot be answered
+only "I don't know" is right. `truthfulness` is accuracy less hallucination. `never` takes the
+search away from the same model, `always-text` makes every question a text search. Times are of the
+whole answer, from the question on.
+"""
+
+import argparse
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+import skimage.data
+import yaml
+
+from benchmarks.report import emit
+from foveal.compose import Models, ReasoningConfig, build_assistant, load_models
+from perception.scene import SceneView
+from reasoning.assistant import Assistant
+from reasoning.composed import ComposedLMM
+from reasoning.decoding import DecodeConfig, SearchDecoder
+from reasoning.intents import INTENTS, Intent, IntentClassifier, load_weights
+from reasoning.scripts import DONT_KNOW
+from reasoning.support import SupportScorer
+from stream.clock import NS_PER_MS
+from stream.errors import ConfigError
+from stream.events import Answer, Question
+from stream.frame import Frame
+
+DATA = Path(__file__).parent / "data" / "questions.yaml"
+QUICK_STEP = 3  # every third question
+MIN_TRUTHFULNESS = 0.5
+Kind = Literal["fact", "unanswerable", "visual"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+Grade = Literal["right", "hallucination", "miss"]
+
+# An answer that names nothing; of an unanswerable question only the first is right.
+REFUSALS = (DONT_KNOW, "I can't make out any words", "none that I can name")
+_CITATION = re.compile(r"\(Source: .*?\.\)(?=\s|$)")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question with what is right."""
+
+    kind: Kind
+    view: str  # a photograph of skimage.data
+    question: str
+    accept: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How one answer did."""
+
+    kind: Kind
+    grade: Grade
+    searched: bool
+    took_ms: float
+
+
+def main() -> None:
+    """Ask every method every question, interleaved, and print what came of it."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--json", action="store_true", help="the last line is JSON in any case")
+    parser.add_argument("--quick", action="store_true", help=f"every {QUICK_STEP}rd question")
+    parser.add_argument("--data", type=Path, default=DATA, metavar="YAML")
+    parser.add_argument("--show", action="store_true", help="print every answer with its grade")
+    args = parser.parse_args()
+    asked = read_questions(args.data)[:: QUICK_STEP if args.quick else 1]
+    models = load_models()
+    views = read_views(models, asked)
+    methods = assistants(models)
+    outcomes: dict[str, list[Outcome]] = {name: [] for name in methods}
+    for one in asked:
+        for name, assistant in methods.items():
+            answer = ask(assistant, one, views[one.view])
+            outcomes[name].append(outcome(one, answer))
+            if args.show:
+                print(f"{name:12} {outcomes[name][-1].grade:14} {one.question} -> {answer.text}")
+    rows = {name: summary(of) for name, of in outcomes.items()}
+    for kind in KINDS:
+        rows[f"foveal-{kind}"] = summary([one for one in outcomes["foveal"] if one.kind == kind])
+    goal = {"truthfulness": f">= {MIN_TRUTHFULNESS} and above never's and always-text's"}
+    ours, others = rows["foveal"], [rows[name] for name in ("never", "always-text")]
+    met = ours["truthfulness"] >= max(MIN_TRUTHFULNESS, *(row["truthfulness"] for row in others))
+    emit("answers", rows, goal, met, note="times of the whole answer")
+
+
+def read_questions(path: Path = DATA) -> list[Asked]:
+    """The questions of a YAML file; raises ConfigError where one gives its answer away."""
+    table = yaml.safe_load(path.read_text(encoding="utf-8"))
+    asked = [
+        Asked(kind, row["view"], row["question"], tuple(map(str, row.get("accept", ()))))
+        for kind in KINDS
+        for row in table.get(kind, ())
+    ]
+    for one in asked:
+        if one.kind != "unanswerable" and not one.accept:
+            raise ConfigError(f"expected accepted words for {one.question!r} in {path}, got none")
+    return asked
+
+
+def read_views(models: Models, asked: Sequence[Asked]) -> dict[str, SceneView]:
+    """Every photograph as the language side sees it, read once."""
+    names = sorted({one.view for one in asked})
+    return {name: _view(models, name) for name in names}
+
+
+def _view(models: Models, name: str) -> SceneView:
+    picture = np.asarray(getattr(skimage.data, name)())
+    if picture.ndim == 2:
+        picture = np.stack([picture] * 3, axis=-1)
+    image = np.ascontiguousarray(picture[..., :3], dtype=np.uint8)
+    return models.reader.read(Frame(0, 0, image, name))
+
+
+class _AlwaysFact(IntentClassifier):
+    """Takes every question for one of fact, so that the policy always searches with words."""
+
+    def scores(self, question: str) -> Mapping[Intent, float]:
+        return {name: float(name == "fact") for name in INTENTS}
+
+
+def assistants(models: Models) -> dict[str, Assistant]:
+    """The methods: the same models, with and without their choice."""
+    encoder = models.searcher.encoder
+    always = ComposedLMM(
+        models.lm,
+        _AlwaysFact(models.lm, encoder, load_weights()),
+        SupportScorer(models.lm, encoder),
+        models.reader,
+    )
+    return {
+        "foveal": build_assistant(models),
+        "never": build_assistant(models, ReasoningConfig(decode=DecodeConfig(max_searches=0))),
+        "always-text": Assistant(always, SearchDecoder(models.searcher)),
+    }
+
+
+def ask(assistant: Assistant, asked: Asked, view: SceneView) -> Answer:
+    """One answer in a conversation of its own."""
+    assistant.forget()
+    return assistant.ask(Question(asked.question, 0), view, lambda _: None)
+
+
+def outcome(asked: Asked, answer: Answer) -> Outcome:
+    """Grade one answer."""
+    took_ms = answer.timings_ns["total"] / NS_PER_MS
+    return Outcome(asked.kind, grade(asked, answer.text), bool(answer.searches), took_ms)
+
+
+def grade(asked: Asked, text: str) -> Grade:
+    """Right, a hallucination or a miss; an answer that refuses is never read for its words."""
+    if asked.kind == "unanswerable":
+        return "right" if DONT_KNOW in text else "hallucination"
+    if any(refusal in text for refusal in REFUSALS):
+        return "miss"
+    said = _CITATION.sub("", text).replace("’", "'")
+    right = any(re.search(rf"\b{re.escape(word)}", said, re.IGNORECASE) for word in asked.accept)
+    return "right" if right else "hallucination"
+
+
+def summary(outcomes: Sequence[Outcome]) -> dict[str, float]:
+    """Shares (0..1) and times of some outcomes; nothing for none."""
+    if not outcomes:
+        return {}
+    shares = dict(_shares(outcomes))
+    times = np.array([one.took_ms for one in outcomes])
+    return {
+        "questions": len(outcomes),
+        "accuracy": shares["right"],
+        "hallucination": shares["hallucination"],
+        "miss": shares["miss"],
+        "truthfulness": shares["right"] - shares["hallucination"],
+        "search_ratio": sum(one.searched for one in outcomes) / len(outcomes),
+        "p50_ms": float(np.quantile(times, 0.5)),
+        "p95_ms": float(np.quantile(times, 0.95)),
+    }
+
+
+def _shares(outcomes: Sequence[Outcome]) -> Iterator[tuple[Grade, float]]:
+    for name in get_args(Grade):
+        yield name, sum(one.grade == name for one in outcomes) / len(outcomes)
+
+
+if __name__ == "__main__":
+    main()

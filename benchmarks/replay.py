@@ -1,0 +1,248 @@
+"""The whole pipeline on a 720p clip at 10 fps: frames per second, memory, each stage's share.
+
+    python -m benchmarks.replay [--json] [--quick] [--video CLIP] [--minutes 30] [--loop-only]
+
+Three masklets live from the first keyframe on, and a question comes every 15 s of stream time.
+`foveal` does everything that `foveal replay` does; the other rows leave out the annotated video,
+the speech, or both. `fps` counts all of it, answers included; `frame_fps` leaves the answers out.
+`foveal-loop` plays the clip over and over for so many minutes of stream time: its
+`growth_bytes_per_frame` is the Theil-Sen slope of the resident set after the warm-up (the first
+fifth). Every row runs in a process of its own; `peak_rss_mb` is the largest resident set seen
+after a frame. The clip is rendered by `foveal.demo` unless one is given.
+"""
+
+import argparse
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import numpy.typing as npt
+import psutil
+
+from benchmarks.report import emit
+from devices.speech import open_speaker
+from foveal.config import Config, SessionConfig
+from foveal.demo import DemoOptions, render_demo
+from foveal.recorder import Recorder
+from foveal.replay import build_stages
+from foveal.session import Session, SessionSink
+from stream.clock import NS_PER_S, Clock, VirtualClock, seconds_to_ns
+from stream.events import Answer, AnswerEvent, Question, Region
+from stream.frame import Frame, Keyframe
+from stream.playback import PlaybackOptions, Player
+from stream.source import Reader, open_source
+from stream.trace import StageSummary, Tracer
+
+GOAL_FPS = 10.0
+GOAL_GROWTH = 6.0  # bytes per frame: 216 kB an hour at 10 fps
+TRACKS = 3
+STREAM_S, QUICK_STREAM_S = 60.0, 8.0
+FIRST_QUESTION_S, EVERY_S = 4.0, 15.0
+SAMPLE_EVERY = 10  # frames
+WARM_UP = 0.2  # of the run
+QUESTIONS = (
+    "What is this?",
+    "What is coffee made from?",
+    "What do you see?",
+    "Is there a tripod here?",
+    "Who is this man?",
+    "What does this animal eat?",
+)
+ANSWERING = ("scene", "answer", "speech", "report")  # stages that a question sets off
+MB = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One row: what is played, and what is written of it."""
+
+    name: str
+    clip: Path
+    stream_s: float
+    video: bool
+    speech: bool
+
+
+def main() -> None:
+    """Run every row in a fresh process and print them."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--json", action="store_true", help="the last line is JSON in any case")
+    parser.add_argument("--quick", action="store_true", help="8 s rows and a loop of half a minute")
+    parser.add_argument("--video", "--data", type=Path, metavar="CLIP", help="play this instead")
+    parser.add_argument("--minutes", type=float, help="of the loop (30; 0 leaves it out)")
+    parser.add_argument("--loop-only", action="store_true", help="only the loop")
+    args = parser.parse_args()
+    minutes = args.minutes if args.minutes is not None else 0.5 if args.quick else 30.0
+    with TemporaryDirectory(prefix="foveal-") as folder:
+        clip = args.video or render_demo(Path(folder) / "demo.mp4", DemoOptions()).clip
+        seconds = QUICK_STREAM_S if args.quick else STREAM_S
+        full = Job("foveal", clip, seconds, video=True, speech=True)
+        silent = replace(full, name="foveal-no-video-no-speech", video=False, speech=False)
+        jobs = [full, silent]
+        if not args.quick:
+            jobs.insert(1, replace(full, name="foveal-no-video", video=False))
+            jobs.insert(2, replace(full, name="foveal-no-speech", speech=False))
+        if args.loop_only:
+            jobs = []
+        if minutes > 0:
+            jobs.append(replace(full, name="foveal-loop", stream_s=60 * minutes))
+        results = {job.name: _in_process(job) for job in jobs}
+    emit("replay", results, *_judge(results))
+
+
+def _in_process(job: Job) -> dict[str, float]:
+    with ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn")) as pool:
+        row = pool.submit(play, job).result()
+    print(f"{job.name}: {row['fps']:.2f} fps, load {psutil.getloadavg()[0]:.1f}", flush=True)
+    return row
+
+
+def _judge(results: dict[str, dict[str, float]]) -> tuple[dict[str, str], bool]:
+    """The goals of the rows that ran, and whether all are met."""
+    goal: dict[str, str] = {}
+    met = True
+    if "foveal" in results:
+        goal["fps"] = f">= {GOAL_FPS:.0f} (foveal)"
+        met = results["foveal"]["fps"] >= GOAL_FPS
+    if "foveal-loop" in results:
+        goal["growth_bytes_per_frame"] = f"<= {GOAL_GROWTH:.0f} (foveal-loop)"
+        met = met and results["foveal-loop"]["growth_bytes_per_frame"] <= GOAL_GROWTH
+    return goal, met
+
+
+def play(job: Job) -> dict[str, float]:
+    """One row; runs in a process of its own."""
+    with TemporaryDirectory(prefix="foveal-") as out:
+        return asyncio.run(_play(job, Path(out)))
+
+
+async def _play(job: Job, out: Path) -> dict[str, float]:
+    # Every thing seeds a masklet, so that three live from the first keyframe on.
+    config = Config(session=SessionConfig(max_tracks=TRACKS, min_seed_score=0.0))
+    clock = VirtualClock()
+    with Tracer(out / "trace.json") as tracer:
+        recording = open_source(job.clip, clock)
+        frames = round(job.stream_s * float(recording.info().rate or 10))
+        source = FirstFrames(recording.reader, frames, clock, tracer)
+        speaker = open_speaker("hibari" if job.speech else "none")
+        stages = build_stages(config, tracer)
+        with Recorder(out, speaker, timed=False, video=job.video, tracer=tracer) as recorder:
+            watch = Watch(recorder, frames)
+            session = Session(stages, watch, config.session)
+            began = time.perf_counter_ns()
+            state = await session.run(source, questions(job.stream_s))
+            took_s = (time.perf_counter_ns() - began) / NS_PER_S
+            recorder.finish({})
+        stages_took = tracer.summary()
+    _print_stages(job.name, stages_took)
+    return {**_rates(state.frames, state.answered, took_s, stages_took), **watch.figures()}
+
+
+def questions(stream_s: float) -> list[Question]:
+    """One every 15 s of stream time, in turn."""
+    times = np.arange(FIRST_QUESTION_S, stream_s, EVERY_S)
+    return [
+        Question(QUESTIONS[number % len(QUESTIONS)], seconds_to_ns(float(at)))
+        for number, at in enumerate(times)
+    ]
+
+
+class FirstFrames:
+    """A FrameSource of so many frames of a recording played over and over; decoding is traced."""
+
+    def __init__(self, reader: Reader, count: int, clock: Clock, tracer: Tracer) -> None:
+        self._reader, self._count, self._tracer = reader, count, tracer
+        self._player = Player(self._read, clock, PlaybackOptions(rate=0, loop=True))
+
+    async def frames(self) -> AsyncIterator[Frame]:
+        done = 0
+        async for frame in self._player.frames():
+            yield frame
+            done += 1
+            if done == self._count:
+                return
+
+    def _read(self, start_ns: int) -> Iterator[Frame]:
+        frames = self._reader.read(start_ns)
+        while True:
+            with self._tracer.span("decode"):
+                frame = next(frames, None)
+            if frame is None:
+                return
+            yield frame
+
+
+class Watch:
+    """A SessionSink in front of another: counts masklets and samples the resident set."""
+
+    def __init__(self, sink: SessionSink, frames: int) -> None:
+        self._sink = sink
+        self._process = psutil.Process()
+        self._frames = self._tracks = self._shown = 0
+        # Filled beforehand, so that sampling takes no new memory.
+        self._rss = np.full(frames // SAMPLE_EVERY + 1, -1, np.int64)
+
+    def frame(self, frame: Frame, regions: tuple[Region, ...], keyframe: Keyframe | None) -> None:
+        self._sink.frame(frame, regions, keyframe)
+        if self._frames % SAMPLE_EVERY == 0 and self._frames // SAMPLE_EVERY < len(self._rss):
+            self._rss[self._frames // SAMPLE_EVERY] = self._process.memory_info().rss
+        self._frames += 1
+        self._tracks += len(regions)
+        self._shown += sum(region.box is not None for region in regions)
+
+    def event(self, event: AnswerEvent) -> None:
+        self._sink.event(event)
+
+    def answer(self, answer: Answer, frame: Frame, regions: tuple[Region, ...]) -> None:
+        self._sink.answer(answer, frame, regions)
+
+    def figures(self) -> dict[str, float]:
+        """Masklets alive and in view per frame, and memory."""
+        rss = self._rss[self._rss >= 0]
+        count = max(1, self._frames)
+        return {
+            "tracks": self._tracks / count,
+            "in_view": self._shown / count,
+            "peak_rss_mb": float(rss.max()) / MB,
+            "growth_bytes_per_frame": growth(rss) / SAMPLE_EVERY,
+        }
+
+
+def growth(samples: npt.NDArray[np.int64]) -> float:
+    """Theil-Sen slope per sample, after the warm-up: the median of the slopes of all pairs."""
+    kept = samples[round(WARM_UP * len(samples)) :].astype(np.float64)
+    first, second = np.triu_indices(len(kept), 1)
+    if not len(first):
+        return 0.0
+    return float(np.median((kept[second] - kept[first]) / (second - first)))
+
+
+def _rates(
+    frames: int, answers: int, took_s: float, stages: dict[str, StageSummary]
+) -> dict[str, float]:
+    answering = sum(stages[name].self_ns for name in ANSWERING if name in stages) / NS_PER_S
+    row = {
+        "frames": float(frames),
+        "answers": float(answers),
+        "fps": frames / took_s,
+        "frame_fps": frames / max(1e-9, took_s - answering),
+    }
+    return row | {f"share_{name}": stage.share for name, stage in stages.items()}
+
+
+def _print_stages(name: str, stages: dict[str, StageSummary]) -> None:
+    for stage, took in stages.items():
+        print(
+            f"{name:26} {stage:9} {took.count:6} x  p50 {took.p50_ns / 1e6:8.2f} ms  "
+            f"p95 {took.p95_ns / 1e6:8.2f} ms  {100 * took.share:5.1f} %"
+        )
+
+
+if __name__ == "__main__":
+    main()
