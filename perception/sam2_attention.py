@@ -2,8 +2,10 @@
 
 The weights are those of transformers' `Sam2VideoMemoryAttention`; the result is the same up to
 rounding. Differences in work: the first layer's self-attention sees only the picture, so it runs
-once for all objects; rotary factors are made once; values stay in the memory's own small width
-inside the attention and are projected after it (softmax rows sum to 1, so both orders agree).
+once for all objects; rotary factors are made once; values stay in the memory's own small width (64
+instead of 256) inside the attention and are projected after it. Softmax rows sum to 1, so
+
+    softmax(Q K') (M V' + b) O' + c  =  (softmax(Q K') M) (O V)' + (O b + c).
 """
 
 from typing import Any
@@ -11,17 +13,22 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from perception.sam2_linear import FastLinear, fast
+
 POSITION_SCALE = 0.1  # of the picture's position code, as in the SAM 2 code
+ROWS = 256  # queries whose scores are held at a time on a CPU
+WHOLE_SCORES = 1 << 21  # scores of all objects together up to which they are held at once
 
 
 class MemoryAttention:
     """Conditions one frame's features on each object's memory."""
 
     def __init__(self, module: Any) -> None:
-        self._module = module
         cos, sin = module.rotary_emb(module.layers[0].layer_norm1.weight, module.position_ids)
         # One complex factor for each pair of channels instead of two doubled real tables.
-        self._turn = torch.complex(cos[0, :, ::2].contiguous(), sin[0, :, ::2].contiguous())
+        turn = torch.complex(cos[0, :, ::2].contiguous(), sin[0, :, ::2].contiguous())
+        self._layers = [_Layer(layer, turn) for layer in module.layers]
+        self._norm = module.layer_norm
 
     def __call__(
         self,
@@ -34,44 +41,73 @@ class MemoryAttention:
         """[L, C] frame tokens and [B, N, D] memory, pointers last -> [B, L, C]."""
         hidden = (tokens + POSITION_SCALE * positions)[None]  # one row until objects differ
         keyed = memory + memory_positions
-        for layer in self._module.layers:
-            normed = layer.layer_norm1(hidden)
-            hidden = hidden + self._self_attention(layer.self_attn, normed)
-            normed = layer.layer_norm2(hidden)
-            read = self._cross_attention(
-                layer.cross_attn_image, normed, keyed, memory, pointer_tokens
-            )
-            hidden = hidden + read
-            normed = layer.layer_norm3(hidden)
-            hidden = hidden + layer.linear2(layer.activation(layer.linear1(normed)))
-        out: torch.Tensor = self._module.layer_norm(hidden)
+        for layer in self._layers:
+            hidden = layer(hidden, keyed, memory, pointer_tokens)
+        out: torch.Tensor = self._norm(hidden)
         return out
 
-    def _self_attention(self, attention: Any, normed: torch.Tensor) -> torch.Tensor:
-        query = self._rotate(_heads(attention, attention.q_proj(normed)))
-        key = self._rotate(_heads(attention, attention.k_proj(normed)))
-        value = _heads(attention, attention.v_proj(normed))
-        read = F.scaled_dot_product_attention(query, key, value, scale=attention.scaling)
-        out: torch.Tensor = attention.o_proj(read.transpose(1, 2).flatten(2))
-        return out
 
-    def _cross_attention(
+class _Layer:
+    def __init__(self, layer: Any, turn: torch.Tensor) -> None:
+        own, cross = layer.self_attn, layer.cross_attn_image
+        self._norms = (layer.layer_norm1, layer.layer_norm2, layer.layer_norm3)
+        self._heads: int = own.num_attention_heads
+        self._scale: float = own.scaling
+        self._turn = turn
+        self._own_query, self._own_key = fast(own.q_proj), fast(own.k_proj)
+        self._own_value, self._own_out = fast(own.v_proj), fast(own.o_proj)
+        self._query, self._key = fast(cross.q_proj), fast(cross.k_proj)
+        self._narrow = cross.q_proj.weight.device.type == "cpu"
+        # On a GPU the fused kernels want values as wide as keys.
+        self._value, self._out = fast(cross.v_proj), fast(cross.o_proj)
+        self._read_out = _after_attention(cross)
+        activation = "relu" if isinstance(layer.activation, torch.nn.ReLU) else "gelu"
+        self._grow = fast(layer.linear1, activation)  # type: ignore[arg-type]
+        self._shrink = fast(layer.linear2)
+
+    def __call__(
         self,
-        attention: Any,
+        hidden: torch.Tensor,
+        keyed: torch.Tensor,
+        memory: torch.Tensor,
+        pointer_tokens: int,
+    ) -> torch.Tensor:
+        hidden = hidden + self._look_around(self._norms[0](hidden))
+        hidden = hidden + self._look_back(self._norms[1](hidden), keyed, memory, pointer_tokens)
+        return hidden + self._shrink(self._grow(self._norms[2](hidden)))
+
+    def _look_around(self, normed: torch.Tensor) -> torch.Tensor:
+        """Self-attention of the frame."""
+        query = self._rotate(self._split(self._own_query(normed)))
+        key = self._rotate(self._split(self._own_key(normed)))
+        value = self._split(self._own_value(normed))
+        read = F.scaled_dot_product_attention(query, key, value, scale=self._scale)
+        return self._own_out(read.transpose(1, 2).flatten(2))
+
+    def _look_back(
+        self,
         normed: torch.Tensor,
         keyed: torch.Tensor,
         memory: torch.Tensor,
         pointer_tokens: int,
     ) -> torch.Tensor:
-        query = self._rotate(_heads(attention, attention.q_proj(normed)))
-        key = _heads(attention, attention.k_proj(keyed))
+        """Cross-attention to each object's memory."""
+        query = self._rotate(self._split(self._query(normed)))
+        key = self._split(self._key(keyed))
         spatial = key.shape[2] - pointer_tokens
         key = torch.cat([self._rotate(key[:, :, :spatial]), key[:, :, spatial:]], dim=2)
+        if self._narrow:
+            read = attend_narrow(query * self._scale, key, memory)
+            return self._read_out(read.transpose(1, 2).flatten(2))
         query = query.expand(key.shape[0], -1, -1, -1)
-        value = _heads(attention, attention.v_proj(memory))
-        read = F.scaled_dot_product_attention(query, key, value, scale=attention.scaling)
-        out: torch.Tensor = attention.o_proj(read.transpose(1, 2).flatten(2))
-        return out
+        value = self._split(self._value(memory))
+        read = F.scaled_dot_product_attention(query, key, value, scale=self._scale)
+        return self._out(read.transpose(1, 2).flatten(2))
+
+    def _split(self, projected: torch.Tensor) -> torch.Tensor:
+        """[B, N, heads*d] -> [B, heads, N, d]."""
+        batch, length, _ = projected.shape
+        return projected.view(batch, length, self._heads, -1).transpose(1, 2)
 
     def _rotate(self, heads: torch.Tensor) -> torch.Tensor:
         """Axial rotary position code on [B, heads, k*L, d]; it repeats for each memory frame."""
@@ -82,8 +118,33 @@ class MemoryAttention:
         return turned.reshape(batch, count, length, width).to(heads.dtype)
 
 
-def _heads(attention: Any, projected: torch.Tensor) -> torch.Tensor:
-    """[B, N, heads*d] -> [B, heads, N, d]."""
-    batch, length, _ = projected.shape
-    split = projected.view(batch, length, attention.num_attention_heads, attention.head_dim)
-    return split.transpose(1, 2)
+def attend_narrow(query: torch.Tensor, key: torch.Tensor, memory: torch.Tensor) -> torch.Tensor:
+    """softmax(Q K') M for scaled queries [B or 1, h, L, d], keys [B, h, N, d], memory [B, N, D].
+
+    Returns [B, h, L, D]. On CPUs torch's fused kernel needs values as wide as keys; a product with
+    the narrow ones, a few hundred queries at a time, does a third less work.
+    """
+    batch, heads, length, _ = query.shape
+    count = key.shape[0]
+    if count * heads * length * key.shape[2] <= WHOLE_SCORES:
+        weights = torch.softmax(query @ key.transpose(2, 3), dim=-1)
+        return weights @ memory[:, None]
+    out = query.new_empty(count, heads, length, memory.shape[2])
+    for one in range(count):
+        for head in range(heads):
+            turned = key[one, head].T
+            rows = query[one if batch > 1 else 0, head]
+            for start in range(0, length, ROWS):
+                scores = rows[start : start + ROWS] @ turned
+                out[one, head, start : start + ROWS] = torch.softmax(scores, -1) @ memory[one]
+    return out
+
+
+def _after_attention(cross: Any) -> FastLinear:
+    """Value projection and output projection as one layer, over [heads*D] narrow values."""
+    out, value, width = cross.o_proj.weight, cross.v_proj.weight, cross.head_dim
+    parts = [
+        out[:, head * width : (head + 1) * width] @ value[head * width : (head + 1) * width]
+        for head in range(cross.num_attention_heads)
+    ]
+    return FastLinear(torch.cat(parts, dim=1), out @ cross.v_proj.bias + cross.o_proj.bias)

@@ -16,6 +16,7 @@ from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as TF
 
 from perception.sam2_attention import MemoryAttention
+from perception.sam2_encoder import HieraEncoder
 from perception.sam2_state import FrameFeatures
 from stream.errors import ConfigError
 from stream.frame import Image, Mask
@@ -64,8 +65,9 @@ class Sam2Networks:
         weight = model.no_memory_embedding
         self.device, self.dtype = weight.device, weight.dtype
         self._grid: tuple[int, int] = tuple(config.vision_config.backbone_feature_sizes[-1])
-        self._attention = None if self.edge else MemoryAttention(model.memory_attention)
         with torch.inference_mode():
+            self._attention = None if self.edge else MemoryAttention(model.memory_attention)
+            self._encoder = HieraEncoder(model, self._grid[0]) if HieraEncoder.fits(model) else None
             self._prepare_constants()
 
     def _prepare_constants(self) -> None:
@@ -93,6 +95,8 @@ class Sam2Networks:
 
     def features(self, image: Image) -> FrameFeatures:
         """One image encoder pass over a [H, W, 3] uint8 RGB picture."""
+        if self._encoder is not None:
+            return self._encoder(self.pixels(image))
         outputs = self._model.get_image_features(self.pixels(image), return_dict=True)
         fine, middle, coarse = outputs.fpn_hidden_states  # each [h*w, 1, C]
         height, width = self._grid

@@ -25,8 +25,8 @@ from stream.frame import Frame, Mask
 from stream.masks import decode_mask, mask_iou
 
 HEIGHT, WIDTH = 120, 160
-FRAMES = 26  # beyond the 7 memory frames and the 16 pointers
-LATE = 9  # the frame on which one object is added
+FRAMES = 20  # beyond the 7 memory frames and the 16 pointers
+LATE = 6  # the frame on which one object is added
 
 
 def make_frames(count: int) -> list[Frame]:
