@@ -5,11 +5,12 @@
 
 All three run SAM 2.1-tiny (38.9 M parameters) with the same random weights on the same frames, in
 turn on each frame, so that they see the machine in the same state; medians over frames beyond the
-memory horizon; cpu_ms is the process's own time, the fairer number on a busy machine. `foveal` is timed from a decoded frame to run-length masks; `transformers` from the
-frame through its processor's resize to masks of the frame's size; `sam2` from its own preloaded
-tensors to masks of the frame's size (it cannot stream: all frames are loaded before it starts).
-`--quick`: 128 px. `--long`: the 1.6 M-parameter configuration at 128 px over an endless stream,
-resident memory and state size, beside transformers' session for as long as it stays below 2 GB.
+memory horizon. cpu_ms is the process's own time, the fairer number on a busy machine. `foveal` is
+timed from a decoded frame to run-length masks; `transformers` from the frame through the
+processor's resize to masks of the frame's size; `sam2` from its own preloaded tensors to masks of
+the frame's size (it cannot stream: all frames are loaded before it starts). `--quick`: 128 px.
+`--long`: a small configuration at 64 px over an endless stream, resident memory and state size,
+beside transformers' session for as long as it stays below 2 GB.
 """
 
 import argparse
@@ -304,7 +305,7 @@ def long_run(count: int, plot: Path | None) -> None:
     """Stream `count` frames; resident memory and state size of both at every hundredth part."""
     import psutil
 
-    model, process = random_model(tiny_config()), psutil.Process()
+    model, process = random_model(tiny_config(64, 64)), psutil.Process()
     frames, masks = make_frames(64), make_masks(2)
     curves: dict[str, list[tuple[int, float, float]]] = {}
     makers = {"foveal": foveal_runner, "transformers": transformers_runner}
@@ -337,7 +338,7 @@ def long_run(count: int, plot: Path | None) -> None:
     if plot is not None:
         _plot(curves, plot)
     met = results["foveal"]["growth_bytes_per_frame"] == 0
-    emit("sam2_stream_long", results, {"growth_bytes_per_frame": "0"}, met, "128 px, two objects")
+    emit("sam2_stream_long", results, {"growth_bytes_per_frame": "0"}, met, "64 px, two objects")
 
 
 class _Endless(list[Frame]):
