@@ -7,8 +7,6 @@ import threading
 from itertools import pairwise
 from pathlib import Path
 
-import pytest
-
 from devices.webrtc.fakes import BadNetwork, Loopback, NumberCamera, read_number
 from devices.webrtc.policy import FramePolicy, ReceiveOptions
 from devices.webrtc.receiver import ReceiveStats
@@ -45,12 +43,11 @@ def check_pictures(frames: list[Frame]) -> None:
     assert [read_number(frame.image) for frame in frames] == numbers
 
 
-@pytest.mark.parametrize(("loss", "share"), [(0.05, 0.8), (0.2, 0.6)])
-async def test_loss_costs_frames_but_never_a_wrong_picture(loss: float, share: float) -> None:
-    network = BadNetwork(loss=loss, seed=3)
+async def test_loss_costs_frames_but_never_a_wrong_picture() -> None:
+    network = BadNetwork(loss=0.2, seed=3)
     frames, _, made = await watch(network, 1.0)
     check_pictures(frames)
-    assert len(frames) >= share * made
+    assert len(frames) >= 0.6 * made
     assert made - round(frames[-1].pts_ns * FPS / NS_PER_S) < FPS  # still live at the end
 
 
