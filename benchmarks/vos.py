@@ -26,6 +26,7 @@ from stream.frame import Frame, Image, Mask
 from stream.masks import decode_mask, mask_iou
 
 GOAL_MEAN_J, GOAL_FPS = 0.85, 15.0
+SPEED_FRAMES = 30  # of the first sequence, with three masks
 QUICK_FRAMES = 20
 MaskStream = Callable[[list[Image], Mask], Iterator[Mask]]
 
@@ -60,9 +61,12 @@ def main() -> None:
         name: dict(zip(("mean_j", "boundary_f", "fps"), np.mean(row, 0).tolist(), strict=True))
         for name, row in rows.items()
     }
-    ours = results.get("foveal-embedded", {"mean_j": 0.0, "fps": 0.0})
-    met = ours["mean_j"] >= GOAL_MEAN_J and ours["fps"] >= GOAL_FPS
-    emit("vos", results, {"mean_j": f">= {GOAL_MEAN_J}", "fps": f">= {GOAL_FPS}"}, met)
+    ours = results.get("foveal-embedded", {"mean_j": 0.0})
+    if "foveal-embedded" in results:
+        ours["fps_three_masks"] = _three_masks(backbone, args.davis)
+    met = ours["mean_j"] >= GOAL_MEAN_J and ours.get("fps_three_masks", 0.0) >= GOAL_FPS
+    goal = {"mean_j": f">= {GOAL_MEAN_J}", "fps_three_masks": f">= {GOAL_FPS}"}
+    emit("vos", results, goal, met)
 
 
 def _load(root: Path, name: str, limit: int | None) -> tuple[list[Image], list[Mask]]:
@@ -113,6 +117,24 @@ def _embedded(backbone: Backbone, images: list[Image], mask: Mask) -> Iterator[M
     for index, image in enumerate(images[1:], 1):
         state, (region,) = tracker.step(state, Frame(index, 0, image, "davis"))
         yield decode_mask(region.mask)
+
+
+def _three_masks(backbone: Backbone, root: Path) -> float:
+    """Frames per second of the whole step with three masks: the object and two boxes beside it."""
+    name = min(path.name for path in (root / "JPEGImages" / "480p").iterdir())
+    images, masks = _load(root, name, SPEED_FRAMES)
+    height, width = masks[0].shape
+    tracker = EmbeddedTracker(backbone)
+    state, first = tracker.init_state(), Frame(0, 0, images[0], "davis")
+    boxes = [np.zeros((height, width), bool) for _ in range(2)]
+    boxes[0][: height // 3, : width // 3] = True
+    boxes[1][-height // 3 :, -width // 3 :] = True
+    for mask in (masks[0], *boxes):
+        state, _ = tracker.add(state, first, None, mask)
+    start = time.perf_counter()
+    for index, image in enumerate(images[1:], 1):
+        state, _ = tracker.step(state, Frame(index, 0, image, "davis"))
+    return (len(images) - 1) / (time.perf_counter() - start)
 
 
 def _plain(backbone: Backbone, images: list[Image], mask: Mask) -> Iterator[Mask]:

@@ -6,7 +6,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from perception.track_roi import Soft
+from perception.track_roi import Soft, Window
 
 FLOW_TRUST = 0.3  # weight of the moved mask where the flow fits
 FIRST_SHARE = 0.6  # of the first look, against the recent frames
@@ -16,6 +16,7 @@ FIRST_SHARE = 0.6  # of the first look, against the recent frames
 class Cues:
     """What is known of an object inside its window; every map [ROI, ROI] float32."""
 
+    window: Window
     colour: npt.NDArray[np.float32]  # [ROI, ROI, 3] RGB, 0..1
     recent: Soft  # label carried from the recent frames
     first: Soft  # label carried from the first look

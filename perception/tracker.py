@@ -251,6 +251,7 @@ def _cues(view: View, track: Track, match: Match, window: Window) -> Cues:
     colour = crop(view.image, window)
     moved = warp_window(view.flow, track.soft, track.window, window)
     return Cues(
+        window,
         colour / np.float32(255),
         crop(match.recent.cpu().numpy() if track.recent else match.first.cpu().numpy(), window),
         crop(match.first.cpu().numpy(), window),

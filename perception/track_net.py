@@ -1,0 +1,91 @@
+"""A small U-Net that turns an object's cues into its mask, trained on composites.
+
+117 thousand parameters; the head of the embedded tracker. It sees the window's colours and the
+carried labels, and gives one logit per pixel. Training: `python -m benchmarks.train_tracker`.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+from torch import nn
+
+from perception.refine import Cues
+from perception.track_roi import Soft
+from stream.errors import AssetError
+
+CHANNELS = 8
+WIDTHS = (16, 32, 48, 64)
+
+
+def cue_planes(cues: list[Cues]) -> torch.Tensor:
+    """[N, 8, ROI, ROI] float32, each about -1..1: three colours, then five maps."""
+    stacks = [
+        np.dstack([q.colour, q.recent, q.first, q.moved, q.residual, q.odds * 0.5 + 0.5])
+        for q in cues
+    ]
+    planes = torch.from_numpy(np.stack(stacks)).permute(0, 3, 1, 2).float()
+    return planes * 2 - 1
+
+
+class CueNet(nn.Module):
+    """Cues [N, 8, s, s] -> mask logits [N, s, s]; s divides by 16."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        a, b, c, d = WIDTHS
+        self.stem = _conv(CHANNELS, a, stride=2)
+        self.down1 = nn.Sequential(_conv(a, b, stride=2), _conv(b, b))
+        self.down2 = nn.Sequential(_conv(b, c, stride=2), _conv(c, c))
+        self.down3 = nn.Sequential(_conv(c, d, stride=2), _conv(d, d))
+        self.up2 = _conv(d + c, c)
+        self.up1 = _conv(c + b, b)
+        self.up0 = _conv(b + a, a)
+        self.last = nn.Sequential(_conv(a + CHANNELS, 8), nn.Conv2d(8, 1, 3, padding=1))
+
+    def forward(self, planes: torch.Tensor) -> torch.Tensor:
+        half = self.stem(planes)
+        quarter = self.down1(half)
+        eighth = self.down2(quarter)
+        deep = self.down3(eighth)
+        deep = self.up2(torch.cat([_grow(deep), eighth], 1))
+        deep = self.up1(torch.cat([_grow(deep), quarter], 1))
+        deep = self.up0(torch.cat([_grow(deep), half], 1))
+        logits: torch.Tensor = self.last(torch.cat([_grow(deep), planes], 1))[:, 0]
+        # The carried labels are a first guess, so that training starts from something sane.
+        return logits + planes[:, 3:5].mean(1) * 2
+
+
+class NetRefiner:
+    """A trained CueNet as the tracker's refiner."""
+
+    def __init__(self, net: CueNet, dtype: torch.dtype = torch.float32) -> None:
+        self._dtype = dtype
+        self._net = net.eval().to(dtype).to(memory_format=torch.channels_last)
+
+    @classmethod
+    def load(cls, weights: Path, dtype: torch.dtype = torch.float32) -> "NetRefiner":
+        """Read safetensors; raises AssetError when they do not fit."""
+        net = CueNet()
+        try:
+            net.load_state_dict({name: w.float() for name, w in load_file(weights).items()})
+        except (OSError, RuntimeError) as error:
+            raise AssetError(f"expected weights of CueNet in {weights}: {error}") from error
+        return cls(net, dtype)
+
+    def __call__(self, cues: list[Cues]) -> list[Soft]:
+        """One soft mask [ROI, ROI] for each object."""
+        with torch.inference_mode():
+            planes = cue_planes(cues).to(self._dtype).contiguous(memory_format=torch.channels_last)
+            soft = torch.sigmoid(self._net(planes).float()).numpy()
+        return [np.asarray(each, np.float32) for each in soft]
+
+
+def _conv(wide: int, out: int, stride: int = 1) -> nn.Module:
+    return nn.Sequential(nn.Conv2d(wide, out, 3, stride, 1), nn.ReLU(inplace=True))
+
+
+def _grow(maps: torch.Tensor) -> torch.Tensor:
+    return F.interpolate(maps, scale_factor=2.0, mode="nearest")

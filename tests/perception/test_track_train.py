@@ -1,0 +1,111 @@
+"""Composites, the head, and one short run of its training, on rendered photographs."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from skimage import data
+
+from perception.backbone import Backbone
+from perception.refine import Cues, blend
+from perception.track_composites import SIZE, CutOut, read_cut_outs, render_clip
+from perception.track_net import CueNet, NetRefiner
+from perception.track_roi import ROI, Window, crop, paste, window_around
+from perception.track_train import TrainConfig, collect, train
+from stream.errors import AssetError
+
+
+@pytest.fixture
+def photographs(tmp_path: Path) -> tuple[Path, Path]:
+    """Two annotated pictures in COCO's form, and one object too small to use."""
+    for name, image in (("1.png", data.astronaut()), ("2.png", data.chelsea())):
+        cv2.imwrite(str(tmp_path / name), image[..., ::-1])
+    square = [150, 20, 290, 20, 290, 200, 150, 200]
+    notes = [(1, square), (2, [100, 50, 300, 50, 300, 250, 100, 250]), (2, [5, 5, 9, 5, 9, 9])]
+    document = {
+        "images": [
+            {"id": 1, "file_name": "1.png", "height": 512, "width": 512},
+            {"id": 2, "file_name": "2.png", "height": 300, "width": 451},
+        ],
+        "annotations": [
+            {"image_id": image, "category_id": 1, "segmentation": [polygon], "iscrowd": 0}
+            for image, polygon in notes
+        ],
+    }
+    (tmp_path / "notes.json").write_text(json.dumps(document))
+    return tmp_path, tmp_path / "notes.json"
+
+
+@pytest.fixture
+def cuts(photographs: tuple[Path, Path]) -> list[CutOut]:
+    return read_cut_outs(*photographs)
+
+
+def _cues(level: float, count: int) -> list[Cues]:
+    flat = np.full((ROI, ROI), level, np.float32)
+    colour = np.zeros((ROI, ROI, 3), np.float32)
+    window = Window(0.1, 0.1, 0.6, 0.6)
+    return [Cues(window, colour, flat, flat, flat, np.zeros_like(flat), flat) for _ in range(count)]
+
+
+def test_small_objects_are_left_out(cuts: list[CutOut]) -> None:
+    assert [cut.path.name for cut in cuts] == ["1.png", "2.png"]
+
+
+def test_clips_are_the_same_for_the_same_seed(cuts: list[CutOut]) -> None:
+    one, masks = render_clip(cuts, np.random.default_rng(3), 3)
+    two, _ = render_clip(cuts, np.random.default_rng(3), 3)
+    assert one[0].shape == (*SIZE, 3)
+    assert masks[0].shape == SIZE
+    assert masks[0].sum() > 1400
+    assert all(np.array_equal(a, b) for a, b in zip(one, two, strict=True))
+    assert not np.array_equal(one[0], one[2])
+
+
+def test_the_head_is_saved_loaded_and_batches_alike(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    net = CueNet()
+    save_file(net.state_dict(), tmp_path / "head.safetensors")
+    refiner = NetRefiner.load(tmp_path / "head.safetensors")
+    low, high = _cues(0.1, 1)[0], _cues(0.9, 1)[0]
+    alone, (first, second) = refiner([low])[0], refiner([low, high])
+    assert alone.shape == (ROI, ROI)
+    assert np.allclose(alone, first, atol=1e-4)
+    assert second.mean() > first.mean()
+
+
+def test_wrong_weights_are_refused(tmp_path: Path) -> None:
+    save_file({"other": torch.zeros(2)}, tmp_path / "wrong.safetensors")
+    with pytest.raises(AssetError, match="weights of CueNet"):
+        NetRefiner.load(tmp_path / "wrong.safetensors")
+
+
+def test_training_runs_and_moves_the_weights(cuts: list[CutOut], random_backbone: Backbone) -> None:
+    config = TrainConfig(seed=1, clips=1, steps=12, feature_rows=96)
+    samples = collect(random_backbone, cuts, config)
+    assert samples.shape[1:] == (ROI, ROI, 9)
+    before = CueNet()
+    trained = train(samples, config)
+    assert any(
+        not torch.equal(a, b)
+        for a, b in zip(before.parameters(), trained.parameters(), strict=True)
+    )
+    assert all(bool(torch.isfinite(w).all()) for w in trained.parameters())
+
+
+def test_blend_of_agreeing_cues_is_their_value() -> None:
+    assert np.allclose(blend(_cues(0.7, 1))[0], 0.7, atol=1e-5)
+
+
+def test_windows_crop_and_paste_back() -> None:
+    mask = np.zeros((120, 200), np.float32)
+    mask[30:80, 60:140] = 1
+    window = window_around(mask, 0.5)
+    assert window is not None
+    back = paste(crop(mask, window), window, 120, 200)
+    assert ((back >= 0.5) != (mask > 0)).sum() <= 8
+    assert window_around(np.zeros((4, 4), np.float32), 0.5) is None
