@@ -22,18 +22,19 @@ import cv2
 import numpy as np
 
 from benchmarks.report import emit
-from foveal.search_setup import load_backbone, load_encoder, open_searcher
-from perception.backbone import Backbone
+from foveal.search_setup import load_encoder, load_recogniser, open_searcher
+from perception.recogniser import Recogniser
 from retrieval.conse import ConseProjector, Posteriors
 from retrieval.index import FaissIndex
 from retrieval.search import HybridWeights, KnowledgeSearcher
 from retrieval.sentences import search_words
 from retrieval.store import KnowledgeStore
 from retrieval.text_encoder import MiniLmEncoder
-from retrieval.visual import class_vectors, region_views
+from retrieval.visual import class_vectors
 from stream.events import Query
 from stream.frame import Image, Mask
 from stream.masks import mask_box
+from stream.views import region_views
 
 DATA = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "coco-mini"
 MIN_SHARE = 0.01  # of the picture's pixels
@@ -75,11 +76,11 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="a minute's run")
     parser.add_argument("--data", type=Path, default=DATA, help="COCO-style folder")
     args = parser.parse_args()
-    encoder, backbone = load_encoder(), load_backbone()
-    searcher = open_searcher(None, backbone)
+    encoder, recogniser = load_encoder(), load_recogniser()
+    searcher = open_searcher(None, recogniser)
     things = list(read_things(args.data, 20 if args.quick else None))
     names = category_names(args.data)
-    results = visual_results(things, names, encoder, backbone, searcher)
+    results = visual_results(things, names, encoder, recogniser, searcher)
     results |= text_results(searcher.store, encoder, 100 if args.quick else TEXT_QUERIES)
     gain = results["foveal"]["recall_at_1"] / max(results["whole-image"]["recall_at_1"], 1e-9)
     note = f"{len(things)} objects; foveal's recall_at_1 is {gain:.2f}x whole-image's"
@@ -108,13 +109,13 @@ def read_things(data: Path, pictures: int | None = None) -> Iterator[Thing]:
                 yield Thing(names[entry["category_id"]], image, mask)
 
 
-def method_posteriors(backbone: Backbone, thing: Thing) -> dict[str, Posteriors]:
+def method_posteriors(recogniser: Recogniser, thing: Thing) -> dict[str, Posteriors]:
     """[1, 1000] posteriors of each way to ask about a thing."""
     x0, y0, x1, y1 = mask_box(thing.mask) or (0, 0, 1, 1)
     box = np.ascontiguousarray(thing.image[y0:y1, x0:x1])
     masks: list[Mask | None] = [None, None, thing.mask, None, None]
     pictures = [thing.image, box, thing.image, *region_views(thing.image, thing.mask)]
-    rows = backbone.classify(pictures, masks)
+    rows = recogniser.classify(pictures, masks)
     views = (rows[:1], rows[1:2], rows[2:3], rows[3:].mean(axis=0, keepdims=True))
     return dict(zip(METHODS, views, strict=True))
 
@@ -123,11 +124,11 @@ def visual_results(
     things: Sequence[Thing],
     names: Sequence[str],
     encoder: MiniLmEncoder,
-    backbone: Backbone,
+    recogniser: Recogniser,
     searcher: KnowledgeSearcher,
 ) -> dict[str, dict[str, float]]:
     """Recall of every method against the names and against the knowledge base."""
-    projector = ConseProjector(class_vectors(encoder, backbone.class_synonyms))
+    projector = ConseProjector(class_vectors(encoder, recogniser.class_synonyms))
     index = FaissIndex(encoder.dim)
     index.add(encoder.encode_text(names))
     titles = {entry.title for entry in searcher.store.entries}
@@ -136,7 +137,7 @@ def visual_results(
     began = time.perf_counter_ns()
     for thing in things:
         title = TITLES.get(thing.category, thing.category.capitalize())
-        for method, posteriors in method_posteriors(backbone, thing).items():
+        for method, posteriors in method_posteriors(recogniser, thing).items():
             rows = index.search(projector.project(posteriors), 5)[1][0]
             places[method].append(_place([names[row] for row in rows], thing.category))
             if title in titles:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from foveal.assets import asset_path
-from foveal.search_setup import BACKBONE, open_searcher
+from foveal.search_setup import load_backbone, load_encoder, load_recogniser, open_searcher
 from perception.backbone import Backbone
 from perception.naming import NameMatcher
 from perception.ocr import RapidTextReader
@@ -48,14 +48,23 @@ def load_language_model() -> CausalLm:
 
 def load_models(index: Path | None = None, height: int = 256) -> Models:
     """Everything that answering needs; raises AssetError or QueryError with what to do."""
-    backbone = Backbone.load(asset_path(*BACKBONE), height=height)
-    searcher = open_searcher(index, backbone)
-    stored = searcher.store.class_vectors
+    backbone = load_backbone(height)
+    recogniser = load_recogniser(backbone)
+    searcher = open_searcher(index, recogniser)
     encoder = searcher.encoder
-    vectors = class_vectors(encoder, backbone.class_synonyms) if stored is None else stored
-    matcher = NameMatcher(backbone.class_synonyms, vectors, encoder.encode_text)
-    reader = SceneReader(backbone, matcher, RapidTextReader())
+    matcher = NameMatcher(recogniser.class_synonyms, searcher.class_vectors, encoder.encode_text)
+    reader = SceneReader(backbone, recogniser, matcher, RapidTextReader())
     return Models(backbone, searcher, load_language_model(), reader)
+
+
+def load_scene_reader() -> SceneReader:
+    """Perception alone, without an index or a language model."""
+    backbone = load_backbone()
+    recogniser = load_recogniser(backbone)
+    encoder = load_encoder()
+    vectors = class_vectors(encoder, recogniser.class_synonyms)
+    matcher = NameMatcher(recogniser.class_synonyms, vectors, encoder.encode_text)
+    return SceneReader(backbone, recogniser, matcher, RapidTextReader())
 
 
 def build_assistant(

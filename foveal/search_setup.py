@@ -13,7 +13,9 @@ from retrieval.text_encoder import MiniLmEncoder, Progress
 from stream.errors import SourceError
 
 if TYPE_CHECKING:
-    from perception.backbone import Backbone  # torch takes seconds: not for text queries
+    # torch takes seconds: not for text queries
+    from perception.backbone import Backbone
+    from perception.recogniser import Recogniser
 
 BACKBONE = ("efficientnet-lite2", "efficientnet-lite2-9656183e.pth")
 SUMMARIES = "summaries_en-us.json"
@@ -32,11 +34,18 @@ def load_encoder(threads: int = 2) -> MiniLmEncoder:
     )
 
 
-def load_backbone() -> "Backbone":
-    """The embedded image classifier, for image and region queries."""
+def load_backbone(height: int = 256) -> "Backbone":
+    """The shared image backbone."""
     from perception.backbone import Backbone
 
-    return Backbone.load(asset_path(*BACKBONE))
+    return Backbone.load(asset_path(*BACKBONE), height=height)
+
+
+def load_recogniser(backbone: "Backbone | None" = None) -> "Recogniser":
+    """The embedded image classifier, for image and region queries."""
+    from perception.recogniser import Recogniser, load_head
+
+    return Recogniser(backbone or load_backbone(), load_head())
 
 
 def read_source(source: str) -> tuple[Knowledge, str]:
@@ -66,20 +75,20 @@ def build_index(
 ) -> tuple[Path, KnowledgeStore, Knowledge]:
     """Read, encode and write an index; returns its folder, the index and what was read."""
     encoder = load_encoder()
-    backbone = load_backbone()
+    recogniser = load_recogniser()
     knowledge, digest = read_source(source)
-    store = build_store(knowledge, encoder, backbone.class_synonyms, kind, progress)
+    store = build_store(knowledge, encoder, recogniser.class_synonyms, kind, progress)
     folder = out or index_dir(knowledge.source)
     save_store(store, folder, digest)
     return folder, store, knowledge
 
 
 def open_searcher(
-    folder: Path | None = None, backbone: "Backbone | None" = None
+    folder: Path | None = None, recogniser: "Recogniser | None" = None
 ) -> KnowledgeSearcher:
-    """A searcher over an index folder; without a backbone it serves text queries only."""
+    """A searcher over an index folder; without a recogniser it serves text queries only."""
     encoder = load_encoder()
     store = load_store(folder or index_dir(), encoder.id)
-    if backbone is None:
+    if recogniser is None:
         return KnowledgeSearcher(store, encoder)
-    return KnowledgeSearcher(store, encoder, backbone, backbone.class_synonyms)
+    return KnowledgeSearcher(store, encoder, recogniser, recogniser.class_synonyms)

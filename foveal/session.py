@@ -87,6 +87,7 @@ class Session:
             await reader
         finally:
             reader.cancel()
+            await asyncio.gather(reader, return_exceptions=True)
         state.late = len(pending)
         if state.last is not None:
             self._answer_due(state, state.last, pending, None, due_ns=None)

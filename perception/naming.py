@@ -43,9 +43,14 @@ class NameMatcher:
         self._vectors, self._encode = vectors, encode
 
     def best(self, posterior: Posterior, count: int = 3) -> tuple[Name, ...]:
-        """The most probable names of a [C] posterior."""
-        order = np.argsort(-posterior, kind="stable")[:count]
-        return tuple(Name(self._synonyms[i][0], float(posterior[i])) for i in order)
+        """The most probable names of a [C] posterior; classes of one name count together."""
+        order = np.argsort(-posterior, kind="stable")[: 4 * count]
+        found: dict[str, float] = {}
+        for number in order:
+            label = self._synonyms[number][0]
+            found[label] = found.get(label, 0.0) + float(posterior[number])
+        ranked = sorted(found.items(), key=lambda pair: -pair[1])[:count]
+        return tuple(Name(label, probability) for label, probability in ranked)
 
     def match(self, phrase: str) -> npt.NDArray[np.float32]:
         """[C] in 0..1: how well each class fits the phrase; zeros for a phrase without words."""

@@ -13,6 +13,7 @@ from perception.backbone import Backbone, Features
 from perception.naming import Name, NameMatcher, Posterior
 from perception.ocr import TextLine, TextReader
 from perception.proposals import ProposalConfig, propose
+from perception.recogniser import Recogniser
 from perception.segment import mask_from_box, mask_from_point, refine_seed
 from stream.errors import PromptError
 from stream.events import Point, Region
@@ -77,11 +78,13 @@ class SceneReader:
     def __init__(
         self,
         backbone: Backbone,
+        recogniser: Recogniser,
         matcher: NameMatcher,
         text_reader: TextReader,
         proposals: ProposalConfig | None = None,
     ) -> None:
-        self._backbone, self._matcher, self._text = backbone, matcher, text_reader
+        self._backbone, self._recogniser = backbone, recogniser
+        self._matcher, self._text = matcher, text_reader
         self._proposals = proposals or ProposalConfig()
 
     def read(
@@ -95,7 +98,7 @@ class SceneReader:
             if all(_inside(proposal.mask, mask) < COVERED for mask, _, _ in held):
                 found.append((proposal.mask, proposal.saliency, None))
         things = self._name(frame, found)
-        whole = self._backbone.classify([frame.image], [None])[0]
+        whole = self._recogniser.classify([frame.image], [None])[0]
         return SceneView(frame, features, _merge(things), self._matcher.best(whole), whole)
 
     def names_of(self, view: SceneView, mask: Mask) -> GroundedRegion:
@@ -154,7 +157,7 @@ class SceneReader:
         windows = _windows(view.frame.size)
         image = view.frame.image
         crops = [image[y0:y1, x0:x1] for x0, y0, x1, y1 in windows]
-        fits = self._backbone.classify(crops, [None] * len(crops)) @ match
+        fits = self._recogniser.classify(crops, [None] * len(crops)) @ match
         best = int(fits.argmax())
         if float(fits[best]) < MIN_WINDOW_FIT:
             return None
@@ -181,7 +184,7 @@ class SceneReader:
         self, frame: Frame, found: Sequence[tuple[Mask, float, int | None]]
     ) -> tuple[GroundedRegion, ...]:
         shown = [(m, s, i, box) for m, s, i in found if (box := mask_box(m)) is not None]
-        posteriors = self._backbone.classify(
+        posteriors = self._recogniser.classify(
             [frame.image] * len(shown), [mask for mask, _, _, _ in shown]
         )
         return tuple(
@@ -193,7 +196,7 @@ class SceneReader:
         self, features: Features, match: npt.NDArray[np.float32], peak: float = SEED_PEAK
     ) -> npt.NDArray[np.float32]:
         """Class activation map (Zhou et al., 2016) of the classes that fit, [h, w] in 0..1."""
-        weight = self._backbone.classifier_weight
+        weight = self._recogniser.class_weights.to(features.top)
         chosen = torch.from_numpy(match * (match >= 0.5 * match.max())).to(weight)
         direction = (chosen @ weight) / chosen.sum() - weight.mean(0)
         heat = (features.top * direction[:, None, None]).sum(0).clamp(min=0).cpu().numpy()

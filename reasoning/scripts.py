@@ -145,7 +145,10 @@ class Scripts:
             return
         turn.subject = phrase
         name = thing.names[0]
-        yield Say("Yes," if name.probability >= LIKELY else "Perhaps:")
+        # What fits the phrase somewhat may still be named something else: a cat fits "dog" a little.
+        named = phrase.split()[-1:] == name.label.lower().split()[-1:]
+        sure = "Yes," if name.probability >= LIKELY else "Perhaps:"
+        yield Say(sure if named else "I am not sure:")
         yield Say(" I see what looks like")
         yield Say(f" {with_article(name.label)}", thing)
         yield Say(f" {where(thing, view.frame.size)}.")
@@ -206,7 +209,9 @@ class Scripts:
             subject = turn.subject = found.title
             known = _common(found)
             if not sure or known not in name:
-                yield Say(f" {'comes under' if sure else 'looks like'} {with_article(known)}.")
+                yield Say(f" {'comes under' if sure else 'looks like'} {with_article(known)}")
+            yield from self._look_up(turn, resolve(question, _plain(subject)), subject, begun=True)
+            return
         yield from self._look_up(turn, resolve(question, _plain(subject)), subject)
 
     def _ask_text(self, turn: TurnState, question: str) -> Iterator[Piece]:
@@ -215,17 +220,22 @@ class Scripts:
     def _give_up(self, turn: TurnState, question: str) -> Iterator[Piece]:
         yield Say(f"{DONT_KNOW}: neither what I see nor what I can look up tells that.")
 
-    def _look_up(self, turn: TurnState, query: str, subject: str) -> Iterator[Piece]:
-        """Search with words and say the sentence that answers, if one does."""
+    def _look_up(
+        self, turn: TurnState, query: str, subject: str, begun: bool = False
+    ) -> Iterator[Piece]:
+        """Search with words and say the sentence that answers, if one does.
+
+        `begun`: the answer's first words stand already, and the sentence goes on from them.
+        """
         yield CallFor(query)
         ranked = self._support.rank(query, turn.evidence, _plain(subject))
         if ranked and self._support.enough(ranked[0]):
             turn.subject = turn.subject or ranked[0].evidence.title
-            yield Say(f" {_quoted(ranked[0])}")
+            yield Say(_quoted(ranked[0], begun))
             return
-        about = [entry.title for entry in turn.evidence[:2]]
+        about = [neutralise(entry.title) for entry in turn.evidence[:2]]
         looked = f" I looked under {listed(about)}, which does not say." if about else ""
-        yield Say(f" {DONT_KNOW}.{looked}")
+        yield Say(f"{', but ' if begun else ''}{DONT_KNOW}.{looked}")
 
 
 def _identified(evidence: Sequence[Evidence], focus: GroundedRegion) -> Evidence | None:
@@ -238,15 +248,14 @@ def _identified(evidence: Sequence[Evidence], focus: GroundedRegion) -> Evidence
     return evidence[0] if agreed or lead >= CLEAR else None
 
 
-def _quoted(support: Support) -> str:
-    """The sentence with its source; a pronoun at its start is made plain."""
-    title = support.evidence.title
-    sentence = neutralise(support.sentence)
+def _quoted(support: Support, begun: bool) -> str:
+    """The sentence with its source; a pronoun at its start is joined to what it stands for."""
+    sentence, cited = neutralise(support.sentence), _cite(support.evidence)
     for pronoun in ("It ", "They "):
         if sentence.startswith(pronoun):
-            verb = sentence.removeprefix(pronoun)
-            return f"About {title}: it {verb}{_cite(support.evidence)}"
-    return f"{sentence}{_cite(support.evidence)}"
+            start = ": " if begun else f"{neutralise(support.evidence.title)}: "
+            return f"{start}{sentence[0].lower()}{sentence[1:]}{cited}"
+    return f"{': ' if begun else ''}{sentence}{cited}"
 
 
 def _cite(evidence: Evidence) -> str:

@@ -25,7 +25,7 @@ _ASKING = frozenset(
         "lived die died born happen mean name work founded created country city year"
     )
 )
-MAX_SENTENCES = 6  # scored by the language model; the nearest ones
+MAX_SENTENCES = 8  # scored by the language model; the nearest ones
 PASSAGE = "Passage: {title}. {sentence}\nQuestion:"
 NO_PASSAGE = "Passage: none.\nQuestion:"
 

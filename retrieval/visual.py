@@ -16,8 +16,9 @@ from retrieval.knowledge import Entry
 from retrieval.sentences import search_words
 from retrieval.text_encoder import TextEncoder, Vectors, unit_rows
 from stream.errors import QueryError
-from stream.frame import Image, Mask
+from stream.frame import Image
 from stream.masks import Box, Rle, decode_mask, mask_box
+from stream.views import region_views
 
 # What a camera sees are things: entries about people, events and ideas are unlikely to be the
 # name of a region. Cosines are shifted by this much; topics not named here are not shifted.
@@ -33,30 +34,6 @@ TOPIC_SHIFT: Mapping[str, float] = {
 }
 NAME_WEIGHT = 0.35  # of name agreement against cosine, chosen on imagenet-samples
 HEAD_NOUN = 0.5  # "sports car" names "Car" half as surely as "car" does
-VIEW_PADDING = 0.1  # of the box's longer side, on each side
-GREY = 127  # what the background is set to: zero after the backbone's normalisation
-
-
-def region_views(image: Image, mask: Mask) -> list[Image]:
-    """The views of a region: its padded square with the background blanked, and as it is.
-
-    Squares keep the region's proportions: the backbone squeezes what it gets into a square, which
-    costs a tall or wide box a fifth of its top-1 (docs/log-retrieval.md).
-    """
-    box = mask_box(mask)
-    if box is None:
-        raise QueryError("expected a region with at least one pixel, got an empty mask")
-    rows, cols = square_around(box)
-    blanked = np.where(mask[rows, cols, None], image[rows, cols], np.uint8(GREY))
-    return [blanked.astype(np.uint8), np.ascontiguousarray(image[rows, cols])]
-
-
-def square_around(box: Box, padding: float = VIEW_PADDING) -> tuple[slice, slice]:
-    """Rows and columns of the padded square around a box; the picture's edge may cut it."""
-    half = max(box[2] - box[0], box[3] - box[1]) * (0.5 + padding)
-    x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
-    rows = slice(max(0, round(y - half)), max(1, round(y + half)))
-    return rows, slice(max(0, round(x - half)), max(1, round(x + half)))
 
 
 def query_posteriors(

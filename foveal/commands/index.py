@@ -107,11 +107,11 @@ def _build(args: argparse.Namespace) -> int:
 
 
 def _query(args: argparse.Namespace) -> int:
-    from foveal.search_setup import load_backbone, open_searcher
+    from foveal.search_setup import load_recogniser, open_searcher
 
     query = _make_query(args)
-    backbone = None if query.kind == "text" else load_backbone()
-    found = open_searcher(args.index, backbone).search(query)
+    recogniser = None if query.kind == "text" else load_recogniser()
+    found = open_searcher(args.index, recogniser).search(query)
     if args.json:
         print(json.dumps({"kind": query.kind, "evidence": [_row(e) for e in found]}))
     else:

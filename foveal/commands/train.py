@@ -4,10 +4,12 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 EPILOG = """examples:
   foveal train intents                    # reasoning/data/intents.yaml -> reasoning/weights/
   foveal train intents --data mine.yaml --out mine.safetensors --json
+  foveal train everyday --coco DIR --coco128 DIR   # COCO's layout: annotations/, train2017/
 """
 
 
@@ -22,13 +24,29 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     actions = parser.add_subparsers(dest="action", required=True, metavar="WHAT")
     intents = actions.add_parser("intents", help="what a question asks for (half a minute)")
     intents.add_argument("--data", type=Path, help="YAML of example questions per intent")
-    intents.add_argument("--out", type=Path, help="safetensors file to write")
-    intents.add_argument("--json", action="store_true", help="print one JSON object")
+    everyday = actions.add_parser("everyday", help="80 everyday names (about ten minutes)")
+    everyday.add_argument("--coco", type=Path, required=True, help="COCO folder: train2017 and val")
+    everyday.add_argument("--coco128", type=Path, help="YOLO-seg folder; its first half is used")
+    everyday.add_argument("--imagenet", type=Path, help="folder of wnid_name.jpg photographs")
+    everyday.add_argument("--draws", type=int, default=4, help="crops per thing (default 4)")
+    everyday.add_argument("--seed", type=int, default=0)
+    for action in (intents, everyday):
+        action.add_argument("--out", type=Path, help="safetensors file to write")
+        action.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """0 when the weights were written."""
+    out, figures = _intents(args) if args.action == "intents" else _everyday(args)
+    if args.json:
+        print(json.dumps({**figures, "file": str(out)}))
+    else:
+        print(f"{out}: " + ", ".join(f"{name} {value}" for name, value in figures.items()))
+    return 0
+
+
+def _intents(args: argparse.Namespace) -> "tuple[Path, dict[str, Any]]":
     from foveal.compose import load_language_model
     from foveal.search_setup import load_encoder
     from reasoning.intents import DATA, WEIGHTS, fit, read_examples, save_weights
@@ -38,9 +56,36 @@ def run(args: argparse.Namespace) -> int:
     weights, accuracy = fit(examples, load_language_model(), load_encoder())
     out = args.out or WEIGHTS
     save_weights(weights, out)
-    figures = {"questions": len(examples), "leave_one_out_accuracy": round(accuracy, 4)}
-    if args.json:
-        print(json.dumps({**figures, "file": str(out)}))
-    else:
-        print(f"{out}: leave-one-out accuracy {accuracy:.3f} on {len(examples)} questions")
-    return 0
+    return out, {"questions": len(examples), "leave_one_out_accuracy": round(accuracy, 4)}
+
+
+def _everyday(args: argparse.Namespace) -> "tuple[Path, dict[str, Any]]":
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from foveal.everyday_data import read_coco
+    from foveal.search_setup import load_backbone
+    from foveal.train_everyday import EverydayOptions, fit_head, measure, training_pictures
+    from perception.recogniser import WEIGHTS, save_head
+
+    backbone = load_backbone()
+    options = EverydayOptions(draws=args.draws, seed=args.seed)
+    with Progress(console=Console(file=sys.stderr)) as bar:
+        task = bar.add_task("features", total=None)
+
+        def on_step(what: str, done: int, total: int) -> None:
+            bar.update(task, description=what, completed=done, total=total)
+
+        pictures = training_pictures(args.coco, args.coco128, args.imagenet)
+        head, crops = fit_head(pictures, backbone, options, on_step)
+    out = args.out or WEIGHTS
+    save_head(head, out)
+    held_out = args.coco / "annotations" / "instances_val2017.json"
+    scores = measure(read_coco(held_out, args.coco / "val2017"), backbone, head)
+    return out, {
+        "pictures": len(pictures),
+        "crops": crops,
+        "held_out_things": scores.things,
+        "top1_head": round(scores.head, 4),
+        "top1_both": round(scores.both, 4),
+    }

@@ -1,0 +1,112 @@
+"""`foveal segment`: the mask of one thing in a picture, from a point, a box or a phrase."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from perception.scene import GroundedRegion
+    from stream.frame import Image
+
+EPILOG = """examples:
+  foveal segment kitchen.jpg --phrase "cup" --out cup.png
+  foveal segment kitchen.jpg --point 320,240
+  foveal segment kitchen.jpg --box 120,80,300,260 --json
+
+The mask is written as a black and white PNG of the picture's size, with a picture of it beside.
+"""
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Register the sub-command."""
+    parser = subparsers.add_parser(
+        "segment",
+        help="the mask of a thing from a point, a box or a phrase",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("picture", type=Path)
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--point", metavar="X,Y")
+    what.add_argument("--box", metavar="X0,Y0,X1,Y1", help="pixels, x1 and y1 exclusive")
+    what.add_argument("--phrase", metavar="WORDS")
+    parser.add_argument("--out", type=Path, help="mask PNG (default: PICTURE.mask.png)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object with the RLE")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """0 when a mask was found and written."""
+    import cv2
+
+    from foveal.annotate import draw
+    from reasoning.assistant import as_region
+    from stream.errors import OutputError
+    from stream.frame import Frame
+
+    image = _read(args.picture)
+    region = _ground(args, image)
+    out = args.out or args.picture.with_suffix(".mask.png")
+    shown = draw(Frame(0, 0, image, args.picture.name), (as_region(region, 0),), None, None)
+    beside = out.with_name(f"{out.stem}.shown.jpg")
+    for path, picture in ((out, region.mask * 255), (beside, shown[..., ::-1])):
+        try:
+            written = cv2.imwrite(str(path), picture.astype("uint8"))
+        except cv2.error as error:
+            raise OutputError(f"expected a picture file name, got {path}: {error}") from error
+        if not written:
+            raise OutputError(f"expected a folder that can be written at {path.parent}")
+    _print(region, out, args.json)
+    return 0
+
+
+def _read(path: Path) -> "Image":
+    import cv2
+    import numpy as np
+
+    from stream.errors import SourceError
+
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if image is None:
+        raise SourceError(f"expected a picture at {path}, found none that can be read")
+    return np.ascontiguousarray(image[..., ::-1])
+
+
+def _ground(args: argparse.Namespace, image: "Image") -> "GroundedRegion":
+    from foveal.compose import load_scene_reader
+    from stream.frame import Frame
+
+    reader = load_scene_reader()
+    view = reader.read(Frame(0, 0, image, args.picture.name))
+    if args.phrase is not None:
+        return reader.find(view, args.phrase)
+    if args.point is not None:
+        x, y = _numbers(args.point, 2)
+        return reader.point_at(view, (x, y), None)
+    x0, y0, x1, y1 = _numbers(args.box, 4)
+    return reader.point_at(view, None, (x0, y0, x1, y1))
+
+
+def _numbers(text: str, count: int) -> list[int]:
+    from stream.errors import ConfigError
+
+    try:
+        numbers = [int(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) != count:
+        raise ConfigError(f"expected {count} whole numbers with commas between, got {text!r}")
+    return numbers
+
+
+def _print(region: "GroundedRegion", out: Path, as_json: bool) -> None:
+    from stream.masks import encode_mask
+
+    names = {name.label: round(name.probability, 3) for name in region.names}
+    if as_json:
+        mask = encode_mask(region.mask).as_json()
+        print(json.dumps({"file": str(out), "box": region.box, "names": names, "mask": mask}))
+        return
+    listed = ", ".join(f"{label} {probability}" for label, probability in names.items())
+    print(f"{out}: box {region.box}, {int(region.mask.sum())} pixels; may be {listed}")
