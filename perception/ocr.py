@@ -13,6 +13,7 @@ from stream.masks import Box
 MAX_SIDE = 960  # pixels of the longer side that is read
 MIN_SIDE = 32  # a smaller picture holds no words
 MIN_SCORE = 0.6
+MAX_ASPECT = 2  # a longer picture is padded: the engine enlarges the shorter side to 736 pixels
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,9 @@ class RapidTextReader:
             return ()
         scale = min(1.0, MAX_SIDE / max(image.shape[:2]))
         small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        rows, cols = small.shape[:2]
+        below, right = max(0, cols // MAX_ASPECT - rows), max(0, rows // MAX_ASPECT - cols)
+        small = cv2.copyMakeBorder(small, 0, below, 0, right, cv2.BORDER_REPLICATE)
         found, _ = self._engine(np.ascontiguousarray(small[..., ::-1]))
         lines = [
             TextLine(str(text), _box(corners, scale, image.shape), float(score))

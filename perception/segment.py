@@ -18,7 +18,8 @@ Soft = npt.NDArray[np.float32]  # [h, w], 0..1
 WORK_SIDE = 192  # pixels of the crop's longer side that GrabCut sees
 ITERATIONS = 3
 MARGIN = 0.35  # of the box's side: the surroundings shown to GrabCut as background
-MIN_FILL, MAX_FILL = 0.08, 0.97  # of the box; a cut outside these has failed
+# Of the box; a cut outside these has failed: it flooded, or kept only the sure core (pi / 16).
+MIN_FILL, MAX_FILL = 0.23, 0.97
 MIN_AREA, MAX_AREA = 0.004, 0.5  # of the picture, for the region around a point
 LEVELS = np.linspace(0.95, 0.4, 12)  # thresholds tried around a point, of the peak similarity
 SURE_LEVEL, LIKELY_LEVEL, FAR_LEVEL = 0.8, 0.5, 0.1  # soft seed -> GrabCut's four labels
