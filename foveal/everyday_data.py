@@ -17,8 +17,16 @@ from stream.views import GREY
 
 MIN_SIDE = 20  # pixels: a smaller thing shows too little
 # First and last ImageNet class, and the everyday name they are kinds of.
-SPECIES = ((7, 24, 15), (80, 100, 15), (127, 146, 15), (151, 268, 17), (281, 285, 16))
-SPECIES += ((294, 297, 22), (348, 349, 19), (385, 386, 21))
+SPECIES = (
+    (7, 24, 15),
+    (80, 100, 15),
+    (127, 146, 15),
+    (151, 268, 17),
+    (281, 285, 16),
+    (294, 297, 22),
+    (348, 349, 19),
+    (385, 386, 21),
+)
 BACKGROUND = 0  # label of places without a thing; the names follow from 1
 
 

@@ -145,7 +145,7 @@ class Scripts:
             return
         turn.subject = phrase
         name = thing.names[0]
-        # What fits the phrase somewhat may still be named something else: a cat fits "dog" a little.
+        # What fits the phrase may be named something else: a cat fits "dog" a little.
         named = phrase.split()[-1:] == name.label.lower().split()[-1:]
         sure = "Yes," if name.probability >= LIKELY else "Perhaps:"
         yield Say(sure if named else "I am not sure:")
