@@ -63,11 +63,12 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--precision", default="float32", choices=("float32", "bfloat16"))
     parser.add_argument("--long", type=int, metavar="N", help="stream N frames, measure memory")
+    parser.add_argument("--peer-frames", type=int, help="with --long: transformers stops here")
     parser.add_argument("--plot", type=Path, help="with --long: write a picture of the curves")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     if args.long:
-        long_run(args.long, args.plot)
+        long_run(args.long, args.peer_frames or args.long, args.plot)
         return
     size = 128 if args.quick else args.size
     results: dict[str, dict[str, float | int | None]] = {}
@@ -302,7 +303,7 @@ def make_masks(count: int) -> list[Mask]:
     return masks
 
 
-def long_run(count: int, plot: Path | None) -> None:
+def long_run(count: int, peer_count: int, plot: Path | None) -> None:
     """Stream `count` frames; resident memory and state size of both at every hundredth part."""
     import psutil
 
@@ -316,9 +317,10 @@ def long_run(count: int, plot: Path | None) -> None:
         endless = _Endless(frames)
         runner, curve = make(model, endless, masks), []
         start = time.perf_counter_ns()
-        for index in range(count):
+        total = count if name == "foveal" else min(count, peer_count)
+        for index in range(total):
             runner.step(index)
-            if index % max(1, count // 100) == 0 or index == count - 1:
+            if index % max(1, total // 100) == 0 or index == total - 1:
                 rss = process.memory_info().rss / 2**20
                 curve.append((index, rss, runner.held() / 2**20))
                 if rss > LONG_LIMIT_MB:

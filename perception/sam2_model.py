@@ -38,6 +38,16 @@ class Decoded:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Candidates:
+    """The M masks that the decoder offers for each of B objects (M is 1 or 3)."""
+
+    masks: torch.Tensor  # [B, M, 4h, 4w] logits
+    quality: torch.Tensor  # [B, M] predicted mask IoU
+    tokens: torch.Tensor  # [B, 1 or M, C]
+    presence: torch.Tensor  # [B] object score logits
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Recalled:
     """The memories of B objects that hold equally many of each kind."""
 
@@ -169,7 +179,7 @@ class Sam2Networks:
         out: torch.Tensor = seen[0] if seen.ndim == 4 else seen.transpose(0, 1)
         return out
 
-    def decode(
+    def candidates(
         self,
         features: FrameFeatures,
         seen: torch.Tensor,
@@ -177,7 +187,7 @@ class Sam2Networks:
         labels: torch.Tensor | None = None,
         mask: torch.Tensor | None = None,
         first: bool = False,
-    ) -> Decoded:
+    ) -> Candidates:
         """Masks of B objects from [B, C, h, w] maps.
 
         `points` [B, K, 2] in model pixels and `labels` [B, K] (1 on, 0 off, 2 and 3 a box's
@@ -188,25 +198,31 @@ class Sam2Networks:
             sparse, dense = self._model.prompt_encoder(points[:, None], labels[:, None], None, mask)
         elif mask is not None:
             dense = self._model.prompt_encoder.mask_embed(mask)
-        batch, decoder = seen.shape[0], self._model.mask_decoder
-        many = self._several(0 if labels is None else labels.shape[1], first)
-        masks, quality, tokens, presence = decoder(
+        masks, quality, tokens, presence = self._model.mask_decoder(
             image_embeddings=seen,
             image_positional_embeddings=self._wide_positions,
-            sparse_prompt_embeddings=sparse.expand(batch, -1, -1, -1),
+            sparse_prompt_embeddings=sparse.expand(seen.shape[0], -1, -1, -1),
             dense_prompt_embeddings=dense,
-            multimask_output=many,
+            multimask_output=self._several(0 if labels is None else labels.shape[1], first),
             high_resolution_features=[features.fine, features.middle],
         )
-        masks, quality, tokens = masks[:, 0], quality[:, 0], tokens[:, 0]
-        best, rows = quality.argmax(-1), torch.arange(batch, device=seen.device)
-        token = tokens[rows, best] if tokens.shape[1] > 1 else tokens[:, 0]
-        here = (presence[:, 0] > 0).to(self.dtype)  # [B, 1]
+        return Candidates(masks[:, 0], quality[:, 0], tokens[:, 0], presence[:, 0, 0])
+
+    def choose(self, found: Candidates, choice: Sequence[int] | None = None) -> Decoded:
+        """One mask an object: the given one, or the one of the best predicted quality."""
+        if choice is None:
+            best = found.quality.argmax(-1)
+        else:
+            best = torch.tensor(choice, device=found.quality.device)
+        rows = torch.arange(len(best), device=best.device)
+        token = found.tokens[rows, best] if found.tokens.shape[1] > 1 else found.tokens[:, 0]
+        here = (found.presence > 0).to(self.dtype)[:, None]
         pointers = self._model.object_pointer_proj(token)
         pointers = here * pointers + (1 - here) * self._model.no_object_pointer
-        logits = masks[rows, best].float()
+        logits = found.masks[rows, best].float()
         logits = torch.where(here[..., None] > 0, logits, ABSENT_LOGIT)
-        return Decoded(logits, pointers, presence[:, 0, 0].float(), quality[rows, best].float())
+        quality = found.quality[rows, best].float()
+        return Decoded(logits, pointers, found.presence.float(), quality)
 
     def _several(self, points: int, first: bool) -> bool:
         """Whether to decode three masks and take the best (one click or none is ambiguous)."""
@@ -222,7 +238,7 @@ class Sam2Networks:
         given = self._fit_mask(mask)
         small = self._model.mask_downsample(given.to(self.dtype))
         seen = self._as_map(features.tokens[None])
-        pointers = self.decode(features, seen, mask=small, first=True).pointers
+        pointers = self.choose(self.candidates(features, seen, mask=small, first=True)).pointers
         full = given * MASK_SCALE + MASK_BIAS
         side = self._model.prompt_encoder.mask_input_size
         logits = F.interpolate(full, side, mode="bilinear", align_corners=False, antialias=True)

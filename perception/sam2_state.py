@@ -6,9 +6,10 @@ from typing import Literal
 
 import torch
 
+from perception.sam2_motion import Motion
 from stream.errors import ConfigError
 
-MemoryPolicy = Literal["recent", "scored"]
+MemoryPolicy = Literal["recent", "samurai", "dam4sam"]  # see perception/sam2_memory.py
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +22,17 @@ class Sam2Config:
     state_budget_bytes: int | None = None  # `add` refuses an object that would exceed it
     keep_corrections: bool = True  # a corrected frame conditions for good, as SAM 2 is trained
     exclusive: bool = False  # where masks overlap, the highest logit has the pixel
-    policy: MemoryPolicy = "recent"  # "scored": only frames SAMURAI (arXiv 2411.11922) would keep
-    min_iou: float = 0.5  # "scored": predicted mask quality to enter memory
-    min_presence: float = 0.0  # "scored": object score logit to enter memory
+    policy: MemoryPolicy = "recent"
+    min_quality: float = 0.5  # samurai: predicted mask IoU to enter memory
+    min_presence: float = 0.0  # samurai: object score logit to enter memory
+    motion_weight: float = 0.25  # samurai: of motion against mask quality in choosing a mask
+    stable_frames: int = 15  # samurai: good frames in a row before motion has a say
+    stable_quality: float = 0.3  # samurai: a mask below it is no measurement
+    memory_stride: int = 5  # dam4sam: every so many frames one is kept
+    anchor_quality: float = 0.8  # dam4sam: predicted mask IoU of a frame kept for good
+    anchor_gap: int = 5  # dam4sam: frames between two of them
+    area_tolerance: float = 0.2  # dam4sam: of the median area, for a frame kept for good
+    distractor_iou: float = 0.7  # dam4sam: box overlap below which another mask is a distractor
 
     def __post_init__(self) -> None:
         if min(self.max_tracks, self.max_batch, self.max_conditioning) < 1:
@@ -71,6 +80,8 @@ class Sam2Track:
     logits: torch.Tensor  # [4h, 4w] float32 mask logits of that frame
     presence: float  # object score logit; the object is in view above 0
     quality: float  # predicted mask IoU, 0..1
+    motion: Motion | None = None  # samurai
+    areas: tuple[int, ...] = ()  # dam4sam: of the last frames in view, in logit cells
 
 
 @dataclass(frozen=True, slots=True, eq=False)

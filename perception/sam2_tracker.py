@@ -2,18 +2,18 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
 
 from perception.backbone import Features
 from perception.prompts import BoxPrompt, MaskPrompt, PointsPrompt, Prompt, checked
+from perception.sam2_memory import MemoryRules, Outcome, before
 from perception.sam2_model import PROMPT_LOGIT_LIMIT, Decoded, Recalled, Sam2Networks, masks_at
 from perception.sam2_state import (
     FrameFeatures,
     Memory,
-    Pointer,
     Sam2Config,
     Sam2State,
     Sam2Track,
@@ -28,22 +28,6 @@ from stream.masks import encode_mask, mask_box
 ASPECT_TOLERANCE = 0.02  # SAM 2 squares every frame, so a new size of the same shape is harmless
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Outcome:
-    """What one frame gave for one object."""
-
-    logits: torch.Tensor  # [4h, 4w]
-    pointer: torch.Tensor  # [C]
-    tokens: torch.Tensor  # [T, D]
-    presence: float
-    quality: float
-
-    @property
-    def sound(self) -> bool:
-        """False when the networks returned something that is not a number."""
-        return math.isfinite(self.presence) and math.isfinite(self.quality)
-
-
 class Sam2Tracker:
     """A Tracker over SAM 2's networks; the state is the caller's.
 
@@ -54,6 +38,7 @@ class Sam2Tracker:
     def __init__(self, networks: Sam2Networks, config: Sam2Config | None = None) -> None:
         self.networks = networks
         self.config = config or Sam2Config()
+        self._rules = MemoryRules(self.config, networks.memory_frames, networks.pointer_frames)
 
     def init_state(self) -> Sam2State:
         """No masklets."""
@@ -99,7 +84,16 @@ class Sam2Tracker:
             outcome = self._prompted(seen, given, frame.size, None)
         self._require_found(outcome, given)
         memory = Memory(state.index, outcome.tokens, outcome.pointer)
-        track = _track(state.next_id, (memory,), (), (), state.index, outcome)
+        track = Sam2Track(
+            state.next_id,
+            (memory,),
+            (),
+            (),
+            state.index,
+            outcome.logits,
+            outcome.presence,
+            outcome.quality,
+        )
         self._require_room(state, track)
         tracks = (*state.tracks, track)
         return replace(state, tracks=tracks, next_id=state.next_id + 1), track.track_id
@@ -119,7 +113,7 @@ class Sam2Tracker:
             state, seen = self._look(state, frame)
             outcome = self._prompted(seen, given, frame.size, track)
         self._require_found(outcome, given)
-        mended = self._mended(track, outcome)
+        mended = self._rules.mended(track, outcome)
         tracks = tuple(mended if t.track_id == track_id else t for t in state.tracks)
         return replace(state, tracks=tracks)
 
@@ -167,46 +161,37 @@ class Sam2Tracker:
         """Follow objects in batches of those that remember equally much."""
         groups: dict[tuple[int, int, int], list[Sam2Track]] = {}
         for track in tracks:
-            recent = self._recent(track, index)
-            shape = (len(track.prompted), len(recent), len(self._pointers(track, index)))
+            recent, pointers = self._rules.recent(track, index), self._rules.pointers(track, index)
+            shape = (len(track.prompted), len(recent), len(pointers))
             groups.setdefault(shape, []).append(track)
         followed: dict[int, Sam2Track] = {}
         for group in groups.values():
             for start in range(0, len(group), self.config.max_batch):
                 batch = group[start : start + self.config.max_batch]
                 for track, outcome in zip(batch, self._tracked(batch, seen, index), strict=True):
-                    followed[track.track_id] = self._updated(track, outcome, index)
+                    followed[track.track_id] = self._rules.updated(track, outcome, index)
         return followed
 
     def _tracked(
         self, tracks: Sequence[Sam2Track], seen: FrameFeatures, index: int
-    ) -> list[_Outcome]:
+    ) -> list[Outcome]:
         view = self.networks.conditioned(seen, self._recall(tracks, index))
-        decoded = self.networks.decode(seen, view)
-        tokens = self.networks.remember(seen, decoded, prompted=False)
-        return _outcomes(decoded, tokens)
-
-    def _recent(self, track: Sam2Track, index: int) -> tuple[Memory, ...]:
-        """Unprompted memories in reach: the last frames, or the last ones that were worth it."""
-        if self.config.policy == "scored":
-            return track.recent
-        return tuple(m for m in track.recent if index - m.index <= self.networks.memory_frames)
-
-    def _pointers(self, track: Sam2Track, index: int) -> tuple[Pointer, ...]:
-        if self.config.policy == "scored":
-            return track.pointers
-        return tuple(p for p in track.pointers if index - p.index <= self.networks.pointer_frames)
+        found = self.networks.candidates(seen, view)
+        choice = self._rules.pick(tracks, found)
+        decoded = self.networks.choose(found, choice)
+        outcomes = _outcomes(decoded, self.networks.remember(seen, decoded, prompted=False))
+        return [
+            self._rules.judged(track, outcome, found, row, choice[row])
+            for row, (track, outcome) in enumerate(zip(tracks, outcomes, strict=True))
+        ]
 
     def _recall(self, tracks: Sequence[Sam2Track], index: int) -> Recalled:
         """Stack the memories of objects that hold equally many."""
         tokens, offsets, pointers, times = [], [], [], []
         for track in tracks:
-            recent, thin = self._recent(track, index), self._pointers(track, index)
+            recent, thin = self._rules.recent(track, index), self._rules.pointers(track, index)
             tokens.append(torch.stack([m.tokens for m in (*track.prompted, *recent)]))
-            ages = [index - m.index for m in recent]
-            if self.config.policy == "scored":  # SAMURAI numbers kept frames by rank
-                ages = list(range(len(recent), 0, -1))
-            offsets.append([0] * len(track.prompted) + ages)
+            offsets.append([0] * len(track.prompted) + self._rules.ages(recent, index))
             vectors = [m.pointer for m in track.prompted] + [p.vector for p in thin]
             pointers.append(torch.stack(vectors))
             times.append(
@@ -220,44 +205,28 @@ class Sam2Tracker:
             torch.tensor(times, dtype=torch.float32, device=device),
         )
 
-    def _updated(self, track: Sam2Track, outcome: _Outcome, index: int) -> Sam2Track:
-        """Add one followed frame to an object's memory."""
-        if not outcome.sound:  # nothing of it may enter memory; the object counts as away
-            gone = torch.full_like(track.logits, -PROMPT_LOGIT_LIMIT)
-            return replace(track, index=index, logits=gone, presence=-1.0, quality=0.0)
-        worth = self.config.policy == "recent" or (
-            outcome.quality > self.config.min_iou and outcome.presence > self.config.min_presence
-        )
-        recent, pointers = track.recent, track.pointers
-        if worth:
-            memory = Memory(index, outcome.tokens, outcome.pointer)
-            recent = (*recent, memory)[-self.networks.memory_frames :]
-            pointer = Pointer(index, outcome.pointer)
-            pointers = (*pointers, pointer)[-self.networks.pointer_frames :]
-        return _track(track.track_id, track.prompted, recent, pointers, index, outcome)
-
     def _prompted(
         self,
         seen: FrameFeatures,
         prompt: Prompt,
         size: tuple[int, int],
         track: Sam2Track | None,
-    ) -> _Outcome:
+    ) -> Outcome:
         """Segment by a prompt; with a track, on top of what it remembers and shows now."""
         networks = self.networks
         if isinstance(prompt, MaskPrompt):
             decoded, full = networks.adopt(seen, prompt.mask)
             return _outcomes(decoded, networks.remember(seen, decoded, True, full))[0]
         points, labels = self._points(prompt, size)
-        mask, view = None, networks.alone(seen)
+        mask, view, first = None, networks.alone(seen), True
         if track is not None:
-            past = _before(track)
+            past = before(track)
             if past.prompted:
-                view = networks.conditioned(seen, self._recall([past], track.index))
+                view, first = networks.conditioned(seen, self._recall([past], track.index)), False
             if isinstance(prompt, PointsPrompt):
                 limit = PROMPT_LOGIT_LIMIT
                 mask = track.logits.clamp(-limit, limit)[None, None].to(networks.dtype)
-        decoded = networks.decode(seen, view, points, labels, mask, first=track is None)
+        decoded = networks.choose(networks.candidates(seen, view, points, labels, mask, first))
         return _outcomes(decoded, networks.remember(seen, decoded, prompted=True))[0]
 
     def _points(
@@ -276,22 +245,7 @@ class Sam2Tracker:
         networks = self.networks
         return points[None].to(networks.device, networks.dtype), labels.to(networks.device)
 
-    def _mended(self, track: Sam2Track, outcome: _Outcome) -> Sam2Track:
-        """Replace what this frame left in memory by the corrected answer."""
-        past, index = _before(track), track.index
-        memory = Memory(index, outcome.tokens, outcome.pointer)
-        if not self.config.keep_corrections and past.prompted:
-            recent = (*past.recent, memory)[-self.networks.memory_frames :]
-            pointers = (*past.pointers, Pointer(index, outcome.pointer))
-            pointers = pointers[-self.networks.pointer_frames :]
-            return _track(track.track_id, past.prompted, recent, pointers, index, outcome)
-        prompted = (*past.prompted, memory)
-        if len(prompted) > self.config.max_conditioning:
-            keep = self.config.max_conditioning - 1
-            prompted = (prompted[0], *prompted[len(prompted) - keep :]) if keep else prompted[-1:]
-        return _track(track.track_id, prompted, past.recent, past.pointers, index, outcome)
-
-    def _require_found(self, outcome: _Outcome, prompt: Prompt) -> None:
+    def _require_found(self, outcome: Outcome, prompt: Prompt) -> None:
         if isinstance(prompt, MaskPrompt):
             return
         if not outcome.sound or outcome.presence <= 0 or not bool((outcome.logits > 0).any()):
@@ -355,41 +309,11 @@ class Sam2Tracker:
         return owner
 
 
-def _before(track: Sam2Track) -> Sam2Track:
-    """The object as it was before its newest frame."""
-    return replace(
-        track,
-        prompted=tuple(m for m in track.prompted if m.index < track.index),
-        recent=tuple(m for m in track.recent if m.index < track.index),
-        pointers=tuple(p for p in track.pointers if p.index < track.index),
-    )
-
-
-def _track(
-    track_id: int,
-    prompted: tuple[Memory, ...],
-    recent: tuple[Memory, ...],
-    pointers: tuple[Pointer, ...],
-    index: int,
-    outcome: _Outcome,
-) -> Sam2Track:
-    return Sam2Track(
-        track_id,
-        prompted,
-        recent,
-        pointers,
-        index,
-        outcome.logits,
-        outcome.presence,
-        outcome.quality,
-    )
-
-
-def _outcomes(decoded: Decoded, tokens: torch.Tensor) -> list[_Outcome]:
+def _outcomes(decoded: Decoded, tokens: torch.Tensor) -> list[Outcome]:
     """Split a batch into objects whose tensors do not keep the batch alive."""
     presence, quality = decoded.presence.tolist(), decoded.quality.tolist()
     return [
-        _Outcome(
+        Outcome(
             decoded.logits[row].clone(),
             decoded.pointers[row].clone(),
             tokens[row].clone(memory_format=torch.contiguous_format),

@@ -83,7 +83,7 @@ def test_state_size_is_flat_over_hundreds_of_frames(tracker: Sam2Tracker) -> Non
     state, _ = tracker.add(state, frame(0), None, BoxPrompt((5, 5, 40, 40)))
     state = run(tracker, state, 0, 20)
     early = state_bytes(state)
-    state = run(tracker, state, 20, 220)
+    state = run(tracker, state, 20, 160)
     assert state_bytes(state) == early
     for track in state.tracks:
         assert len(track.recent) == 6 and len(track.pointers) == 15 and len(track.prompted) == 1
@@ -189,15 +189,44 @@ def test_masks_can_be_kept_apart(networks: Sam2Networks) -> None:
         assert not (decode_mask(first.mask) & decode_mask(second.mask)).any()
 
 
-def test_scored_memory_keeps_only_good_frames(networks: Sam2Networks) -> None:
-    picky = Sam2Tracker(networks, Sam2Config(policy="scored", min_iou=2.0))
+def test_samurai_keeps_only_good_frames(networks: Sam2Networks) -> None:
+    picky = Sam2Tracker(networks, Sam2Config(policy="samurai", min_quality=2.0))
     state, _ = picky.add(picky.init_state(), frame(0), None, blob())
     state = run(picky, state, 0, 5)
-    assert state.tracks[0].recent == () and state.tracks[0].pointers == ()
-    open_ = Sam2Tracker(networks, Sam2Config(policy="scored", min_iou=0.0, min_presence=-99.0))
+    assert state.tracks[0].recent == () and len(state.tracks[0].pointers) == 4
+    easy = Sam2Config(policy="samurai", min_quality=0.0, stable_quality=0.0, stable_frames=2)
+    open_ = Sam2Tracker(networks, easy)
     state, _ = open_.add(open_.init_state(), frame(0), None, blob())
     state = run(open_, state, 0, 9)
-    assert [m.index for m in state.tracks[0].recent] == [3, 4, 5, 6, 7, 8]
+    (track,) = state.tracks
+    assert [m.index for m in track.recent] == [3, 4, 5, 6, 7, 8]
+    assert track.motion is not None and track.motion.stable == 8
+
+
+def test_dam4sam_keeps_every_fifth_frame_and_the_newest(networks: Sam2Networks) -> None:
+    plain = Sam2Config(policy="dam4sam", anchor_quality=2.0)
+    tracker = Sam2Tracker(networks, plain)
+    state, _ = tracker.add(tracker.init_state(), frame(0), None, blob())
+    state = run(tracker, state, 0, 14)
+    assert [m.index for m in state.tracks[0].recent] == [5, 10, 13]
+    assert [m.index for m in state.tracks[0].prompted] == [0]
+    assert len(state.tracks[0].areas) == 10
+
+
+def test_dam4sam_keeps_sure_frames_with_a_distractor_for_good(networks: Sam2Networks) -> None:
+    easy = Sam2Config(
+        policy="dam4sam",
+        anchor_quality=0.0,
+        anchor_gap=2,
+        area_tolerance=99.0,
+        distractor_iou=1.0,
+        max_conditioning=3,
+    )
+    tracker = Sam2Tracker(networks, easy)
+    state, _ = tracker.add(tracker.init_state(), frame(0), None, blob())
+    state = run(tracker, state, 0, 14)
+    kept = [m.index for m in state.tracks[0].prompted]
+    assert kept[0] == 0 and len(kept) == 3 and kept[2] - kept[1] == 3
 
 
 def test_an_object_that_is_away_has_an_empty_region(networks: Sam2Networks) -> None:
