@@ -1,8 +1,13 @@
-"""The masklets a session keeps alive: a few at once, the least useful one gives way."""
+"""The masklets a session keeps alive: a few at once, the least useful one gives way.
+
+A masklet is what it looks like. After a cut each one is compared with its own look, and one that
+slid onto something else is taken out; a thing that comes back gets its old id again.
+"""
 
 from dataclasses import dataclass, replace
 
 from perception.backbone import Features
+from perception.looks import OTHER_LOOK, SAME_LOOK, Look, likeness, look_of
 from perception.tracker import Tracker, TrackerState
 from stream.errors import PromptError
 from stream.events import Region
@@ -10,12 +15,15 @@ from stream.frame import Frame, Mask
 from stream.masks import decode_mask, encode_mask, mask_box, mask_iou
 
 SAME_THING_IOU = 0.4  # a region that covers a live masklet this much is the same thing
+MAX_REMEMBERED = 32  # masklets out of view whose looks are kept
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Life:
     """What is known of one masklet."""
 
+    inner: int  # the tracker's id
+    look: Look  # when it was started
     seen_ns: int  # when it was last in view
     asked: bool  # an answer spoke of it, so it outlives seeds
 
@@ -27,7 +35,9 @@ class LiveMasklets:
         self._tracker = tracker
         self._limit = limit
         self._state: TrackerState = tracker.init_state()
-        self._lives: dict[int, _Life] = {}
+        self._lives: dict[int, _Life] = {}  # by the masklet's own id
+        self._gone: dict[int, Look] = {}  # oldest first
+        self._next_id = 1
 
     @property
     def live(self) -> int:
@@ -42,10 +52,23 @@ class LiveMasklets:
     def step(self, frame: Frame, features: Features) -> tuple[Region, ...]:
         """Carry all to this frame: one region each, without a box while out of view."""
         self._state, regions = self._tracker.step(self._state, frame, features)
+        owners = {life.inner: own for own, life in self._lives.items()}
+        regions = tuple(replace(region, track_id=owners[region.track_id]) for region in regions)
         for region in regions:
             if region.box is not None:
                 self._lives[region.track_id].seen_ns = frame.pts_ns
         return regions
+
+    def check(self, features: Features, regions: tuple[Region, ...]) -> tuple[Region, ...]:
+        """Compare masklets with their looks (after a cut); the ones still true to theirs."""
+        true = []
+        for region in regions:
+            look = self._look(features, region)
+            if look is None or likeness(look, self._lives[region.track_id].look) >= OTHER_LOOK:
+                true.append(region)
+            else:
+                self._forget(region.track_id)
+        return tuple(true)
 
     def seed(self, frame: Frame, features: Features, mask: Mask) -> Region | None:
         """Start one for a thing that stands out, if there is room."""
@@ -83,17 +106,42 @@ class LiveMasklets:
         return replace(region, track_id=started.track_id)
 
     def _start(self, frame: Frame, features: Features, mask: Mask, asked: bool) -> Region:
-        self._state, track_id = self._tracker.add(self._state, frame, features, mask)
-        self._lives[track_id] = _Life(frame.pts_ns, asked)
-        return Region(track_id, frame.pts_ns, encode_mask(mask), mask_box(mask), 1.0)
+        self._state, inner = self._tracker.add(self._state, frame, features, mask)
+        look = look_of(features, mask)
+        own = self._known(look)
+        if own is None:
+            own, self._next_id = self._next_id, self._next_id + 1
+        self._lives[own] = _Life(inner, look, frame.pts_ns, asked)
+        return Region(own, frame.pts_ns, encode_mask(mask), mask_box(mask), 1.0)
+
+    def _known(self, look: Look) -> int | None:
+        """The id of a masklet that went and looks like this; it is no longer gone."""
+        best = max(self._gone, key=lambda own: likeness(self._gone[own], look), default=None)
+        if best is None or likeness(self._gone[best], look) < SAME_LOOK:
+            return None
+        del self._gone[best]
+        return best
+
+    def _look(self, features: Features, region: Region) -> Look | None:
+        """The look of a region in view whose masklet has one, else None."""
+        if region.box is None or not self._lives[region.track_id].look.any():
+            return None
+        return look_of(features, decode_mask(region.mask))
 
     def _drop_least(self) -> None:
-        """Forget the one nobody asked for, longest out of view, oldest."""
+        """Take out the one nobody asked for, longest out of view, oldest."""
 
-        def use(track_id: int) -> tuple[bool, int, int]:
-            life = self._lives[track_id]
-            return life.asked, life.seen_ns, track_id
+        def use(own: int) -> tuple[bool, int, int]:
+            life = self._lives[own]
+            return life.asked, life.seen_ns, own
 
-        least = min(self._lives, key=use)
-        self._state = self._tracker.remove(self._state, least)
-        del self._lives[least]
+        self._forget(min(self._lives, key=use))
+
+    def _forget(self, own: int) -> None:
+        """Stop tracking one; its look is remembered for a while."""
+        life = self._lives.pop(own)
+        self._state = self._tracker.remove(self._state, life.inner)
+        if life.look.any():
+            self._gone[own] = life.look
+        while len(self._gone) > MAX_REMEMBERED:
+            del self._gone[next(iter(self._gone))]

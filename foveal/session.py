@@ -101,7 +101,7 @@ class Session:
             due = bool(pending) and pending[0].asked_ns <= frame.pts_ns
             wanted = keyframe is not None or due or stages.masklets.live
             features = self._features(frame) if wanted else None
-            state.regions = self._track(frame, features)
+            state.regions = self._track(frame, features, keyframe)
             state.frames, state.last = state.frames + 1, frame
             if keyframe is not None and features is not None:
                 self._take_keyframe(state, keyframe, features)
@@ -117,11 +117,16 @@ class Session:
         with self._stages.tracer.span("backbone", frame.pts_ns):
             return self._stages.backbone.features(frame.image)
 
-    def _track(self, frame: Frame, features: Features | None) -> tuple[Region, ...]:
+    def _track(
+        self, frame: Frame, features: Features | None, keyframe: Keyframe | None
+    ) -> tuple[Region, ...]:
         if features is None or not self._stages.masklets.live:
             return ()
         with self._stages.tracer.span("tracker", frame.pts_ns):
-            return self._stages.masklets.step(frame, features)
+            regions = self._stages.masklets.step(frame, features)
+            if keyframe is not None:
+                regions = self._stages.masklets.check(features, regions)
+            return regions
 
     def _take_keyframe(self, state: SessionState, keyframe: Keyframe, features: Features) -> None:
         """Report a keyframe with its masklets, and start masklets where there is room."""

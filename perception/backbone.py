@@ -131,7 +131,7 @@ class Backbone:
             if masks is None:
                 pooled = top.mean(dim=(1, 2))[None]
             else:
-                pooled = torch.stack([_masked_mean(top, mask) for mask in masks])
+                pooled = torch.stack([masked_mean(top, mask) for mask in masks])
             logits = self._model.classifier(pooled)
             return np.asarray(logits.softmax(-1).cpu().numpy(), dtype=np.float32)
 
@@ -232,7 +232,7 @@ def _crop(image: Image, mask: Mask | None) -> Image:
     return np.where(mask[rows, cols, None], image[rows, cols], grey).astype(np.uint8)
 
 
-def _masked_mean(top: torch.Tensor, mask: Mask) -> torch.Tensor:
+def masked_mean(top: torch.Tensor, mask: Mask) -> torch.Tensor:
     """Average of [C, h, w] under a [H, W] mask; the whole map when the mask is too small to see."""
     weight = torch.from_numpy(mask.astype(np.float32))[None, None].to(top.device)
     weight = F.adaptive_avg_pool2d(weight, (top.shape[-2], top.shape[-1]))[0, 0]

@@ -123,7 +123,12 @@ class SceneReader:
     def find(self, view: SceneView, phrase: str) -> GroundedRegion:
         """The thing a phrase names; raises PromptError when nothing in view fits it."""
         match = self._matcher.match(phrase)
-        ranked = sorted(view.things, key=lambda thing: -float(thing.posterior @ match))
+
+        def rank(thing: GroundedRegion) -> float:
+            # Of several parts that fit, the one that stands out (or is followed) is meant.
+            return float(thing.posterior @ match) * (0.5 + 0.5 * thing.saliency)
+
+        ranked = sorted(view.things, key=rank, reverse=True)
         if ranked and float(ranked[0].posterior @ match) >= MIN_PHRASE_FIT:
             return ranked[0]
         if float(view.whole_posterior @ match) >= MIN_PHRASE_FIT:
