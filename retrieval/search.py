@@ -33,6 +33,7 @@ from stream.masks import Box
 
 CANDIDATES = 60  # rows taken from each of the three lists of a text query
 FIRST_PASSAGES, OTHER_PASSAGES = 6, 2  # quoted of the best entry, and of each other one
+MAX_READ = 24  # passages of the best entry that are read again
 MAX_QUERY_CHARS = 2000  # of a text query; the encoder reads 256 tokens at most
 
 
@@ -122,10 +123,8 @@ class KnowledgeSearcher:
         number = self._number.get(evidence.id)
         if number is None:
             raise QueryError(f"expected an entry of {self.store.source}, got {evidence.id!r}")
-        vector, words = self._encode(question)
-        dense, lexical = self._passage_scores(np.array([number]), vector, words)
-        text = self._quote(number, self._mix(dense, lexical), FIRST_PASSAGES)
-        return dataclasses.replace(evidence, text=text)
+        vector, _ = self._encode(question)
+        return dataclasses.replace(evidence, text=self._read(number, vector))
 
     def _search_text(self, text: str, k: int) -> list[Evidence]:
         vector, words = self._encode(text)
@@ -144,7 +143,7 @@ class KnowledgeSearcher:
         for place in np.argsort(-scores, kind="stable")[:k]:
             entry = int(entries[place])
             span = mixed[bounds[place] :][: starts[entry + 1] - starts[entry]]
-            text = self._quote(entry, span, OTHER_PASSAGES if found else FIRST_PASSAGES)
+            text = self._quote(entry, span, OTHER_PASSAGES) if found else self._read(entry, vector)
             found.append(self._evidence(entry, text, float(scores[place]), None))
         return found
 
@@ -194,6 +193,17 @@ class KnowledgeSearcher:
         if stored is not None and self.store.classes == class_keys(classes):
             return stored
         return class_vectors(self.encoder, classes)
+
+    def _read(self, entry: int, vector: Vectors) -> str:
+        """The passages of an entry that are nearest to a question, read with the title before them.
+
+        "It is an obligate carnivore" says nothing of cats until it is read under "Cat", and the
+        index holds it without; the best entry is short enough to be read again.
+        """
+        found = self.store.entries[entry]
+        shown = [f"{found.title}. {passage}" for passage in found.passages[:MAX_READ]]
+        near = (self.encoder.encode_text(shown) @ vector[0]).astype(np.float32)
+        return self._quote(entry, near, FIRST_PASSAGES)
 
     def _quote(self, entry: int, scores: Vectors, count: int) -> str:
         """The best passages of an entry, in their own order."""
