@@ -4,7 +4,8 @@
 
 Three masklets live from the first keyframe on, and a question comes every 15 s of stream time.
 `foveal` does everything that `foveal replay` does; the other rows leave out the annotated video,
-the speech, or both. `fps` counts all of it, answers included; `frame_fps` leaves the answers out.
+the speech, or both. `fps` counts all of it, answers included; `frame_fps` leaves the answers out;
+`cpu_ms_per_frame` is processor time, which other programs disturb less than they do `fps`.
 `foveal-loop` plays the clip over and over for so many minutes of stream time: its
 `growth_bytes_per_frame` is the Theil-Sen slope of the resident set after the warm-up (the first
 fifth). Every row runs in a process of its own; `peak_rss_mb` is the largest resident set seen
@@ -32,7 +33,7 @@ from foveal.demo import DemoOptions, render_demo
 from foveal.recorder import Recorder
 from foveal.replay import build_stages
 from foveal.session import Session, SessionSink
-from stream.clock import NS_PER_S, Clock, VirtualClock, seconds_to_ns
+from stream.clock import NS_PER_MS, NS_PER_S, Clock, VirtualClock, seconds_to_ns
 from stream.events import Answer, AnswerEvent, Question, Region
 from stream.frame import Frame, Keyframe
 from stream.playback import PlaybackOptions, Player
@@ -135,13 +136,15 @@ async def _play(job: Job, out: Path) -> dict[str, float]:
         with Recorder(out, speaker, timed=False, video=job.video, tracer=tracer) as recorder:
             watch = Watch(recorder, frames)
             session = Session(stages, watch, config.session)
-            began = time.perf_counter_ns()
+            began, worked = time.perf_counter_ns(), time.process_time_ns()
             state = await session.run(source, questions(job.stream_s))
             took_s = (time.perf_counter_ns() - began) / NS_PER_S
+            cpu_ms = (time.process_time_ns() - worked) / NS_PER_MS
             recorder.finish({})
         stages_took = tracer.summary()
     _print_stages(job.name, stages_took)
-    return {**_rates(state.frames, state.answered, took_s, stages_took), **watch.figures()}
+    row = _rates(state.frames, state.answered, took_s, stages_took)
+    return row | watch.figures() | {"cpu_ms_per_frame": cpu_ms / state.frames}
 
 
 def questions(stream_s: float) -> list[Question]:
