@@ -21,6 +21,7 @@ from stream.frame import Frame, Mask
 from stream.masks import Box, decode_mask, mask_box, mask_iou
 
 SAME_NAMES = 0.25  # shared probability from which touching parts are one thing
+MAX_POINTED = 0.12  # share of the frame up to which a masklet under a point is meant itself
 NAMED = 0.04  # below it a probability says nothing
 COVERED = 0.6  # share of a proposal inside a masklet from which it is that masklet
 MIN_PHRASE_FIT = 0.12  # below it nothing in view is what a phrase says
@@ -116,7 +117,9 @@ class SceneReader:
         if point is None:
             raise PromptError("expected a point or a box, got neither")
         for thing in view.things:
-            if thing.track_id is not None and _holds(thing.mask, point):
+            # Something large may hold the thing that is meant: the table under the cup.
+            small = thing.mask.mean() <= MAX_POINTED
+            if thing.track_id is not None and small and _holds(thing.mask, point):
                 return thing
         return self.names_of(view, mask_from_point(image, point, view.features))
 

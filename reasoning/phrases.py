@@ -3,7 +3,7 @@
 import re
 from typing import Literal
 
-AnswerType = Literal["who", "when", "where", "number", "any"]
+AnswerType = Literal["who", "when", "where", "duration", "length", "number", "any"]
 
 _ASKS = re.compile(
     r"^(?:please\s+)?(?:"
@@ -39,6 +39,18 @@ _WHO = re.compile(r"^\s*(?:who|whom|whose|by\s+whom)\b", re.I)
 _NUMBER = re.compile(
     r"^\s*(?:how\s+(?:many|much|long|far|high|tall|old|fast|big|deep|heavy|large|wide)|"
     r"what\s+is\s+the\s+(?:number|height|length|weight|speed|capacity|population|age))\b",
+    re.I,
+)
+_HOW_LONG_TIME = re.compile(
+    r"^\s*how\s+(?:old\b|long\b.*\b(?:live|last|take|survive|exist|ago|been)\b)", re.I
+)
+_HOW_FAR = re.compile(
+    r"^\s*(?:how\s+(?:far|high|tall|deep|wide|long)\b|what\s+is\s+the\s+(?:height|length)\b)", re.I
+)
+_TIME_SPAN = re.compile(r"\b(?:years?|months?|weeks?|days?|hours?|minutes?|seconds?)\b", re.I)
+_LENGTH = re.compile(
+    r"\d\s*(?:m|km|cm|mm|ft|mi|in)\b|\b(?:kilo|centi|milli)?met(?:re|er)s?\b|\bmiles?\b|"
+    r"\b(?:feet|foot|inch(?:es)?)\b",
     re.I,
 )
 _DATE = re.compile(
@@ -101,6 +113,10 @@ def answer_type(question: str) -> AnswerType:
         return "who"
     if _WHERE.search(question):
         return "where"
+    if _HOW_LONG_TIME.search(question):
+        return "duration"
+    if _HOW_FAR.search(question):
+        return "length"
     if _NUMBER.search(question):
         return "number"
     return "any"
@@ -108,7 +124,14 @@ def answer_type(question: str) -> AnswerType:
 
 def fits_type(sentence: str, kind: AnswerType) -> bool:
     """Whether a sentence holds words of the wanted kind."""
-    patterns = {"when": _DATE, "where": _PLACE, "number": _QUANTITY, "who": _PERSON}
+    patterns = {
+        "when": _DATE,
+        "where": _PLACE,
+        "duration": _TIME_SPAN,
+        "length": _LENGTH,
+        "number": _QUANTITY,
+        "who": _PERSON,
+    }
     return kind == "any" or patterns[kind].search(sentence) is not None
 
 

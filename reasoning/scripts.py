@@ -63,7 +63,9 @@ class Scripts:
         self._scene, self._support = scene, support
 
     def play(self, action: Action, turn: TurnState, question: str) -> Iterator[Piece]:
-        """The script of an action."""
+        """The script of an action; nobody is named by their looks."""
+        if action in ("name", "look_up_thing") and answer_type(question) == "who":
+            return iter((Say(f"{DONT_KNOW} who that is: I name things, not people."),))
         table: dict[Action, Script] = {
             "name": self._name,
             "list": self._list,
@@ -82,9 +84,6 @@ class Scripts:
         focus = turn.focus
         if focus is None:
             yield Say(f"{DONT_KNOW}: nothing stands out in view.")
-            return
-        if answer_type(question) == "who":
-            yield Say(f"{DONT_KNOW} who that is: I name things, not people.")
             return
         yield Say("This is" if focus.score >= SURE else "This looks like")
         yield Say(f" {with_article(focus.names[0].label)}", focus)
