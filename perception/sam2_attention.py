@@ -130,13 +130,16 @@ def attend_narrow(query: torch.Tensor, key: torch.Tensor, memory: torch.Tensor) 
         weights = torch.softmax(query @ key.transpose(2, 3), dim=-1)
         return weights @ memory[:, None]
     out = query.new_empty(count, heads, length, memory.shape[2])
+    scores = query.new_empty(min(ROWS, length), key.shape[2])  # one buffer: fresh ones cost pages
     for one in range(count):
         for head in range(heads):
             turned = key[one, head].T
             rows = query[one if batch > 1 else 0, head]
             for start in range(0, length, ROWS):
-                scores = rows[start : start + ROWS] @ turned
-                out[one, head, start : start + ROWS] = torch.softmax(scores, -1) @ memory[one]
+                part = rows[start : start + ROWS]
+                held = torch.mm(part, turned, out=scores[: len(part)])
+                torch.softmax(held, -1, out=held)
+                torch.mm(held, memory[one], out=out[one, head, start : start + ROWS])
     return out
 
 
