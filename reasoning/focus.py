@@ -6,6 +6,10 @@ from stream.errors import PromptError
 from stream.events import Question
 
 WHOLE_LEAD = 0.15  # by which the whole picture's name must beat the best thing's
+# Words that tell no more than that something is there.
+GENERIC = frozenset(
+    {"thing", "object", "item", "animal", "creature", "food", "drink", "plant", "device", "tool"}
+)
 SALIENCY_WEIGHT = 0.5  # prominence against certainty of the name
 
 
@@ -20,7 +24,7 @@ def find_focus(scene: Scene, view: SceneView, question: Question) -> GroundedReg
         except PromptError:
             return most_prominent(scene, view)
     noun = pointed_noun(question.text)
-    if noun:
+    if noun and noun not in GENERIC:
         try:
             return scene.find(view, noun)
         except PromptError:
