@@ -89,6 +89,8 @@ def _config(args: argparse.Namespace) -> Config:
     """The profile or file, with what the command line says on top."""
     config = load_config(args.config)
     if args.tracks is not None:
+        if args.tracks < 0:
+            raise ConfigError(f"expected --tracks of 0 or more, got {args.tracks}")
         session = dataclasses.replace(config.session, max_tracks=args.tracks)
         config = dataclasses.replace(config, session=session)
     if args.no_speech:

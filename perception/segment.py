@@ -54,7 +54,10 @@ def mask_from_point(image: Image, point: Point, features: Features) -> Mask:
     x, y = point
     if not (0 <= x < width and 0 <= y < height):
         raise PromptError(f"expected a point x,y inside the {width}x{height} frame, got {point}")
-    return refine_seed(image, _seed_around(point, features))
+    mask = refine_seed(image, _seed_around(point, features))
+    if not mask.any():
+        mask[y, x] = True  # a frame of a few pixels: the seed is finer than the picture
+    return mask
 
 
 def refine_seed(image: Image, seed: Soft) -> Mask:

@@ -60,7 +60,9 @@ def run(args: argparse.Namespace) -> int:
     from foveal.replay import ReplayRequest, print_summary, replay
 
     request = ReplayRequest.from_args(args)
-    with Progress(*_columns(), console=Console(file=sys.stderr), transient=True) as bar:
+    console = Console(file=sys.stderr)
+    shown = console.is_terminal  # elsewhere it would only leave an empty line
+    with Progress(*_columns(), console=console, transient=True, disable=not shown) as bar:
         task = bar.add_task("loading models", total=None)
 
         def advance(done: int, total: int | None) -> None:
