@@ -2,8 +2,12 @@
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from foveal.compose import Models
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -20,3 +24,15 @@ def shared_data() -> Path:
     if not root.is_dir():
         pytest.skip(f"optional data folder {root} is absent (set FOVEAL_DATA)")
     return root
+
+
+@pytest.fixture(scope="session")
+def models() -> "Models":
+    """Everything that answering needs, loaded once; skips with the reason where it is absent."""
+    from foveal.compose import load_models
+    from stream.errors import FovealError
+
+    try:
+        return load_models()
+    except FovealError as error:
+        pytest.skip(str(error))
