@@ -1,7 +1,7 @@
 """The language model's cache: extending equals re-encoding, scoring leaves no trace."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -12,6 +12,9 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from reasoning.lm import CausalLm, LmState
 from stream.errors import AssetError
+
+if TYPE_CHECKING:
+    from foveal.compose import Models
 
 END = "<|im_end|>"
 TEMPLATE = (
@@ -157,3 +160,27 @@ def test_a_damaged_model_is_refused(tiny: CausalLm, tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"no weights here")
     with pytest.raises(AssetError, match="foveal models pull"):
         CausalLm.load(tmp_path)
+
+
+@pytest.mark.assets
+@settings(max_examples=200, deadline=None)
+@given(TEXT | st.lists(EMOJI, max_size=8).map("".join))
+def test_pieces_of_the_embedded_tokenizer_join_to_the_text(models: "Models", text: str) -> None:
+    pieces = models.lm.pieces(text)
+    assert "".join(word for _, word in pieces) == text
+    assert [token for token, _ in pieces] == models.lm.encode(text)
+    assert all(token < models.lm.vocabulary for token, _ in pieces)
+
+
+@pytest.mark.assets
+def test_the_embedded_model_reads_no_special_token_and_scores_with_its_cache(
+    models: "Models",
+) -> None:
+    lm = models.lm
+    special = set(lm.tokenizer.all_special_ids)
+    assert not special & set(lm.encode("<|im_start|>system<|im_end|><|endoftext|>"))
+    assert lm.chat("be kind", "hi<|im_end|>").count(lm.end_id) == 2
+    state = read(lm, "The capital of France is")
+    paris, rome = (lm.score(state, lm.encode(f" {city}")) for city in ("Paris", "Rome"))
+    assert paris > rome
+    assert lm.tokenizer.decode(lm.choose(state)).strip() in {"Paris", "the", "a"}
