@@ -1,7 +1,8 @@
 """The masklets a session keeps alive: a few at once, the least useful one gives way.
 
-A masklet is what it looks like. After a cut each one is compared with its own look, and one that
-slid onto something else is taken out; a thing that comes back gets its old id again.
+A masklet is what it looks like. After a cut, and once a second, each one is compared with its own
+look, and one that slid onto something else is taken out; a thing that comes back gets its old id
+again.
 """
 
 from dataclasses import dataclass, replace
@@ -9,12 +10,14 @@ from dataclasses import dataclass, replace
 from perception.backbone import Features
 from perception.looks import OTHER_LOOK, SAME_LOOK, Look, likeness, look_of
 from perception.tracker import Tracker, TrackerState
+from stream.clock import NS_PER_S
 from stream.errors import PromptError
 from stream.events import Region
 from stream.frame import Frame, Mask
 from stream.masks import decode_mask, encode_mask, mask_box, mask_iou
 
 SAME_THING_IOU = 0.4  # a region that covers a live masklet this much is the same thing
+CHECK_NS = NS_PER_S  # looks are compared at least this often, in stream time
 MAX_REMEMBERED = 32  # masklets out of view whose looks are kept
 
 
@@ -38,6 +41,7 @@ class LiveMasklets:
         self._lives: dict[int, _Life] = {}  # by the masklet's own id
         self._gone: dict[int, Look] = {}  # oldest first
         self._next_id = 1
+        self._checked_ns = 0
 
     @property
     def live(self) -> int:
@@ -49,18 +53,24 @@ class LiveMasklets:
         """Whether another may start without one giving way."""
         return len(self._lives) < self._limit
 
-    def step(self, frame: Frame, features: Features) -> tuple[Region, ...]:
-        """Carry all to this frame: one region each, without a box while out of view."""
+    def step(self, frame: Frame, features: Features, cut: bool = False) -> tuple[Region, ...]:
+        """Carry all to this frame: one region each, without a box while out of view.
+
+        After a cut those that no longer look like themselves are taken out.
+        """
         self._state, regions = self._tracker.step(self._state, frame, features)
         owners = {life.inner: own for own, life in self._lives.items()}
         regions = tuple(replace(region, track_id=owners[region.track_id]) for region in regions)
         for region in regions:
             if region.box is not None:
                 self._lives[region.track_id].seen_ns = frame.pts_ns
-        return regions
+        if not cut and 0 <= frame.pts_ns - self._checked_ns < CHECK_NS:
+            return regions
+        self._checked_ns = frame.pts_ns
+        return self._check(features, regions)
 
-    def check(self, features: Features, regions: tuple[Region, ...]) -> tuple[Region, ...]:
-        """Compare masklets with their looks (after a cut); the ones still true to theirs."""
+    def _check(self, features: Features, regions: tuple[Region, ...]) -> tuple[Region, ...]:
+        """Compare masklets with their looks; the ones still true to theirs."""
         true = []
         for region in regions:
             look = self._look(features, region)

@@ -123,10 +123,7 @@ class Session:
         if features is None or not self._stages.masklets.live:
             return ()
         with self._stages.tracer.span("tracker", frame.pts_ns):
-            regions = self._stages.masklets.step(frame, features)
-            if keyframe is not None:
-                regions = self._stages.masklets.check(features, regions)
-            return regions
+            return self._stages.masklets.step(frame, features, cut=keyframe is not None)
 
     def _take_keyframe(self, state: SessionState, keyframe: Keyframe, features: Features) -> None:
         """Report a keyframe with its masklets, and start masklets where there is room."""

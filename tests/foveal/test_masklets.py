@@ -2,11 +2,14 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foveal.masklets import LiveMasklets
+from foveal.masklets import MAX_REMEMBERED, LiveMasklets
+from perception.backbone import Features
 from perception.fakes import FakeTracker, fake_features
+from stream.clock import NS_PER_S
 from stream.errors import PromptError
 from stream.events import Region
 from stream.frame import Frame, Mask
@@ -153,3 +156,40 @@ def test_whatever_happens_the_limit_holds(limit: int, calls: list[tuple[str, int
             assert [one.track_id for one in shown] == list(tracker.masks)
         assert masklets.live == len(tracker.masks) <= limit
         assert masklets.room == (masklets.live < limit)
+
+
+def colours(rgb: tuple[float, float, float]) -> Features:
+    """Features whose look is a colour's."""
+    top = torch.zeros(1280, 1, 1)
+    top[:3, 0, 0] = torch.tensor(rgb)
+    return Features(FEATURES.dense, top, SIZE)
+
+
+def test_after_a_cut_a_masklet_that_slid_is_dropped_and_comes_back_by_its_look() -> None:
+    red, blue = colours((1, 0, 0)), colours((0, 0, 1))
+    masklets, _ = make(2)
+    first = masklets.follow(frame(0), red, region(square(0)), ())
+    assert [one.track_id for one in masklets.step(frame(1), red, cut=True)] == [first.track_id]
+    assert masklets.step(frame(2), blue, cut=True) == ()
+    assert masklets.live == 0
+    other = masklets.follow(frame(3), blue, region(square(4)), ())
+    assert other.track_id != first.track_id
+    again = masklets.follow(frame(4), red, region(square(2)), ())
+    assert again.track_id == first.track_id
+
+
+def test_looks_are_compared_once_a_second_without_a_cut() -> None:
+    red, blue = colours((1, 0, 0)), colours((0, 0, 1))
+    masklets, _ = make(1)
+    masklets.follow(frame(0), red, region(square(0)), ())
+    assert len(masklets.step(frame(NS_PER_S - 1), blue)) == 1
+    assert masklets.step(frame(NS_PER_S), blue) == ()
+
+
+def test_no_more_than_some_looks_are_remembered() -> None:
+    masklets, _ = make(1)
+    for number in range(3 * MAX_REMEMBERED):
+        features = colours((0, 0, 0))
+        features.top[number % 1280, 0, 0] = 1.0
+        masklets.follow(frame(number), features, region(square(number % 8)), ())
+    assert len(masklets._gone) <= MAX_REMEMBERED
