@@ -9,6 +9,7 @@ import numpy.typing as npt
 from perception.track_roi import Soft, Window
 
 FLOW_TRUST = 0.3  # weight of the moved mask where the flow fits
+COLOUR_TILT = 0.1  # how much a pixel's colour alone moves the label
 FIRST_SHARE = 0.6  # of the first look, against the recent frames
 
 
@@ -32,11 +33,14 @@ class Refiner(Protocol):
 
 
 def blend(cues: list[Cues]) -> list[Soft]:
-    """The training-free refiner: weighted mean of the carried labels.
+    """The training-free refiner: weighted mean of the carried labels, tilted by colour.
 
     No edge filter: its small errors feed back through memory and grow (see docs/log.md).
     """
-    return [_mean(each) for each in cues]
+    return [
+        np.asarray(np.clip(_mean(each) + COLOUR_TILT * each.odds, 0, 1), np.float32)
+        for each in cues
+    ]
 
 
 def _mean(cues: Cues) -> Soft:

@@ -70,6 +70,24 @@ def read_cut_outs(images: Path, annotations: Path) -> list[CutOut]:
     return found
 
 
+def read_yolo_cut_outs(images: Path, labels: Path) -> list[CutOut]:
+    """The same from YOLO's segmentation text: one line `class x y x y ...`, 0..1, per object."""
+    found = []
+    for file in sorted(labels.rglob("*.txt")):
+        path = next(iter(images.rglob(f"{file.stem}.jpg")), None)
+        if path is None:
+            continue
+        height, width = _read(path).shape[:2]
+        for line in file.read_text(encoding="utf-8").splitlines():
+            category, *numbers = line.split()
+            points = np.array(numbers, np.float64).reshape(-1, 2) * [width, height]
+            mask = np.zeros((height, width), np.uint8)
+            cv2.fillPoly(mask, [np.round(points).astype(np.int32)], 255)
+            if _is_whole(mask):
+                found.append(CutOut(path, mask, 1000 + int(category)))
+    return found
+
+
 def render_clip(cuts: Sequence[CutOut], rng: Rng, count: int) -> tuple[list[Image], list[Mask]]:
     """One clip of `count` frames [360, 640, 3] and the main object's masks, visible at first."""
     while True:

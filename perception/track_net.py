@@ -1,6 +1,6 @@
 """A small U-Net that turns an object's cues into its mask, trained on composites.
 
-117 thousand parameters; the head of the embedded tracker. It sees the window's colours and the
+A head for the embedded tracker that can stand in for the training-free blend. It sees the window's colours and the
 carried labels, and gives one logit per pixel. Training: `python -m benchmarks.train_tracker`.
 """
 

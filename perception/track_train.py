@@ -1,6 +1,7 @@
 """Train the embedded tracker's head on composites.
 
     python -m perception.track_train --images DIR --annotations FILE --backbone FILE --out FILE
+        [--yolo DIR]   more photographs: DIR/images and DIR/labels in YOLO's segmentation text
 
 First the tracker rolls over rendered clips and every object's cues are kept with the truth (in a
 third of the frames the truth is also what it remembers, so that good and bad memories are seen);
@@ -22,7 +23,7 @@ from safetensors.torch import save_file
 
 from perception.backbone import Backbone
 from perception.refine import Cues, blend
-from perception.track_composites import CutOut, read_cut_outs, render_clip
+from perception.track_composites import CutOut, read_cut_outs, read_yolo_cut_outs, render_clip
 from perception.track_net import CHANNELS, CueNet
 from perception.track_roi import Soft, crop
 from perception.tracker import EmbeddedTracker, TrackerConfig
@@ -174,6 +175,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=Path, required=True, help="folder of photographs")
     parser.add_argument("--annotations", type=Path, required=True, help="COCO instances JSON")
+    parser.add_argument("--yolo", type=Path, help="folder with images/ and labels/ (YOLO-seg)")
     parser.add_argument("--backbone", type=Path, required=True, help="EfficientNet-Lite2 .pth")
     parser.add_argument("--out", type=Path, required=True, help="safetensors to write")
     parser.add_argument("--clips", type=int, default=TrainConfig().clips)
@@ -183,6 +185,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     config = TrainConfig(args.seed, args.clips, args.steps)
     began = time.perf_counter()
     cuts = read_cut_outs(args.images, args.annotations)
+    if args.yolo:
+        cuts += read_yolo_cut_outs(args.yolo / "images", args.yolo / "labels")
     samples = collect(Backbone.load(args.backbone), cuts, config)
     net = train(samples, config)
     args.out.parent.mkdir(parents=True, exist_ok=True)

@@ -208,15 +208,15 @@ class EmbeddedTracker:
         return None if window is None else (match, window)
 
     def _search(self, view: View, track: Track) -> torch.Tensor:
-        """[h, w] soft mask of a lost object's first look; all zero when it is nowhere."""
-        found = match_anywhere(view.key, track.first, self.config.propagation.temperature)
-        inside = found >= LEVEL
-        area = float(inside.sum())
-        wanted = float(track.first.label.sum())
-        sure = area > 0 and float(found[inside].mean()) >= self.config.return_score
-        if sure and 0.25 * wanted <= area <= 4 * wanted:
-            return found
-        return torch.zeros_like(found)
+        """[h, w] soft mask of a lost object's first or last look; all zero when it is nowhere."""
+        for look in (track.first, *track.recent[:1]):
+            found = match_anywhere(view.key, look, self.config.propagation.temperature)
+            inside = found >= LEVEL
+            area, wanted = float(inside.sum()), float(look.label.sum())
+            sure = area > 0 and float(found[inside].mean()) >= self.config.return_score
+            if sure and 0.25 * wanted <= area <= 4 * wanted:
+                return found
+        return torch.zeros_like(track.first.label)
 
     def _judge(self, view: View, track: Track, window: Window, cues: Cues, soft: Soft) -> Track:
         """The object is here, and its memory is brought up to date, or it is lost."""

@@ -1,6 +1,7 @@
 """Composites, the head, and one short run of its training, on rendered photographs."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -12,7 +13,13 @@ from skimage import data
 
 from perception.backbone import Backbone
 from perception.refine import Cues, blend
-from perception.track_composites import SIZE, CutOut, read_cut_outs, render_clip
+from perception.track_composites import (
+    SIZE,
+    CutOut,
+    read_cut_outs,
+    read_yolo_cut_outs,
+    render_clip,
+)
 from perception.track_net import CueNet, NetRefiner
 from perception.track_roi import ROI, Window, crop, paste, window_around
 from perception.track_train import TrainConfig, collect, train
@@ -56,6 +63,17 @@ def test_small_objects_are_left_out(cuts: list[CutOut]) -> None:
     assert [cut.path.name for cut in cuts] == ["1.png", "2.png"]
 
 
+def test_yolo_polygons_are_read_too(tmp_path: Path) -> None:
+    for folder in ("images", "labels"):
+        (tmp_path / folder).mkdir()
+    cv2.imwrite(str(tmp_path / "images" / "a.jpg"), data.chelsea()[..., ::-1])
+    lines = "15 0.2 0.2 0.7 0.2 0.7 0.8 0.2 0.8\n15 0.01 0.01 0.02 0.01 0.02 0.02\n"
+    (tmp_path / "labels" / "a.txt").write_text(lines)
+    (cut,) = read_yolo_cut_outs(tmp_path / "images", tmp_path / "labels")
+    assert cut.category == 1015
+    assert (cut.mask > 0).mean() == pytest.approx(0.3, abs=0.01)
+
+
 def test_clips_are_the_same_for_the_same_seed(cuts: list[CutOut]) -> None:
     one, masks = render_clip(cuts, np.random.default_rng(3), 3)
     two, _ = render_clip(cuts, np.random.default_rng(3), 3)
@@ -85,7 +103,7 @@ def test_wrong_weights_are_refused(tmp_path: Path) -> None:
 
 
 def test_training_runs_and_moves_the_weights(cuts: list[CutOut], random_backbone: Backbone) -> None:
-    config = TrainConfig(seed=1, clips=1, steps=12, feature_rows=96)
+    config = TrainConfig(seed=1, clips=1, steps=3, feature_rows=96)
     samples = collect(random_backbone, cuts, config)
     assert samples.shape[1:] == (ROI, ROI, 9)
     before = CueNet()
@@ -97,8 +115,11 @@ def test_training_runs_and_moves_the_weights(cuts: list[CutOut], random_backbone
     assert all(bool(torch.isfinite(w).all()) for w in trained.parameters())
 
 
-def test_blend_of_agreeing_cues_is_their_value() -> None:
-    assert np.allclose(blend(_cues(0.7, 1))[0], 0.7, atol=1e-5)
+def test_blend_of_agreeing_cues_is_their_value_tilted_by_colour() -> None:
+    cues = _cues(0.7, 1)[0]
+    assert np.allclose(blend([replace(cues, odds=cues.residual)])[0], 0.7, atol=1e-5)
+    assert (blend([cues])[0] > 0.7).all()
+    assert (blend([replace(cues, odds=-cues.odds)])[0] < 0.7).all()
 
 
 def test_windows_crop_and_paste_back() -> None:
