@@ -159,10 +159,15 @@ class SearchDecoder:
 
     def _close(self, run: _Run[State]) -> None:
         """Bring a sequence that met its limit to an end: an open call is dropped."""
+        if run.grammar.place == "ended":
+            return
+        cut = "the answer"
         if run.grammar.place == "payload":
+            cut = "the last search"
             while run.pieces and run.pieces.pop() != SEARCH:
                 pass
-            run.emit("refused", {"cause": "token limit", "reason": "the last search was cut off"})
+        reason = f"{cut} was cut off after {run.tokens} tokens"
+        run.emit("refused", {"cause": "token limit", "reason": reason})
         run.grammar.place = "ended"
 
     def _finish(self, run: _Run[State], lmm: SegmentingLMM[State]) -> Decoded:

@@ -65,13 +65,18 @@ class CausalLm:
         return ids
 
     def pieces(self, text: str) -> list[tuple[int, str]]:
-        """Token ids with the text each adds; the texts join to `text`."""
+        """Token ids with the text each adds; the texts join to `text`.
+
+        Characters that the vocabulary lacks come with a token beside them, or as an unknown one.
+        """
         coded = self.tokenizer(
             text,
             add_special_tokens=False,
             split_special_tokens=True,
             return_offsets_mapping=True,
         )
+        if text and not coded.input_ids:
+            return [(self.tokenizer.unk_token_id or 0, text)]
         starts = [start for start, _ in coded.offset_mapping]
         starts = [0, *starts[1:], len(text)]
         # One character may take several tokens; the first one carries it.

@@ -26,6 +26,7 @@ _ASKING = frozenset(
     )
 )
 MAX_SENTENCES = 8  # scored by the language model; the nearest ones
+MAX_CHARS = 400  # of a question and of a sentence that the language model reads
 PASSAGE = "Passage: {title}. {sentence}\nQuestion:"
 NO_PASSAGE = "Passage: none.\nQuestion:"
 
@@ -63,8 +64,11 @@ class SupportScorer:
         self, question: str, evidence: Sequence[Evidence], subject: str = ""
     ) -> tuple[Support, ...]:
         """Best first; `subject` is what the question is about, when known."""
-        pairs = [(entry, text) for entry in evidence for text in sentences(entry.text)]
-        pairs = list({text: (entry, text) for entry, text in pairs}.values())
+        owner: dict[str, Evidence] = {}  # a sentence that several entries hold is the first one's
+        for entry in evidence:
+            for text in sentences(entry.text):
+                owner.setdefault(text, entry)
+        pairs = [(entry, text) for text, entry in owner.items()]
         if not pairs:
             return ()
         vectors = self._encoder.encode_text(
@@ -72,8 +76,11 @@ class SupportScorer:
         )
         near = vectors[1:] @ vectors[0]
         taken = np.argsort(-near, kind="stable")[:MAX_SENTENCES]
-        prefixes = [PASSAGE.format(title=pairs[i][0].title, sentence=pairs[i][1]) for i in taken]
-        *gains, base = self._lm.likelihood([*prefixes, NO_PASSAGE], f" {question}")
+        prefixes = [
+            PASSAGE.format(title=pairs[i][0].title[:MAX_CHARS], sentence=pairs[i][1][:MAX_CHARS])
+            for i in taken
+        ]
+        *gains, base = self._lm.likelihood([*prefixes, NO_PASSAGE], f" {question[:MAX_CHARS]}")
         weights, kind = self.weights, answer_type(question)
         about = set(search_words(subject or question)) - _ASKING
         ranked = []

@@ -178,9 +178,10 @@ def test_the_token_limit_never_leaves_a_call_open(limit: int) -> None:
     decoded, events = decode(lmm, ScriptedSearcher({"tea": [TEA]}), max_tokens=limit)
     parse(decoded.sequence)
     assert decoded.tokens <= limit
-    cut = [data for kind, data in events if kind == "refused"]
-    # Cut inside a payload: after <search> or its words, before </search>.
-    assert len(cut) == (1 if limit in (3, 4, 7, 8) else 0)
+    cut = [data["reason"] for kind, data in events if kind == "refused"]
+    # Inside a payload: after <search> or its words, before </search>.
+    what = "the last search" if limit in (3, 4, 7, 8) else "the answer"
+    assert cut == ([f"{what} was cut off after {limit} tokens"] if limit < 11 else [])
     assert all(0 <= s.start < s.end <= len(decoded.text) for s in decoded.spans)
 
 

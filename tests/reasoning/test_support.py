@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reasoning.lm import CausalLm
-from reasoning.support import MAX_SENTENCES, NO_PASSAGE, SupportScorer, SupportWeights
+from reasoning.support import MAX_CHARS, MAX_SENTENCES, NO_PASSAGE, SupportScorer, SupportWeights
 from retrieval.fakes import HashEncoder
 from stream.events import Evidence
 
@@ -19,10 +19,12 @@ class TableLm:
 
     def __init__(self, table: Mapping[str, float] | None = None) -> None:
         self.prefixes: list[str] = []
+        self.continuations: list[str] = []
         self._table = dict(table or {})
 
     def likelihood(self, prefixes: Sequence[str], continuation: str) -> list[float]:
         self.prefixes += prefixes
+        self.continuations.append(continuation)
         return [next((v for k, v in self._table.items() if k in text), -3.0) for text in prefixes]
 
 
@@ -108,6 +110,22 @@ def test_a_sentence_quoted_twice_is_read_once() -> None:
     ranked = scorer().rank("What is tea?", [entry("Tea", "Tea is a hot drink."), TEA, TEA])
     sentences = [one.sentence for one in ranked]
     assert len(sentences) == len(set(sentences)) == 4
+
+
+def test_a_sentence_of_two_entries_is_cited_from_the_better_one() -> None:
+    worse = entry("Breakfast", LIKED, 1)
+    ranked = scorer().rank("Do many people like tea?", [TEA, worse])
+    assert [one.evidence for one in ranked if one.sentence == LIKED] == [TEA]
+
+
+def test_the_language_model_never_reads_without_end() -> None:
+    """Its memory grows with the square of what it reads."""
+    lm = TableLm()
+    made = SupportScorer(cast(CausalLm, lm), HashEncoder())
+    long = "茶" * 50_000
+    assert made.rank(long, [entry(long, f"{long}.")])
+    assert max(map(len, lm.prefixes)) < 3 * MAX_CHARS
+    assert lm.continuations and max(map(len, lm.continuations)) <= MAX_CHARS + 1
 
 
 def test_enough_is_a_threshold() -> None:
