@@ -19,6 +19,7 @@ from stream.errors import SourceError
 from stream.frame import Frame, Image
 from stream.source import Faults, SourceInfo
 
+EARLY_NS = NS_PER_S  # a file that stops this much before its announced end was cut off
 MAX_ERRORS_IN_A_ROW = 64  # after that the rest of the file is taken as unreadable
 
 
@@ -48,8 +49,13 @@ class VideoReader:
                     origin_ns = raw_ns or 0
                 pts_ns = self._repair(raw_ns, origin_ns, last_ns, step_ns)
                 last_ns = pts_ns
+                if picture.is_corrupt:
+                    self.faults.add("damaged frame")
                 if pts_ns >= start_ns:
                     yield Frame(pts_ns, pts_ns, _upright(picture), self._path.name)
+            due_ns = self._info.duration_ns
+            if due_ns is not None and last_ns + max(EARLY_NS, 5 * step_ns) < due_ns:
+                self.faults.add("ended before the length it announced")
 
     def _decode(self, container: Any, stream: Any) -> Iterator[Any]:
         """Decode on past damaged packets; each one is counted."""
@@ -93,6 +99,8 @@ class VideoReader:
                 raise SourceError(f"expected frames in {self._path}; none could be decoded")
             height, width = _upright(picture).shape[:2]
             duration_ns = _exact_ns(stream.duration, stream.time_base)
+            if duration_ns is None and container.duration and not container.streams.audio:
+                duration_ns = int(container.duration * NS_PER_S // av.time_base)
             rate = stream.average_rate
             return SourceInfo(
                 width=width,

@@ -94,6 +94,17 @@ def test_truncated_file_gives_its_good_frames(tmp_path: Path) -> None:
     assert 5 < len(frames) < 30
 
 
+def test_file_cut_off_says_that_it_ended_early(tmp_path: Path) -> None:
+    ticks = tuple(range(0, 3000, 100))
+    whole = write_clip(tmp_path / "whole.mkv", ticks)
+    assert play(whole)[1].faults == {}
+    cut = tmp_path / "cut.mkv"
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    frames, recording = play(cut)
+    assert 0 < len(frames) < len(ticks)
+    assert "ended before the length it announced" in recording.faults
+
+
 @pytest.mark.parametrize("content", [b"", b"not a video at all" * 50])
 def test_not_a_video(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.mp4"
