@@ -27,6 +27,7 @@ from stream.masks import mask_box
 MEAN, STD = 127.0, 128.0
 STRIDE = 8  # of `Features.dense`, in input pixels
 CROP_PX = 260
+CROP_BATCH = 8  # crops at once: bounds memory, and costs nothing on a CPU
 DENSE_BLOCKS = (2, 4)  # block outputs at strides 8 and 16
 CROP_PADDING = 0.1  # of the box, on each side
 MIN_SIDE = 32
