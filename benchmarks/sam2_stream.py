@@ -307,7 +307,7 @@ def long_run(count: int, peer_count: int, plot: Path | None) -> None:
     """Stream `count` frames; resident memory and state size of both at every hundredth part."""
     import psutil
 
-    model, process = random_model(tiny_config(64, 64)), psutil.Process()
+    model, process = random_model(tiny_config(64)), psutil.Process()
     frames, masks = make_frames(64), make_masks(1)
     curves: dict[str, list[tuple[int, float, float]]] = {}
     makers = {"foveal": foveal_runner, "transformers": transformers_runner}

@@ -93,9 +93,7 @@ class _Layer:
     ) -> torch.Tensor:
         """Cross-attention to each object's memory."""
         query = self._rotate(self._split(self._query(normed)))
-        key = self._split(self._key(keyed))
-        spatial = key.shape[2] - pointer_tokens
-        key = torch.cat([self._rotate(key[:, :, :spatial]), key[:, :, spatial:]], dim=2)
+        key = self._split(self._turned(self._key(keyed), pointer_tokens))
         if self._narrow:
             read = attend_narrow(query * self._scale, key, memory)
             return self._read_out(read.transpose(1, 2).flatten(2))
@@ -103,6 +101,19 @@ class _Layer:
         value = self._split(self._value(memory))
         read = F.scaled_dot_product_attention(query, key, value, scale=self._scale)
         return self._out(read.transpose(1, 2).flatten(2))
+
+    def _turned(self, keys: torch.Tensor, pointer_tokens: int) -> torch.Tensor:
+        """Rotary code on the spatial part of keys [B, k*L + P, heads*d], in their own memory."""
+        batch, length, width = keys.shape
+        frames, cells = (length - pointer_tokens) // self._turn.shape[0], self._turn.shape[0]
+        spatial = keys[:, : frames * cells]
+        split = spatial.view(batch, frames, cells, self._heads, width // self._heads // 2, 2)
+        turn = self._turn[:, None]  # the same for each head
+        if keys.dtype == torch.float32:
+            torch.view_as_complex(split).mul_(turn)
+        else:
+            split.copy_(torch.view_as_real(torch.view_as_complex(split.float()) * turn))
+        return keys
 
     def _split(self, projected: torch.Tensor) -> torch.Tensor:
         """[B, N, heads*d] -> [B, heads, N, d]."""
