@@ -157,10 +157,17 @@ class Backbone:
         crops = [
             cv2.resize(image, (CROP_PX, CROP_PX), interpolation=cv2.INTER_AREA) for image in images
         ]
+        rows = [
+            self._pool(self._tensor(crops[start : start + CROP_BATCH]))
+            for start in range(0, len(crops), CROP_BATCH)
+        ]
+        return torch.cat(rows) if rows else torch.zeros(0, self.classifier_weight.shape[1])
+
+    def _pool(self, tensor: torch.Tensor) -> torch.Tensor:
         with torch.inference_mode():
-            last = self._quick.forward_features(self._tensor(crops).to(self.dtype))
-            features: torch.Tensor = last.float().mean(dim=(2, 3))
-            return features
+            last = self._quick.forward_features(tensor.to(self.dtype))
+            pooled: torch.Tensor = last.float().mean(dim=(2, 3))
+            return pooled
 
     def class_posteriors(self, pooled: torch.Tensor) -> Posteriors:
         """[N, 1280] pooled features -> [N, 1000]."""
