@@ -28,7 +28,8 @@ MIN_PHRASE_FIT = 0.12  # below it nothing in view is what a phrase says
 MIN_WINDOW_FIT = 0.3  # the same for windows, which are many and so more often wrong
 SEED_PEAK = 0.5  # of a phrase map's peak: cells above it seed the mask
 WHOLE_PEAK = 0.25  # the same for what fills the picture
-WINDOW_SIDES = (0.6, 0.35)  # of the frame's shorter side
+MAX_WINDOWS = 6  # sides of a window that the longer side of a frame may hold
+WINDOW_SIDES = (0.65, 0.4)  # of the frame's shorter side
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -247,10 +248,12 @@ def _windows(size: tuple[int, int]) -> list[Box]:
     height, width = size
     boxes: list[Box] = []
     for share in WINDOW_SIDES:
-        side = max(1, round(share * min(height, width)))
-        rows = np.linspace(0, height - side, max(1, round(2 * (height - side) / side) + 1))
-        cols = np.linspace(0, width - side, max(1, round(2 * (width - side) / side) + 1))
-        boxes += [(int(x), int(y), int(x) + side, int(y) + side) for y in rows for x in cols]
+        # A long strip gets windows of its length, or there would be hundreds.
+        side = max(1, round(max(share * min(height, width), max(height, width) / MAX_WINDOWS)))
+        side_y, side_x = min(side, height), min(side, width)
+        rows = np.linspace(0, height - side_y, max(1, round(2 * (height - side_y) / side) + 1))
+        cols = np.linspace(0, width - side_x, max(1, round(2 * (width - side_x) / side) + 1))
+        boxes += [(int(x), int(y), int(x) + side_x, int(y) + side_y) for y in rows for x in cols]
     return boxes
 
 

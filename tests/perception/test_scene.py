@@ -17,7 +17,7 @@ from perception.fakes import thing
 from perception.naming import NameMatcher
 from perception.ocr import TextLine
 from perception.recogniser import EVERYDAY, EverydayHead, Recogniser
-from perception.scene import SceneReader, SceneView, where
+from perception.scene import SceneReader, SceneView, _windows, where
 from stream.errors import PromptError
 from stream.events import Region
 from stream.frame import Frame, Image, Mask
@@ -190,3 +190,10 @@ def _facts(things: Sequence[object]) -> list[object]:
             for value in (getattr(one, f.name) for f in dataclasses.fields(one))  # type: ignore[arg-type]
         ]
     return rows
+
+
+@given(st.integers(1, 4000), st.integers(1, 4000))
+def test_windows_are_few_and_inside_the_frame(height: int, width: int) -> None:
+    windows = _windows((height, width))
+    assert 1 <= len(windows) <= 50
+    assert all(0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height for x0, y0, x1, y1 in windows)
