@@ -151,6 +151,8 @@ def cached(lm: CausalLm, episode: Episode, turn_tokens: int) -> Measured:
 def reencoded(model: Any, episode: Episode, turn_tokens: int) -> Measured:
     """The plain way: `generate` over the whole sequence after each injection."""
     measured = Measured()
+    # What a given configuration leaves out is filled in from the model's own, its end token too.
+    model.generation_config.eos_token_id = None
     config = GenerationConfig(
         do_sample=False, max_new_tokens=turn_tokens, eos_token_id=None, pad_token_id=0
     )

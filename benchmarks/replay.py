@@ -7,9 +7,10 @@ Three masklets live from the first keyframe on, and a question comes every 15 s 
 the speech, or both. `fps` counts all of it, answers included; `frame_fps` leaves the answers out;
 `cpu_ms_per_frame` is processor time, which other programs disturb less than they do `fps`.
 `foveal-loop` plays the clip over and over for so many minutes of stream time: its
-`growth_bytes_per_frame` is the Theil-Sen slope of the resident set after the warm-up (the first
-fifth). Every row runs in a process of its own; `peak_rss_mb` is the largest resident set seen
-after a frame. The clip is rendered by `foveal.demo` unless one is given.
+`growth_bytes_per_frame` is the Theil-Sen slope of the resident set less mapped files after the
+warm-up (the first fifth). Every row runs in a process of its own; `peak_rss_mb` is the largest
+resident set seen after a frame, mapped files included. The clip is rendered by `foveal.demo` unless
+one is given.
 """
 
 import argparse
@@ -182,19 +183,23 @@ class FirstFrames:
 
 
 class Watch:
-    """A SessionSink in front of another: counts masklets and samples the resident set."""
+    """A SessionSink in front of another: counts masklets and samples memory."""
 
     def __init__(self, sink: SessionSink, frames: int) -> None:
         self._sink = sink
         self._process = psutil.Process()
         self._frames = self._tracks = self._shown = 0
         # Filled beforehand, so that sampling takes no new memory.
-        self._rss = np.full(frames // SAMPLE_EVERY + 1, -1, np.int64)
+        self._own = np.full(frames // SAMPLE_EVERY + 1, -1, np.int64)
+        self._peak = 0
 
     def frame(self, frame: Frame, regions: tuple[Region, ...], keyframe: Keyframe | None) -> None:
         self._sink.frame(frame, regions, keyframe)
-        if self._frames % SAMPLE_EVERY == 0 and self._frames // SAMPLE_EVERY < len(self._rss):
-            self._rss[self._frames // SAMPLE_EVERY] = self._process.memory_info().rss
+        if self._frames % SAMPLE_EVERY == 0 and self._frames // SAMPLE_EVERY < len(self._own):
+            memory = self._process.memory_info()
+            self._peak = max(self._peak, memory.rss)
+            # Mapped files come and go as the system pleases.
+            self._own[self._frames // SAMPLE_EVERY] = memory.rss - memory.shared
         self._frames += 1
         self._tracks += len(regions)
         self._shown += sum(region.box is not None for region in regions)
@@ -207,13 +212,13 @@ class Watch:
 
     def figures(self) -> dict[str, float]:
         """Masklets alive and in view per frame, and memory."""
-        rss = self._rss[self._rss >= 0]
+        own = self._own[self._own >= 0]
         count = max(1, self._frames)
         return {
             "tracks": self._tracks / count,
             "in_view": self._shown / count,
-            "peak_rss_mb": float(rss.max()) / MB,
-            "growth_bytes_per_frame": growth(rss) / SAMPLE_EVERY,
+            "peak_rss_mb": self._peak / MB,
+            "growth_bytes_per_frame": growth(own) / SAMPLE_EVERY,
         }
 
 
