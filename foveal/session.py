@@ -14,7 +14,7 @@ from typing import Protocol
 from foveal.config import SessionConfig
 from foveal.masklets import LiveMasklets
 from perception.backbone import Backbone, Features
-from perception.scene import SceneReader
+from perception.scene import SceneReader, SceneView
 from reasoning.assistant import Assistant
 from stream.channel import Channel, OverflowPolicy
 from stream.errors import BadFrame, ChannelClosed, FovealError, PromptError
@@ -62,6 +62,7 @@ class SessionState:
     refused: dict[str, int] = field(default_factory=dict)  # cause -> count
     last: Frame | None = None
     regions: tuple[Region, ...] = ()  # of the last frame
+    view: SceneView | None = None  # the last scene that was read
 
 
 class Session:
@@ -72,18 +73,22 @@ class Session:
         self._sink = sink
         self._config = config
 
+    def init_state(self) -> SessionState:
+        """A session that has seen nothing."""
+        return SessionState(self._stages.selector.init_state())
+
     async def run(self, source: FrameSource, questions: Iterable[Question]) -> SessionState:
         """Process every frame; a question is answered at the first frame at or after its time.
 
         A question later than the last frame is answered on the last frame.
         """
         pending = deque(sorted(questions, key=lambda question: question.asked_ns))
-        state = SessionState(self._stages.selector.init_state())
+        state = self.init_state()
         channel: Channel[Frame] = Channel(READ_AHEAD_FRAMES, OverflowPolicy.BLOCK)
         reader = asyncio.create_task(_read(source, channel))
         try:
             async for frame in channel:
-                self._step(state, frame, pending)
+                self.step(state, frame, pending)
             await reader
         finally:
             reader.cancel()
@@ -93,7 +98,8 @@ class Session:
             self._answer_due(state, state.last, pending, None, due_ns=None)
         return state
 
-    def _step(self, state: SessionState, frame: Frame, pending: deque[Question]) -> None:
+    def step(self, state: SessionState, frame: Frame, pending: deque[Question]) -> None:
+        """Take one frame and answer the questions that are due; they leave `pending`."""
         stages = self._stages
         try:
             with stages.tracer.span("keyframe", frame.pts_ns):
@@ -132,9 +138,7 @@ class Session:
         data = {"reason": keyframe.reason, "novelty": round(keyframe.novelty, 4)}
         self._sink.event(AnswerEvent("keyframe", frame.pts_ns, data))
         if self._config.seed_tracks and self._stages.masklets.room:
-            with self._stages.tracer.span("scene", frame.pts_ns):
-                view = self._stages.reader.read(frame, features, state.regions)
-            for thing in view.things:
+            for thing in self._view(state, frame, features).things:
                 if thing.track_id is None and thing.score >= self._config.min_seed_score:
                     region = self._stages.masklets.seed(frame, features, thing.mask)
                     if region is not None:
@@ -163,11 +167,9 @@ class Session:
     def _answer(
         self, state: SessionState, frame: Frame, features: Features, question: Question
     ) -> None:
-        stages = self._stages
-        with stages.tracer.span("scene", frame.pts_ns):
-            view = stages.reader.read(frame, features, state.regions)
-        with stages.tracer.span("answer", frame.pts_ns):
-            answer = stages.assistant.ask(question, view, self._sink.event)
+        view = self._view(state, frame, features)
+        with self._stages.tracer.span("answer", frame.pts_ns):
+            answer = self._stages.assistant.ask(question, view, self._sink.event)
         spans = []
         for span in answer.spans:
             region = self._follow(state, frame, features, span.region)
@@ -176,6 +178,13 @@ class Session:
         answer = replace(answer, spans=tuple(spans))
         state.answered += 1
         self._sink.answer(answer, frame, tuple(span.region for span in spans))
+
+    def _view(self, state: SessionState, frame: Frame, features: Features) -> SceneView:
+        """The frame's scene, read once however many questions it gets."""
+        if state.view is None or state.view.frame is not frame:
+            with self._stages.tracer.span("scene", frame.pts_ns):
+                state.view = self._stages.reader.read(frame, features, state.regions)
+        return state.view
 
     def _follow(
         self, state: SessionState, frame: Frame, features: Features, region: Region

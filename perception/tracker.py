@@ -192,14 +192,16 @@ class EmbeddedTracker:
 
     def _expect(self, view: View, track: Track) -> tuple[Match, Window] | None:
         """Carried labels and the window to look at; None while the object is nowhere."""
-        size = (view.key.shape[-2], view.key.shape[-1])
-        if track.seen:
-            last = paste(track.soft, track.window, *view.grey.shape)
-            moved = last if view.flow is None else warp_whole(view.flow, last)
-            cells = cv2.resize(moved, (size[1], size[0]), interpolation=cv2.INTER_AREA)
-            expected = torch.from_numpy(cells).to(view.key.device)
-        else:
-            expected = self._search(view, track)
+        height, width = view.key.shape[-2:]
+        last = paste(track.soft, track.window, *view.grey.shape)
+        if track.seen and view.flow is not None:
+            last = warp_whole(view.flow, last)
+        cells = cv2.resize(last, (width, height), interpolation=cv2.INTER_AREA)
+        expected = torch.from_numpy(cells).to(view.key.device)
+        if not track.seen:
+            found = self._search(view, track)
+            # Found nowhere: it may still come out again where it went out of sight.
+            expected = expected if found is None else found
         looks = [track.first, *track.recent]
         config = self.config
         match = match_near(view.key, expected, looks, config.first_weight, config.propagation)
@@ -207,8 +209,8 @@ class EmbeddedTracker:
         window = window_around(np.asarray(where, np.float32), 0.35)
         return None if window is None else (match, window)
 
-    def _search(self, view: View, track: Track) -> torch.Tensor:
-        """[h, w] soft mask of a lost object's first or last look; all zero when it is nowhere."""
+    def _search(self, view: View, track: Track) -> torch.Tensor | None:
+        """[h, w] soft mask of a lost object's first or a later look; None when it is nowhere."""
         for look in (track.first, *track.recent[:1]):
             found = match_anywhere(view.key, look, self.config.propagation.temperature)
             inside = found >= LEVEL
@@ -216,7 +218,7 @@ class EmbeddedTracker:
             sure = area > 0 and float(found[inside].mean()) >= self.config.return_score
             if sure and 0.25 * wanted <= area <= 4 * wanted:
                 return found
-        return torch.zeros_like(track.first.label)
+        return None
 
     def _judge(self, view: View, track: Track, window: Window, cues: Cues, soft: Soft) -> Track:
         """The object is here, and its memory is brought up to date, or it is lost."""

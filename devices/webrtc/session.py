@@ -38,6 +38,7 @@ class PeerSession:
         self.video: VideoSource | None = None
         self.audio: Any = None
         self.channel: Any = None
+        self.channel_opened = asyncio.Event()
         self.connected = asyncio.Event()
         self.closed = asyncio.Event()
         self._offer: Offer | None = None
@@ -95,6 +96,7 @@ class PeerSession:
 
     def _on_channel(self, channel: Any) -> None:
         self.channel = channel
+        self.channel_opened.set()
 
     def _on_track(self, track: Any) -> None:
         if track.kind == "video":
