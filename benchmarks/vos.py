@@ -1,6 +1,9 @@
 """Video object segmentation: mean J, boundary F and fps, given each object's first mask.
 
-    python -m benchmarks.vos --davis DIR --json [--quick] [--tracker embedded|label-propagation]
+    python -m benchmarks.vos --davis DIR --json [--quick] [--tracker NAME]...
+
+NAME is embedded, label-propagation, sam2:ID or edgetam:ID, where ID is a hub id, a folder or a .pt
+of the sam2 package; without --tracker the first two are run.
 
 Data as in DAVIS: DIR/JPEGImages/480p/NAME/*.jpg and DIR/Annotations/480p/NAME/*.png. DAVIS is for
 evaluation only: nothing is trained or tuned on its masks. Foreground is one object, as in DAVIS
@@ -21,7 +24,10 @@ from skimage.io import imread
 from benchmarks.report import emit
 from foveal.assets import asset_path
 from perception.backbone import Backbone
+from perception.sam2_load import load_sam2_tracker
+from perception.sam2_tracker import Sam2Tracker
 from perception.tracker import EmbeddedTracker
+from stream.errors import ConfigError
 from stream.frame import Frame, Image, Mask
 from stream.masks import decode_mask, mask_iou
 
@@ -35,7 +41,9 @@ def main() -> None:
     """Run the chosen trackers over the same frames and print the table and the JSON line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--davis", "--data", type=Path, default=Path("../shared/data/davis"))
-    parser.add_argument("--tracker", choices=("embedded", "label-propagation"))
+    parser.add_argument("--tracker", action="append", metavar="NAME", help="may be repeated")
+    parser.add_argument("--image-size", type=int, metavar="PX", help="of SAM 2: 1024, 768, 512")
+    parser.add_argument("--device", default="cpu", help="of SAM 2: cpu or cuda")
     parser.add_argument("--quick", action="store_true", help=f"first {QUICK_FRAMES} frames")
     parser.add_argument("--json", action="store_true", help="the last line is JSON in any case")
     args = parser.parse_args()
@@ -46,8 +54,8 @@ def main() -> None:
         "label-propagation": lambda images, mask: _plain(backbone, images, mask),
     }
     if args.tracker:
-        wanted = {"embedded": "foveal-embedded"}.get(args.tracker, args.tracker)
-        methods = {wanted: methods[wanted]}
+        chosen = [_chosen(name, methods, args) for name in args.tracker]
+        methods = dict(chosen)
     rows: dict[str, list[tuple[float, float, float]]] = {name: [] for name in methods}
     for sequence in sorted((args.davis / "JPEGImages" / "480p").iterdir()):
         images, masks = _load(args.davis, sequence.name, QUICK_FRAMES if args.quick else None)
@@ -67,6 +75,22 @@ def main() -> None:
     met = ours["mean_j"] >= GOAL_MEAN_J and ours.get("fps_three_masks", 0.0) >= GOAL_FPS
     goal = {"mean_j": f">= {GOAL_MEAN_J}", "fps_three_masks": f">= {GOAL_FPS}"}
     emit("vos", results, goal, met)
+
+
+def _chosen(
+    name: str, methods: dict[str, MaskStream], args: argparse.Namespace
+) -> tuple[str, MaskStream]:
+    """METHOD name and tracker for one --tracker; raises ConfigError for an unknown one."""
+    kind, _, weights = name.partition(":")
+    if kind in ("sam2", "edgetam") and weights:
+        tracker = load_sam2_tracker(weights, image_size=args.image_size, device=args.device)
+        return f"foveal-{kind}", lambda images, mask: _sam2(tracker, images, mask)
+    wanted = {"embedded": "foveal-embedded"}.get(name, name)
+    if wanted not in methods:
+        raise ConfigError(
+            f"expected --tracker embedded, label-propagation, sam2:ID or edgetam:ID, got {name!r}"
+        )
+    return wanted, methods[wanted]
 
 
 def _load(root: Path, name: str, limit: int | None) -> tuple[list[Image], list[Mask]]:
@@ -112,6 +136,14 @@ def _contour(mask: Mask) -> "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]":
 
 def _embedded(backbone: Backbone, images: list[Image], mask: Mask) -> Iterator[Mask]:
     tracker = EmbeddedTracker(backbone)
+    state = tracker.init_state()
+    state, _ = tracker.add(state, Frame(0, 0, images[0], "davis"), None, mask)
+    for index, image in enumerate(images[1:], 1):
+        state, (region,) = tracker.step(state, Frame(index, 0, image, "davis"))
+        yield decode_mask(region.mask)
+
+
+def _sam2(tracker: Sam2Tracker, images: list[Image], mask: Mask) -> Iterator[Mask]:
     state = tracker.init_state()
     state, _ = tracker.add(state, Frame(0, 0, images[0], "davis"), None, mask)
     for index, image in enumerate(images[1:], 1):
