@@ -1,0 +1,263 @@
+"""One device on one MQTT broker: announced, kept up to date, commanded.
+
+The link may break at any time. What is worth telling waits in a bounded outbox; values are told
+anew at every connection, answers are kept until the broker has acknowledged them.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from devices.mqtt.discovery import discovery_payload, discovery_topic
+from devices.mqtt.link import BrokerLink, Script
+from devices.mqtt.messages import (
+    ASSISTANT,
+    DEVICE,
+    SETTINGS,
+    Ask,
+    answer_payload,
+    parse_ask,
+    refusal_payload,
+)
+from devices.mqtt.options import BridgeOptions, Broker
+from devices.mqtt.outbox import Message, Outbox
+from devices.mqtt.power import PowerReading, power_alerts, read_power
+from devices.mqtt.properties import Device, Value
+from devices.mqtt.topics import State, Topics, description
+from devices.mqtt.values import format_value, parse_value
+from stream.clock import NS_PER_S, Clock
+from stream.errors import ConfigError, FovealError, PromptError
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Handlers:
+    """Who answers, and who applies settings. Both run on the event loop.
+
+    `ask` returns what JSON can hold, `text` among it, or raises PromptError with the reason. `set`
+    takes a setting's id and value, returns the value now in force, or raises ConfigError.
+    """
+
+    ask: Callable[[Ask], Awaitable[Mapping[str, Any]]]
+    set: Callable[[str, Value], Value]
+
+
+@dataclass(frozen=True, slots=True)
+class BridgeStats:
+    """The bridge's numbers at one moment."""
+
+    connected: bool
+    attempts: int
+    connects: int  # attempts that came to `ready`
+    published: int  # from the outbox; greetings are not counted
+    refused: int  # commands that were not followed
+    waiting: int  # messages in the outbox
+    dropped: dict[str, int] = field(default_factory=dict)  # cause -> messages
+    last_error: str = ""  # why the last connection ended or did not come about
+
+
+class MqttBridge:
+    """Make it on the event loop, `run` it in a task, `close` it at the end."""
+
+    def __init__(
+        self,
+        device: Device,
+        broker: Broker,
+        clock: Clock,
+        handlers: Handlers,
+        options: BridgeOptions | None = None,
+        version: str = "",
+        read: Callable[[], PowerReading] = read_power,
+    ) -> None:
+        self._device, self._clock, self._handlers = device, clock, handlers
+        self._options = options or BridgeOptions()
+        self._version, self._read = version, read
+        self._topics = Topics(device.id, self._options.base)
+        self._outbox = Outbox(self._options.outbox)
+        self._values: dict[str, str] = {}  # topic -> the retained payload
+        self._recent: deque[str] = deque(maxlen=self._options.recent_answers)
+        self._alerts: set[str] = set()
+        self._questions: set[asyncio.Task[None]] = set()
+        self._refused = 0
+        self._ended = False
+        script = Script(
+            f"{self._options.base}-{device.id}",
+            self._state("lost"),
+            self._greeting,
+            (self._topics.alerts, self._topics.commands),
+            self._state("ready"),
+            self._state("disconnected"),
+            self._receive,
+        )
+        self._link = BrokerLink(broker, self._options, clock, self._outbox, script)
+
+    def stats(self) -> BridgeStats:
+        """The numbers so far."""
+        return BridgeStats(
+            self._link.connected,
+            self._link.attempts,
+            self._link.connects,
+            self._link.published,
+            self._refused,
+            len(self._outbox),
+            dict(self._outbox.dropped),
+            self._link.last_error,
+        )
+
+    def publish(self, node_id: str, property_id: str, value: Value) -> None:
+        """Tell a property's value, now or at the next connection; an unchanged one is not told.
+
+        Raises ConfigError for an unknown property or a value that is not of its type.
+        """
+        one = self._device.find(node_id, property_id)
+        if one is None:
+            raise ConfigError(f"expected a property of the device, got {node_id}/{property_id}")
+        self._retain(self._topics.value(node_id, property_id), format_value(one, value))
+
+    def alert(self, alert_id: str, text: str | None) -> None:
+        """Raise an alert, or end it with None."""
+        topic = self._topics.alert(alert_id)
+        if text is not None:
+            self._alerts.add(alert_id)
+            self._retain(topic, text)
+        elif alert_id in self._alerts:
+            self._alerts.discard(alert_id)
+            self._values.pop(topic, None)
+            self._outbox.put(Message(topic, ""))
+
+    async def run(self) -> None:
+        """Stay connected until `close`; a link that breaks is made again after a growing pause."""
+        link = asyncio.create_task(self._link.run())
+        report = asyncio.create_task(self._report())
+        try:
+            await asyncio.wait({link, report}, return_when=asyncio.FIRST_COMPLETED)
+            for task in (link, report):
+                if task.done():
+                    task.result()  # a defect is not hidden
+        finally:
+            self._ended = True
+            rest = [link, report, *self._questions]
+            for task in rest:
+                task.cancel()
+            await asyncio.gather(*rest, return_exceptions=True)
+            self._outbox.close()
+
+    async def close(self, running: asyncio.Task[None]) -> None:
+        """Send what waits, say goodbye and end `running`, the task of `run`, within `flush_ns`."""
+        self._link.close()
+        await asyncio.wait({running}, timeout=self._options.flush_ns / NS_PER_S)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    def _state(self, state: State) -> Message:
+        return Message(self._topics.state, state)
+
+    def _greeting(self) -> list[Message]:
+        """Homie's order: init, description, values; then the link subscribes and says ready."""
+        said = [
+            self._state("init"),
+            Message(self._topics.description, description(self._device)),
+        ]
+        if self._options.discovery_prefix:
+            topic = discovery_topic(self._device, self._options.discovery_prefix)
+            payload = discovery_payload(self._device, self._topics, self._version)
+            said.append(Message(topic, payload))
+        return said + [
+            Message(topic, payload)
+            for topic, payload in self._values.items()
+            if not self._outbox.waits(topic)
+        ]
+
+    def _receive(self, topic: str, payload: bytes, retained: bool) -> None:
+        """One message from the network: followed, or refused with the reason."""
+        if topic.startswith(f"{self._topics.root}/$alert/"):
+            if payload and topic not in self._values:  # an earlier run left it behind
+                self._outbox.put(Message(topic, ""))
+            return
+        target = self._topics.command(topic)
+        one = self._device.find(*target) if target is not None else None
+        if target is None or one is None or not one.settable:
+            self._refuse(f"no settable property at {topic[:80]!r}")
+        elif retained:
+            # It would be followed again at every connection.
+            self._refuse(f"a retained command on {one.id}: send commands unretained")
+        elif target == (ASSISTANT, "ask"):
+            self._ask(payload)
+        elif target[0] == SETTINGS:
+            try:
+                value = self._handlers.set(one.id, parse_value(one, payload))
+                self.publish(SETTINGS, one.id, value)
+            except FovealError as error:
+                self._refuse(str(error))
+
+    def _refuse(self, reason: str) -> None:
+        self._refused += 1
+        self._outbox.put(Message(self._topics.log("warn"), f"refused: {reason}", False, 0))
+
+    def _ask(self, payload: bytes) -> None:
+        ask: Ask | None = None
+        try:
+            ask = parse_ask(payload)
+            if len(self._questions) >= self._options.waiting_questions:
+                raise PromptError(f"{len(self._questions)} questions wait already; ask again later")
+        except PromptError as error:
+            self._refuse_ask(ask, str(error))
+            return
+        task = asyncio.create_task(self._answer(ask))
+        self._questions.add(task)
+        task.add_done_callback(self._answered)
+        self.publish(ASSISTANT, "busy", True)
+
+    def _answered(self, task: asyncio.Task[None]) -> None:
+        self._questions.discard(task)
+        if not self._ended:
+            self.publish(ASSISTANT, "busy", bool(self._questions))
+
+    def _refuse_ask(self, ask: Ask | None, reason: str) -> None:
+        """Not retained: the last answer stays where it is."""
+        self._refused += 1
+        topic = self._topics.value(ASSISTANT, "answer")
+        self._outbox.put(Message(topic, refusal_payload(ask, reason), retain=False, qos=1))
+
+    async def _answer(self, ask: Ask) -> None:
+        try:
+            payload = answer_payload(ask, await self._handlers.ask(ask))
+        except PromptError as error:
+            self._refuse_ask(ask, str(error))
+        except Exception:  # whatever the assistant does, the bridge goes on
+            logger.exception("a question over MQTT failed")
+            self._refuse_ask(ask, "answering failed; see the log of the device")
+        else:
+            self._keep(payload)
+
+    def _keep(self, payload: str) -> None:
+        """Tell an answer; it stays retained, and among the recent ones for who was away."""
+        topic = self._topics.value(ASSISTANT, "answer")
+        self._values[topic] = payload
+        self._outbox.put(Message(topic, payload, every=True))
+        if self._options.recent_answers:
+            self._recent.append(payload)
+            self._retain(self._topics.value(ASSISTANT, "recent"), f"[{','.join(self._recent)}]")
+
+    def _retain(self, topic: str, payload: str) -> None:
+        if self._values.get(topic) != payload:
+            self._values[topic] = payload
+            self._outbox.put(Message(topic, payload))
+
+    async def _report(self) -> None:
+        """Battery, temperature and drops, every so often."""
+        while True:
+            reading = await asyncio.to_thread(self._read)
+            for name in ("battery", "charging", "temperature"):
+                value = getattr(reading, name)
+                if value is not None:
+                    self.publish(DEVICE, name, value)
+            alerts = power_alerts(reading, frozenset(self._alerts))
+            for name in ("battery-low", "hot"):
+                self.alert(name, alerts.get(name))
+            self.publish(DEVICE, "dropped", sum(self._outbox.dropped.values()))
+            await self._clock.sleep_until(self._clock.now_ns() + self._options.report_ns)
