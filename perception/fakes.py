@@ -49,11 +49,13 @@ class FakeScene:
         things: Sequence[GroundedRegion] = (),
         whole: Name | None = None,
         lines: Sequence[str] = (),
+        around: Sequence[GroundedRegion] = (),
     ) -> None:
-        """`whole` names the whole picture; nothing sure unless given."""
+        """`whole` names the whole picture; nothing sure unless given. `around`: a closer look."""
         self._things = tuple(things)
         self._whole = whole or Name("nothing", 0.0)
         self._lines = tuple(lines)
+        self._around = tuple(around)
         self.reads: list[tuple[int, tuple[Region, ...]]] = []  # pts_ns and masklets of each read
 
     def read(
@@ -96,6 +98,10 @@ class FakeScene:
             if set(phrase.lower().split()) & set(one.names[0].label.lower().split()):
                 return one
         raise PromptError(f"expected something in view that fits {phrase!r}, found nothing")
+
+    def around(self, view: SceneView) -> tuple[GroundedRegion, ...]:
+        """The given things of a closer look, cut to the frame."""
+        return tuple(_fit(one, view.frame.size) for one in self._around)
 
     def whole_region(self, view: SceneView) -> GroundedRegion:
         """The whole frame under the whole picture's name."""

@@ -52,6 +52,10 @@ class NameMatcher:
         ranked = sorted(found.items(), key=lambda pair: -pair[1])[:count]
         return tuple(Name(label, probability) for label, probability in ranked)
 
+    def exactly(self, label: str) -> npt.NDArray[np.float32]:
+        """[C] 1 for the classes of this label, as `best` gives it, else 0."""
+        return np.array([names[0] == label for names in self._synonyms], np.float32)
+
     def match(self, phrase: str) -> npt.NDArray[np.float32]:
         """[C] in 0..1: how well each class fits the phrase; zeros for a phrase without words."""
         words = _words(phrase)

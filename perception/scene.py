@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
+from weakref import WeakKeyDictionary
 
 import cv2
 import numpy as np
@@ -15,6 +16,7 @@ from perception.ocr import TextLine, TextReader
 from perception.proposals import ProposalConfig, propose
 from perception.recogniser import Recogniser
 from perception.segment import mask_from_box, mask_from_point, refine_seed
+from perception.surroundings import Surroundings, agreed, look_around
 from stream.errors import PromptError
 from stream.events import Point, Region
 from stream.frame import Frame, Mask
@@ -28,8 +30,7 @@ MIN_PHRASE_FIT = 0.12  # below it nothing in view is what a phrase says
 MIN_WINDOW_FIT = 0.3  # the same for windows, which are many and so more often wrong
 SEED_PEAK = 0.5  # of a phrase map's peak: cells above it seed the mask
 WHOLE_PEAK = 0.25  # the same for what fills the picture
-MAX_WINDOWS = 6  # sides of a window that the longer side of a frame may hold
-WINDOW_SIDES = (0.65, 0.4)  # of the frame's shorter side
+MIN_AGREED = 0.2  # a name's mean probability from which several views agree on it
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,7 +50,7 @@ class GroundedRegion:
         return self.names[0].probability
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class SceneView:
     """One frame as the language side sees it."""
 
@@ -68,6 +69,8 @@ class Scene(Protocol):
     def point_at(self, view: SceneView, point: Point | None, box: Box | None) -> GroundedRegion: ...
 
     def find(self, view: SceneView, phrase: str) -> GroundedRegion: ...
+
+    def around(self, view: SceneView) -> tuple[GroundedRegion, ...]: ...
 
     def whole_region(self, view: SceneView) -> GroundedRegion: ...
 
@@ -88,6 +91,8 @@ class SceneReader:
         self._backbone, self._recogniser = backbone, recogniser
         self._matcher, self._text = matcher, text_reader
         self._proposals = proposals or ProposalConfig()
+        # Several questions on one frame share its windows.
+        self._around: WeakKeyDictionary[SceneView, Surroundings] = WeakKeyDictionary()
 
     def read(
         self, frame: Frame, features: Features | None = None, tracked: Sequence[Region] = ()
@@ -139,11 +144,13 @@ class SceneReader:
             mask = refine_seed(view.frame.image, self._phrase_map(view.features, match))
             if mask.any():
                 return self.names_of(view, mask)
-        if match.any():
-            found = self._in_windows(view, match)
-            if found is not None:
-                return found
-        raise PromptError(f"expected something in view that fits {phrase!r}, found nothing")
+        fit = self._windows(view).best(match)[1] if match.any() else 0.0
+        found = self._in_windows(view, match) if fit >= MIN_WINDOW_FIT else None
+        if found is None:
+            raise PromptError(f"expected something in view that fits {phrase!r}, found nothing")
+        # The window's own fit is what decided; a part cut out of it may be named worse.
+        weak = float(found.posterior @ match) < MIN_PHRASE_FIT
+        return replace(found, names=self._matcher.best(match * fit)) if weak else found
 
     def whole_region(self, view: SceneView) -> GroundedRegion:
         """What the whole picture is named after: the part that speaks for its best name.
@@ -161,29 +168,31 @@ class SceneReader:
             mask, box = np.ones((height, width), bool), (0, 0, width, height)
         return GroundedRegion(mask, box, view.whole_posterior, view.whole, 1.0)
 
+    def around(self, view: SceneView) -> tuple[GroundedRegion, ...]:
+        """What else is there: names that several views of the frame agree on, surest first."""
+        posteriors = [view.whole_posterior, *(thing.posterior for thing in view.things)]
+        together = agreed([*posteriors, *self._windows(view).posteriors])
+        regions: list[GroundedRegion] = []
+        for name in self._matcher.best(together):
+            match = self._matcher.exactly(name.label)
+            region = None if name.probability < MIN_AGREED else self._in_windows(view, match)
+            if region is not None:
+                regions.append(replace(region, names=(name,)))
+        return tuple(regions)
+
+    def _windows(self, view: SceneView) -> Surroundings:
+        if view not in self._around:
+            self._around[view] = look_around(self._recogniser, view.frame.image)
+        return self._around[view]
+
     def _in_windows(self, view: SceneView, match: npt.NDArray[np.float32]) -> GroundedRegion | None:
-        """Look closer: the window of the frame that fits best, and the thing inside it."""
-        windows = _windows(view.frame.size)
-        image = view.frame.image
-        crops = [image[y0:y1, x0:x1] for x0, y0, x1, y1 in windows]
-        fits = self._recogniser.classify(crops, [None] * len(crops)) @ match
-        best = int(fits.argmax())
-        if float(fits[best]) < MIN_WINDOW_FIT:
-            return None
-        x0, y0, x1, y1 = windows[best]
-        crop = np.ascontiguousarray(image[y0:y1, x0:x1])
+        """The thing inside the window that fits best; None when nothing there can be cut out."""
+        (x0, y0, x1, y1), _ = self._windows(view).best(match)
+        crop = np.ascontiguousarray(view.frame.image[y0:y1, x0:x1])
         near = self._backbone.features(crop)
         mask = np.zeros(view.frame.size, bool)
         mask[y0:y1, x0:x1] = refine_seed(crop, self._phrase_map(near, match))
-        if not mask.any():
-            return None
-        region = self.names_of(view, mask)
-        # The window's own fit is what decided; a part cut out of it may be named worse.
-        return (
-            region
-            if float(region.posterior @ match) >= MIN_PHRASE_FIT
-            else replace(region, names=self._matcher.best(match * float(fits[best])))
-        )
+        return self.names_of(view, mask) if mask.any() else None
 
     def read_text(self, view: SceneView) -> tuple[TextLine, ...]:
         """Written words in the frame, from top to bottom."""
@@ -217,8 +226,13 @@ class SceneReader:
 
 def where(region: GroundedRegion, size: tuple[int, int]) -> str:
     """Where a region lies in a frame of (height, width), in words."""
-    x = (region.box[0] + region.box[2]) / 2 / size[1]
-    y = (region.box[1] + region.box[3]) / 2 / size[0]
+    return where_box(region.box, size)
+
+
+def where_box(box: Box, size: tuple[int, int]) -> str:
+    """The same of a box."""
+    x = (box[0] + box[2]) / 2 / size[1]
+    y = (box[1] + box[3]) / 2 / size[0]
     across = "on the left" if x < 0.36 else "on the right" if x > 0.64 else ""
     along = "at the top" if y < 0.3 else "at the bottom" if y > 0.75 else ""
     return " ".join(filter(None, (along, across))) or "in the middle"
@@ -241,20 +255,6 @@ def _merge(things: Sequence[GroundedRegion]) -> tuple[GroundedRegion, ...]:
         else:
             merged.append(thing)
     return tuple(merged)
-
-
-def _windows(size: tuple[int, int]) -> list[Box]:
-    """Square windows that cover a frame of (height, width) with half overlap, large ones first."""
-    height, width = size
-    boxes: list[Box] = []
-    for share in WINDOW_SIDES:
-        # A long strip gets windows of its length, or there would be hundreds.
-        side = max(1, round(max(share * min(height, width), max(height, width) / MAX_WINDOWS)))
-        side_y, side_x = min(side, height), min(side, width)
-        rows = np.linspace(0, height - side_y, max(1, round(2 * (height - side_y) / side) + 1))
-        cols = np.linspace(0, width - side_x, max(1, round(2 * (width - side_x) / side) + 1))
-        boxes += [(int(x), int(y), int(x) + side_x, int(y) + side_y) for y in rows for x in cols]
-    return boxes
 
 
 def _touch(left: Mask, right: Mask) -> bool:

@@ -1,6 +1,5 @@
 """The annotated picture and its video, on any size and any text."""
 
-import time
 from fractions import Fraction
 from pathlib import Path
 
@@ -134,11 +133,9 @@ def test_any_text_can_be_a_subtitle(text: str, width: int, height: int) -> None:
     ],
     ids=["words", "one word", "chinese", "arabic", "control", "emoji"],
 )
-def test_long_and_foreign_subtitles_stay_small_and_quick(text: str) -> None:
-    started = time.perf_counter()
+def test_long_and_foreign_subtitles_stay_small(text: str) -> None:
     strip = subtitle_strip(f"Q: {text}\nA: {text}", 1280, 720)
     assert strip.keep.shape[0] <= 360
-    assert time.perf_counter() - started < 2
 
 
 def test_a_subtitle_is_laid_out_once() -> None:
@@ -167,17 +164,6 @@ def test_masklets_keep_their_colour() -> None:
     assert len(set(PALETTE)) == len(PALETTE)
     assert colour(0) == colour(len(PALETTE))
     assert colour(-1) == PALETTE[-1]
-
-
-def test_drawing_720p_is_quick() -> None:
-    frame = grey(720, 1280)
-    regions = tuple(square(720, 1280, track_id, 40 * track_id) for track_id in range(3))
-    taken = []
-    for _ in range(15):
-        started = time.perf_counter()
-        draw(frame, regions, None, None)
-        taken.append(time.perf_counter() - started)
-    assert min(taken) < 0.03  # 5 ms on an idle core; the goal is 8; the rest is for busy machines
 
 
 def ramp(size: tuple[int, int], value: int) -> Image:

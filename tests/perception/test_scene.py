@@ -17,7 +17,8 @@ from perception.fakes import thing
 from perception.naming import NameMatcher
 from perception.ocr import TextLine
 from perception.recogniser import EVERYDAY, EverydayHead, Recogniser
-from perception.scene import SceneReader, SceneView, _windows, where
+from perception.scene import SceneReader, SceneView, where
+from perception.surroundings import agreed, windows
 from stream.errors import PromptError
 from stream.events import Region
 from stream.frame import Frame, Image, Mask
@@ -194,6 +195,22 @@ def _facts(things: Sequence[object]) -> list[object]:
 
 @given(st.integers(1, 4000), st.integers(1, 4000))
 def test_windows_are_few_and_inside_the_frame(height: int, width: int) -> None:
-    windows = _windows((height, width))
-    assert 1 <= len(windows) <= 60
-    assert all(0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height for x0, y0, x1, y1 in windows)
+    boxes = windows((height, width))
+    assert 1 <= len(boxes) <= 60
+    assert all(0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height for x0, y0, x1, y1 in boxes)
+
+
+def test_views_agree_only_when_several_do() -> None:
+    one_sure = [np.array([0.9, 0.0], np.float32)] + [np.array([0.0, 0.3], np.float32)] * 3
+    assert agreed(one_sure) == pytest.approx([0.3, 0.3])
+    assert agreed(one_sure[:1]) == pytest.approx([0.9, 0.0])
+
+
+def test_a_closer_look_names_the_cat_once_and_shows_where(
+    models: "Models", chelsea: SceneView
+) -> None:
+    found = models.reader.around(chelsea)
+    assert "cat" in found[0].names[0].label.lower()
+    assert all(region.mask.any() for region in found)
+    assert len({region.names[0].label for region in found}) == len(found)
+    assert [one.score for one in found] == sorted((one.score for one in found), reverse=True)
