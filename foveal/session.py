@@ -1,15 +1,20 @@
 """One session: frames in, keyframes, masklets and answers out.
 
-The reader and the session run as two tasks joined by a bounded channel that blocks, because a file
-never drops a frame. One backbone pass per frame serves keyframe scenes, tracking and grounding, and
-is skipped where nobody needs it.
+A recording runs in two stages joined by a bounded channel that blocks, because a file never drops
+a frame: while one frame is tracked and answered about, the next ones are decoded and looked at,
+each stage in a thread of its own. Looking ahead changes nothing but the time it takes: a frame's
+features depend on the frame alone, and are made when they are missed. One backbone pass per frame
+serves keyframe scenes, tracking and grounding, and is skipped where nobody needs it.
 """
 
 import asyncio
+from bisect import bisect_right
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from functools import partial
+from typing import Protocol, TypeVar
 
 from foveal.config import SessionConfig
 from foveal.masklets import LiveMasklets
@@ -24,6 +29,8 @@ from stream.keyframes import KeyframeSelector, KeyframeState
 from stream.trace import Tracer
 
 READ_AHEAD_FRAMES = 4
+
+T = TypeVar("T")
 
 
 class SessionSink(Protocol):
@@ -65,6 +72,9 @@ class SessionState:
     view: SceneView | None = None  # the last scene that was read
 
 
+_Seen = tuple[Frame, Features | None]  # what the first stage hands to the second
+
+
 class Session:
     """Runs one source to its end (or until cancelled)."""
 
@@ -83,30 +93,75 @@ class Session:
         A question later than the last frame is answered on the last frame.
         """
         pending = deque(sorted(questions, key=lambda question: question.asked_ns))
+        asked = [question.asked_ns for question in pending]
         state = self.init_state()
-        channel: Channel[Frame] = Channel(READ_AHEAD_FRAMES, OverflowPolicy.BLOCK)
-        reader = asyncio.create_task(_read(source, channel))
-        try:
-            async for frame in channel:
-                self.step(state, frame, pending)
-            await reader
-        finally:
-            reader.cancel()
-            await asyncio.gather(reader, return_exceptions=True)
-        state.late = len(pending)
-        if state.last is not None:
-            self._answer_due(state, state.last, pending, None, due_ns=None)
+        channel: Channel[_Seen] = Channel(READ_AHEAD_FRAMES, OverflowPolicy.BLOCK)
+        # Closed last: a cancelled session waits for the frame that is in work.
+        with _thread("foveal-look") as ahead, _thread("foveal-session") as here:
+            looking = asyncio.create_task(self._look_ahead(source, channel, asked, ahead))
+            try:
+                async for frame, features in channel:
+                    await _in(here, partial(self.step, state, frame, pending, features))
+                await looking
+            finally:
+                looking.cancel()
+                await asyncio.gather(looking, return_exceptions=True)
+            state.late = len(pending)
+            await _in(here, partial(self.answer_late, state, pending))
         return state
 
-    def step(self, state: SessionState, frame: Frame, pending: deque[Question]) -> None:
-        """Take one frame and answer the questions that are due; they leave `pending`."""
+    def answer_late(self, state: SessionState, pending: deque[Question]) -> None:
+        """Answer all that wait about the last frame, if there was one; they leave `pending`."""
+        if state.last is not None:
+            self._answer_due(state, state.last, pending, None, due_ns=None)
+
+    async def _look_ahead(
+        self,
+        source: FrameSource,
+        channel: Channel[_Seen],
+        asked: Sequence[int],
+        thread: ThreadPoolExecutor,
+    ) -> None:
+        """Decode, and make the features that the session will want; `asked` are sorted times."""
+        done = 0  # questions that an earlier frame answers
+        try:
+            async for frame in source.frames():
+                due = bisect_right(asked, frame.pts_ns)
+                features = None
+                if self._stages.masklets.live or due > done:
+                    features = await _in(thread, partial(self._guess, frame))
+                done = due
+                await channel.put((frame, features))
+        except ChannelClosed:
+            return
+        finally:
+            await channel.close()
+
+    def _guess(self, frame: Frame) -> Features | None:
+        """Features that may be wanted; a frame that has none is refused when its turn comes."""
+        try:
+            return self._features(frame)
+        except BadFrame:
+            return None
+
+    def step(
+        self,
+        state: SessionState,
+        frame: Frame,
+        pending: deque[Question],
+        features: Features | None = None,
+    ) -> None:
+        """Take one frame and answer the questions that are due; they leave `pending`.
+
+        `features` are the frame's, where they were made before.
+        """
         stages = self._stages
         try:
             with stages.tracer.span("keyframe", frame.pts_ns):
                 state.keyframes, keyframe = stages.selector.step(state.keyframes, frame)
             due = bool(pending) and pending[0].asked_ns <= frame.pts_ns
             wanted = keyframe is not None or due or stages.masklets.live
-            features = self._features(frame) if wanted else None
+            features = (features or self._features(frame)) if wanted else None
             state.regions = self._track(frame, features, keyframe)
             state.frames, state.last = state.frames + 1, frame
             if keyframe is not None and features is not None:
@@ -204,14 +259,13 @@ class Session:
         self._sink.event(AnswerEvent("refused", pts_ns, {"cause": cause, "reason": reason}))
 
 
-async def _read(source: FrameSource, channel: Channel[Frame]) -> None:
-    try:
-        async for frame in source.frames():
-            await channel.put(frame)
-    except ChannelClosed:
-        return
-    finally:
-        await channel.close()
+def _thread(name: str) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, thread_name_prefix=name)
+
+
+async def _in(thread: ThreadPoolExecutor, work: Callable[[], T]) -> T:
+    """Run blocking work in a thread while the event loop goes on."""
+    return await asyncio.get_running_loop().run_in_executor(thread, work)
 
 
 def region_event(region: Region) -> AnswerEvent:

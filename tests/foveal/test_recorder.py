@@ -17,6 +17,7 @@ from devices.fakes import ToneSpeaker
 from devices.speech import Pcm
 from foveal import recorder as recorder_module
 from foveal.annotated_video import AnnotatedVideo
+from foveal.captions import Captions
 from foveal.recorder import Recorder
 from foveal.records import read_answers
 from stream.errors import OutputError
@@ -213,7 +214,7 @@ def test_a_folder_that_cannot_be_made_is_one_clear_error() -> None:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_full_disk_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recorder_module, "_prepare", lambda folder: None)
+    monkeypatch.setattr(recorder_module, "prepare", lambda *_: None)
     (tmp_path / "answers.jsonl").symlink_to("/dev/full")
     with (
         pytest.raises(OutputError, match=r"answers\.jsonl, got: No space left"),
@@ -223,7 +224,7 @@ def test_a_full_disk_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_subtitles_wait_their_turn(tmp_path: Path) -> None:
-    subtitles = recorder_module._Subtitles()
+    subtitles = Captions()
     subtitles.add("one", 0)
     subtitles.add("two", STEP_NS)
     assert subtitles.at(STEP_NS) == "one"
