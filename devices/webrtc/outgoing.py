@@ -5,6 +5,7 @@ Speech is paced by absolute deadlines, so a busy event loop makes it late once, 
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
@@ -48,9 +49,15 @@ class SpeechTrack(MediaStreamTrack):  # type: ignore[misc]  # aiortc is untyped 
 
     kind = "audio"
 
-    def __init__(self, clock: Clock, max_queued_s: float = 60.0) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        max_queued_s: float = 60.0,
+        on_sent: Callable[[Samples], None] | None = None,
+    ) -> None:
         super().__init__()
         self._clock = clock
+        self.on_sent = on_sent  # told every 20 ms that go out, silence included
         self._max_queued = round(max_queued_s * RATE_HZ)
         self._queue: deque[Utterance] = deque()
         self._held = False
@@ -104,7 +111,10 @@ class SpeechTrack(MediaStreamTrack):  # type: ignore[misc]  # aiortc is untyped 
             self._next_ns = now_ns
         await self._clock.sleep_until(self._next_ns)
         self._next_ns += FRAME_NS
-        frame = av.AudioFrame.from_ndarray(self._fill()[None], format="s16", layout="mono")
+        block = self._fill()
+        if self.on_sent is not None:
+            self.on_sent(block)
+        frame = av.AudioFrame.from_ndarray(block[None], format="s16", layout="mono")
         frame.sample_rate, frame.time_base = RATE_HZ, Fraction(1, RATE_HZ)
         frame.pts = self._position
         self._position += FRAME_SAMPLES
