@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from perception.backbone import Posteriors
 from perception.naming import Posterior
-from perception.recogniser import Posteriors, Recogniser
+from perception.recogniser import Recogniser
 from stream.frame import Image
 from stream.masks import Box
 
