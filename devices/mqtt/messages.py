@@ -12,7 +12,9 @@ from stream.errors import ConfigError, PromptError
 MAX_QUESTION = 1000  # characters
 MAX_ID = 64  # characters
 
-ASSISTANT, DEVICE, SETTINGS = "assistant", "device", "settings"
+ASSISTANT, DEVICE, GLASSES, SETTINGS = "assistant", "device", "glasses", "settings"
+THERMAL = ("nominal", "fair", "serious", "critical")
+NETWORKS = ("wifi", "cellular", "ethernet", "other", "2g", "3g", "4g", "slow-2g")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,17 @@ def foveal_device(
         Property("sessions", "Sessions", "integer", "0:"),
         Property("dropped", "Messages dropped", "integer", "0:"),
     )
-    nodes = [Node(ASSISTANT, "Assistant", assistant), Node(DEVICE, "Device", state)]
+    glasses = (
+        Property("battery", "Battery of the glasses", "integer", "0:100", "%"),
+        Property("charging", "Glasses charging", "boolean"),
+        Property("thermal", "Temperature of the glasses", "enum", ",".join(THERMAL)),
+        Property("network", "Network of the glasses", "enum", ",".join(NETWORKS)),
+    )
+    nodes = [
+        Node(ASSISTANT, "Assistant", assistant),
+        Node(DEVICE, "Device", state),
+        Node(GLASSES, "Glasses", glasses),
+    ]
     if settings:
         nodes.append(Node(SETTINGS, "Settings", tuple(settings)))
     return Device(device_id, name, tuple(nodes))
