@@ -160,16 +160,20 @@ class PausingCamera(NumberCamera):
 async def test_a_camera_that_pauses_comes_back() -> None:
     camera = PausingCamera(FPS)
     async with linked(UdpRelay(seed=11), FramePolicy.FRESHEST, camera) as link:
+        assert link.session.video is not None
         camera.paused = True
-        await asyncio.sleep(1.5)
+        await asyncio.sleep(0.1)
+        requests = link.session.video.stats().keyframe_requests
+        await asyncio.sleep(1.4)
         seen = len(link.frames)
         await asyncio.sleep(0.3)
         assert len(link.frames) == seen
         camera.paused = False
         made = len(camera.shots)
         await until(lambda: link.numbers()[-1] >= made + 5)
-        stats = link.session.video.stats()  # type: ignore[union-attr]
+        stats = link.session.video.stats()
         assert stats.decode_errors == 0
+        assert stats.keyframe_requests == requests  # a pause is no loss
 
 
 async def test_a_client_that_dies_without_a_word_ends_its_session_only(
