@@ -13,7 +13,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from perception.sam2_linear import FastLinear, fast
+from perception.sam2_linear import FastLinear, Rows, fast
 
 POSITION_SCALE = 0.1  # of the picture's position code, as in the SAM 2 code
 ROWS = 256  # queries whose scores are held at a time on a CPU
@@ -23,11 +23,11 @@ WHOLE_SCORES = 1 << 21  # scores of all objects together up to which they are he
 class MemoryAttention:
     """Conditions one frame's features on each object's memory."""
 
-    def __init__(self, module: Any) -> None:
+    def __init__(self, module: Any, mixed: bool = False) -> None:
         cos, sin = module.rotary_emb(module.layers[0].layer_norm1.weight, module.position_ids)
         # One complex factor for each pair of channels instead of two doubled real tables.
         turn = torch.complex(cos[0, :, ::2].contiguous(), sin[0, :, ::2].contiguous())
-        self._layers = [_Layer(layer, turn) for layer in module.layers]
+        self._layers = [_Layer(layer, turn, mixed) for layer in module.layers]
         self._norm = module.layer_norm
 
     def __call__(
@@ -48,22 +48,24 @@ class MemoryAttention:
 
 
 class _Layer:
-    def __init__(self, layer: Any, turn: torch.Tensor) -> None:
+    def __init__(self, layer: Any, turn: torch.Tensor, mixed: bool = False) -> None:
         own, cross = layer.self_attn, layer.cross_attn_image
         self._norms = (layer.layer_norm1, layer.layer_norm2, layer.layer_norm3)
         self._heads: int = own.num_attention_heads
         self._scale: float = own.scaling
         self._turn = turn
-        self._own_query, self._own_key = fast(own.q_proj), fast(own.k_proj)
-        self._own_value, self._own_out = fast(own.v_proj), fast(own.o_proj)
-        self._query, self._key = fast(cross.q_proj), fast(cross.k_proj)
+        self._mixed = mixed
+        self._own_query, self._own_key, self._own_value, self._own_out = (
+            fast(one, mixed=mixed) for one in (own.q_proj, own.k_proj, own.v_proj, own.o_proj)
+        )
+        self._query, self._key = fast(cross.q_proj, mixed=mixed), fast(cross.k_proj, mixed=mixed)
         self._narrow = cross.q_proj.weight.device.type == "cpu"
         # On a GPU the fused kernels want values as wide as keys.
-        self._value, self._out = fast(cross.v_proj), fast(cross.o_proj)
-        self._read_out = _after_attention(cross)
+        self._value, self._out = fast(cross.v_proj, mixed=mixed), fast(cross.o_proj, mixed=mixed)
+        self._read_out = _after_attention(cross, mixed)
         activation = "relu" if isinstance(layer.activation, torch.nn.ReLU) else "gelu"
-        self._grow = fast(layer.linear1, activation)  # type: ignore[arg-type]
-        self._shrink = fast(layer.linear2)
+        self._grow = fast(layer.linear1, activation, mixed)  # type: ignore[arg-type]
+        self._shrink = fast(layer.linear2, mixed=mixed)
 
     def __call__(
         self,
@@ -95,7 +97,7 @@ class _Layer:
         query = self._rotate(self._split(self._query(normed)))
         key = self._split(self._turned(self._key(keyed), pointer_tokens))
         if self._narrow:
-            read = attend_narrow(query * self._scale, key, memory)
+            read = attend_narrow(query * self._scale, key, memory, self._mixed)
             return self._read_out(read.transpose(1, 2).flatten(2))
         query = query.expand(key.shape[0], -1, -1, -1)
         value = self._split(self._value(memory))
@@ -129,11 +131,14 @@ class _Layer:
         return turned.reshape(batch, count, length, width).to(heads.dtype)
 
 
-def attend_narrow(query: torch.Tensor, key: torch.Tensor, memory: torch.Tensor) -> torch.Tensor:
+def attend_narrow(
+    query: torch.Tensor, key: torch.Tensor, memory: torch.Tensor, mixed: bool = False
+) -> torch.Tensor:
     """softmax(Q K') M for scaled queries [B or 1, h, L, d], keys [B, h, N, d], memory [B, N, D].
 
     Returns [B, h, L, D]. On CPUs torch's fused kernel needs values as wide as keys; a product with
-    the narrow ones, a few hundred queries at a time, does a third less work.
+    the narrow ones, a few hundred queries at a time, does a third less work. Keys and memory are
+    packed once for all queries. `mixed`: products of bfloat16 numbers.
     """
     batch, heads, length, _ = query.shape
     count = key.shape[0]
@@ -141,24 +146,24 @@ def attend_narrow(query: torch.Tensor, key: torch.Tensor, memory: torch.Tensor) 
         weights = torch.softmax(query @ key.transpose(2, 3), dim=-1)
         return weights @ memory[:, None]
     out = query.new_empty(count, heads, length, memory.shape[2])
-    scores = query.new_empty(min(ROWS, length), key.shape[2])  # one buffer: fresh ones cost pages
     for one in range(count):
+        values = Rows(memory[one].T, mixed)
         for head in range(heads):
-            turned = key[one, head].T
+            keys = Rows(key[one, head], mixed)
             rows = query[one if batch > 1 else 0, head]
             for start in range(0, length, ROWS):
-                part = rows[start : start + ROWS]
-                held = torch.mm(part, turned, out=scores[: len(part)])
+                held = keys.after(rows[start : start + ROWS])
                 torch.softmax(held, -1, out=held)
-                torch.mm(held, memory[one], out=out[one, head, start : start + ROWS])
+                out[one, head, start : start + ROWS] = values.after(held)
     return out
 
 
-def _after_attention(cross: Any) -> FastLinear:
+def _after_attention(cross: Any, mixed: bool) -> FastLinear:
     """Value projection and output projection as one layer, over [heads*D] narrow values."""
     out, value, width = cross.o_proj.weight, cross.v_proj.weight, cross.head_dim
     parts = [
         out[:, head * width : (head + 1) * width] @ value[head * width : (head + 1) * width]
         for head in range(cross.num_attention_heads)
     ]
-    return FastLinear(torch.cat(parts, dim=1), out @ cross.v_proj.bias + cross.o_proj.bias)
+    bias = out @ cross.v_proj.bias + cross.o_proj.bias
+    return FastLinear(torch.cat(parts, dim=1), bias, mixed=mixed)

@@ -6,6 +6,7 @@ padding, the position codes of every level (constant), a product that transforme
 drops, and the neck at the two fine levels, which is folded into the mask decoder's projections.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -18,12 +19,12 @@ from perception.sam2_state import FrameFeatures
 class HieraEncoder:
     """[1, 3, S, S] pixels -> FrameFeatures, for a `Sam2VideoModel`."""
 
-    def __init__(self, model: Any, grid: int) -> None:
+    def __init__(self, model: Any, grid: int, mixed: bool = False) -> None:
         encoder = model.vision_encoder
         backbone, neck = encoder.backbone, encoder.neck
         self._patches = backbone.patch_embed
         self._places = backbone._get_pos_embed((4 * grid, 4 * grid))[0].contiguous()
-        self._blocks = [_Block(block) for block in backbone.blocks]
+        self._blocks = [_Block(block, mixed) for block in backbone.blocks]
         self._ends = [int(end) for end in backbone.stage_ends]
         convs = neck.convs  # coarse to fine
         self._top, self._coarse = _as_linear(convs[0]), _as_linear(convs[1])
@@ -43,22 +44,62 @@ class HieraEncoder:
 
     def __call__(self, pixels: torch.Tensor) -> FrameFeatures:
         """One pass; batch size 1."""
-        hidden = self._patches(pixels)[0] + self._places
+        maps = self._patches(pixels)[0] + self._places
+        hidden, layout = maps.flatten(0, 1)[None], Layout(1, maps.shape[0])
         stages = []
         for index, block in enumerate(self._blocks):
-            hidden = block(hidden)
+            hidden, layout = block(hidden, layout)
             if index in self._ends:
-                stages.append(hidden)
+                stages.append((hidden, layout))
         fine, middle, coarse, top = stages
-        small = self._top(top).repeat_interleave(2, 0).repeat_interleave(2, 1)
-        tokens = (self._coarse(coarse) + small).flatten(0, 1)
-        return FrameFeatures(tokens, _as_map(self._middle(middle)), _as_map(self._fine(fine)))
+        side = top[1].extent
+        small = regroup(self._top(top[0]), top[1], 0)[0].view(side, side, -1)
+        small = small.repeat_interleave(2, 0).repeat_interleave(2, 1).flatten(0, 1)
+        tokens = regroup(self._coarse(coarse[0]), coarse[1], 0)[0][0] + small
+        return FrameFeatures(
+            tokens,
+            _as_map(self._middle(middle[0]), middle[1]),
+            _as_map(self._fine(fine[0]), fine[1]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How a square picture's tokens [rows * rows, side * side, C] lie: window by window."""
+
+    rows: int  # windows down, and as many across; 1: the whole picture, row by row
+    side: int  # tokens down a window
+
+    @property
+    def extent(self) -> int:
+        """Tokens down the picture."""
+        return self.rows * self.side
+
+
+def regroup(hidden: torch.Tensor, layout: Layout, window: int) -> tuple[torch.Tensor, Layout]:
+    """Tokens in windows of another side; 0, or one that does not divide the picture: in one."""
+    extent, width = layout.extent, hidden.shape[-1]
+    side = window if window and extent % window == 0 else extent
+    new = Layout(extent // side, side)
+    if new == layout:
+        return hidden, layout
+    if layout.rows > 1:
+        split = hidden.view(layout.rows, layout.rows, layout.side, layout.side, width)
+        hidden = split.transpose(1, 2).reshape(1, extent * extent, width)
+    if new.rows > 1:
+        split = hidden.view(new.rows, side, new.rows, side, width)
+        hidden = split.transpose(1, 2).reshape(new.rows * new.rows, side * side, width)
+    return hidden, new
 
 
 class _Block:
-    """One block of Hiera on [h, w, C]: attention in windows or overall, then a perceptron."""
+    """One block of Hiera: attention in windows or overall, then a perceptron.
 
-    def __init__(self, block: Any) -> None:
+    Tokens stay in the order of the windows from block to block, so that most blocks copy nothing:
+    the first stages' windows shrink with their pooling.
+    """
+
+    def __init__(self, block: Any, mixed: bool = False) -> None:
         attention = block.attn
         self._norm1, self._norm2 = block.layer_norm1, block.layer_norm2
         self._window: int = block.window_size
@@ -66,48 +107,69 @@ class _Block:
         self._heads: int = attention.num_attention_heads
         self._scale: float = attention.scale
         self._width: int = attention.dim_out
-        self._qkv, self._bias = fast(attention.qkv), attention.qkv.bias.detach()
-        self._out = fast(attention.proj)
-        self._skip = fast(block.proj) if block.dim != block.dim_out else None
-        self._grow, self._shrink = fast(block.mlp.proj_in, "gelu"), fast(block.mlp.proj_out)
+        self._qkv, self._bias = fast(attention.qkv, mixed=mixed), attention.qkv.bias.detach()
+        self._out = fast(attention.proj, mixed=mixed)
+        self._skip = fast(block.proj, mixed=mixed) if block.dim != block.dim_out else None
+        self._grow = fast(block.mlp.proj_in, "gelu", mixed)
+        self._shrink = fast(block.mlp.proj_out, mixed=mixed)
 
-    def __call__(self, hidden: torch.Tensor) -> torch.Tensor:
+    def __call__(self, hidden: torch.Tensor, layout: Layout) -> tuple[torch.Tensor, Layout]:
+        hidden, layout = regroup(hidden, layout, self._window)
         normed = self._norm1(hidden)
         if self._skip is not None:
-            hidden = self._pooled(self._skip(normed)[None])[0]
-        hidden = hidden + self._attend(normed, (hidden.shape[0], hidden.shape[1]))
-        return hidden + self._shrink(self._grow(self._norm2(hidden)))
+            hidden = self._pooled(self._skip(normed), layout.side)
+        if self._window and layout.side != self._window:
+            read = self._attend_padded(normed, layout.extent)
+        else:
+            read = self._attend(normed, layout.side)
+        hidden = read.add_(hidden)
+        hidden = self._shrink(self._grow(self._norm2(hidden))).add_(hidden)
+        return hidden, Layout(layout.rows, layout.side // self._stride)
 
-    def _attend(self, normed: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-        """[h, w, C] -> [*size, C']; `size` is smaller where queries are pooled."""
+    def _attend(self, normed: torch.Tensor, side: int) -> torch.Tensor:
+        """[N, side * side, C] -> [N, (side / stride)^2, C'], each window by itself."""
         qkv = self._qkv(normed)
-        height, width, channels = qkv.shape
-        side = (self._window, self._window) if self._window else (height, width)
-        down, right = -height % side[0], -width % side[1]
-        if down or right:  # padding is zeros before the projection, so its bias after it
-            padded = self._bias.expand(height + down, width + right, channels).clone()
-            padded[:height, :width] = qkv
-            qkv = padded
-        rows, cols = (height + down) // side[0], (width + right) // side[1]
-        split = qkv.view(rows, side[0], cols, side[1], 3, self._heads, -1)
-        query, key, value = split.permute(4, 0, 2, 5, 1, 3, 6).reshape(
-            3, rows * cols, self._heads, side[0] * side[1], -1
-        )
+        count, length, channels = qkv.shape
+        query, key, value = qkv.view(count, length, 3, self._heads, -1).permute(2, 0, 3, 1, 4)
         if self._stride > 1:
-            maps = query.reshape(-1, *side, query.shape[-1])
-            query = self._pooled(maps).reshape(rows * cols, self._heads, -1, query.shape[-1])
-            side = (side[0] // self._stride, side[1] // self._stride)
+            asked = self._pooled(qkv[..., : channels // 3], side)
+            query = asked.view(count, asked.shape[1], self._heads, -1).transpose(1, 2)
         read = F.scaled_dot_product_attention(query, key, value, scale=self._scale)
-        read = read.view(rows, cols, self._heads, *side, -1).permute(0, 3, 1, 4, 2, 5)
-        whole = read.reshape(rows * side[0], cols * side[1], self._width)
-        return self._out(whole[: size[0], : size[1]])
+        return self._out(read.transpose(1, 2).flatten(2))
 
-    def _pooled(self, maps: torch.Tensor) -> torch.Tensor:
-        """[N, h, w, C] -> its maxima over `stride` squares."""
-        if self._stride == 1:
-            return maps
-        small = F.max_pool2d(maps.permute(0, 3, 1, 2), self._stride, self._stride)
-        return small.permute(0, 2, 3, 1)
+    def _attend_padded(self, normed: torch.Tensor, extent: int) -> torch.Tensor:
+        """The same on the whole picture, where windows reach beyond its edge."""
+        qkv = self._qkv(normed).view(extent, extent, -1)
+        channels, window = qkv.shape[-1], self._window
+        more = -extent % window  # padding is zeros before the projection, so its bias after it
+        padded = self._bias.expand(extent + more, extent + more, channels).clone()
+        padded[:extent, :extent] = qkv
+        count = (extent + more) // window
+        split = padded.view(count, window, count, window, 3, self._heads, -1)
+        query, key, value = split.permute(4, 0, 2, 5, 1, 3, 6).reshape(
+            3, count * count, self._heads, window * window, -1
+        )
+        side = window // self._stride
+        if self._stride > 1:
+            maps = query.reshape(-1, window * window, query.shape[-1])
+            query = self._pooled(maps, window).view(count * count, self._heads, side * side, -1)
+        read = F.scaled_dot_product_attention(query, key, value, scale=self._scale)
+        read = read.view(count, count, self._heads, side, side, -1).permute(0, 3, 1, 4, 2, 5)
+        whole = read.reshape(count * side, count * side, self._width)
+        kept = extent // self._stride
+        return self._out(whole[:kept, :kept].reshape(1, kept * kept, -1))
+
+    def _pooled(self, windows: torch.Tensor, side: int) -> torch.Tensor:
+        """[N, side * side, C] -> its maxima over `stride` squares, in the same order."""
+        stride = self._stride
+        if stride == 1:
+            return windows
+        small, width = side // stride, windows.shape[-1]
+        cells = windows.view(len(windows), small, stride, small, stride, width)
+        best = cells[:, :, 0, :, 0].contiguous()
+        for place in range(1, stride * stride):  # a reduction over two axes is ten times slower
+            torch.maximum(best, cells[:, :, place // stride, :, place % stride], out=best)
+        return best.flatten(1, 2)
 
 
 def _is_gelu(perceptron: Any) -> bool:
@@ -125,6 +187,8 @@ def _folded(first: Any, second: Any) -> FastLinear:
     return FastLinear(after @ before, after @ first.bias + second.bias)
 
 
-def _as_map(tokens: torch.Tensor) -> torch.Tensor:
-    """[h, w, C] -> [1, C, h, w]."""
-    return tokens.permute(2, 0, 1)[None].contiguous()
+def _as_map(tokens: torch.Tensor, layout: Layout) -> torch.Tensor:
+    """Tokens in any layout -> [1, C, h, w]."""
+    rows, side = layout.rows, layout.side
+    split = tokens.view(rows, rows, side, side, -1).permute(4, 0, 2, 1, 3)
+    return split.reshape(1, -1, layout.extent, layout.extent)

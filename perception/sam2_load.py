@@ -10,7 +10,7 @@ from perception.sam2_state import Sam2Config
 from perception.sam2_tracker import Sam2Tracker
 from stream.errors import AssetError, ConfigError
 
-Precision = Literal["float32", "bfloat16", "float16"]
+Precision = Literal["float32", "mixed", "bfloat16", "float16"]
 STRIDE = 16  # picture pixels to one token of the memory
 
 
@@ -24,14 +24,17 @@ def load_sam2_tracker(
 ) -> Sam2Tracker:
     """A streaming tracker with the weights of `name`.
 
-    `image_size`: 1024 as trained unless given (512 and 768 are faster, and coarser). Raises
+    `image_size`: 1024 as trained unless given (512 and 768 are faster, and coarser). `precision`
+    "mixed" keeps float32 and multiplies bfloat16 numbers in the linear layers; on CPUs with such
+    instructions it is the fastest. Raises
     AssetError when nothing loadable is there, ConfigError for a size that is not a multiple of 64.
     """
     if torch.device(device).type == "cuda" and not torch.cuda.is_available():
         raise ConfigError(f"expected a CUDA device for {device!r}, this machine has none; use cpu")
     model = load_model(name, image_size)
-    model = model.to(device=device, dtype=getattr(torch, precision))
-    return Sam2Tracker(Sam2Networks(model), config)
+    mixed = precision == "mixed"
+    model = model.to(device=device, dtype=torch.float32 if mixed else getattr(torch, precision))
+    return Sam2Tracker(Sam2Networks(model, mixed), config)
 
 
 def load_model(name: str | Path, image_size: int | None = None) -> Any:

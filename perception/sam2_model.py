@@ -58,9 +58,12 @@ class Recalled:
 
 
 class Sam2Networks:
-    """Image encoder, memory attention, mask decoder and memory encoder of one model."""
+    """Image encoder, memory attention, mask decoder and memory encoder of one model.
 
-    def __init__(self, model: Any) -> None:
+    `mixed`: linear layers of a float32 model multiply bfloat16 numbers and sum in float32.
+    """
+
+    def __init__(self, model: Any, mixed: bool = False) -> None:
         self._model = model.eval().requires_grad_(False)
         config = model.config
         if config.model_type not in ("sam2_video", "edgetam_video"):
@@ -76,8 +79,10 @@ class Sam2Networks:
         self.device, self.dtype = weight.device, weight.dtype
         self._grid: tuple[int, int] = tuple(config.vision_config.backbone_feature_sizes[-1])
         with torch.inference_mode():
-            self._attention = None if self.edge else MemoryAttention(model.memory_attention)
-            self._encoder = HieraEncoder(model, self._grid[0]) if HieraEncoder.fits(model) else None
+            self._attention = None if self.edge else MemoryAttention(model.memory_attention, mixed)
+            self._encoder = (
+                HieraEncoder(model, self._grid[0], mixed) if HieraEncoder.fits(model) else None
+            )
             self._prepare_constants()
 
     def _prepare_constants(self) -> None:
