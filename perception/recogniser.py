@@ -174,13 +174,17 @@ class Recogniser:
             owner += [number] * len(shown)
         if not views:
             return np.zeros((0, len(self.class_names)), np.float32)
-        pooled = self._backbone.pooled(views)
+        both = self.posteriors(self._backbone.pooled(views))
+        sums = np.zeros((len(images), both.shape[1]), np.float32)
+        np.add.at(sums, owner, both)
+        counts = np.bincount(owner, minlength=len(images)).astype(np.float32)
+        return np.asarray(sums / counts[:, None], np.float32)
+
+    def posteriors(self, pooled: torch.Tensor) -> Posteriors:
+        """[N, 1280] pooled features -> [N, 1080]; a row sums to 1 or less."""
         imagenet = self._backbone.class_posteriors(pooled)
         everyday = self._head.probabilities(pooled)
         unsure = 1 - imagenet.max(axis=1, keepdims=True)
         trust = TRUST * (1 - everyday[:, :1]) * unsure
         both = np.concatenate([(1 - trust) * imagenet, trust * everyday[:, 1:]], axis=1)
-        sums = np.zeros((len(images), both.shape[1]), np.float32)
-        np.add.at(sums, owner, both)
-        counts = np.bincount(owner, minlength=len(images)).astype(np.float32)
-        return np.asarray(sums / counts[:, None], np.float32)
+        return np.asarray(both, np.float32)

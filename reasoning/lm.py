@@ -48,6 +48,11 @@ class CausalLm:
         return cls(model, tokenizer, device)
 
     @property
+    def model(self) -> Any:
+        """The network itself, for those who build on it."""
+        return self._model
+
+    @property
     def vocabulary(self) -> int:
         """Ids of the tokenizer; special tokens of this project follow."""
         return len(self.tokenizer)

@@ -10,6 +10,10 @@ EPILOG = """examples:
   foveal train intents                    # reasoning/data/intents.yaml -> reasoning/weights/
   foveal train intents --data mine.yaml --out mine.safetensors --json
   foveal train everyday --coco DIR --coco128 DIR   # COCO's layout: annotations/, train2017/
+  foveal train stage1 --config configs/train/stage1.yaml --data DIR --work runs/pixsearch
+  foveal train stage2 --config configs/train/stage2.yaml --data DIR --work runs/pixsearch2 \\
+      --from stage1.safetensors --out reasoning/weights/pixsearch.safetensors
+A stage that was stopped goes on from --work; remove that folder to begin again.
 """
 
 
@@ -30,6 +34,17 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     everyday.add_argument("--imagenet", type=Path, help="folder of wnid_name.jpg photographs")
     everyday.add_argument("--draws", type=int, default=4, help="crops per thing (default 4)")
     everyday.add_argument("--seed", type=int, default=0)
+    for stage, text in (
+        ("stage1", "the segmenting model: masks of what it names"),
+        ("stage2", "the segmenting model: search-interleaved answers"),
+    ):
+        own = actions.add_parser(stage, help=text)
+        own.add_argument("--config", type=Path, required=True, help="YAML of settings")
+        own.add_argument("--data", type=Path, required=True, help="folder of training pictures")
+        own.add_argument("--work", type=Path, required=True, help="checkpoints, curves, sheets")
+        own.add_argument("--from", dest="start", type=Path, help="weights to begin with")
+        own.add_argument("--out", type=Path, help="safetensors file to write")
+        own.add_argument("--json", action="store_true", help="print one JSON object")
     for action in (intents, everyday):
         action.add_argument("--out", type=Path, help="safetensors file to write")
         action.add_argument("--json", action="store_true", help="print one JSON object")
@@ -38,7 +53,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def run(args: argparse.Namespace) -> int:
     """0 when the weights were written."""
-    out, figures = _intents(args) if args.action == "intents" else _everyday(args)
+    actions = {"intents": _intents, "everyday": _everyday, "stage1": _stage, "stage2": _stage}
+    out, figures = actions[args.action](args)
     if args.json:
         print(json.dumps({**figures, "file": str(out)}))
     else:
@@ -89,3 +105,13 @@ def _everyday(args: argparse.Namespace) -> "tuple[Path, dict[str, Any]]":
         "top1_head": round(scores.head, 4),
         "top1_both": round(scores.both, 4),
     }
+
+
+def _stage(args: argparse.Namespace) -> "tuple[Path, dict[str, Any]]":
+    from foveal.pixsearch_settings import load_settings
+    from foveal.pixsearch_train import train
+    from reasoning.pixsearch.checkpoint import WEIGHTS
+
+    out = args.out or WEIGHTS
+    figures = train(load_settings(args.config), args.data, args.work, args.start, out)
+    return out, figures

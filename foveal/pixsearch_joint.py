@@ -1,0 +1,192 @@
+"""Turns for training through the language model: worded from masks, and read from records."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import skimage.data
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from foveal.ground_data import SIZE
+from foveal.ground_store import MASK, Row, Store, tensors, truths
+from foveal.pixsearch_settings import JointOptions
+from perception.backbone import Backbone
+from perception.mask_decoder import picture_input
+from reasoning.lm import CausalLm
+from reasoning.pixsearch.connector import GRID, POINTED, THING, Visual, grid_boxes
+from reasoning.pixsearch.model import PixSearchModel
+from reasoning.pixsearch.objective import Example, LossWeights, losses
+from reasoning.pixsearch.records import Piece, Record, TurnRecord, read_records
+from reasoning.pixsearch.sequences import encode_turn, shorten
+from stream.errors import SourceError
+from stream.frame import Image, Mask
+from stream.masks import decode_mask, mask_box
+
+Rng = np.random.Generator
+Posteriors = Callable[[Tensor], Tensor]  # [n, 1280] -> [n, C]
+ASK_LIST = ("What do you see?", "What is in front of me?", "List what is here.")
+ASK_THIS = ("What is this?", "What am I pointing at?", "Name this thing.")
+
+
+class JointTask:
+    """Draws batches of turns; `records` may be empty."""
+
+    def __init__(
+        self,
+        model: PixSearchModel,
+        words: CausalLm,
+        store: Store,
+        records: Sequence[Record],
+        backbone: Backbone,
+        posteriors: Posteriors,
+        options: JointOptions,
+        weights: LossWeights,
+        root: Path,
+    ) -> None:
+        """`root` is what relative picture paths of records start from."""
+        self._model, self._words, self._store = model, words, store
+        self._backbone, self._posteriors = backbone, posteriors
+        self._options, self._weights, self._root = options, weights, root
+        self._turns = [(r, n) for r in records for n in range(len(r.turns))]
+        self._of_picture: dict[int, list[Row]] = {}
+        for row in store.rows:
+            if row.picture not in store.watched and store.kinds[row.picture] != "weak":
+                self._of_picture.setdefault(row.picture, []).append(row)
+        self._pictures = sorted(self._of_picture)
+
+    def losses(self, rng: Rng, step: int) -> Mapping[str, Tensor]:
+        """One batch."""
+        return losses(
+            self._model, [self._draw(rng) for _ in range(self._options.batch)], self._weights
+        )
+
+    def _draw(self, rng: Rng) -> Example:
+        first, second = self._options.mix
+        if self._turns and rng.random() < second / (first + second):
+            record, number = self._turns[int(rng.integers(len(self._turns)))]
+            return self.of_record(record, number)
+        return self.of_store(self._pictures[int(rng.integers(len(self._pictures)))], rng)
+
+    def of_store(self, picture: int, rng: Rng) -> Example:
+        """A turn worded from a picture's masks."""
+        rows = self._of_picture[picture]
+        names = sorted({row.names[0] for row in rows})
+        chosen = [names[n] for n in rng.permutation(len(names))[:3]]
+        masks = {
+            name: truths(self._store, [r.mask for r in rows if r.names[0] == name]).amax(0)
+            for name in chosen
+        }
+        dense, top, image = (maps[0] for maps in tensors(self._store, [picture]))
+        pointed = masks[chosen[0]] if rng.random() < 0.4 else None
+        if pointed is not None:
+            question, pieces = ASK_THIS[int(rng.integers(len(ASK_THIS)))], _this(chosen[0])
+            chosen = chosen[:1]
+        elif rng.random() < 0.5:
+            question = f"Where is the {chosen[0]}?"
+            pieces, chosen = _where(chosen[0], masks[chosen[0]]), chosen[:1]
+        else:
+            question, pieces = ASK_LIST[int(rng.integers(len(ASK_LIST)))], _list(chosen)
+        largest = sorted(rows, key=lambda row: -float(self._store.masks[row.mask].mean()))
+        shown = [truths(self._store, [row.mask])[0] for row in largest[: self._model.config.things]]
+        turn = shorten(encode_turn(self._words, question, pieces), self._options.longest)
+        known = tuple(masks[name] for name in chosen)[: len(turn.spans)]
+        return Example(self._visual(top, shown, pointed), turn, dense, top, image, known)
+
+    def of_record(self, record: Record, number: int) -> Example:
+        """A turn of a record, with the turns before it."""
+        turn = record.turns[number]
+        picture = read_picture(record.image, self._root)
+        small = np.asarray(cv2.resize(picture, SIZE[::-1], interpolation=cv2.INTER_AREA), np.uint8)
+        features = self._backbone.features(small, SIZE[0])
+        dense, top = features.dense.clone(), features.top.clone()
+        history = [(past.question, _said(past)) for past in record.turns[:number]]
+        encoded = encode_turn(self._words, turn.question, turn.pieces, history)
+        encoded = shorten(encoded, self._options.longest)
+        masks = tuple(None if m is None else shrunk(decode_mask(m)) for m in encoded.masks)
+        known = [mask for mask in masks if mask is not None]
+        pointed = known[0] if turn.point is not None and known else None
+        size = (int(dense.shape[-2]), int(dense.shape[-1]))
+        visual = self._visual(top, known, pointed)
+        return Example(visual, encoded, dense, top, picture_input(small, size), masks)
+
+    def _visual(self, top: Tensor, things: Sequence[Tensor], pointed: Tensor | None) -> Visual:
+        rows, cols = self._model.config.grid
+        pooled = [F.adaptive_avg_pool2d(top[None], (rows, cols))[0].flatten(1).T]
+        shown = [*things[: self._model.config.things], *([] if pointed is None else [pointed])]
+        pooled += [_under(top, mask)[None] for mask in shown]
+        boxes = [grid_boxes(rows, cols), *(_box(mask)[None] for mask in shown)]
+        kinds = [GRID] * (rows * cols) + [THING] * len(things[: self._model.config.things])
+        kinds += [] if pointed is None else [POINTED]
+        return Visual(self._posteriors(torch.cat(pooled)), torch.cat(boxes), tuple(kinds))
+
+
+def load_records(paths: Sequence[Path]) -> list[Record]:
+    """All records of some JSONL files."""
+    return [record for path in paths for record in read_records(path)]
+
+
+def read_picture(name: str, root: Path) -> Image:
+    """A picture by its path below `root`, or by its name in skimage.data; raises SourceError."""
+    path = root / name
+    if path.is_file():
+        pixels = cv2.imread(str(path))
+        if pixels is not None:
+            return np.ascontiguousarray(pixels[..., ::-1])
+    elif name.isidentifier() and hasattr(skimage.data, name):
+        picture = np.asarray(getattr(skimage.data, name)())
+        picture = np.stack([picture] * 3, -1) if picture.ndim == 2 else picture[..., :3]
+        return np.ascontiguousarray(picture, np.uint8)
+    raise SourceError(f"expected a picture below {root} or one of skimage.data, got {name!r}")
+
+
+def shrunk(mask: Mask) -> Tensor:
+    """[H, W] -> [h4, w4] 0..1 at the training size."""
+    small = cv2.resize(mask.astype(np.float32), MASK[::-1], interpolation=cv2.INTER_AREA)
+    return torch.from_numpy(np.asarray(small, np.float32))
+
+
+def _under(top: Tensor, mask: Tensor) -> Tensor:
+    weight = F.adaptive_avg_pool2d(mask[None, None], (top.shape[-2], top.shape[-1]))[0, 0]
+    return (top * weight).sum((1, 2)) / weight.sum().clamp(min=1e-4)
+
+
+def _box(mask: Tensor) -> Tensor:
+    box = mask_box((mask > 0.5).numpy()) or (0, 0, MASK[1], MASK[0])
+    return torch.tensor(box) / torch.tensor([MASK[1], MASK[0], MASK[1], MASK[0]])
+
+
+def _article(name: str) -> str:
+    return "an" if name[:1] in "aeiou" else "a"
+
+
+def _this(name: str) -> list[Piece]:
+    lead = Piece("text", f"This is {_article(name)} ")
+    return [lead, Piece("entity", name), Piece("text", ".")]
+
+
+def _where(name: str, mask: Tensor) -> list[Piece]:
+    box = _box(mask)
+    x, y = float(box[0] + box[2]) / 2, float(box[1] + box[3]) / 2
+    across = "on the left" if x < 0.36 else "on the right" if x > 0.64 else ""
+    along = "at the top" if y < 0.3 else "at the bottom" if y > 0.75 else ""
+    place = " ".join(filter(None, (along, across))) or "in the middle"
+    return [Piece("text", "The "), Piece("entity", name), Piece("text", f" is {place}.")]
+
+
+def _list(names: Sequence[str]) -> list[Piece]:
+    return [Piece("text", "I can see "), *_enumerate(names), Piece("text", ".")]
+
+
+def _enumerate(names: Sequence[str]) -> Iterator[Piece]:
+    for number, name in enumerate(names):
+        if number:
+            yield Piece("text", " and " if number == len(names) - 1 else ", ")
+        yield Piece("text", f"{_article(name)} ")
+        yield Piece("entity", name)
+
+
+def _said(turn: TurnRecord) -> str:
+    return "".join(p.text for p in turn.pieces if p.kind in ("text", "entity")).strip()

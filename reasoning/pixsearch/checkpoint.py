@@ -1,0 +1,75 @@
+"""What is shipped of a trained model: adapters and heads, one safetensors file of halves."""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from perception.mask_decoder import MaskDecoderConfig
+from reasoning.pixsearch.model import ModelConfig, PixSearchModel
+from stream.errors import AssetError
+
+WEIGHTS = Path(__file__).resolve().parent.parent / "weights" / "pixsearch.safetensors"
+FORM = "1"  # of the file
+
+
+def trained_state(model: PixSearchModel) -> dict[str, Tensor]:
+    """Everything that learns, by name; the language model's own weights are not in it."""
+    return {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
+
+
+def save_model(model: PixSearchModel, path: Path = WEIGHTS) -> int:
+    """Write adapters and heads as float16; returns the file's bytes."""
+    tensors = {name: t.half().contiguous() for name, t in trained_state(model).items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file(tensors, path, {"form": FORM, "config": json.dumps(asdict(model.config))})
+    return path.stat().st_size
+
+
+def read_config(path: Path = WEIGHTS) -> ModelConfig:
+    """The sizes of a saved model; raises AssetError when the file is none."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+        values = json.loads(metadata["config"])
+        if metadata.get("form") != FORM:
+            raise ValueError(f"form {metadata.get('form')!r}")
+        return config_of(values)
+    except (OSError, KeyError, TypeError, ValueError, SafetensorError) as error:
+        raise AssetError(
+            f"expected a segmenting model's weights in {path}: {error!r}; run `foveal train`"
+        ) from error
+
+
+def load_weights(model: PixSearchModel, path: Path = WEIGHTS) -> PixSearchModel:
+    """Put saved tensors into a model of the same sizes; raises AssetError where they do not fit."""
+    learning = trained_state(model)
+    try:
+        with safe_open(path, framework="pt") as file:
+            saved = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if set(saved) != set(learning):
+            odd = sorted(set(saved) ^ set(learning))[:4]
+            raise ValueError(f"other tensors, such as {odd}")
+        with torch.no_grad():
+            for name, tensor in learning.items():
+                tensor.copy_(saved[name])
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise AssetError(f"expected weights of {path} to fit the model: {error}") from error
+    return model
+
+
+def config_of(values: Mapping[str, Any]) -> ModelConfig:
+    """Nested plain values -> ModelConfig; TypeError or ValueError for a key or value it lacks."""
+    rest = dict(values)
+    masks = MaskDecoderConfig(**rest.pop("masks", {}))
+    if "grid" in rest:
+        rows, cols = rest["grid"]
+        rest["grid"] = (int(rows), int(cols))
+    return dataclasses.replace(ModelConfig(**rest), masks=masks)

@@ -1,0 +1,78 @@
+"""Which token comes next: the model's own choice within the grammar and a few guards."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from reasoning.grammar import Grammar
+from reasoning.tokens import CONTROLS, END, END_SEARCH, REGION, SEARCH, ControlIds
+from stream.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class ChoiceConfig:
+    """Gates of decoding."""
+
+    search_gate: float = 0.5  # probability of <search> from which a search is made (CBDR's beta)
+    max_query: int = 24  # tokens of a text query
+    repeat: int = 4  # no stretch of so many tokens is written twice; 0 allows it
+    reserved: int = 17  # the vocabulary's first ids are its own special tokens
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.search_gate <= 1 or self.max_query < 1 or self.repeat < 0:
+            raise ConfigError(
+                "expected a search_gate in 0..1, max_query >= 1 and repeat >= 0, got "
+                f"{self.search_gate}, {self.max_query}, {self.repeat}"
+            )
+
+
+class Chooser:
+    """Greedy choice; whatever the logits are, the sequence stays well formed and ends calls."""
+
+    def __init__(self, controls: ControlIds, config: ChoiceConfig) -> None:
+        self._controls, self._config = controls, config
+
+    def choose(
+        self, logits: Tensor, grammar: Grammar, written: Sequence[int], may_search: bool
+    ) -> int:
+        """[V + 7] logits -> a token id. `written` are the ids of the current stretch."""
+        allowed = {self._controls.id_of(control) for control in grammar.allowed()}
+        scores = logits.float().clone()
+        first = self._controls.first
+        barred = torch.ones(len(CONTROLS), dtype=torch.bool)
+        for token in allowed:
+            barred[token - first] = False
+        search, end = self._controls.id_of(SEARCH), self._controls.id_of(END)
+        if grammar.place == "answer":
+            if not may_search or float(logits.softmax(-1)[search]) < self._config.search_gate:
+                barred[search - first] = True
+            else:
+                return search
+            if not written:
+                barred[end - first] = True  # an answer is never empty
+        if grammar.place == "payload":
+            if len(grammar.payload) >= self._config.max_query:
+                whole = "".join(grammar.payload).strip()
+                return self._controls.id_of(END_SEARCH if whole else REGION)
+            if not grammar.takes_text:
+                return self._controls.id_of(END_SEARCH)
+        scores[first : first + len(CONTROLS)][barred] = -torch.inf
+        scores[first + len(CONTROLS) :] = -torch.inf
+        scores[: self._config.reserved] = -torch.inf
+        for token in self._repeats(written):
+            scores[token] = -torch.inf
+        return int(scores.argmax())
+
+    def _repeats(self, written: Sequence[int]) -> list[int]:
+        """Tokens that would repeat a stretch of `repeat` tokens."""
+        size = self._config.repeat
+        if size == 0 or len(written) < size:
+            return []
+        tail = tuple(written[len(written) - size + 1 :])
+        return [
+            written[n + size - 1]
+            for n in range(len(written) - size + 1)
+            if tuple(written[n : n + size - 1]) == tail
+        ]

@@ -1,0 +1,123 @@
+"""From mask queries to regions of one view: prompts, feedback of earlier masks, and full size."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from perception.mask_decoder import Cells, MaskDecoder, read_frame
+from perception.scene import GroundedRegion, Scene, SceneView
+from perception.segment import Soft, refine_seed
+from reasoning.lmm import Prompt
+from stream.errors import ConfigError
+from stream.events import Point
+from stream.frame import Mask
+from stream.masks import Box
+
+POINT_SPREAD = 0.04  # of the picture's height: standard deviation of a point's prompt
+
+
+@dataclass(frozen=True, slots=True)
+class GroundConfig:
+    """When a mask is believed, and how it is finished."""
+
+    presence_gate: float = 0.15  # below it the thing is taken to be out of view
+    mask_level: float = 0.5  # probability from which a pixel belongs to the thing
+    refine: bool = True  # follow the picture's own edges (GrabCut)
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.presence_gate <= 1 and 0 < self.mask_level < 1):
+            raise ConfigError(
+                "expected a presence_gate in 0..1 and a mask_level between 0 and 1, got "
+                f"{self.presence_gate}, {self.mask_level}"
+            )
+
+
+@dataclass(slots=True, eq=False)
+class GroundState:
+    """One answer's masks so far; owned by its state."""
+
+    view: SceneView
+    cells: Cells
+    prompt: Tensor  # [h8, w8], see `prompt_map`
+    covered: Tensor  # [h8, w8] 0..1: masks of earlier spans (mask feedback)
+    pointed: GroundedRegion | None
+
+
+class Grounder:
+    """Makes masks of one view after the other."""
+
+    def __init__(
+        self, decoder: MaskDecoder, scene: Scene, config: GroundConfig | None = None
+    ) -> None:
+        self._decoder, self._scene = decoder, scene
+        self._config = config or GroundConfig()
+
+    def begin(self, prompt: Prompt) -> GroundState:
+        """Start an answer about a view; what the wearer points at is cut out by perception."""
+        state = self.begin_view(prompt.view)
+        question = prompt.question
+        if question.point is not None or question.box is not None:
+            size, shape = prompt.view.frame.size, state.prompt.shape
+            state.prompt = prompt_map((shape[0], shape[1]), size, question.point, question.box)
+            state.pointed = self._scene.point_at(prompt.view, question.point, question.box)
+        return state
+
+    def begin_view(self, view: SceneView) -> GroundState:
+        """A state without a question."""
+        with torch.inference_mode():
+            cells = read_frame(self._decoder, view.features, view.frame.image)
+        blank = torch.zeros(cells.cells.shape[-2:])
+        return GroundState(view, cells, blank, blank.clone(), None)
+
+    def ground(self, state: GroundState, query: Tensor) -> GroundedRegion | None:
+        """[1, query] -> the region, named; the pointed one where the model sees none; or None."""
+        soft, presence = self.soft_mask(state, query)
+        mask = self.finish(state.view, soft)
+        if presence < self._config.presence_gate or not mask.any():
+            return state.pointed
+        down = torch.from_numpy(soft)[None, None]
+        rows, cols = state.covered.shape
+        cover = F.adaptive_avg_pool2d(down, (rows, cols))[0, 0]
+        state.covered = torch.maximum(state.covered, cover)
+        return self._scene.names_of(state.view, mask)
+
+    def soft_mask(self, state: GroundState, query: Tensor) -> tuple[Soft, float]:
+        """[1, query] -> probabilities [h4, w4] float32 and the presence, 0..1."""
+        with torch.inference_mode():
+            prompts = torch.stack([state.prompt, state.covered])[None]
+            logits, presence = self._decoder(state.cells, torch.tensor([0]), query, prompts)
+            soft = np.asarray(logits[0].sigmoid().numpy(), np.float32)
+            return soft, float(presence[0].sigmoid())
+
+    def finish(self, view: SceneView, soft: Soft) -> Mask:
+        """Probabilities at stride 4 -> a mask of the frame."""
+        height, width = view.frame.size
+        if self._config.refine:
+            return refine_seed(view.frame.image, soft)
+        large = cv2.resize(soft, (width, height), interpolation=cv2.INTER_LINEAR)
+        return np.asarray(large >= self._config.mask_level)
+
+
+def prompt_map(
+    shape: tuple[int, int], size: tuple[int, int], point: Point | None, box: Box | None
+) -> Tensor:
+    """[h8, w8]: 0 without a prompt; else +1 at the point or in the box, falling to -1 away from it.
+
+    `size` is the frame's (height, width), `point` and `box` are in its pixels.
+    """
+    if point is None and box is None:
+        return torch.zeros(shape)
+    y = ((torch.arange(shape[0]) + 0.5) / shape[0])[:, None]
+    x = ((torch.arange(shape[1]) + 0.5) / shape[1])[None]
+    if box is not None:
+        x0, y0, x1, y1 = (v / s for v, s in zip(box, (*size[::-1], *size[::-1]), strict=True))
+        inside = (x >= x0) & (x <= x1) & (y >= y0) & (y <= y1)
+        return inside.float() * 2 - 1
+    assert point is not None
+    aspect = size[1] / size[0]
+    off = ((x - point[0] / size[1]) * aspect) ** 2 + (y - point[1] / size[0]) ** 2
+    return 2 * torch.exp(-off / (2 * POINT_SPREAD**2)) - 1

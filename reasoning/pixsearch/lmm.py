@@ -1,0 +1,237 @@
+"""The trained segmenting model behind the decode loop's protocol.
+
+Its cache is kept through injected evidence; a view's visual prefix is read once however many
+questions it gets; masks are made when their span ends, and the grammar decides which special tokens
+may come.
+"""
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+
+from perception.scene import SceneView
+from reasoning.grammar import Grammar
+from reasoning.lm import CausalLm
+from reasoning.lmm import EntitySpan, Prompt
+from reasoning.pixsearch.choice import ChoiceConfig, Chooser
+from reasoning.pixsearch.connector import GRID, POINTED, THING, Visual, grid_boxes
+from reasoning.pixsearch.grounding import Grounder, GroundState
+from reasoning.pixsearch.model import PixSearchModel
+from reasoning.pixsearch.sequences import question_text
+from reasoning.pixsearch.spans import BEGIN, INSIDE, MAX_SPAN
+from reasoning.tokens import END, END_INFORMATION, INFORMATION, unbracket
+from stream.events import Evidence, TokenStep
+
+GridPosteriors = Callable[[Tensor], Tensor]  # [n, 1280] pooled features -> [n, C]
+MAX_EVIDENCE = 120  # tokens of injected evidence that are read; the rest is only shown
+
+
+@dataclass(slots=True, eq=False)
+class OpenSpan:
+    """An entity while it is written."""
+
+    start: int  # character
+    tokens: list[int] = field(default_factory=list)  # places in the state's rows
+
+
+@dataclass(slots=True, eq=False)
+class PixSearchState:
+    """One answer while it is made; owned by the decode loop."""
+
+    ground: GroundState
+    cache: Any
+    states: list[Tensor]  # [D] last-layer states of the answer's tokens, the newest last
+    embeddings: list[Tensor]  # [D] of the same tokens
+    logits: Tensor  # [V + 7] of the next token
+    last: Tensor  # [D] state of the newest token
+    grammar: Grammar = field(default_factory=Grammar)
+    written: int = 0  # characters of the sequence
+    own: list[int] = field(default_factory=list)  # own words since the last special token
+    said: list[int] = field(default_factory=list)  # own words of the answer
+    shown: str = ""  # text of `own` so far
+    open: OpenSpan | None = None
+    spans: list[EntitySpan] = field(default_factory=list)
+    sequence: str = ""
+    subject: str = ""
+
+
+class PixSearchLMM:
+    """A SegmentingLMM: one model writes, marks, masks and asks for searches."""
+
+    name = "pixsearch-smollm2-135m"
+
+    def __init__(
+        self,
+        model: PixSearchModel,
+        words: CausalLm,
+        grounder: Grounder,
+        posteriors: GridPosteriors,
+        choice: ChoiceConfig | None = None,
+    ) -> None:
+        """`words` gives the tokenizer; `posteriors` the recogniser's view of pooled features."""
+        self._model, self._words = model.eval(), words
+        self._grounder, self._posteriors = grounder, posteriors
+        self.controls = model.controls
+        self._chooser = Chooser(model.controls, choice or ChoiceConfig())
+        self._read: tuple[SceneView, Any] | None = None  # the last view's prefix
+
+    def read_view(self, view: SceneView) -> Any:
+        """The cache of a view's visual prefix: call it as a keyframe comes, and a question costs
+        only its own tokens."""
+        if self._read is None or self._read[0] is not view:
+            cache = DynamicCache()
+            with torch.inference_mode():
+                prefix = self._model.prefix(self.visual(view))
+                self._model.states(prefix[None], cache=cache)
+            self._read = (view, cache)
+        return self._read[1]
+
+    def visual(self, view: SceneView) -> Visual:
+        """What the model is shown of a view: a grid of the frame and its most prominent things."""
+        rows, cols = self._model.config.grid
+        top = torch.nn.functional.adaptive_avg_pool2d(view.features.top[None], (rows, cols))[0]
+        grid = self._posteriors(top.flatten(1).T)
+        things = view.things[: self._model.config.things]
+        height, width = view.frame.size
+        size = torch.tensor([width, height, width, height])
+        boxes = [torch.tensor(thing.box) / size for thing in things]
+        posteriors = [torch.from_numpy(thing.posterior) for thing in things]
+        return Visual(
+            torch.cat([grid, *(row[None] for row in posteriors)]),
+            torch.cat([grid_boxes(rows, cols), *(box[None] for box in boxes)]),
+            (*(GRID for _ in range(rows * cols)), *(THING for _ in things)),
+        )
+
+    def prefill(self, prompt: Prompt) -> PixSearchState:
+        """Read the question on top of the view; what is pointed at comes before its words."""
+        model = self._model
+        with torch.inference_mode():
+            cache = copy.deepcopy(self.read_view(prompt.view))
+            history = [(turn.question, turn.answer) for turn in prompt.history]
+            ids = self._words.encode(question_text(prompt.question.text, history))
+            rows = model.embed(torch.tensor(ids))
+            ground = self._grounder.begin(prompt)
+            pointed = ground.pointed
+            if pointed is not None:
+                box = torch.tensor(pointed.box) / torch.tensor([*prompt.view.frame.size[::-1]] * 2)
+                shown = Visual(
+                    torch.from_numpy(pointed.posterior)[None], box[None].float(), (POINTED,)
+                )
+                # `prefix` begins with <image>, which was read with the view.
+                rows = torch.cat([model.prefix(shown)[1:], rows])
+            states = model.states(rows[None], cache=cache)[0]
+            logits = model.logits(states[-1])
+        return PixSearchState(ground, cache, [], [], logits, states[-1])
+
+    def step(self, state: PixSearchState, may_search: bool) -> TokenStep:
+        """The next token; a mask is made as soon as its span has ended."""
+        token = self._chooser.choose(
+            state.logits, state.grammar, state.own or state.said, may_search
+        )
+        control = self.controls.control(token)
+        text = control or self._spell(state, token)
+        state.grammar.push(control or unbracket(text), control)
+        if control is None:
+            state.own.append(token)
+            state.said.append(token)
+        else:
+            state.own, state.shown = [], ""
+        if control == END:
+            self._end_span(state)
+            return TokenStep(token, END, forced=False)
+        self._feed(state, [token])
+        self._follow_span(state, text, control is not None)
+        self._write(state, text)
+        return TokenStep(token, text, forced=False)
+
+    def inform(
+        self, state: PixSearchState, evidence: Sequence[Evidence], text: str
+    ) -> Sequence[TokenStep]:
+        """Read the evidence on top of the cache; only ids of this project's own are special."""
+        inner = text.removeprefix(INFORMATION).removesuffix(END_INFORMATION)
+        first, last = (self.controls.id_of(c) for c in (INFORMATION, END_INFORMATION))
+        pieces = self._words.pieces(inner)
+        self._feed(state, [first, *(token for token, _ in pieces[:MAX_EVIDENCE]), last])
+        steps = [TokenStep(first, INFORMATION, forced=True)]
+        steps += [TokenStep(token, word, forced=True) for token, word in pieces]
+        steps.append(TokenStep(last, END_INFORMATION, forced=True))
+        for step in steps:
+            control = self.controls.control(step.token_id)
+            state.grammar.push(control or unbracket(step.text), control)
+            self._write(state, step.text)
+        if evidence:
+            state.subject = evidence[0].title
+        return steps
+
+    def spans(self, state: PixSearchState) -> Sequence[EntitySpan]:
+        """Entities whose span has ended and whose mask is not empty."""
+        self._end_before_call(state)
+        return state.spans
+
+    def subject(self, state: PixSearchState) -> str:
+        """The title last looked up, else the last entity named."""
+        if not state.subject and state.spans:
+            span = state.spans[-1]
+            return state.sequence[span.start : span.end]
+        return state.subject
+
+    def _feed(self, state: PixSearchState, ids: Sequence[int]) -> None:
+        with torch.inference_mode():
+            rows = self._model.embed(torch.tensor(list(ids)))
+            states = self._model.states(rows[None], cache=state.cache)[0]
+            state.logits = self._model.logits(states[-1])
+        state.states += list(states)
+        state.embeddings += list(rows)
+
+    def _follow_span(self, state: PixSearchState, text: str, special: bool) -> None:
+        """Label the newest token; close the open span when it does not go on."""
+        label = 0
+        if not special and state.grammar.place == "answer":
+            with torch.inference_mode():
+                before = [state.last, *state.states][-2:]
+                pair = torch.stack(before)[None]
+                words = torch.stack([state.embeddings[-1]] * 2)[None]
+                label = int(self._model.tag(pair, words)[0, -1].argmax())
+        if state.open is not None and label != INSIDE:
+            self._end_span(state)
+        if label == BEGIN:
+            state.open = OpenSpan(state.written + len(text) - len(text.lstrip()))
+        if state.open is not None:
+            state.open.tokens.append(len(state.states) - 1)
+
+    def _end_before_call(self, state: PixSearchState) -> None:
+        if state.grammar.place != "answer":
+            self._end_span(state)
+
+    def _end_span(self, state: PixSearchState) -> None:
+        """Make the mask of the open span, unless it is too long to be a name."""
+        span, state.open = state.open, None
+        if span is None or len(span.tokens) > MAX_SPAN:
+            return
+        places = slice(span.tokens[0], span.tokens[-1] + 1)
+        with torch.inference_mode():
+            states = torch.stack(state.states[places]).mean(0)
+            words = torch.stack(state.embeddings[places]).mean(0)
+            query = self._model.query(states[None], words[None])
+        region = self._grounder.ground(state.ground, query)
+        if region is not None:
+            state.spans.append(EntitySpan(span.start, state.written, region))
+
+    def _spell(self, state: PixSearchState, token: int) -> str:
+        """The text that a token adds; bytes of an unfinished character come with its last one."""
+        whole = str(self._words.tokenizer.decode([*state.own, token]))
+        if whole.endswith("\ufffd"):
+            return ""
+        text = whole[len(state.shown) :]
+        state.shown = whole
+        return text
+
+    @staticmethod
+    def _write(state: PixSearchState, text: str) -> None:
+        state.written += len(text)
+        state.sequence += text
