@@ -8,7 +8,7 @@ it goes on where it stopped.
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
-from devices.listen import (
+from devices.turns import (
     Draft,
     Final,
     ListenEvent,

@@ -27,93 +27,49 @@ waits: what cannot be transcribed in time is dropped and counted in `stats().dro
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Literal
 
-from devices.endpoint import Ended, EndpointConfig, Hint, Paused, Reason, Resumed, Started
+from devices.endpoint import Ended, EndpointConfig, Hint, Paused, Resumed, Started
 from devices.hearing import Ear, Gate, Heard
 from devices.resample import RawSound, Sound
 from devices.transcribe import GuardConfig, Transcriber, Transcript, doubt
+from devices.turns import (
+    Draft,
+    Final,
+    ListenEvent,
+    OnListen,
+    Partial,
+    Refused,
+    SpeechEnded,
+    SpeechStarted,
+    Woken,
+)
 from devices.vad import VoiceDetector
 from devices.wording import Agreement, after_wake_phrase, ending
 from stream.clock import NS_PER_MS, NS_PER_S, Clock
 from stream.errors import ConfigError, DeviceError
 
+__all__ = [
+    "Draft",
+    "Final",
+    "ListenConfig",
+    "ListenEvent",
+    "ListenStats",
+    "Listener",
+    "OnListen",
+    "Partial",
+    "Refused",
+    "SpeechEnded",
+    "SpeechStarted",
+    "Woken",
+]
+
 logger = logging.getLogger(__name__)
 
 MAX_WAITING = 4  # finished utterances that wait for the transcriber
 AWAKE_NS = 8 * NS_PER_S  # after the wake phrase alone
-
-
-@dataclass(frozen=True, slots=True)
-class SpeechStarted:
-    """Somebody speaks since `at_ns`."""
-
-    at_ns: int
-    decided_ns: int  # stream time at which that was known
-
-
-@dataclass(frozen=True, slots=True)
-class Partial:
-    """The words so far."""
-
-    text: str
-    stable: str  # a beginning of `text` that two transcriptions agree on; never taken back
-    at_ns: int
-
-
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """The words at the first silence; the utterance may go on."""
-
-    text: str
-    started_ns: int
-    ended_ns: int
-
-
-@dataclass(frozen=True, slots=True)
-class SpeechEnded:
-    """The utterance is over."""
-
-    started_ns: int
-    ended_ns: int  # of the last speech
-    decided_ns: int  # when the end was certain
-    reason: Reason
-
-
-@dataclass(frozen=True, slots=True)
-class Final:
-    """An utterance's words, without the wake phrase."""
-
-    text: str
-    started_ns: int
-    ended_ns: int
-    decided_ns: int
-    timings_ns: dict[str, int] = field(default_factory=dict)  # endpoint, transcription
-    drafted: bool = False  # the text is that of the Draft: transcribed before the end was certain
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """An utterance that gives no text."""
-
-    cause: str  # "no words", "no speech", "not understood", "repetition", "wake", "busy", "failed"
-    reason: str
-    started_ns: int
-    ended_ns: int
-
-
-@dataclass(frozen=True, slots=True)
-class Woken:
-    """The wake phrase and nothing else."""
-
-    at_ns: int
-
-
-ListenEvent = SpeechStarted | Partial | Draft | SpeechEnded | Final | Refused | Woken
-OnListen = Callable[[ListenEvent], None]
 
 
 @dataclass(frozen=True, slots=True)
