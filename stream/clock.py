@@ -57,6 +57,18 @@ class VirtualClock:
         await asyncio.sleep(0)
 
 
+class UnixClock:
+    """Wall time, for what outlives a process: expiry of tokens, names of recordings. May jump."""
+
+    def now_ns(self) -> int:
+        """Nanoseconds since 1970-01-01 UTC."""
+        return time.time_ns()
+
+    async def sleep_until(self, deadline_ns: int) -> None:
+        """Sleep until that wall time; a deadline in the past only yields to the event loop."""
+        await asyncio.sleep(max(0, deadline_ns - self.now_ns()) / NS_PER_S)
+
+
 def seconds_to_ns(seconds: float) -> int:
     """Convert seconds to the nearest nanosecond."""
     return round(seconds * NS_PER_S)

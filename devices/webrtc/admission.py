@@ -3,7 +3,7 @@
 import hashlib
 import hmac
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from stream.clock import NS_PER_S, Clock
@@ -15,22 +15,43 @@ def hash_token(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What one token allows, and until when; raises ConfigError when the digest is none."""
+
+    digest: str  # of the token, by `hash_token`
+    scopes: frozenset[str] | None = None  # None: everything
+    expires_ns: int | None = None  # Unix time
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        if len(self.digest) != 64 or set(self.digest.lower()) - set("0123456789abcdef"):
+            raise ConfigError("expected SHA-256 digests in hex; make them with hash_token")
+
+    def allows(self, scope: str | None) -> bool:
+        """Whether it reaches so far; None is what every token may do."""
+        return scope is None or self.scopes is None or scope in self.scopes
+
+
 class Tokens:
-    """Accepts the tokens whose SHA-256 digests it was given."""
+    """Knows tokens by their digests; the list may change at any time."""
 
-    def __init__(self, digests: Iterable[str]) -> None:
-        self._digests = [digest.lower() for digest in digests]
-        for digest in self._digests:
-            if len(digest) != 64 or set(digest) - set("0123456789abcdef"):
-                raise ConfigError("expected SHA-256 digests in hex; make them with hash_token")
+    def __init__(self, grants: Callable[[], Iterable[Grant]], wall: Clock) -> None:
+        """`wall` tells Unix time, for expiry."""
+        self._grants, self._wall = grants, wall
 
-    def accepts(self, authorization: str | None) -> bool:
-        """Whether an Authorization header (RFC 6750) carries a known token."""
+    def grant(self, authorization: str | None) -> Grant | None:
+        """What an Authorization header (RFC 6750) grants; None when unknown or expired."""
         scheme, _, token = (authorization or "").partition(" ")
         if scheme.lower() != "bearer":
-            return False
-        digest = hash_token(token.strip())
-        return any(hmac.compare_digest(digest, known) for known in self._digests)
+            return None
+        digest, now_ns = hash_token(token.strip()), self._wall.now_ns()
+        found = None
+        for known in self._grants():  # all of them: the time taken tells nothing
+            same = hmac.compare_digest(digest, known.digest.lower())
+            if same and (known.expires_ns is None or now_ns < known.expires_ns):
+                found = known
+        return found
 
 
 @dataclass(slots=True)

@@ -1,14 +1,14 @@
 """What every HTTP endpoint here does first: rate limit, bearer token, bounded body, CORS."""
 
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from aiohttp import web
 
-from devices.webrtc.admission import RateLimit, Tokens
+from devices.webrtc.admission import Grant, RateLimit, Tokens
 from devices.webrtc.problems import Problem
-from stream.clock import Clock
+from stream.clock import Clock, UnixClock
 
 Handler = Callable[[web.Request], Awaitable[web.Response]]
 
@@ -18,6 +18,8 @@ class GateConfig:
     """Who may ask, how often, how much."""
 
     token_digests: tuple[str, ...] | None = None  # SHA-256 in hex; None = no authentication
+    grants: Callable[[], Sequence[Grant]] | None = None  # tokens with scopes and expiry
+    scope: str | None = None  # that a token of `grants` needs here
     requests_per_s: float = 5.0  # per address, over time
     burst: int = 20  # per address, at once
     max_body_bytes: int = 64 * 1024
@@ -30,7 +32,11 @@ class Gate:
 
     def __init__(self, config: GateConfig, clock: Clock) -> None:
         self._config = config
-        self._tokens = None if config.token_digests is None else Tokens(config.token_digests)
+        self._tokens: Tokens | None = None
+        if config.token_digests is not None or config.grants is not None:
+            fixed = [Grant(digest) for digest in config.token_digests or ()]
+            more = config.grants or (lambda: ())
+            self._tokens = Tokens(lambda: [*fixed, *more()], UnixClock())
         self._limit = RateLimit(clock, config.requests_per_s, config.burst)
 
     def guard(self, handle: Handler) -> Handler:
@@ -39,7 +45,7 @@ class Gate:
         async def guarded(request: web.Request) -> web.Response:
             try:
                 if request.method != "OPTIONS":
-                    self._throttle(request)
+                    self.throttle(request)
                 response = await handle(request)
             except Problem as problem:
                 response = problem.response()
@@ -49,15 +55,30 @@ class Gate:
         return guarded
 
     def knows(self, request: web.Request) -> bool:
-        """Whether the request carries a known token, or none is needed."""
-        return self._tokens is None or self._tokens.accepts(request.headers.get("Authorization"))
+        """Whether the request carries a token that suffices, or none is needed."""
+        if self._tokens is None:
+            return True
+        grant = self._tokens.grant(request.headers.get("Authorization"))
+        return grant is not None and grant.allows(self._config.scope)
 
     def authorize(self, request: web.Request) -> None:
-        """Raises Problem 401 unless the request carries a known token."""
-        if not self.knows(request):
-            given = "Authorization" in request.headers
-            challenge = 'Bearer realm="foveal"' + (', error="invalid_token"' if given else "")
+        """Raises Problem 401 unless the request carries a known token, 403 unless it suffices."""
+        self.check(request.headers.get("Authorization"), self._config.scope)
+
+    def check(self, authorization: str | None, scope: str | None) -> None:
+        """The same for a header and a scope."""
+        if self._tokens is None:
+            return
+        grant = self._tokens.grant(authorization)
+        if grant is None:
+            error = ', error="invalid_token"' if authorization else ""
+            challenge = f'Bearer realm="foveal"{error}'
             raise Problem(401, "expected a known bearer token", {"WWW-Authenticate": challenge})
+        if not grant.allows(scope):
+            challenge = f'Bearer realm="foveal", error="insufficient_scope", scope="{scope}"'
+            raise Problem(
+                403, f"this token lacks the scope {scope}", {"WWW-Authenticate": challenge}
+            )
 
     async def body(self, request: web.Request) -> bytes:
         """The whole body; raises Problem 413 when it is too long."""
@@ -81,7 +102,8 @@ class Gate:
         except UnicodeDecodeError as error:
             raise Problem(400, "expected UTF-8 text") from error
 
-    def _throttle(self, request: web.Request) -> None:
+    def throttle(self, request: web.Request) -> None:
+        """Count one request; raises Problem 429 when its address sends too many."""
         wait_s = self._limit.wait_s(request.remote or "")
         if wait_s:
             raise Problem(429, "too many requests", {"Retry-After": str(math.ceil(wait_s))})

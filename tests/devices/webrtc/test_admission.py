@@ -4,19 +4,35 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devices.webrtc.admission import RateLimit, Tokens, hash_token
+from devices.webrtc.admission import Grant, RateLimit, Tokens, hash_token
 from stream.clock import NS_PER_S, VirtualClock
 from stream.errors import ConfigError
 
 
 def test_only_a_known_bearer_token_is_accepted() -> None:
-    tokens = Tokens([hash_token("one"), hash_token("two").upper()])
+    grants = [Grant(hash_token("one")), Grant(hash_token("two").upper(), name="second")]
+    tokens = Tokens(lambda: grants, VirtualClock())
     accepted = ["Bearer one", "bearer two", "Bearer  one "]
     refused = [None, "", "Bearer", "Bearer three", "Basic one", "one", hash_token("one")]
-    assert all(tokens.accepts(header) for header in accepted)
-    assert not any(tokens.accepts(header) for header in refused)
+    assert all(tokens.grant(header) for header in accepted)
+    assert not any(tokens.grant(header) for header in refused)
+    found = tokens.grant("Bearer two")
+    assert found is not None and found.name == "second"
+    grants.pop()  # revoked while the server runs
+    assert tokens.grant("Bearer two") is None
     with pytest.raises(ConfigError, match="hash_token"):
-        Tokens(["one"])
+        Grant("one")
+
+
+def test_a_token_expires_and_reaches_its_scopes_only() -> None:
+    clock = VirtualClock(1000)
+    grant = Grant(hash_token("one"), frozenset({"play"}), expires_ns=2000)
+    tokens = Tokens(lambda: [grant], clock)
+    assert tokens.grant("Bearer one") is grant
+    assert [grant.allows(scope) for scope in ("play", "publish", None)] == [True, False, True]
+    assert Grant(hash_token("two")).allows("anything")
+    clock.advance_to(2000)
+    assert tokens.grant("Bearer one") is None
 
 
 def test_a_burst_passes_then_the_rate_holds() -> None:

@@ -1,0 +1,199 @@
+"""`foveal serve`: live sessions with glasses, phones and browsers over WebRTC."""
+
+import argparse
+import asyncio
+import contextlib
+import ipaddress
+import secrets
+import signal
+import ssl
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stream.errors import ConfigError, DeviceError
+
+if TYPE_CHECKING:
+    from foveal.config import Config
+    from foveal.serve import ServeConfig
+
+EPILOG = """examples:
+  foveal serve
+  foveal serve --host 0.0.0.0 --port 8443 --self-signed
+  foveal serve --host 0.0.0.0 --tls-cert cert.pem --tls-key key.pem --tokens tokens.json
+  foveal serve --config edge --max-sessions 1 --record recordings/
+
+Open the printed address in a browser. Browsers give the camera only to pages from localhost or
+over HTTPS, so other machines need --self-signed or a certificate. An address that others can reach
+needs a token: one of --tokens (see `foveal token`), --token, or else a random one; the printed
+address carries it after the #, where no log sees it.
+"""
+TOKEN_BYTES = 18
+MB = 1024 * 1024
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Register the sub-command."""
+    parser = subparsers.add_parser(
+        "serve",
+        help="live sessions over WebRTC, with a web client",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
+    parser.add_argument("--port", type=int, default=8080, help="TCP port; 0 takes a free one")
+    parser.add_argument("--token", help="what clients must present")
+    parser.add_argument("--tokens", type=Path, metavar="FILE", help="made by `foveal token`")
+    parser.add_argument(
+        "--origin", action="append", default=[], metavar="URL", help="page of another site (CORS)"
+    )
+    parser.add_argument("--max-sessions", type=int, default=2, metavar="N")
+    parser.add_argument("--idle", type=float, default=600.0, metavar="S", help="then the end")
+    parser.add_argument(
+        "--resume", type=float, default=120.0, metavar="S", help="a lost session waits so long"
+    )
+    parser.add_argument(
+        "--config", default="embedded", metavar="PROFILE|FILE", help="settings (default embedded)"
+    )
+    parser.add_argument("--tls-cert", type=Path, metavar="PEM", help="certificate chain")
+    parser.add_argument("--tls-key", type=Path, metavar="PEM", help="its private key")
+    parser.add_argument("--self-signed", action="store_true", help="make a certificate, keep it")
+    parser.add_argument("--record", type=Path, metavar="DIR", help="let clients record into DIR")
+    parser.add_argument("--keep-days", type=float, default=7.0, help="of recordings (default 7)")
+    parser.add_argument("--keep-mb", type=int, default=10_240, help="of recordings in all")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve until Ctrl-C or SIGTERM; 0 after a clean end."""
+    from foveal.config_load import load_config
+
+    if not 0 <= args.port <= 65535:
+        raise ConfigError(f"expected --port from 0 to 65535, got {args.port}")
+    if not args.idle > 0 or not args.resume >= 0:
+        raise ConfigError(f"expected --idle above 0 and --resume of 0 or more, got {args.idle}")
+    config = load_config(args.config)
+    token = args.token
+    if token is None and args.tokens is None and not _is_local(args.host):
+        token = secrets.token_urlsafe(TOKEN_BYTES)
+    return asyncio.run(_serve(_settings(args, config, token), config, args, token))
+
+
+def _settings(args: argparse.Namespace, config: "Config", token: str | None) -> "ServeConfig":
+    from devices.webrtc.admission import Grant, hash_token
+    from foveal.live_record import RecordPolicy
+    from foveal.rooms import RoomLimits
+    from foveal.serve import ServeConfig
+    from foveal.tokens import TokenFile
+
+    if args.max_sessions < 1:
+        raise ConfigError(f"expected --max-sessions of 1 or more, got {args.max_sessions}")
+    if not args.keep_days > 0 or args.keep_mb < 1:
+        raise ConfigError("expected --keep-days above 0 and --keep-mb of 1 or more")
+    fixed = () if token is None else (Grant(hash_token(token), name="command line"),)
+    grants = None
+    if args.tokens is not None:
+        file = TokenFile(args.tokens.expanduser())
+        file.grants()  # a broken file is told now
+
+        def grants() -> tuple[Grant, ...]:
+            return (*fixed, *file.grants())
+
+    elif fixed:
+
+        def grants() -> tuple[Grant, ...]:
+            return fixed
+
+    record = None
+    if args.record is not None:
+        record = RecordPolicy(args.record, args.keep_days * 86_400, args.keep_mb * MB)
+    limits = RoomLimits(args.max_sessions, resume_s=args.resume, idle_s=args.idle)
+    return ServeConfig(grants, tuple(args.origin), limits, config.session, record)
+
+
+async def _serve(
+    settings: "ServeConfig", config: "Config", args: argparse.Namespace, token: str | None
+) -> int:
+    from aiohttp import web
+
+    from foveal.engine import load_engine
+    from foveal.serve import LiveServer
+
+    server = LiveServer(settings)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with contextlib.suppress(NotImplementedError):  # Windows has no such handlers
+            loop.add_signal_handler(number, stop.set)
+    tls = _tls(args)
+    runner = web.AppRunner(server.application(), access_log=None, shutdown_timeout=5.0)
+    await runner.setup()
+    try:
+        await _listen(runner, args, tls)
+        scheme, port = "https" if tls else "http", runner.addresses[0][1]
+        for url in _urls(scheme, args.host, port, token):
+            print(f"Foveal listens on {url}", flush=True)
+        print("loading the models ...", flush=True)
+        stopped = asyncio.create_task(stop.wait())
+        loading = asyncio.create_task(server.load(lambda: load_engine(config)))
+        await asyncio.wait({stopped, loading}, return_when=asyncio.FIRST_COMPLETED)
+        if loading.done():
+            loading.result()
+            print("ready; Ctrl-C ends it", flush=True)
+            await stopped
+        print("ending the sessions ...", file=sys.stderr, flush=True)
+    finally:
+        await runner.cleanup()
+    return 0
+
+
+async def _listen(runner: object, args: argparse.Namespace, tls: ssl.SSLContext | None) -> None:
+    from aiohttp import web
+
+    assert isinstance(runner, web.AppRunner)
+    try:
+        await web.TCPSite(runner, args.host, args.port, ssl_context=tls).start()
+    except OSError as error:
+        raise DeviceError(
+            f"expected to listen on {args.host}:{args.port}, got: {error.strerror}; "
+            "choose another --host or --port"
+        ) from error
+
+
+def _urls(scheme: str, host: str, port: int, token: str | None) -> list[str]:
+    """Where to go; an address that stands for all is told as those that it stands for."""
+    from foveal.serve_tls import local_addresses
+
+    hosts = [host]
+    if host in ("0.0.0.0", "::"):
+        hosts = ["localhost", *sorted(local_addresses())]
+    shown = [f"[{name}]" if ":" in name else name for name in hosts]
+    return [f"{scheme}://{name}:{port}/{f'#token={token}' if token else ''}" for name in shown]
+
+
+def _tls(args: argparse.Namespace) -> ssl.SSLContext | None:
+    from foveal.assets import cache_root
+    from foveal.serve_tls import local_addresses, self_signed, server_context
+    from stream.clock import UnixClock
+
+    if args.self_signed:
+        if args.tls_cert is not None or args.tls_key is not None:
+            raise ConfigError("expected --self-signed or --tls-cert, got both")
+        names = {*local_addresses()} | ({args.host} - {"0.0.0.0", "::"})
+        made = self_signed(cache_root() / "tls", names, UnixClock())
+        print(f"self-signed certificate, SHA-256 {made.fingerprint}", flush=True)
+        return server_context(made.chain, made.key)
+    if args.tls_cert is None and args.tls_key is None:
+        return None
+    if args.tls_cert is None or args.tls_key is None:
+        raise ConfigError("expected --tls-cert and --tls-key together, got one of them")
+    return server_context(args.tls_cert, args.tls_key)
+
+
+def _is_local(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

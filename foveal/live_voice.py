@@ -1,0 +1,117 @@
+"""Answers spoken as they stream: sentences -> speech on a thread of its own -> the audio track."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import Executor
+
+from devices.sentences import SentenceStream
+from devices.speech import Pcm, Speaker
+from devices.webrtc.outgoing import RATE_HZ, SpeechTrack
+from stream.clock import NS_PER_MS, Clock
+
+logger = logging.getLogger(__name__)
+
+MAX_SENTENCES = 64  # waiting to be spoken; more are dropped
+AHEAD_SAMPLES = 20 * RATE_HZ  # audio made ahead of the listener
+ROOM_NS = 100 * NS_PER_MS  # how often room in the track is looked for
+
+OnSpeech = Callable[[int, float], None]  # turn, seconds of audio that now wait to be heard
+OnFailure = Callable[[int, str], None]  # turn, why it is not spoken
+
+
+class LiveVoice:
+    """One session's voice; its methods belong to the event loop. Silent without a track."""
+
+    def __init__(
+        self,
+        speaker: Speaker,
+        pool: Executor,
+        clock: Clock,
+        on_speech: OnSpeech,
+        on_failure: OnFailure,
+    ) -> None:
+        self._speaker = speaker
+        self._track: SpeechTrack | None = None
+        self._pool, self._clock = pool, clock
+        self._on_speech, self._on_failure = on_speech, on_failure
+        self._sentences = SentenceStream()
+        self._queue: asyncio.Queue[tuple[int, str]] = asyncio.Queue(MAX_SENTENCES)
+        self._cuts = 0  # what was begun before the last cut is not played
+
+    @property
+    def speaking(self) -> bool:
+        """Whether something is being said or about to be."""
+        waiting = self._track is not None and self._track.queued > 0
+        return waiting or not self._queue.empty()
+
+    def attach(self, track: SpeechTrack | None) -> None:
+        """Speak into another track from now on."""
+        self.stop()
+        self._track = track
+
+    def detach(self, track: SpeechTrack) -> None:
+        """That track has ended; if it was in use, be silent."""
+        if self._track is track:
+            self.attach(None)
+
+    def feed(self, turn: int, words: str) -> None:
+        """Take the next words of an answer."""
+        for sentence in self._sentences.feed(words):
+            self._put(turn, sentence)
+
+    def finish(self, turn: int) -> None:
+        """The answer has ended."""
+        for sentence in self._sentences.flush():
+            self._put(turn, sentence)
+
+    def stop(self) -> None:
+        """Be silent now: at most 20 ms more are heard."""
+        self._cuts += 1
+        self._sentences.flush()
+        while not self._queue.empty():
+            self._queue.get_nowait()
+        if self._track is not None:
+            self._track.cut_off()
+
+    def hold(self) -> None:
+        """Pause: the wearer may be about to speak."""
+        if self._track is not None:
+            self._track.hold()
+
+    def resume(self) -> None:
+        """Go on after `hold`."""
+        if self._track is not None:
+            self._track.resume()
+
+    async def run(self) -> None:
+        """Speak until cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            turn, sentence = await self._queue.get()
+            cuts = self._cuts
+            try:
+                chunks = await loop.run_in_executor(self._pool, self._make, sentence)
+                for chunk in chunks:
+                    await self._play(turn, chunk, cuts)
+            except Exception as error:  # a voice is third-party code: the answers go on
+                logger.exception("a sentence could not be spoken")
+                self._on_failure(turn, str(error))
+
+    def _make(self, sentence: str) -> list[Pcm]:
+        return list(self._speaker.synthesize(sentence))
+
+    async def _play(self, turn: int, chunk: Pcm, cuts: int) -> None:
+        while self._cuts == cuts and self._track and self._track.queued > AHEAD_SAMPLES:
+            await self._clock.sleep_until(self._clock.now_ns() + ROOM_NS)
+        if self._cuts == cuts and self._track is not None:
+            self._track.say(chunk, self._speaker.sample_rate)
+            self._on_speech(turn, len(chunk) / self._speaker.sample_rate)
+
+    def _put(self, turn: int, sentence: str) -> None:
+        if self._track is None:
+            return  # nobody listens
+        try:
+            self._queue.put_nowait((turn, sentence))
+        except asyncio.QueueFull:
+            self._on_failure(turn, f"more than {MAX_SENTENCES} sentences wait to be spoken")
