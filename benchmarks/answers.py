@@ -12,7 +12,7 @@ whole answer, from the question on.
 
 import argparse
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -20,25 +20,24 @@ from typing import Literal, get_args
 import numpy as np
 import skimage.data
 import yaml
+from skimage.io import imread
 
 from benchmarks.report import emit
 from foveal.compose import Models, ReasoningConfig, build_assistant, load_models
 from perception.scene import SceneView
 from reasoning.assistant import Assistant
-from reasoning.composed import ComposedLMM
-from reasoning.decoding import DecodeConfig, SearchDecoder
-from reasoning.intents import INTENTS, Intent, IntentClassifier, load_weights
+from reasoning.decoding import DecodeConfig
+from reasoning.policy import PolicyConfig
 from reasoning.scripts import DONT_KNOW
-from reasoning.support import SupportScorer
 from stream.clock import NS_PER_MS
 from stream.errors import ConfigError
-from stream.events import Answer, Question
+from stream.events import Answer, Point, QueryKind, Question
 from stream.frame import Frame
 
 DATA = Path(__file__).parent / "data" / "questions.yaml"
 QUICK_STEP = 3  # every third question
 MIN_TRUTHFULNESS = 0.5
-Kind = Literal["fact", "unanswerable", "visual"]
+Kind = Literal["thing", "fact", "unanswerable", "visual"]  # thing: a fact about what is in view
 KINDS: tuple[Kind, ...] = get_args(Kind)
 Grade = Literal["right", "hallucination", "miss"]
 
@@ -52,9 +51,10 @@ class Asked:
     """A question with what is right."""
 
     kind: Kind
-    view: str  # a photograph of skimage.data
+    view: str  # a photograph of skimage.data, or a file of the data folder
     question: str
     accept: tuple[str, ...] = ()
+    point: Point | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class Outcome:
 
     kind: Kind
     grade: Grade
-    searched: bool
+    calls: tuple[QueryKind, ...]
     took_ms: float
 
 
@@ -99,7 +99,13 @@ def read_questions(path: Path = DATA) -> list[Asked]:
     """The questions of a YAML file; raises ConfigError where one gives its answer away."""
     table = yaml.safe_load(path.read_text(encoding="utf-8"))
     asked = [
-        Asked(kind, row["view"], row["question"], tuple(map(str, row.get("accept", ()))))
+        Asked(
+            kind,
+            row["view"],
+            row["question"],
+            tuple(map(str, row.get("accept", ()))),
+            (row["point"][0], row["point"][1]) if "point" in row else None,
+        )
         for kind in KINDS
         for row in table.get(kind, ())
     ]
@@ -109,53 +115,48 @@ def read_questions(path: Path = DATA) -> list[Asked]:
     return asked
 
 
-def read_views(models: Models, asked: Sequence[Asked]) -> dict[str, SceneView]:
-    """Every photograph as the language side sees it, read once."""
+def read_views(
+    models: Models, asked: Sequence[Asked], pictures: Path | None = None
+) -> dict[str, SceneView]:
+    """Every photograph as the language side sees it, read once.
+
+    A view with a file's ending is a file of the folder `pictures`.
+    """
     names = sorted({one.view for one in asked})
-    return {name: _view(models, name) for name in names}
+    return {name: _view(models, name, pictures) for name in names}
 
 
-def _view(models: Models, name: str) -> SceneView:
-    picture = np.asarray(getattr(skimage.data, name)())
+def _view(models: Models, name: str, pictures: Path | None) -> SceneView:
+    if pictures is not None and Path(name).suffix:
+        picture = np.asarray(imread(pictures / name))
+    else:
+        picture = np.asarray(getattr(skimage.data, name)())
     if picture.ndim == 2:
         picture = np.stack([picture] * 3, axis=-1)
     image = np.ascontiguousarray(picture[..., :3], dtype=np.uint8)
     return models.reader.read(Frame(0, 0, image, name))
 
 
-class _AlwaysFact(IntentClassifier):
-    """Takes every question for one of fact, so that the policy always searches with words."""
-
-    def scores(self, question: str) -> Mapping[Intent, float]:
-        return {name: float(name == "fact") for name in INTENTS}
-
-
 def assistants(models: Models) -> dict[str, Assistant]:
     """The methods: the same models, with and without their choice."""
-    encoder = models.searcher.encoder
-    always = ComposedLMM(
-        models.lm,
-        _AlwaysFact(models.lm, encoder, load_weights()),
-        SupportScorer(models.lm, encoder),
-        models.reader,
-    )
     return {
         "foveal": build_assistant(models),
         "never": build_assistant(models, ReasoningConfig(decode=DecodeConfig(max_searches=0))),
-        "always-text": Assistant(always, SearchDecoder(models.searcher)),
+        "always-text": build_assistant(models, ReasoningConfig(policy=PolicyConfig(search="text"))),
     }
 
 
 def ask(assistant: Assistant, asked: Asked, view: SceneView) -> Answer:
     """One answer in a conversation of its own."""
     assistant.forget()
-    return assistant.ask(Question(asked.question, 0), view, lambda _: None)
+    return assistant.ask(Question(asked.question, 0, asked.point), view, lambda _: None)
 
 
 def outcome(asked: Asked, answer: Answer) -> Outcome:
     """Grade one answer."""
     took_ms = answer.timings_ns["total"] / NS_PER_MS
-    return Outcome(asked.kind, grade(asked, answer.text), bool(answer.searches), took_ms)
+    calls = tuple(search.kind for search in answer.searches)
+    return Outcome(asked.kind, grade(asked, answer.text), calls, took_ms)
 
 
 def grade(asked: Asked, text: str) -> Grade:
@@ -181,7 +182,8 @@ def summary(outcomes: Sequence[Outcome]) -> dict[str, float]:
         "hallucination": shares["hallucination"],
         "miss": shares["miss"],
         "truthfulness": shares["right"] - shares["hallucination"],
-        "search_ratio": sum(one.searched for one in outcomes) / len(outcomes),
+        "search_ratio": sum(bool(one.calls) for one in outcomes) / len(outcomes),
+        "searches": sum(len(one.calls) for one in outcomes) / len(outcomes),
         "p50_ms": float(np.quantile(times, 0.5)),
         "p95_ms": float(np.quantile(times, 0.95)),
     }

@@ -23,6 +23,7 @@ from reasoning.tokens import (
     END,
     END_INFORMATION,
     END_SEARCH,
+    IMAGE,
     INFORMATION,
     REGION,
     SEARCH,
@@ -65,8 +66,8 @@ class ComposedLMM:
         policy: PolicyConfig | None = None,
     ) -> None:
         self._lm, self._intents, self._scene = lm, intents, scene
-        self._scripts = Scripts(scene, support)
         self._policy = policy or PolicyConfig()
+        self._scripts = Scripts(scene, support, self._policy)
         self.controls = ControlIds(lm.vocabulary)
 
     def prefill(self, prompt: Prompt) -> ComposedState:
@@ -110,8 +111,8 @@ class ComposedLMM:
     def _enqueue(self, state: ComposedState, piece: Piece) -> None:
         if isinstance(piece, CallFor):
             state.queue.append(self._control(SEARCH))
-            if piece.payload == REGION:
-                state.queue.append(self._control(REGION))
+            if piece.payload in (REGION, IMAGE):
+                state.queue.append(self._control(piece.payload))
             else:
                 words = f" {neutralise(piece.payload)} "
                 state.queue.extend(TokenStep(t, w, False) for t, w in self._lm.pieces(words))

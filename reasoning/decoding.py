@@ -140,6 +140,7 @@ class SearchDecoder:
         if len(run.searches) >= self.config.max_searches:
             return None, f"all {self.config.max_searches} searches of an answer are spent"
         payload, image = call.payload, run.prompt.view.frame.image
+        asked = neutralise(run.prompt.question.text)[: self.config.max_query_chars]
         if call.kind == "text":
             if any(s.kind == "text" and _same(s.query, payload) for s in run.searches):
                 return None, "this was asked before"
@@ -150,12 +151,12 @@ class SearchDecoder:
         if call.kind == "image":
             if any(s.kind == "image" for s in run.searches):
                 return None, "this picture was searched before"
-            return Query("image", payload, self.config.k, image), None
+            return Query("image", payload, self.config.k, image, about=asked), None
         spans = lmm.spans(run.state)
         if not spans:
             return None, "no region was named before the call"
         mask = spans[-1].region.mask
-        return Query("region", payload, self.config.k, image, encode_mask(mask)), None
+        return Query("region", payload, self.config.k, image, encode_mask(mask), asked), None
 
     def _close(self, run: _Run[State]) -> None:
         """Bring a sequence that met its limit to an end: an open call is dropped."""

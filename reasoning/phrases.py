@@ -25,12 +25,20 @@ _NO_NOUN = frozenset(
         r"\w+",
         "is are was were be been do does did has have had can could will would should may might "
         "and or on in at of for from with to by as it made used called first come came originate "
-        "originated invented discovered built designed grown eaten worth run work works like look "
+        "originated invented discovered built designed grown eaten found kept held sold taken "
+        "known born worth run work works like look "
         "looks mean taste s here there so good bad important special ",
     )
 )
 _POINTED = re.compile(
     r"\b(?P<point>this|that|these|those)\b(?:\s+(?P<noun>[^\W\d_]+))?|\bits\b|\bit\b", re.IGNORECASE
+)
+# "Does this weigh much?": after such a verb the word is a verb too, unless one follows.
+_DO_BEFORE = re.compile(r"\b(?:do|does|did|can|could|will|would|should|may|might)\s+$", re.I)
+_BE_BEFORE = re.compile(r"\b(?:is|are|was|were|be|been)\s+$", re.I)
+_NO_VERB_AFTER = re.compile(
+    r"\s*(?:[?.!,;]|$)|\s+(?:to|of|on|in|for|from|with|without|at|by|as|and|or|best|most|much)\b",
+    re.I,
 )
 _WHEN = re.compile(r"^\s*(?:when|in\s+(?:which|what)\s+(?:year|century)|what\s+year)\b", re.I)
 _WHERE = re.compile(r"^\s*(?:where|in\s+(?:which|what)\s+(?:country|city|place)|which\s+country|"
@@ -81,9 +89,8 @@ def named_thing(question: str) -> str:
 def pointed_noun(question: str) -> str:
     """The noun after a pointing word ("What brand is this car?" -> "car"), or an empty string."""
     for match in _POINTED.finditer(question):
-        noun = match.group("noun")
-        if noun and noun.lower() not in _NO_NOUN:
-            return noun.lower()
+        if _has_noun(match):
+            return match.group("noun").lower()
     return ""
 
 
@@ -99,10 +106,20 @@ def resolve(question: str, subject: str) -> str:
         if match.group().lower() == "its":
             return f"{subject}'s"
         noun = match.group("noun")
-        rest = f" {noun}" if noun and noun.lower() in _NO_NOUN else ""
-        return subject + rest
+        return f"{subject} {noun}" if noun and not _has_noun(match) else subject
 
     return _POINTED.sub(put, question, count=1)
+
+
+def _has_noun(match: re.Match[str]) -> bool:
+    """Whether the word after a pointing word is a noun: "does this animal eat", "does this eat"."""
+    noun = match.group("noun")
+    if not noun or noun.lower() in _NO_NOUN:
+        return False
+    before, after = match.string[: match.start()], match.string[match.end() :]
+    if _DO_BEFORE.search(before) and _NO_VERB_AFTER.match(after):
+        return False
+    return not (_BE_BEFORE.search(before) and noun.lower().endswith("ed"))
 
 
 def answer_type(question: str) -> AnswerType:

@@ -18,12 +18,24 @@ Action = Literal[
 SEARCHING: tuple[Action, ...] = ("look_up_thing", "learn_thing", "ask_text")
 
 
+SearchMode = Literal["model", "text", "image", "region"]
+
+
 @dataclass(frozen=True, slots=True)
 class PolicyConfig:
     """Gates of the choice."""
 
     search_cost: float = 0.05  # probability that a search must win by
     sight_gate: float = 0.45  # name probability from which sight alone names a thing
+    search: SearchMode = "model"  # who decides; any other searches that way for every question
+    text: bool = True  # whether searches with words may be made, and so on
+    image: bool = True
+    region: bool = True
+
+    @property
+    def visual(self) -> bool:
+        """Whether a picture or a part of one may be searched for."""
+        return self.image or self.region
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +54,9 @@ def choose(
     config: PolicyConfig,
 ) -> Choice:
     """Score every alternative; `sight` is the probability of the focus' best name (0 without)."""
+    if may_search and config.search != "model":
+        action: Action = "ask_text" if config.search == "text" else "learn_thing"
+        return Choice(action, {action: 1.0})
     sure = min(1.0, sight / config.sight_gate)
     fact_of_thing = intents["thing_fact"]
     scores: dict[Action, float] = {
@@ -57,8 +72,9 @@ def choose(
         - config.search_cost,
         "give_up": intents["personal"],
     }
-    if not may_search:
-        for action in SEARCHING:
-            scores[action] = -1.0
+    possible = {"ask_text": config.text, "look_up_thing": config.visual}
+    for searching in SEARCHING:
+        if not (may_search and possible.get(searching, config.text or config.visual)):
+            scores[searching] = -1.0
     best = max(scores, key=lambda action: scores[action])
     return Choice(best, scores)

@@ -4,24 +4,24 @@ A script reads `turn.evidence` after it has yielded a call. It says only what si
 supports, cites the evidence, and says that it does not know where neither does.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from perception.naming import Name
 from perception.scene import GroundedRegion, Scene, where
+from reasoning.listing import Named, things_in_view
 from reasoning.lmm import Prompt
 from reasoning.phrases import answer_type, listed, named_thing, pointed_noun, resolve, with_article
-from reasoning.policy import Action
+from reasoning.policy import Action, PolicyConfig
 from reasoning.support import Support, SupportScorer
-from reasoning.tokens import REGION, neutralise
+from reasoning.tokens import IMAGE, REGION, neutralise
 from stream.errors import PromptError
 from stream.events import Evidence
 
 SURE, LIKELY = 0.75, 0.45  # name probability for "is" and "looks like"
-LISTED, GUESSED = 0.25, 0.1  # that a thing needs to be listed, and to be guessed at
 KNOWN = 0.32  # score from which region evidence names a thing
 CLEAR = 0.03  # by which it must lead the next entry, or the names in view must agree
-MAX_LISTED = 4
 MAX_READ = 6  # lines
 DONT_KNOW = "I don't know"
 
@@ -51,6 +51,7 @@ class TurnState(Protocol):
     evidence: Sequence[Evidence]
     focus: GroundedRegion | None
     subject: str
+    may_search: bool  # whether another call will be run
 
 
 Script = Callable[[TurnState, str], Iterator[Piece]]
@@ -59,8 +60,11 @@ Script = Callable[[TurnState, str], Iterator[Piece]]
 class Scripts:
     """One script per action."""
 
-    def __init__(self, scene: Scene, support: SupportScorer) -> None:
+    def __init__(
+        self, scene: Scene, support: SupportScorer, policy: PolicyConfig | None = None
+    ) -> None:
         self._scene, self._support = scene, support
+        self._policy = policy or PolicyConfig()
 
     def play(self, action: Action, turn: TurnState, question: str) -> Iterator[Piece]:
         """The script of an action; nobody is named by their looks."""
@@ -91,27 +95,17 @@ class Scripts:
 
     def _list(self, turn: TurnState, question: str) -> Iterator[Piece]:
         view = turn.prompt.view
-        seen: dict[str, GroundedRegion] = {}
-        for thing in sorted(view.things, key=lambda thing: -thing.score):
-            if thing.score >= LISTED:
-                seen.setdefault(thing.names[0].label, thing)
-        if not seen and turn.focus is not None and turn.focus.score >= LISTED:
-            seen[turn.focus.names[0].label] = turn.focus
-        guess = not seen
-        for thing in view.things if guess else ():
-            if thing.score >= GUESSED:
-                seen.setdefault(thing.names[0].label, thing)
-        if not seen:
+        sure, maybe = things_in_view(self._scene, view, turn.focus)
+        if not sure and not maybe:
             count = len(view.things)
             yield Say(f"I see {count or 'no'} things that stand out, none that I can name.")
             return
-        yield Say("I am not sure, but I may see" if guess else "I see")
-        things = list(seen.items())[:MAX_LISTED]
-        for number, (label, thing) in enumerate(things):
-            last = number == len(things) - 1
-            yield Say(" " if number == 0 else " and " if last else ", ")
-            yield Say(with_article(label), thing)
-            yield Say(f" {where(thing, view.frame.size)}")
+        if sure:
+            yield Say("I see")
+            yield from _enumerate(sure, view.frame.size)
+        if maybe:
+            yield Say("; there may be" if sure else "I am not sure, but I may see")
+            yield from _enumerate(maybe, view.frame.size)
         yield Say(".")
 
     def _find(self, turn: TurnState, question: str) -> Iterator[Piece]:
@@ -177,8 +171,7 @@ class Scripts:
         yield Say("The")
         yield Say(f" {pointed_noun(question) or 'thing'}", focus)
         yield Say(f" {where(focus, turn.prompt.view.frame.size)}")
-        yield CallFor(REGION)
-        found = _identified(turn.evidence, focus)
+        found = yield from self._identify(turn, focus)
         if found is not None:
             turn.subject = found.title
             yield Say(f" looks like {with_article(_common(found))}.{_cite(found)}")
@@ -190,28 +183,52 @@ class Scripts:
             yield Say(f" is nothing I can name: {DONT_KNOW} what it is.")
 
     def _learn_thing(self, turn: TurnState, question: str) -> Iterator[Piece]:
-        subject = turn.subject
-        if not subject:
-            focus = turn.focus
-            if focus is None:
-                yield Say(f"{DONT_KNOW}: nothing stands out in view.")
-                return
-            sure = focus.score >= LIKELY
-            yield Say("The")
-            name = focus.names[0].label if sure else pointed_noun(question) or "thing"
-            yield Say(f" {name}", focus)
-            yield CallFor(REGION)
-            found = _identified(turn.evidence, focus)
-            if found is None:
-                yield Say(f" in view is nothing I can name surely, so {DONT_KNOW}.")
-                return
-            subject = turn.subject = found.title
-            known = _common(found)
-            if not sure or known not in name:
-                yield Say(f" {'comes under' if sure else 'looks like'} {with_article(known)}")
-            yield from self._look_up(turn, resolve(question, _plain(subject)), subject, begun=True)
+        if turn.subject:
+            asked = resolve(question, _plain(turn.subject))
+            yield from self._look_up(turn, asked, turn.subject)
             return
-        yield from self._look_up(turn, resolve(question, _plain(subject)), subject)
+        focus = turn.focus
+        if focus is None:
+            yield Say(f"{DONT_KNOW}: nothing stands out in view.")
+            return
+        sure = focus.score >= LIKELY
+        name = focus.names[0].label if sure else pointed_noun(question) or "thing"
+        yield Say("The")
+        yield Say(f" {name}", focus)
+        found = yield from self._identify(turn, focus)
+        if found is None:
+            yield Say(f" in view is nothing I can name surely, so {DONT_KNOW}.")
+            return
+        turn.subject, known = found.title, _common(found)
+        if not sure or known not in name:
+            yield Say(f" {'comes under' if sure else 'looks like'} {with_article(known)}")
+        asked = resolve(question, _plain(found.title))
+        # What was found by its looks may tell already; words are searched for only if it does not.
+        told = self._support.rank(asked, (found,), _plain(found.title))
+        if told and self._support.enough(told[0]):
+            yield Say(_quoted(told[0], begun=True))
+            return
+        yield from self._look_up(turn, asked, found.title, begun=True)
+
+    def _identify(
+        self, turn: TurnState, focus: GroundedRegion
+    ) -> Generator[Piece, None, Evidence | None]:
+        """Search by looks: the entry of what is in focus, when one is clear."""
+        whole = turn.prompt.view.whole
+        payload = self._payload(focus.names[:1] == whole[:1])
+        if payload is None or not turn.may_search:
+            return None
+        yield CallFor(payload)
+        return _identified(turn.evidence, whole if payload == IMAGE else focus.names)
+
+    def _payload(self, whole: bool) -> str | None:
+        """The whole picture where nothing less is meant, else the region; None when neither may."""
+        policy = self._policy
+        if policy.search in ("image", "region"):
+            return IMAGE if policy.search == "image" else REGION
+        if policy.image and (whole or not policy.region):
+            return IMAGE
+        return REGION if policy.region else None
 
     def _ask_text(self, turn: TurnState, question: str) -> Iterator[Piece]:
         yield from self._look_up(turn, question, "")
@@ -226,24 +243,35 @@ class Scripts:
 
         `begun`: the answer's first words stand already, and the sentence goes on from them.
         """
-        yield CallFor(query)
-        ranked = self._support.rank(query, turn.evidence, _plain(subject))
+        evidence: Sequence[Evidence] = ()
+        if turn.may_search and self._policy.text:
+            yield CallFor(query)
+            evidence = turn.evidence
+        ranked = self._support.rank(query, evidence, _plain(subject))
         if ranked and self._support.enough(ranked[0]):
             turn.subject = turn.subject or ranked[0].evidence.title
             yield Say(_quoted(ranked[0], begun))
             return
-        about = [neutralise(entry.title) for entry in turn.evidence[:2]]
+        about = [neutralise(entry.title) for entry in evidence[:2]]
         looked = f" I looked under {listed(about)}, which does not say." if about else ""
         yield Say(f"{', but ' if begun else ''}{DONT_KNOW}.{looked}")
 
 
-def _identified(evidence: Sequence[Evidence], focus: GroundedRegion) -> Evidence | None:
-    """The entry that names the region, when one does: high enough, and clear or agreed on."""
+def _enumerate(things: Named, size: tuple[int, int]) -> Iterator[Piece]:
+    for number, (label, thing) in enumerate(things.items()):
+        last = number == len(things) - 1
+        yield Say(" " if number == 0 else " and " if last else ", ")
+        yield Say(with_article(label), thing)
+        yield Say(f" {where(thing, size)}")
+
+
+def _identified(evidence: Sequence[Evidence], names: Sequence[Name]) -> Evidence | None:
+    """The entry that names what was searched for: high enough, and clear or agreed on."""
     if not evidence or evidence[0].score < KNOWN:
         return None
     lead = evidence[0].score - evidence[1].score if len(evidence) > 1 else 1.0
     title = _plain(evidence[0].title)
-    agreed = any(title in name.label.lower() or name.label.lower() in title for name in focus.names)
+    agreed = any(title in name.label.lower() or name.label.lower() in title for name in names)
     return evidence[0] if agreed or lead >= CLEAR else None
 
 

@@ -95,12 +95,15 @@ class KnowledgeSearcher:
             raise QueryError(f"expected an image for a {query.kind} query, got none")
         mask = query.mask if query.kind == "region" else None
         posteriors, box = query_posteriors(self._classifier, query.image, mask)
-        return self.search_posteriors(posteriors, query.k, box)
+        return self.search_posteriors(posteriors, query.k, box, query.about)
 
     def search_posteriors(
-        self, posteriors: Posteriors, k: int, box: Box | None = None
+        self, posteriors: Posteriors, k: int, box: Box | None = None, about: str = ""
     ) -> list[Evidence]:
-        """Evidence for [1, C] class posteriors; the text is each entry's first sentence."""
+        """Evidence for [1, C] class posteriors; the text is each entry's first sentence.
+
+        With `about`, a question, the best entry's passages nearest to it follow.
+        """
         store = self.store
         vector = self._projector.project(posteriors)
         names = self._links.agreement(posteriors[0])
@@ -110,10 +113,16 @@ class KnowledgeSearcher:
         cosines = store.index.vectors(rows) @ vector[0]
         scores = (1 - NAME_WEIGHT) * cosines + NAME_WEIGHT * names[rows] + self._shifts[rows]
         best = np.argsort(-scores, kind="stable")[:k]
-        return [
+        found = [
             self._evidence(entry, quote(store.entries[entry].passages[0]), score, box)
             for entry, score in ((int(rows[place]), float(scores[place])) for place in best)
         ]
+        if found and about.strip():
+            near = self.reread(found[0], about).text
+            first = found[0].text
+            text = near if near.startswith(first) else f"{first} {near}"
+            found[0] = dataclasses.replace(found[0], text=text)
+        return found
 
     def reread(self, evidence: Evidence, question: str) -> Evidence:
         """The same entry with the passages nearest to a question, its score unchanged.

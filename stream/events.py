@@ -61,6 +61,7 @@ class Query:
     k: int = 3
     image: Image | None = None  # [H, W, 3] uint8 for image and region queries
     mask: Rle | None = None  # for region queries, the size of `image`
+    about: str = ""  # what is asked of the thing searched for by its looks; chooses passages
 
     def __post_init__(self) -> None:
         if self.k < 1:

@@ -22,6 +22,7 @@ from reasoning.fakes import ScriptedSearcher
 from reasoning.grammar import parse
 from reasoning.intents import INTENTS, Intent, IntentClassifier
 from reasoning.lm import CausalLm
+from reasoning.policy import PolicyConfig
 from reasoning.support import SupportScorer
 from retrieval.fakes import HashEncoder
 from stream.clock import NS_PER_S, VirtualClock
@@ -62,11 +63,15 @@ class FixedIntents:
 
 
 def fake_assistant(
-    intent: Intent, scene: FakeScene, searcher: ScriptedSearcher | None = None, searches: int = 3
+    intent: Intent,
+    scene: FakeScene,
+    searcher: ScriptedSearcher | None = None,
+    searches: int = 3,
+    policy: PolicyConfig | None = None,
 ) -> Assistant:
     lm = cast(CausalLm, WordLm())
     support = SupportScorer(lm, HashEncoder())
-    lmm = ComposedLMM(lm, cast(IntentClassifier, FixedIntents(intent)), support, scene)
+    lmm = ComposedLMM(lm, cast(IntentClassifier, FixedIntents(intent)), support, scene, policy)
     config = DecodeConfig(max_searches=searches)
     return Assistant(lmm, SearchDecoder(searcher or ScriptedSearcher(), config, VirtualClock()))
 
@@ -81,8 +86,9 @@ def said(
     scene: FakeScene,
     searcher: ScriptedSearcher | None = None,
     searches: int = 3,
+    policy: PolicyConfig | None = None,
 ) -> Answer:
-    made = fake_assistant(intent, scene, searcher, searches)
+    made = fake_assistant(intent, scene, searcher, searches, policy)
     return made.ask(Question(question, 0), look(scene), lambda event: None)
 
 
@@ -287,3 +293,50 @@ class _Blind:
 def test_a_name_from_the_whole_picture_is_used() -> None:
     scene = FakeScene([DOG], Name("kitchen", 0.9))
     assert said("identify", "What is this?", scene).text == "This is a kitchen."
+
+
+TOLD = Evidence("wiki:Mug", "Mug", "A mug is a cup. A mug does hold a hot drink.", 0.9, "wiki")
+ASKED = "What does this hold?"
+
+
+def modalities(answer: Answer) -> list[str]:
+    return [search.kind for search in answer.searches]
+
+
+def test_what_is_found_by_looks_may_tell_without_more_words() -> None:
+    searcher = ScriptedSearcher({"<region>": [TOLD]})
+    answer = said("thing_fact", ASKED, FakeScene([MUG]), searcher)
+    assert modalities(answer) == ["region"] and "hold a hot drink" in answer.text
+    assert searcher.queries[0].about == ASKED
+
+
+def test_what_fills_the_view_is_searched_for_as_a_picture() -> None:
+    searcher = ScriptedSearcher({"<image>": [TOLD]})
+    answer = said("thing_fact", ASKED, FakeScene([DOG], whole=Name("mug", 0.8)), searcher)
+    assert modalities(answer) == ["image"] and "<search><image></search>" in answer.sequence
+    assert "hold a hot drink" in answer.text
+
+
+@pytest.mark.parametrize(
+    ("policy", "expected"),
+    [
+        (PolicyConfig(search="text"), ["text"]),
+        (PolicyConfig(search="image"), ["image"]),
+        (PolicyConfig(search="region"), ["region"]),
+        (PolicyConfig(region=False), ["image"]),
+        (PolicyConfig(image=False), ["region"]),
+        (PolicyConfig(region=False, image=False), []),
+    ],
+)
+def test_modalities_can_be_forced_and_forbidden(policy: PolicyConfig, expected: list[str]) -> None:
+    searcher = ScriptedSearcher({"<region>": [TOLD], "<image>": [TOLD], ASKED: [TOLD]})
+    answer = said(
+        "thing_fact", ASKED, FakeScene([MUG], whole=Name("mug", 0.5)), searcher, 3, policy
+    )
+    assert modalities(answer) == expected
+
+
+def test_a_budget_of_one_is_never_overdrawn() -> None:
+    searcher = ScriptedSearcher({"<region>": [dataclasses.replace(TOLD, text="A mug is a cup.")]})
+    answer = said("thing_fact", "Who made this famous?", FakeScene([MUG]), searcher, searches=1)
+    assert modalities(answer) == ["region"] and "I don't know" in answer.text

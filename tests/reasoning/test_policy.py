@@ -7,13 +7,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoning.intents import INTENTS, Intent
-from reasoning.policy import SEARCHING, Action, PolicyConfig, choose
+from reasoning.policy import SEARCHING, Action, PolicyConfig, SearchMode, choose
 
 ODDS = st.lists(st.floats(0, 1), min_size=len(INTENTS), max_size=len(INTENTS)).filter(any)
 INTENT_SCORES = ODDS.map(
     lambda odds: {name: p / sum(odds) for name, p in zip(INTENTS, odds, strict=True)}
 )
-CONFIGS = st.builds(PolicyConfig, st.floats(0, 1), st.floats(0.01, 1))
+CONFIGS = st.builds(
+    PolicyConfig,
+    st.floats(0, 1),
+    st.floats(0.01, 1),
+    text=st.booleans(),
+    image=st.booleans(),
+    region=st.booleans(),
+)
 UNIT = st.floats(0, 1)
 
 
@@ -76,3 +83,24 @@ def test_a_dearer_search_gives_way_to_sight() -> None:
     cheap, dear = PolicyConfig(search_cost=0.0), PolicyConfig(search_cost=0.9)
     assert choose(intents, 0.2, True, True, cheap).action == "look_up_thing"
     assert choose(intents, 0.2, True, True, dear).action == "name"
+
+
+@pytest.mark.parametrize(
+    ("mode", "action"), [("text", "ask_text"), ("image", "learn_thing"), ("region", "learn_thing")]
+)
+@pytest.mark.parametrize("intent", INTENTS)
+def test_a_forced_search_leaves_no_choice(mode: SearchMode, action: Action, intent: Intent) -> None:
+    config = PolicyConfig(search=mode)
+    assert choose(sure_of(intent), 1.0, False, True, config).action == action
+    assert choose(sure_of(intent), 1.0, True, False, config).action not in SEARCHING
+
+
+@given(INTENT_SCORES, UNIT, st.booleans())
+def test_a_modality_that_is_off_is_not_chosen(
+    intents: dict[Intent, float], sight: float, subject: bool
+) -> None:
+    blind = PolicyConfig(image=False, region=False)
+    assert choose(intents, sight, subject, True, blind).action != "look_up_thing"
+    assert choose(intents, sight, subject, True, PolicyConfig(text=False)).action != "ask_text"
+    mute = PolicyConfig(text=False, image=False, region=False)
+    assert choose(intents, sight, subject, True, mute).action not in SEARCHING

@@ -1,0 +1,135 @@
+"""Search when it must: model-triggered calls beside never and always, and what each modality gives.
+
+    python -m benchmarks.search_policy [--json] [--quick] [--data DIR] [--tuning] [--show]
+
+The questions (benchmarks/data/search_policy.yaml) are asked of photographs: facts about the thing
+in view or pointed at, facts that have nothing to do with it, what sight alone tells, and what
+nobody can know. Photographs are files of DIR (default ../shared/data) or scikit-image's; questions
+whose photograph is absent are left out and counted. Every method is the same model with the same
+index:
+
+    never          no search
+    always-text    the question itself is searched for, whatever it asks
+    always-image   the whole picture is searched for first, then words where that does not tell
+    always-region  the same with the region that is meant
+    foveal         the model decides
+    foveal-no-X    without one modality     foveal-budget-N  at most N calls (foveal's own is 3)
+
+`search_ratio` is the share of questions with a call, `searches` calls per question, `text`, `image`
+and `region` its parts. Right, wrong and refused are graded as in benchmarks.answers. --tuning asks
+the other half of the questions, on which gates may be set; figures to report come from the first.
+"""
+
+import argparse
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import get_args
+
+from benchmarks.answers import (
+    KINDS,
+    QUICK_STEP,
+    Asked,
+    Outcome,
+    ask,
+    outcome,
+    read_questions,
+    read_views,
+    summary,
+)
+from benchmarks.report import emit
+from foveal.compose import Models, ReasoningConfig, build_assistant, load_models
+from reasoning.assistant import Assistant
+from reasoning.decoding import DecodeConfig
+from reasoning.policy import PolicyConfig
+from stream.events import QueryKind
+
+FOLDER = Path(__file__).parent / "data"
+QUESTIONS = FOLDER / "search_policy.yaml"
+TUNING = FOLDER / "search_policy_tuning.yaml"
+PICTURES = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
+MAX_SHARE = 0.67  # of always-text's searches (MMSearch-R1, arXiv 2506.20670)
+BUDGETS = (1, 2, 4)  # 0 is `never`, 3 is `foveal`
+
+
+def main() -> None:
+    """Ask every method every question and print what came of it."""
+    args = _parser().parse_args()
+    everything = read_questions(TUNING if args.tuning else QUESTIONS)
+    asked = present(everything, args.data)[:: QUICK_STEP if args.quick else 1]
+    models = load_models()
+    views = read_views(models, asked, args.data)
+    methods = assistants(models, args.only)
+    outcomes: dict[str, list[Outcome]] = {name: [] for name in methods}
+    for one in asked:
+        for name, assistant in methods.items():
+            answer = ask(assistant, one, views[one.view])
+            outcomes[name].append(outcome(one, answer))
+            if args.show:
+                last = outcomes[name][-1]
+                calls = "+".join(last.calls) or "-"
+                print(f"{name:16} {last.grade:14} {calls:12} {one.question} -> {answer.text}")
+    rows = {name: row_of(of) for name, of in outcomes.items()}
+    for kind in KINDS:
+        rows[f"foveal-{kind}"] = row_of([o for o in outcomes["foveal"] if o.kind == kind])
+    ours, always = rows["foveal"], rows.get("always-text", rows["foveal"])
+    enough = ours["accuracy"] >= always["accuracy"]
+    goal = {"accuracy": ">= always-text", "searches": f"<= {MAX_SHARE}x always-text"}
+    note = f"{len(asked)} questions asked, {len(everything) - len(present(everything, args.data))} "
+    note += "left out for want of their photograph"
+    met = enough and ours["searches"] <= MAX_SHARE * always["searches"]
+    emit("search_policy", rows, goal, met, note)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--json", action="store_true", help="the last line is JSON in any case")
+    parser.add_argument("--quick", action="store_true", help=f"every {QUICK_STEP}rd question")
+    parser.add_argument("--data", type=Path, default=PICTURES, help="folder of the photographs")
+    parser.add_argument("--tuning", action="store_true", help="ask the tuning half")
+    parser.add_argument("--only", nargs="*", metavar="METHOD", help="these methods and foveal")
+    parser.add_argument("--show", action="store_true", help="print every answer with its grade")
+    return parser
+
+
+def present(asked: Iterable[Asked], pictures: Path) -> list[Asked]:
+    """The questions whose photograph is there."""
+    return [o for o in asked if not Path(o.view).suffix or (pictures / o.view).is_file()]
+
+
+def configs() -> dict[str, ReasoningConfig]:
+    """The methods' settings; everything else is shared."""
+    found = {
+        "foveal": ReasoningConfig(),
+        "never": ReasoningConfig(decode=DecodeConfig(max_searches=0)),
+        "always-text": ReasoningConfig(policy=PolicyConfig(search="text")),
+        "always-image": ReasoningConfig(policy=PolicyConfig(search="image")),
+        "always-region": ReasoningConfig(policy=PolicyConfig(search="region")),
+        "foveal-no-text": ReasoningConfig(policy=PolicyConfig(text=False)),
+        "foveal-no-image": ReasoningConfig(policy=PolicyConfig(image=False)),
+        "foveal-no-region": ReasoningConfig(policy=PolicyConfig(region=False)),
+    }
+    for budget in BUDGETS:
+        limits = DecodeConfig(max_searches=budget)
+        found[f"foveal-budget-{budget}"] = ReasoningConfig(decode=limits)
+    return found
+
+
+def assistants(models: Models, only: Sequence[str] | None = None) -> dict[str, Assistant]:
+    """The methods over one set of models; `foveal` is always among them."""
+    return {
+        name: build_assistant(models, config)
+        for name, config in configs().items()
+        if only is None or name == "foveal" or name in only
+    }
+
+
+def row_of(outcomes: Sequence[Outcome]) -> dict[str, float]:
+    """The shares of `summary` and the calls per question of each modality."""
+    row = summary(outcomes)
+    for kind in get_args(QueryKind) if outcomes else ():
+        row[kind] = sum(one.calls.count(kind) for one in outcomes) / len(outcomes)
+    return row
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""`foveal data`: build and check search-interleaved training data (docs/training_data.md)."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from reasoning.annotation.build import BuildReport
+
+EPILOG = """examples:
+  foveal data build --out data.jsonl --data DIR --limit 2000
+  foveal data check data.jsonl
+DIR holds coco-mini/ (COCO's layout), coco128-seg/ (YOLO segmentation) and imagenet-samples/, each
+optional; only their training parts are read. Composites are written beside the JSONL file.
+"""
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Register the sub-command."""
+    parser = subparsers.add_parser(
+        "data",
+        help="build and check training data",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    actions = parser.add_subparsers(dest="action", required=True, metavar="WHAT")
+    build = actions.add_parser("build", help="pictures and a knowledge base -> records")
+    build.add_argument("--out", type=Path, required=True, help="JSONL file to write")
+    build.add_argument("--data", type=Path, help="folder of the pictures")
+    build.add_argument("--cutouts", type=Path, help="folder of named PNG cut-outs")
+    build.add_argument("--composites", type=int, default=200, help="pictures to paste (200)")
+    build.add_argument("--limit", type=int, default=1000, help="records at most (1000)")
+    build.add_argument("--annotator", default="rules", help="rules (default)")
+    build.add_argument("--index", type=Path, help="index folder; wiki-vital's unless given")
+    build.add_argument("--seed", type=int, default=0)
+    check = actions.add_parser("check", help="validate a JSONL file of records")
+    check.add_argument("file", type=Path)
+    check.add_argument("--images", action="store_true", help="also open every picture")
+    for action in (build, check):
+        action.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """0 when the file was written, or is sound; 1 when a record is not."""
+    return _build(args) if args.action == "build" else _check(args)
+
+
+def _build(args: argparse.Namespace) -> int:
+    from foveal.data_build import BuildOptions, build_data
+
+    options = BuildOptions(
+        args.out, args.data, args.cutouts, args.composites, args.limit, args.annotator, args.index,
+        args.seed,
+    )  # fmt: skip
+
+    def on_record(count: int) -> None:
+        if sys.stderr.isatty() and count % 20 == 0:
+            print(f"\r{count} records", end="", file=sys.stderr)
+
+    report = build_data(options, on_record)
+    figures = report_json(report)
+    if args.json:
+        print(json.dumps({**figures, "file": str(args.out)}))
+    else:
+        print(f"{args.out}: " + ", ".join(f"{name} {value}" for name, value in figures.items()))
+    return 0
+
+
+def report_json(report: "BuildReport") -> dict[str, object]:
+    """A report as JSON values."""
+    return {
+        "records": report.records,
+        "refused": report.refused,
+        "calls": report.calls,
+        "types": report.types,
+        "dropped": report.dropped,
+    }
+
+
+def _check(args: argparse.Namespace) -> int:
+    from foveal.data_build import check_data
+
+    report = check_data(args.file, args.images)
+    if args.json:
+        print(json.dumps(report))
+    else:
+        for what in report["problems"]:
+            print(what)
+        print(f"{args.file}: {report['records']} records, {len(report['problems'])} problems")
+    return 1 if report["problems"] else 0

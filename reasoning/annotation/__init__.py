@@ -1,0 +1,1 @@
+"""Search-interleaved training data: records, annotators, and the builder that joins them."""
