@@ -37,18 +37,24 @@ class Hooks:
     admit: Callable[[bool], None]
 
 
-class SwitchedSpeaker:
-    """A voice that can be switched off."""
+@dataclass(slots=True)
+class Switch:
+    """On or off; shared by the event loop and the thread that speaks."""
 
-    def __init__(self, speaker: Speaker) -> None:
-        self._speaker = speaker
+    on: bool = True
+
+
+class SwitchedSpeaker:
+    """A voice that is silent while its switch is off."""
+
+    def __init__(self, speaker: Speaker, switch: Switch) -> None:
+        self._speaker, self._switch = speaker, switch
         self.name, self.sample_rate = speaker.name, speaker.sample_rate
-        self.on = True
 
     def synthesize(self, text: str) -> Iterator[Pcm]:
         """As the voice does; nothing while it is off."""
-        for chunk in self._speaker.synthesize(text) if self.on else ():
-            if not self.on:
+        for chunk in self._speaker.synthesize(text) if self._switch.on else ():
+            if not self._switch.on:
                 return
             yield chunk
 

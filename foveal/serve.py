@@ -32,7 +32,7 @@ from foveal.live import LiveSession
 from foveal.live_ear import Microphone
 from foveal.live_log import Message
 from foveal.live_parts import LiveParts
-from foveal.live_protocol import MAX_QUESTION_CHARS, VERSION
+from foveal.live_protocol import MAX_QUESTION_CHARS, VERSION, Ask
 from foveal.live_record import Library, RecordPolicy
 from foveal.rooms import Room, RoomLimits, Rooms
 from foveal.serve_channel import channel_sender
@@ -66,6 +66,7 @@ class LiveServer:
 
     def __init__(self, config: ServeConfig, clock: Clock | None = None) -> None:
         self.config, self._clock = config, clock or MonotonicClock()
+        self.admitting = True  # False: no new sessions; those that are there go on
         self._engine: Engine | None = None
         self._worker = FairWorker(self._clock)
         self._speech = ThreadPoolExecutor(1, thread_name_prefix="speech")
@@ -113,7 +114,7 @@ class LiveServer:
         self._watchers.append(watcher)
         return lambda: self._watchers.remove(watcher)
 
-    async def ask(self, text: str, conversation: str | None = None) -> dict[str, Any]:
+    async def ask(self, text: Ask | str, conversation: str | None = None) -> dict[str, Any]:
         """Ask in a session (the only one with a camera, unless named); its `end` message.
 
         Raises PromptError when there is none, or the question is refused.
@@ -128,8 +129,12 @@ class LiveServer:
         turn = 0
 
         def watcher(name: str, kind: str, data: dict[str, Any]) -> None:
-            mine = name == room.id and data.get("turn") == turn and not answer.done()
-            if mine and kind == "end":
+            if name != room.id or answer.done():
+                return
+            mine = data.get("turn") == turn
+            if kind == "bye":
+                answer.set_exception(PromptError(f"the session ended: {data['reason']}"))
+            elif mine and kind == "end":
                 answer.set_result(data)
             elif mine and kind == "refused" and data["cause"] in ("question", "internal"):
                 answer.set_exception(PromptError(data["reason"]))
@@ -147,7 +152,7 @@ class LiveServer:
     def state(self) -> dict[str, Any]:
         """The server in numbers, without any secret."""
         limits = self.config.limits
-        full, loading = self.rooms.full, self._engine is None
+        full, loading = self.rooms.full or not self.admitting, self._engine is None
         return {
             "status": "loading" if loading else "full" if full else "ready",
             "protocol": VERSION,
@@ -197,6 +202,9 @@ class LiveServer:
     def _admit(self, name: str | None) -> Room:
         if self._engine is None:
             raise Problem(503, "the models are loading; try again soon", {"Retry-After": "5"})
+        if not self.admitting and self.rooms.find(name) is None:
+            retry = {"Retry-After": str(self.config.limits.retry_after_s)}
+            raise Problem(503, "no new sessions are taken now; try again later", retry)
         return self.rooms.admit(name)
 
     def _make_room(self) -> Room:

@@ -22,11 +22,13 @@ EPILOG = """examples:
   foveal serve --host 0.0.0.0 --port 8443 --self-signed
   foveal serve --host 0.0.0.0 --tls-cert cert.pem --tls-key key.pem --tokens tokens.json
   foveal serve --config edge --max-sessions 1 --record recordings/
+  foveal serve --mqtt mqtts://glasses@broker.local --mqtt-id my-glasses
 
 Open the printed address in a browser. Browsers give the camera only to pages from localhost or
 over HTTPS, so other machines need --self-signed or a certificate. An address that others can reach
 needs a token: one of --tokens (see `foveal token`), --token, or else a random one; the printed
-address carries it after the #, where no log sees it.
+address carries it after the #, where no log sees it. The broker's password for --mqtt comes from
+FOVEAL_MQTT_PASSWORD (see docs/mqtt.md).
 """
 TOKEN_BYTES = 18
 MB = 1024 * 1024
@@ -61,6 +63,11 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("--record", type=Path, metavar="DIR", help="let clients record into DIR")
     parser.add_argument("--keep-days", type=float, default=7.0, help="of recordings (default 7)")
     parser.add_argument("--keep-mb", type=int, default=10_240, help="of recordings in all")
+    parser.add_argument("--mqtt", metavar="URL", help="broker for Homie and Home Assistant")
+    parser.add_argument(
+        "--mqtt-id", default="foveal", metavar="ID", help="this device's name there"
+    )
+    parser.add_argument("--mqtt-ca", type=Path, metavar="PEM", help="the broker's authorities")
     parser.set_defaults(run=run)
 
 
@@ -117,9 +124,11 @@ async def _serve(
     from aiohttp import web
 
     from foveal.engine import load_engine
+    from foveal.mqtt_serve import LiveMqtt
     from foveal.serve import LiveServer
 
     server = LiveServer(settings)
+    mqtt = LiveMqtt(server, args.mqtt, args.mqtt_id, args.mqtt_ca)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -128,22 +137,22 @@ async def _serve(
     tls = _tls(args)
     runner = web.AppRunner(server.application(), access_log=None, shutdown_timeout=5.0)
     await runner.setup()
-    try:
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(runner.cleanup)
         await _listen(runner, args, tls)
         scheme, port = "https" if tls else "http", runner.addresses[0][1]
         for url in _urls(scheme, args.host, port, token):
             print(f"Foveal listens on {url}", flush=True)
+        await stack.enter_async_context(mqtt)
         print("loading the models ...", flush=True)
         stopped = asyncio.create_task(stop.wait())
-        loading = asyncio.create_task(server.load(lambda: load_engine(config)))
+        loading = asyncio.create_task(server.load(lambda: mqtt.engine(load_engine(config))))
         await asyncio.wait({stopped, loading}, return_when=asyncio.FIRST_COMPLETED)
         if loading.done():
             loading.result()
             print("ready; Ctrl-C ends it", flush=True)
             await stopped
         print("ending the sessions ...", file=sys.stderr, flush=True)
-    finally:
-        await runner.cleanup()
     return 0
 
 

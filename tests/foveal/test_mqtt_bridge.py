@@ -11,7 +11,16 @@ import pytest_asyncio
 from devices.mqtt import messages as mqtt
 from devices.mqtt.options import Broker
 from devices.speech import Pcm
-from foveal.mqtt_bridge import ADMIT, FAILING, SPEECH, Hooks, MqttService, SwitchedSpeaker, Watcher
+from foveal.mqtt_bridge import (
+    ADMIT,
+    FAILING,
+    SPEECH,
+    Hooks,
+    MqttService,
+    Switch,
+    SwitchedSpeaker,
+    Watcher,
+)
 from stream.clock import MonotonicClock
 from stream.errors import PromptError
 from tests.devices.mqtt.broker import Mosquitto
@@ -124,10 +133,11 @@ class Voice:
 
 
 def test_a_voice_that_is_switched_off_is_silent_at_once() -> None:
-    speaker = SwitchedSpeaker(Voice())
+    switch = Switch()
+    speaker = SwitchedSpeaker(Voice(), switch)
     assert len(list(speaker.synthesize("one two three"))) == 3
     chunks = speaker.synthesize("one two three")
     next(chunks)
-    speaker.on = False
+    switch.on = False
     assert list(chunks) == []
     assert list(speaker.synthesize("one")) == []
