@@ -2,8 +2,12 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
+
+import torch
 
 from foveal.assets import asset_path
+from foveal.pixsearch_setup import PixSearchConfig, load_pixsearch
 from foveal.search_setup import load_backbone, load_encoder, load_recogniser, open_searcher
 from perception.backbone import Backbone
 from perception.naming import NameMatcher
@@ -37,8 +41,10 @@ class Models:
 class ReasoningConfig:
     """Limits and gates of answering."""
 
+    model: Literal["composed", "pixsearch"] = "composed"
     decode: DecodeConfig = field(default_factory=DecodeConfig)
-    policy: PolicyConfig = field(default_factory=PolicyConfig)
+    policy: PolicyConfig = field(default_factory=PolicyConfig)  # of the composed model
+    pixsearch: PixSearchConfig = field(default_factory=PixSearchConfig)
 
 
 def load_language_model() -> CausalLm:
@@ -70,8 +76,14 @@ def load_scene_reader() -> SceneReader:
 def build_assistant(
     models: Models, config: ReasoningConfig | None = None, clock: Clock | None = None
 ) -> Assistant:
-    """The composed baseline behind the search decoder; `clock` measures its timings."""
+    """The model that is configured behind the search decoder; `clock` measures its timings."""
     config = config or ReasoningConfig()
+    decoder = SearchDecoder(models.searcher, config.decode, clock)
+    if config.model == "pixsearch":
+        bf16 = models.backbone.dtype is torch.bfloat16
+        recogniser = load_recogniser(models.backbone)
+        own = load_pixsearch(models.lm, models.reader, recogniser, bf16, config.pixsearch)
+        return Assistant(own, decoder)
     encoder = models.searcher.encoder
     lmm = ComposedLMM(
         models.lm,
@@ -80,4 +92,4 @@ def build_assistant(
         models.reader,
         config.policy,
     )
-    return Assistant(lmm, SearchDecoder(models.searcher, config.decode, clock))
+    return Assistant(lmm, decoder)

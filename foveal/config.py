@@ -126,5 +126,11 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "reasoning.decode.max_query_chars": (1, 10_000),
     "reasoning.policy.search_cost": SHARE,
     "reasoning.policy.sight_gate": SHARE,
+    "reasoning.pixsearch.choice.search_gate": SHARE,
+    "reasoning.pixsearch.choice.max_query": (1, 256),
+    "reasoning.pixsearch.choice.repeat": (0, 64),
+    "reasoning.pixsearch.choice.reserved": (0, 1000),
+    "reasoning.pixsearch.ground.presence_gate": SHARE,
+    "reasoning.pixsearch.ground.mask_level": (0.01, 0.99),
     "models.backbone_height": (64, 2048),
 }

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from foveal.compose import load_language_model
 from foveal.ground_store import Sources, Store, make_store, read_store
@@ -14,6 +13,7 @@ from foveal.pixsearch_heads import HeadsTask, giou, watched_masks
 from foveal.pixsearch_joint import JointTask, load_records
 from foveal.pixsearch_names import NameStates, name_states
 from foveal.pixsearch_settings import TrainSettings
+from foveal.pixsearch_setup import new_model, posteriors_of
 from foveal.pixsearch_sheet import write_sheet
 from foveal.search_setup import load_backbone, load_recogniser
 from perception.backbone import Backbone
@@ -21,7 +21,7 @@ from perception.recogniser import Recogniser
 from reasoning.lm import CausalLm
 from reasoning.pixsearch.checkpoint import load_weights, save_model, trained_state
 from reasoning.pixsearch.loop import run_loop
-from reasoning.pixsearch.model import ModelConfig, PixSearchModel, own_copy
+from reasoning.pixsearch.model import PixSearchModel
 from stream.errors import ConfigError
 
 SHEET_TILES = 24
@@ -37,20 +37,6 @@ class Bench:
     recogniser: Recogniser
     store: Store
     names: NameStates
-
-
-def class_name_ids(words: CausalLm, recogniser: Recogniser) -> list[list[int]]:
-    """Token ids of each class's first name, as the connector's table wants them."""
-    return [words.encode(f" {names[0].lower()}") for names in recogniser.class_synonyms]
-
-
-def new_model(
-    words: CausalLm, recogniser: Recogniser, config: ModelConfig, bf16: bool, seed: int = 0
-) -> PixSearchModel:
-    """An untrained model around its own copy of the language model."""
-    torch.manual_seed(seed)
-    lm = own_copy(words.model, torch.bfloat16 if bf16 else torch.float32)
-    return PixSearchModel(lm, class_name_ids(words, recogniser), words.vocabulary, config)
 
 
 def train(
@@ -167,8 +153,3 @@ def parameters(model: PixSearchModel) -> dict[str, int]:
         part = name.split(".")[0]
         sizes[part] = sizes.get(part, 0) + tensor.numel()
     return sizes
-
-
-def posteriors_of(recogniser: Recogniser, pooled: Tensor) -> Tensor:
-    """The recogniser's posteriors as a tensor."""
-    return torch.from_numpy(recogniser.posteriors(pooled))

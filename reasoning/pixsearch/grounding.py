@@ -1,6 +1,7 @@
 """From mask queries to regions of one view: prompts, feedback of earlier masks, and full size."""
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -9,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from perception.mask_decoder import Cells, MaskDecoder, read_frame
-from perception.scene import GroundedRegion, Scene, SceneView
+from perception.scene import GroundedRegion, SceneView
 from perception.segment import Soft, refine_seed
 from reasoning.lmm import Prompt
 from stream.errors import ConfigError
@@ -18,6 +19,14 @@ from stream.frame import Mask
 from stream.masks import Box
 
 POINT_SPREAD = 0.04  # of the picture's height: standard deviation of a point's prompt
+
+
+class Sight(Protocol):
+    """What is asked of perception (`perception.scene.Scene` and more)."""
+
+    def names_of(self, view: SceneView, mask: Mask) -> GroundedRegion: ...
+
+    def point_at(self, view: SceneView, point: Point | None, box: Box | None) -> GroundedRegion: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +60,7 @@ class Grounder:
     """Makes masks of one view after the other."""
 
     def __init__(
-        self, decoder: MaskDecoder, scene: Scene, config: GroundConfig | None = None
+        self, decoder: MaskDecoder, scene: Sight, config: GroundConfig | None = None
     ) -> None:
         self._decoder, self._scene = decoder, scene
         self._config = config or GroundConfig()

@@ -1,0 +1,60 @@
+"""The trained segmenting model from its shipped weights, and new ones to train."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from perception.recogniser import Recogniser
+from perception.scene import SceneReader
+from reasoning.lm import CausalLm
+from reasoning.pixsearch.checkpoint import WEIGHTS, load_weights, read_config
+from reasoning.pixsearch.choice import ChoiceConfig
+from reasoning.pixsearch.grounding import GroundConfig, Grounder
+from reasoning.pixsearch.lmm import PixSearchLMM
+from reasoning.pixsearch.model import ModelConfig, PixSearchModel, own_copy
+
+
+@dataclass(frozen=True, slots=True)
+class PixSearchConfig:
+    """Gates of the trained model, and which weights it has."""
+
+    choice: ChoiceConfig = field(default_factory=ChoiceConfig)
+    ground: GroundConfig = field(default_factory=GroundConfig)
+    weights: Path | None = None  # None is the file that is shipped
+
+
+def load_pixsearch(
+    words: CausalLm,
+    reader: SceneReader,
+    recogniser: Recogniser,
+    bf16: bool,
+    config: PixSearchConfig,
+) -> PixSearchLMM:
+    """The model behind the decode loop's protocol; raises AssetError for unfit weights."""
+    path = config.weights or WEIGHTS
+    model = load_weights(new_model(words, recogniser, read_config(path), bf16), path)
+    grounder = Grounder(model.masks, reader, config.ground)
+    return PixSearchLMM(
+        model, words, grounder, lambda pooled: posteriors_of(recogniser, pooled), config.choice
+    )
+
+
+def class_name_ids(words: CausalLm, recogniser: Recogniser) -> list[list[int]]:
+    """Token ids of each class's first name, as the connector's table wants them."""
+    return [words.encode(f" {names[0].lower()}") for names in recogniser.class_synonyms]
+
+
+def new_model(
+    words: CausalLm, recogniser: Recogniser, config: ModelConfig, bf16: bool, seed: int = 0
+) -> PixSearchModel:
+    """An untrained model around its own copy of the language model."""
+    torch.manual_seed(seed)
+    lm = own_copy(words.model, torch.bfloat16 if bf16 else torch.float32)
+    return PixSearchModel(lm, class_name_ids(words, recogniser), words.vocabulary, config)
+
+
+def posteriors_of(recogniser: Recogniser, pooled: Tensor) -> Tensor:
+    """The recogniser's posteriors as a tensor."""
+    return torch.from_numpy(recogniser.posteriors(pooled))
