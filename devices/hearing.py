@@ -89,6 +89,7 @@ class Ear:
         self._before: deque[Sound] = deque(maxlen=before // WINDOW_NS + 2)
         self._spoken: list[Sound] = []  # of the utterance; bounded by its maximum length
         self._now_ns = 0
+        self._pressed = False  # push-to-talk was pressed; no sound has come since
         self.stats = EarStats()
 
     @property
@@ -119,6 +120,10 @@ class Ear:
         if len(sound) > MAX_BLOCK_S * rate_hz:
             raise DeviceError(f"expected at most {MAX_BLOCK_S:.0f} s a block, got {len(sound)}")
         events, line = self._continue(pts_ns, rate_hz)
+        if self._pressed and len(sound):
+            self._pressed = False
+            self._turn, begun = self._endpointer.press(self._turn, self._now_ns)
+            events += self._heard(begun)
         self.stats.broken += broken
         line.taken += len(sound)
         line.resampling, heard = line.resampler.step(line.resampling, sound)
@@ -129,14 +134,14 @@ class Ear:
             events += self._window(line, window, chance, hint)
         return events
 
-    def press(self, at_ns: int | None = None) -> list[Heard]:
-        """Push-to-talk begins."""
-        self._turn, events = self._endpointer.press(self._turn, self._at(at_ns))
-        return self._heard(events)
+    def press(self) -> None:
+        """Push-to-talk: an utterance begins with the next block of sound."""
+        self._pressed = True
 
-    def release(self, at_ns: int | None = None) -> list[Heard]:
-        """Push-to-talk ends."""
-        self._turn, events = self._endpointer.release(self._turn, self._at(at_ns))
+    def release(self) -> list[Heard]:
+        """Push-to-talk ends; nothing happens when no sound has come since `press`."""
+        self._pressed = False
+        self._turn, events = self._endpointer.release(self._turn, self._now_ns)
         return self._heard(events)
 
     def stop(self, reason: Reason = "closed") -> list[Heard]:
@@ -146,9 +151,6 @@ class Ear:
         self._line = None
         self._before.clear()
         return heard
-
-    def _at(self, at_ns: int | None) -> int:
-        return self._now_ns if at_ns is None else at_ns
 
     def _continue(self, pts_ns: int, rate_hz: int) -> tuple[list[Heard], _Line]:
         """The line that a block belongs to: a jump or another rate begins a new one."""

@@ -175,8 +175,8 @@ class Listener:
         self._wish_partial()
 
     def press(self) -> None:
-        """Push-to-talk: an utterance begins."""
-        self._take(self._ear.press())
+        """Push-to-talk: an utterance begins with the next block."""
+        self._ear.press()
 
     def release(self) -> None:
         """Push-to-talk: it ends."""

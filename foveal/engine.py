@@ -1,17 +1,24 @@
 """The loaded models of a live server, and what each session gets of them."""
 
+import logging
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from devices.speech import Speaker, open_speaker
 from foveal.compose import build_assistant, load_models
 from foveal.config import Config
 from foveal.live_ear import MakeListener
+from foveal.live_hearing import load_listener_maker
+from foveal.live_voice import LEAD_IN
 from foveal.masklets import LiveMasklets
 from foveal.session import Stages
 from perception.tracker import EmbeddedTracker
+from stream.errors import AssetError
 from stream.keyframes import KeyframeSelector
 from stream.trace import Tracer
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -21,6 +28,7 @@ class Engine:
     make_stages: Callable[[], Stages]
     speaker: Speaker | None = None
     make_listener: MakeListener | None = None  # None: questions come as text only
+    lead_in: str | None = None  # said when an answer takes a while to begin
 
 
 def load_engine(config: Config) -> Engine:
@@ -38,4 +46,14 @@ def load_engine(config: Config) -> Engine:
             Tracer(),
         )
 
-    return Engine(make_stages, open_speaker(config.speech.backend))
+    speaker = open_speaker(config.speech.backend)
+    return Engine(make_stages, speaker, _load_listeners(), LEAD_IN)
+
+
+def _load_listeners() -> MakeListener | None:
+    """Hearing; None without its package or its model, which are optional."""
+    try:
+        return load_listener_maker(ThreadPoolExecutor(1, thread_name_prefix="hearing"))
+    except AssetError as error:
+        logger.warning("questions can be written, not spoken: %s", error)
+        return None

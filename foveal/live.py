@@ -87,7 +87,12 @@ class LiveSession:
         self.voice: LiveVoice | None = None
         if parts.speaker is not None:
             self.voice = LiveVoice(
-                parts.speaker, parts.speech_pool, clock, self._spoken, self._unspoken
+                parts.speaker,
+                parts.speech_pool,
+                clock,
+                self._spoken,
+                self._unspoken,
+                parts.lead_in,
             )
         self._helpers = [asyncio.create_task(self._patrol())]
         if self.voice is not None:
@@ -117,6 +122,8 @@ class LiveSession:
         self._waiting.append(turn)
         self._turns[turn.number] = turn
         self._turns.pop(turn.number - 2 * MAX_WAITING, None)
+        if self.voice is not None:
+            self.voice.begin()
         told: dict[str, Any] = {"turn": turn.number, "text": ask.text, "origin": origin}
         if ask.point is not None:
             told["point"] = list(ask.point)

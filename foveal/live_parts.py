@@ -39,3 +39,4 @@ class LiveParts:
     speech_pool: Executor
     config: SessionConfig = field(default_factory=SessionConfig)
     speaker: Speaker | None = None
+    lead_in: str | None = None  # said when an answer takes a while to begin

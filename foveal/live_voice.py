@@ -15,6 +15,8 @@ logger = logging.getLogger(__name__)
 MAX_SENTENCES = 64  # waiting to be spoken; more are dropped
 AHEAD_SAMPLES = 20 * RATE_HZ  # audio made ahead of the listener
 ROOM_NS = 100 * NS_PER_MS  # how often room in the track is looked for
+LEAD_IN = "Let me see."
+PATIENCE_NS = 250 * NS_PER_MS  # a question without any word of its answer for so long: the lead-in
 
 OnSpeech = Callable[[int, float], None]  # turn, seconds of audio that now wait to be heard
 OnFailure = Callable[[int, str], None]  # turn, why it is not spoken
@@ -30,6 +32,7 @@ class LiveVoice:
         clock: Clock,
         on_speech: OnSpeech,
         on_failure: OnFailure,
+        lead_in: str | None = None,
     ) -> None:
         self._speaker = speaker
         self._track: SpeechTrack | None = None
@@ -38,6 +41,8 @@ class LiveVoice:
         self._sentences = SentenceStream()
         self._queue: asyncio.Queue[tuple[int, str]] = asyncio.Queue(MAX_SENTENCES)
         self._cuts = 0  # what was begun before the last cut is not played
+        self._lead_in, self._lead_chunks = lead_in, list[Pcm]()
+        self._patience: asyncio.Task[None] | None = None
 
     @property
     def speaking(self) -> bool:
@@ -55,18 +60,39 @@ class LiveVoice:
         if self._track is track:
             self.attach(None)
 
+    def begin(self) -> None:
+        """A question was asked: without words of its answer soon, say that we are at it."""
+        self._calm()
+        if self._lead_chunks and self._track is not None:
+            self._patience = asyncio.create_task(self._be_patient())
+
+    async def _be_patient(self) -> None:
+        await self._clock.sleep_until(self._clock.now_ns() + PATIENCE_NS)
+        if self._track is not None:
+            for chunk in self._lead_chunks:
+                self._track.say(chunk, self._speaker.sample_rate)
+
+    def _calm(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+
     def feed(self, turn: int, words: str) -> None:
         """Take the next words of an answer."""
+        if words.strip():
+            self._calm()
         for sentence in self._sentences.feed(words):
             self._put(turn, sentence)
 
     def finish(self, turn: int) -> None:
         """The answer has ended."""
+        self._calm()
         for sentence in self._sentences.flush():
             self._put(turn, sentence)
 
     def stop(self) -> None:
         """Be silent now: at most 20 ms more are heard."""
+        self._calm()
         self._cuts += 1
         self._sentences.flush()
         while not self._queue.empty():
@@ -87,6 +113,8 @@ class LiveVoice:
     async def run(self) -> None:
         """Speak until cancelled."""
         loop = asyncio.get_running_loop()
+        if self._lead_in is not None:
+            self._lead_chunks = await loop.run_in_executor(self._pool, self._make, self._lead_in)
         while True:
             turn, sentence = await self._queue.get()
             cuts = self._cuts

@@ -13,6 +13,7 @@ from foveal.live import LiveSession
 from foveal.live_log import Link, Message, Send, SessionLog
 from foveal.live_parts import LiveRecording
 from foveal.live_protocol import Ask, Device, Forget, Ping, Record, Stop, Talk, parse
+from foveal.live_voice import LiveVoice
 from stream.clock import NS_PER_S, Clock
 from stream.errors import FovealError, PromptError
 
@@ -66,6 +67,11 @@ class Room:
         self._questions = RateLimit(clock, limits.questions_per_s, limits.question_burst, 1)
         self._messages = RateLimit(clock, limits.messages_per_s, limits.message_burst, 1)
         self.live = make_live(self.tell)
+
+    @property
+    def voice(self) -> LiveVoice | None:
+        """Our voice, which the wearer may interrupt."""
+        return self.live.voice
 
     @property
     def active(self) -> bool:

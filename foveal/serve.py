@@ -218,6 +218,7 @@ class LiveServer:
                 self._speech,
                 self.config.session,
                 engine.speaker,
+                engine.lead_in,
             )
             return LiveSession(parts, tell, self._clock)
 

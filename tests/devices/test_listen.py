@@ -130,8 +130,15 @@ async def test_press_and_release_without_a_word() -> None:
     room = Room(push_to_talk=True)
     room.listener.press()
     room.listener.release()
+    await room.play(loud(0.5))
+    assert room.events == []
+    room.listener.press()
+    room.now_ns += 3600 * NS_PER_S  # the microphone was closed for an hour
+    await room.play(quiet(0.5))
+    room.listener.release()
     await room.listener.drain()
     assert [type(event) for event in room.events] == [SpeechStarted, SpeechEnded, Refused]
+    assert room.events[0].at_ns >= 3600 * NS_PER_S  # type: ignore[union-attr]
 
 
 async def test_wake_phrase() -> None:

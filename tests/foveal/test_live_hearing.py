@@ -1,0 +1,112 @@
+"""The wearer is heard in a live session: messages, questions, interruptions, the lead-in."""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from devices.fakes import LevelDetector, ScriptedTranscriber, ToneSpeaker
+from devices.resample import Sound
+from devices.webrtc.outgoing import RATE_HZ, SpeechTrack
+from foveal.hearing import Hearing
+from foveal.live_hearing import listener_maker
+from foveal.live_voice import PATIENCE_NS, LiveVoice
+from stream.clock import NS_PER_S, VirtualClock
+
+RATE = 16_000
+BLOCK = 320
+
+
+def loud(seconds: float) -> Sound:
+    sound: Sound = 0.5 * np.sin(np.arange(round(RATE * seconds)) * 0.3).astype(np.float32)
+    return sound
+
+
+def quiet(seconds: float) -> Sound:
+    return np.zeros(round(RATE * seconds), np.float32)
+
+
+class Wearer:
+    """An Ear with a voice that speaks to it."""
+
+    def __init__(self, script: tuple[str, ...] = ("what", "is", "this?")) -> None:
+        self.told: list[tuple[str, dict[str, Any]]] = []
+        self.questions: list[str] = []
+        clock = VirtualClock()
+        self.track = SpeechTrack(clock)
+        self.voice = LiveVoice(
+            ToneSpeaker(), ThreadPoolExecutor(1), clock, lambda *_: None, lambda *_: None
+        )
+        self.voice.attach(self.track)
+        hearing = Hearing(LevelDetector(), ScriptedTranscriber(script))
+        self.listener: Any = listener_maker(hearing)(self, clock)
+        self.samples = 0
+
+    def heard(self, kind: str, data: dict[str, Any]) -> None:
+        self.told.append((kind, data))
+
+    def asked(self, text: str) -> None:
+        self.questions.append(text)
+
+    async def speak(self, *parts: Sound) -> None:
+        sound = np.concatenate(parts)
+        for at in range(0, len(sound), BLOCK):
+            self.listener.feed(sound[at : at + BLOCK], self.samples * NS_PER_S // RATE, RATE)
+            self.samples += BLOCK
+            await self.listener._listener.drain()
+
+
+async def test_a_spoken_question_is_told_and_asked() -> None:
+    wearer = Wearer()
+    await wearer.speak(loud(0.75), quiet(1.5))
+    assert wearer.questions == ["what is this?"]
+    assert wearer.told[0] == ("hearing", {"on": True})
+    assert ("hearing", {"on": False}) in wearer.told
+    assert wearer.told[-1] == ("transcript", {"text": "what is this?", "final": True})
+
+
+async def test_a_question_interrupts_and_a_cough_does_not() -> None:
+    wearer = Wearer()
+    wearer.track.say(np.full(10 * RATE_HZ, 999, np.int16), RATE_HZ)
+    await wearer.speak(loud(0.1), quiet(2.5))  # no word
+    assert wearer.track.queued == 10 * RATE_HZ
+    assert np.any((await wearer.track.recv()).to_ndarray())  # it goes on
+    await wearer.speak(loud(0.2))
+    assert not np.any((await wearer.track.recv()).to_ndarray())  # held
+    await wearer.speak(loud(0.6), quiet(1.0))
+    assert wearer.track.queued == 0
+    assert wearer.questions == ["what is this?"]
+
+
+async def test_uh_huh_is_no_question_while_we_speak() -> None:
+    wearer = Wearer(("uh-huh.",))
+    wearer.track.say(np.full(10 * RATE_HZ, 999, np.int16), RATE_HZ)
+    await wearer.speak(loud(0.3), quiet(2.0))
+    assert wearer.questions == []
+    assert wearer.track.queued == 10 * RATE_HZ
+
+
+async def test_a_lead_in_only_when_the_answer_takes_a_while() -> None:
+    clock, speaker = VirtualClock(), ToneSpeaker()
+    with ThreadPoolExecutor(1) as pool:
+        voice = LiveVoice(speaker, pool, clock, lambda *_: None, lambda *_: None, "Let me see.")
+        track = SpeechTrack(clock)
+        voice.attach(track)
+        running = asyncio.create_task(voice.run())
+        while not speaker.spoken:
+            await asyncio.sleep(0.001)
+        await asyncio.sleep(0.01)
+        voice.begin()
+        voice.feed(1, "It is")  # words come at once
+        await asyncio.sleep(0.01)
+        assert track.queued == 0
+        voice.stop()
+        before_ns = clock.now_ns()
+        voice.begin()
+        await asyncio.sleep(0.01)
+        assert clock.now_ns() - before_ns == PATIENCE_NS
+        assert track.queued > 0
+        voice.stop()
+        assert track.queued == 0
+        running.cancel()
