@@ -77,11 +77,11 @@ class Sam2Networks:
         self._config = config
         weight = model.no_memory_embedding
         self.device, self.dtype = weight.device, weight.dtype
-        self._grid: tuple[int, int] = tuple(config.vision_config.backbone_feature_sizes[-1])
+        self.grid: tuple[int, int] = tuple(config.vision_config.backbone_feature_sizes[-1])
         with torch.inference_mode():
             self._attention = None if self.edge else MemoryAttention(model.memory_attention, mixed)
             self._encoder = (
-                HieraEncoder(model, self._grid[0], mixed) if HieraEncoder.fits(model) else None
+                HieraEncoder(model, self.grid[0], mixed) if HieraEncoder.fits(model) else None
             )
             self._prepare_constants()
 
@@ -100,7 +100,7 @@ class Sam2Networks:
         self._positions = outputs.fpn_position_encoding[-1][:, 0]  # [h*w, C]
         encoder = model.memory_encoder
         channels = self._config.memory_encoder_output_channels
-        memory = torch.zeros(1, channels, *self._grid, device=self.device, dtype=self.dtype)
+        memory = torch.zeros(1, channels, *self.grid, device=self.device, dtype=self.dtype)
         code = encoder.position_encoding(memory.shape, self.device, self.dtype)
         if self.edge:
             _, code = model.spatial_perceiver(memory, code)
@@ -114,7 +114,7 @@ class Sam2Networks:
             return self._encoder(self.pixels(image))
         outputs = self._model.get_image_features(self.pixels(image), return_dict=True)
         fine, middle, coarse = outputs.fpn_hidden_states  # each [h*w, 1, C]
-        height, width = self._grid
+        height, width = self.grid
         return FrameFeatures(
             coarse[:, 0],
             middle.permute(1, 2, 0).reshape(1, -1, 2 * height, 2 * width),
@@ -305,7 +305,7 @@ class Sam2Networks:
 
     def _as_map(self, tokens: torch.Tensor) -> torch.Tensor:
         """[B, h*w, C] -> [B, C, h, w]."""
-        return tokens.transpose(1, 2).reshape(tokens.shape[0], -1, *self._grid)
+        return tokens.transpose(1, 2).reshape(tokens.shape[0], -1, *self.grid)
 
 
 def masks_at(logits: Sequence[torch.Tensor], size: tuple[int, int]) -> torch.Tensor:

@@ -33,12 +33,25 @@ class Sam2Config:
     anchor_gap: int = 5  # dam4sam: frames between two of them
     area_tolerance: float = 0.2  # dam4sam: of the median area, for a frame kept for good
     distractor_iou: float = 0.7  # dam4sam: box overlap below which another mask is a distractor
+    reidentify: bool = False  # seek objects that left by their looks, see perception/sam2_looks.py
+    max_looks: int = 8  # reidentify: looks kept of each object, the prompt's among them
+    look_every: int = 5  # reidentify: frames between looks while the object is in view
+    look_quality: float = 0.7  # reidentify: predicted mask IoU of a frame whose look is taken
+    patience: int = 3  # reidentify: frames out of view before the object is sought
+    seek_every: int = 3  # reidentify: frames between searches
+    return_likeness: float = 0.6  # reidentify: 0 as like it as other things are, 1 as it is itself
+    return_margin: float = 0.25  # reidentify: by how much it beats the next place, on that scale
 
     def __post_init__(self) -> None:
         if min(self.max_tracks, self.max_batch, self.max_conditioning) < 1:
             raise ConfigError(
                 "expected max_tracks, max_batch and max_conditioning of 1 or more, got "
                 f"{self.max_tracks}, {self.max_batch} and {self.max_conditioning}"
+            )
+        if min(self.max_looks, self.look_every, self.patience, self.seek_every) < 1:
+            raise ConfigError(
+                "expected max_looks, look_every, patience and seek_every of 1 or more, got "
+                f"{self.max_looks}, {self.look_every}, {self.patience} and {self.seek_every}"
             )
 
 
@@ -69,6 +82,19 @@ class Pointer:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class LookMemory:
+    """What one object looks like, as far as it was seen."""
+
+    vectors: torch.Tensor  # [K, C] float32 unit rows, the prompt's first
+    stencil: (
+        torch.Tensor
+    )  # [a, b] float32 its mask in its own box, in feature cells, when last sure
+    own: float  # how like its looks it usually is itself, cosine
+    other: float  # and the next best place of the same frames
+    away: int = 0  # frames in a row out of view
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Sam2Track:
     """One object: prompted frames, recent frames, pointers and its newest mask."""
 
@@ -82,6 +108,7 @@ class Sam2Track:
     quality: float  # predicted mask IoU, 0..1
     motion: Motion | None = None  # samurai
     areas: tuple[int, ...] = ()  # dam4sam: of the last frames in view, in logit cells
+    looks: LookMemory | None = None  # reidentify
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -119,3 +146,5 @@ def _tensors(state: Sam2State) -> Iterator[torch.Tensor]:
             yield from (memory.tokens, memory.pointer)
         for pointer in track.pointers:
             yield pointer.vector
+        if track.looks is not None:
+            yield from (track.looks.vectors, track.looks.stencil)

@@ -1,16 +1,17 @@
 """Masklets by SAM 2 or EdgeTAM on an endless stream: bounded memory, any object at any time."""
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
 import torch
 
 from perception.backbone import Features
 from perception.prompts import BoxPrompt, MaskPrompt, PointsPrompt, Prompt, checked
+from perception.sam2_looks import Looks
 from perception.sam2_memory import MemoryRules, Outcome, before
-from perception.sam2_model import PROMPT_LOGIT_LIMIT, Decoded, Recalled, Sam2Networks, masks_at
+from perception.sam2_model import PROMPT_LOGIT_LIMIT, Decoded, Recalled, Sam2Networks
+from perception.sam2_regions import regions_of
+from perception.sam2_return import Returns
 from perception.sam2_state import (
     FrameFeatures,
     Memory,
@@ -23,7 +24,6 @@ from perception.sam2_state import (
 from stream.errors import BadFrame, PromptError
 from stream.events import Region
 from stream.frame import Frame, Mask
-from stream.masks import encode_mask, mask_box
 
 ASPECT_TOLERANCE = 0.02  # SAM 2 squares every frame, so a new size of the same shape is harmless
 
@@ -39,6 +39,10 @@ class Sam2Tracker:
         self.networks = networks
         self.config = config or Sam2Config()
         self._rules = MemoryRules(self.config, networks.memory_frames, networks.pointer_frames)
+        self._looks = Looks(networks.grid, self.config)
+        self._returns: Returns | None = None
+        if self.config.reidentify:
+            self._returns = Returns(self._looks, self._rules, self.config)
 
     def init_state(self) -> Sam2State:
         """No masklets."""
@@ -61,9 +65,11 @@ class Sam2Tracker:
             if waiting:
                 state, seen = self._look(state, frame)
                 followed = self._follow(waiting, seen, state.index)
+                if self._returns is not None:
+                    self._reidentify(self._returns, waiting, followed, seen, frame.size)
                 tracks = tuple(followed.get(track.track_id, track) for track in state.tracks)
                 state = replace(state, tracks=tracks)
-            return state, self._regions(state, frame)
+            return state, regions_of(state, frame, self.config)
 
     def add(
         self, state: Sam2State, frame: Frame, features: Features | None, prompt: Prompt | Mask
@@ -94,6 +100,7 @@ class Sam2Tracker:
             outcome.presence,
             outcome.quality,
         )
+        track = self._with_look(track, seen)
         self._require_room(state, track)
         tracks = (*state.tracks, track)
         return replace(state, tracks=tracks, next_id=state.next_id + 1), track.track_id
@@ -113,7 +120,7 @@ class Sam2Tracker:
             state, seen = self._look(state, frame)
             outcome = self._prompted(seen, given, frame.size, track)
         self._require_found(outcome, given)
-        mended = self._rules.mended(track, outcome)
+        mended = self._with_look(self._rules.mended(track, outcome), seen)
         tracks = tuple(mended if t.track_id == track_id else t for t in state.tracks)
         return replace(state, tracks=tracks)
 
@@ -154,6 +161,33 @@ class Sam2Tracker:
         """The frame's image features, computed at most once for all objects and calls."""
         seen = state.features or self.networks.features(frame.image)
         return replace(state, features=seen), seen
+
+    def _with_look(self, track: Sam2Track, seen: FrameFeatures) -> Sam2Track:
+        if self._returns is None:
+            return track
+        with torch.inference_mode():
+            return self._returns.started(track, self._looks.maps(seen))
+
+    def _reidentify(
+        self,
+        returns: Returns,
+        olds: Sequence[Sam2Track],
+        followed: dict[int, Sam2Track],
+        seen: FrameFeatures,
+        size: tuple[int, int],
+    ) -> None:
+        """Compare followed objects with their looks, and seek those that are away."""
+        maps = None
+        for old in olds:
+            new = followed[old.track_id]
+            if not returns.concerned(old, new):
+                continue
+            maps = self._looks.maps(seen) if maps is None else maps
+            new = returns.judged(old, new, maps)
+            box = returns.sought(new, maps, size)
+            if box is not None:
+                new = returns.taken(new, self._prompted(seen, box, size, new), maps)
+            followed[old.track_id] = new
 
     def _follow(
         self, tracks: Sequence[Sam2Track], seen: FrameFeatures, index: int
@@ -271,43 +305,6 @@ class Sam2Tracker:
                 f"({need} bytes); remove one, or raise state_budget_bytes"
             )
 
-    def _regions(self, state: Sam2State, frame: Frame) -> tuple[Region, ...]:
-        if not state.tracks:
-            return ()
-        owner = self._owner(state, frame.size) if self.config.exclusive else None
-        regions: list[Region] = []
-        for start, tracks, logits in self._sized(state, frame.size):
-            shown = logits > 0
-            if owner is not None:
-                rows = torch.arange(start, start + len(tracks), device=logits.device)
-                shown &= owner == rows[:, None, None]
-            regions.extend(
-                _region(track, mask, frame)
-                for track, mask in zip(tracks, shown.cpu().numpy(), strict=True)
-            )
-        return tuple(regions)
-
-    def _sized(
-        self, state: Sam2State, size: tuple[int, int]
-    ) -> Iterator[tuple[int, Sequence[Sam2Track], torch.Tensor]]:
-        """Batches of objects, where each starts, and their [B, H, W] logits at the frame's size."""
-        for start in range(0, len(state.tracks), self.config.max_batch):
-            tracks = state.tracks[start : start + self.config.max_batch]
-            yield start, tracks, masks_at([track.logits for track in tracks], size)
-
-    def _owner(self, state: Sam2State, size: tuple[int, int]) -> torch.Tensor:
-        """[H, W] place of the object with the highest logit."""
-        best = owner = None
-        for start, _, logits in self._sized(state, size):
-            top, place = logits.max(0)
-            if best is None or owner is None:
-                best, owner = top, place
-            else:
-                owner = torch.where(top > best, place + start, owner)
-                best = torch.maximum(best, top)
-        assert owner is not None, "there is at least one object"
-        return owner
-
 
 def _outcomes(decoded: Decoded, tokens: torch.Tensor) -> list[Outcome]:
     """Split a batch into objects whose tensors do not keep the batch alive."""
@@ -322,12 +319,3 @@ def _outcomes(decoded: Decoded, tokens: torch.Tensor) -> list[Outcome]:
         )
         for row in range(len(presence))
     ]
-
-
-def _region(track: Sam2Track, mask: Mask, frame: Frame) -> Region:
-    score = 0.0
-    if track.presence > 0 and mask.any():
-        score = min(1.0, max(0.0, track.quality)) / (1 + math.exp(-min(track.presence, 50.0)))
-    return Region(
-        track.track_id, frame.pts_ns, encode_mask(np.asarray(mask)), mask_box(mask), score
-    )
