@@ -1,6 +1,7 @@
 """The composition root of answering: pinned assets -> an assistant."""
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -18,6 +19,7 @@ from reasoning.composed import ComposedLMM
 from reasoning.decoding import DecodeConfig, SearchDecoder
 from reasoning.intents import IntentClassifier, load_weights
 from reasoning.lm import CausalLm
+from reasoning.pixsearch.lmm import PixSearchLMM
 from reasoning.policy import PolicyConfig
 from reasoning.support import SupportScorer
 from retrieval.search import KnowledgeSearcher
@@ -73,6 +75,14 @@ def load_scene_reader() -> SceneReader:
     return SceneReader(backbone, recogniser, matcher, RapidTextReader())
 
 
+@lru_cache(maxsize=1)  # sessions of one server share it, as they share the models
+def trained_model(models: Models, config: PixSearchConfig) -> PixSearchLMM:
+    """The trained segmenting model; raises AssetError when its weights are absent or do not fit."""
+    bf16 = models.backbone.dtype is torch.bfloat16
+    recogniser = load_recogniser(models.backbone)
+    return load_pixsearch(models.lm, models.reader, recogniser, bf16, config)
+
+
 def build_assistant(
     models: Models, config: ReasoningConfig | None = None, clock: Clock | None = None
 ) -> Assistant:
@@ -80,10 +90,7 @@ def build_assistant(
     config = config or ReasoningConfig()
     decoder = SearchDecoder(models.searcher, config.decode, clock)
     if config.model == "pixsearch":
-        bf16 = models.backbone.dtype is torch.bfloat16
-        recogniser = load_recogniser(models.backbone)
-        own = load_pixsearch(models.lm, models.reader, recogniser, bf16, config.pixsearch)
-        return Assistant(own, decoder)
+        return Assistant(trained_model(models, config.pixsearch), decoder)
     encoder = models.searcher.encoder
     lmm = ComposedLMM(
         models.lm,

@@ -27,6 +27,7 @@ from stream.masks import decode_mask, mask_box
 
 Rng = np.random.Generator
 Posteriors = Callable[[Tensor], Tensor]  # [n, 1280] -> [n, C]
+SKIMAGE = "skimage:"  # before the name of one of scikit-image's photographs
 ASK_LIST = ("What do you see?", "What is in front of me?", "List what is here.")
 ASK_THIS = ("What is this?", "What am I pointing at?", "Name this thing.")
 
@@ -129,17 +130,18 @@ def load_records(paths: Sequence[Path]) -> list[Record]:
 
 
 def read_picture(name: str, root: Path) -> Image:
-    """A picture by its path below `root`, or by its name in skimage.data; raises SourceError."""
+    """A picture by its path below `root`, or `skimage:NAME`; raises SourceError."""
     path = root / name
+    own = name.removeprefix(SKIMAGE)
     if path.is_file():
         pixels = cv2.imread(str(path))
         if pixels is not None:
             return np.ascontiguousarray(pixels[..., ::-1])
-    elif name.isidentifier() and hasattr(skimage.data, name):
-        picture = np.asarray(getattr(skimage.data, name)())
+    elif own != name and hasattr(skimage.data, own):
+        picture = np.asarray(getattr(skimage.data, own)())
         picture = np.stack([picture] * 3, -1) if picture.ndim == 2 else picture[..., :3]
         return np.ascontiguousarray(picture, np.uint8)
-    raise SourceError(f"expected a picture below {root} or one of skimage.data, got {name!r}")
+    raise SourceError(f"expected a picture below {root} or {SKIMAGE}NAME, got {name!r}")
 
 
 def shrunk(mask: Mask) -> Tensor:

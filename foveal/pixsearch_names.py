@@ -1,5 +1,6 @@
 """What the frozen language model makes of names: span states, cached for training the heads."""
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,6 @@ from reasoning.pixsearch.model import PixSearchModel
 # What stands before a name; each gives it other states.
 CONTEXTS = (
     "\nQuestion: What is this?\nAnswer: The",
-    "\nQuestion: What do you see?\nAnswer: I can see a",
     "\nQuestion: Where is it?\nAnswer: On the left is the",
 )
 BATCH = 48
@@ -59,6 +59,8 @@ def _after(
     """[names, D] mean states and embeddings of the names after one context."""
     with torch.inference_mode():
         prefix = model.embed(torch.tensor([words.encode(context)]))
+        read = DynamicCache()
+        model.states(prefix, cache=read)
         ids = [words.encode(f" {name}") for name in names]
         order = np.argsort([len(row) for row in ids], kind="stable")  # batches of like lengths
         states = torch.zeros(len(ids), prefix.shape[-1])
@@ -68,8 +70,8 @@ def _after(
             longest = max(len(ids[n]) for n in chosen)
             padded = torch.tensor([ids[n] + [0] * (longest - len(ids[n])) for n in chosen])
             own = model.embed(padded)
-            cache = DynamicCache()
-            model.states(prefix.expand(len(chosen), -1, -1), cache=cache)
+            cache = copy.deepcopy(read)
+            cache.batch_repeat_interleave(len(chosen))
             after = model.states(own, cache=cache)
             for row, n in enumerate(chosen):
                 states[n] = after[row, : len(ids[n])].mean(0)

@@ -24,8 +24,9 @@ from reasoning.pixsearch.grounding import Grounder, GroundState
 from reasoning.pixsearch.model import PixSearchModel
 from reasoning.pixsearch.sequences import question_text
 from reasoning.pixsearch.spans import BEGIN, INSIDE, MAX_SPAN
-from reasoning.tokens import END, END_INFORMATION, INFORMATION, unbracket
+from reasoning.tokens import END, END_INFORMATION, INFORMATION, neutralise, unbracket
 from stream.events import Evidence, TokenStep
+from stream.frame import Mask
 
 GridPosteriors = Callable[[Tensor], Tensor]  # [n, 1280] pooled features -> [n, C]
 MAX_EVIDENCE = 120  # tokens of injected evidence that are read; the rest is only shown
@@ -106,6 +107,18 @@ class PixSearchLMM:
             torch.cat([grid_boxes(rows, cols), *(box[None] for box in boxes)]),
             (*(GRID for _ in range(rows * cols)), *(THING for _ in things)),
         )
+
+    def ground(self, view: SceneView, phrase: str) -> tuple[Mask, float]:
+        """The mask of a phrase, as if the answer named it, and whether it is in view (0..1)."""
+        words = neutralise(phrase)
+        with torch.inference_mode():
+            cache = copy.deepcopy(self.read_view(view))
+            lead = self._words.encode(f"{question_text(f'Where is the {words}?')} The")
+            rows = self._model.embed(torch.tensor([*lead, *self._words.encode(f" {words}")]))
+            states = self._model.states(rows[None], cache=cache)[0]
+            query = self._model.span_query(states, rows, [(len(lead), len(rows))])
+        soft, presence = self._grounder.soft_mask(self._grounder.begin_view(view), query)
+        return self._grounder.finish(view, soft), presence
 
     def prefill(self, prompt: Prompt) -> PixSearchState:
         """Read the question on top of the view; what is pointed at comes before its words."""

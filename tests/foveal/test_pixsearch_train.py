@@ -1,0 +1,204 @@
+"""Training data of the segmenting model: pictures to stores, stores to queries and turns."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from foveal.ground_data import SIZE, Named, Scene, by_name, compose, cut_outs, is_held_out, stamps
+from foveal.ground_store import MASK, Row, Sources, Store, StoreOptions, make_store, read_store
+from foveal.pixsearch_heads import HeadsOptions, HeadsTask, giou, watched_masks, watched_queries
+from foveal.pixsearch_joint import JointTask, read_picture
+from foveal.pixsearch_names import NameStates, name_states
+from foveal.pixsearch_settings import JointOptions, load_settings
+from foveal.pixsearch_sheet import write_sheet
+from perception.backbone import Backbone
+from perception.recogniser import Recogniser, load_head
+from reasoning.lm import CausalLm
+from reasoning.pixsearch.connector import POINTED
+from reasoning.pixsearch.fakes import CLASSES, tiny_model
+from reasoning.pixsearch.model import PixSearchModel
+from reasoning.pixsearch.objective import LossWeights, losses
+from stream.errors import ConfigError, SourceError
+
+CONFIGS = Path(__file__).resolve().parent.parent.parent / "configs" / "train"
+
+
+@pytest.fixture(scope="module")
+def store() -> Store:
+    """Two pictures to learn from, one to watch; a cat on the left and a cup on the right."""
+    rng = np.random.default_rng(0)
+    masks = np.zeros((6, *MASK), np.uint8)
+    masks[::2, 10:40, 5:30] = 255
+    masks[1::2, 20:50, 50:80] = 255
+    dense = rng.standard_normal((3, 8, SIZE[0] // 8, SIZE[1] // 8)).astype(np.float16) * 0.05
+    dense[:, 0, 5:20, 2:15] += 1
+    dense[:, 1, 10:25, 25:40] += 1
+    rows = tuple(Row(n // 2, n, ("cat",) if n % 2 == 0 else ("red cup", "cup")) for n in range(6))
+    top = rng.standard_normal((3, 12, SIZE[0] // 32, SIZE[1] // 32)).astype(np.float16)
+    small = rng.integers(0, 256, (3, *MASK, 3), dtype=np.uint8)
+    kinds = ("photograph", "composite", "photograph")
+    return Store(dense, top, small, masks, rows, kinds, frozenset({2}))
+
+
+@pytest.fixture(scope="module")
+def made() -> tuple[PixSearchModel, CausalLm, NameStates]:
+    model, words = tiny_model()
+    names = name_states(model, words, ["cat", "cup", "red cup", "tree"])
+    return model, words, names
+
+
+def test_a_name_is_read_as_after_its_context(
+    made: tuple[PixSearchModel, CausalLm, NameStates],
+) -> None:
+    model, words, names = made
+    assert names.states.shape == names.embeddings.shape == (2, 4, 32)
+    lead, own = words.encode("\nQuestion: What is this?\nAnswer: The"), words.encode(" red cup")
+    with torch.inference_mode():
+        rows = model.embed(torch.tensor([lead + own]))
+        whole = model.states(rows)[0, len(lead) :]
+    assert torch.allclose(names.states[0, 2], whole.mean(0), atol=1e-4)
+    assert torch.allclose(names.embeddings[0, 2], rows[0, len(lead) :].mean(0), atol=1e-5)
+
+
+def test_heads_learn_to_mask_names(
+    store: Store, made: tuple[PixSearchModel, CausalLm, NameStates]
+) -> None:
+    _, _, names = made
+    model, _ = tiny_model()
+    options = HeadsOptions(pictures=2, queries=2, absent=0.0, classes=3, bf16=False)
+    task = HeadsTask(model, store, names, torch.randn(3, 12), CLASSES, options, LossWeights())
+    learning = [*model.masks.parameters(), *model.project.parameters()]
+    optimiser = torch.optim.AdamW(learning, 5e-3)
+    before = giou(watched_masks(model, store, names))
+    for step in range(40):
+        terms = task.losses(np.random.default_rng(step), step)
+        optimiser.zero_grad()
+        torch.autograd.backward(terms["loss"])
+        optimiser.step()
+    found = watched_masks(model, store, names)
+    assert [(n, name) for n, name, _, _ in found] == [(2, "cat"), (2, "red cup")]
+    assert len(watched_queries(store)) == 2
+    assert giou(found) > max(0.4, before + 0.1)
+
+
+def test_turns_are_worded_from_masks_and_can_be_trained_on(
+    store: Store, made: tuple[PixSearchModel, CausalLm, NameStates]
+) -> None:
+    model, words, _ = made
+    task = JointTask(
+        model,
+        words,
+        store,
+        [],
+        Backbone.random(),
+        lambda pooled: torch.full((len(pooled), len(CLASSES)), 1 / len(CLASSES)),
+        JointOptions(batch=1),
+        LossWeights(),
+        Path(),
+    )
+    asked = set()
+    for seed in range(12):
+        example = task.of_store(seed % 2, np.random.default_rng(seed))
+        text = "".join(
+            words.tokenizer.decode([n]) for n in example.turn.ids if n < words.vocabulary
+        )
+        asked.add(text.split("?")[0].split("\n")[1])
+        assert len(example.masks) == len(example.turn.spans) >= 1
+        assert (POINTED in example.visual.kinds) == ("this" in text.lower() or "pointing" in text)
+    assert len(asked) >= 3
+    terms = losses(model, [example], LossWeights())
+    assert {"words", "spans", "tversky", "bce", "presence"} <= set(terms)
+
+
+def test_pictures_become_a_store(tmp_path: Path) -> None:
+    coco = tmp_path / "coco"
+    (coco / "train2017").mkdir(parents=True)
+    (coco / "annotations").mkdir()
+    rng = np.random.default_rng(0)
+    square = [20, 20, 90, 20, 90, 90, 20, 90]
+    images = [{"id": n, "file_name": f"{n}.jpg", "height": 120, "width": 160} for n in range(2)]
+    for info in images:
+        picture = rng.integers(0, 256, (120, 160, 3), dtype=np.uint8)
+        cv2.imwrite(str(coco / "train2017" / str(info["file_name"])), picture)
+    document = {
+        "images": images,
+        "categories": [{"id": n, "name": str(n)} for n in range(1, 81)],
+        "annotations": [
+            {"image_id": n, "category_id": 16 + n, "segmentation": [square]} for n in range(2)
+        ],
+    }
+    path = coco / "annotations" / "instances_train2017.json"
+    path.write_text(json.dumps(document))
+    backbone = Backbone.random()
+    recogniser = Recogniser(backbone, load_head())
+    options = StoreOptions(views=1, composites=2)
+    made = make_store(tmp_path / "store", Sources(coco), options, recogniser, backbone)
+    assert set(made.kinds) == {"photograph", "composite"} and made.watched
+    assert {name for row in made.rows for name in row.names} <= {"cat", "dog"}
+    for row in made.rows:
+        assert made.masks[row.mask].max() > 200
+    (tmp_path / "store" / "top.npy").unlink()
+    with pytest.raises(SourceError):
+        read_store(tmp_path / "store")
+
+
+def test_composites_show_what_their_masks_say() -> None:
+    image = np.zeros((120, 160, 3), np.uint8)
+    image[30:90, 40:120] = (200, 30, 30)
+    mask = np.zeros((120, 160), bool)
+    mask[30:90, 40:120] = True
+    cuts = cut_outs([Scene(image, (Named(mask, ("brick",)),), closed=True)])
+    assert cuts[0].image.shape[:2] == (60, 80)
+    ground = Scene(np.full((100, 100, 3), 120, np.uint8), (), closed=False)
+    scene = compose(ground, by_name(cuts), np.random.default_rng(1))
+    assert scene.image.shape == (*SIZE, 3) and scene.things
+    for thing in scene.things:
+        red = scene.image[thing.mask].astype(int)
+        assert np.median(red[:, 0] - red[:, 1]) > 60
+
+
+def test_stamps_are_named_and_split(tmp_path: Path) -> None:
+    pixels = np.full((30, 40, 4), 255, np.uint8)
+    names = [f"thing{n}" for n in range(40)]
+    for name in names:
+        cv2.imwrite(str(tmp_path / f"{name}.png"), pixels)
+        (tmp_path / f"{name}.txt").write_text(f"A {name}.\nach.utf8=x\n")
+    kept, held = (
+        {cut.names[0] for cut in stamps(tmp_path, held_out=held)} for held in (False, True)
+    )
+    assert kept | held == set(names) and not kept & held
+    assert held == {name for name in names if is_held_out(name)} and 2 <= len(held) <= 16
+    with pytest.raises(SourceError):
+        stamps(tmp_path / "none")
+
+
+def test_sheets_and_pictures(tmp_path: Path) -> None:
+    mask = np.zeros((20, 30), bool)
+    mask[5:10, 5:10] = True
+    write_sheet(tmp_path / "s.png", [("cat", np.zeros((20, 30, 3), np.uint8), mask, mask)] * 5)
+    sheet = cv2.imread(str(tmp_path / "s.png"))
+    assert sheet is not None and sheet.shape == (80, 240, 3) and sheet.any()
+    assert read_picture("skimage:chelsea", tmp_path).shape[2] == 3
+    with pytest.raises(SourceError):
+        read_picture("none.jpg", tmp_path)
+
+
+def test_settings_of_the_stages_are_read_and_checked(tmp_path: Path) -> None:
+    first, second = load_settings(CONFIGS / "stage1.yaml"), load_settings(CONFIGS / "stage2.yaml")
+    assert first.heads is not None and first.joint is not None and second.heads is None
+    assert second.joint_data.mix == (7, 9) and first.weights.tversky == 8.0
+    path = tmp_path / "s.yaml"
+    for text, message in (
+        ("haeds: {}", "haeds"),
+        ("joint: {steps: many}", "steps: expected int"),
+        ("joint: {steps: true}", "steps: expected int"),
+        ("[1]", "mapping"),
+        ("model: 3", "model: expected a mapping"),
+    ):
+        path.write_text(text)
+        with pytest.raises(ConfigError, match=message):
+            load_settings(path)
