@@ -23,12 +23,14 @@ from foveal.training_pictures import (
 from perception.naming import NameMatcher
 from perception.recogniser import EVERYDAY, Recogniser
 from reasoning.annotation.build import Builder, BuildReport
+from reasoning.annotation.openai import OpenAiAnnotator
 from reasoning.annotation.protocol import Annotator, Sample
 from reasoning.annotation.questions import Picture, QuestionMaker
 from reasoning.annotation.records import problems, read_jsonl, write_jsonl
 from reasoning.annotation.rules import RuleAnnotator
+from reasoning.backends.chat_http import ChatClient, Endpoint
 from retrieval.search import KnowledgeSearcher
-from stream.errors import ConfigError, SourceError
+from stream.errors import SourceError
 from stream.frame import Image
 from stream.masks import decode_mask
 
@@ -60,7 +62,7 @@ def build_data(options: BuildOptions, on_record: Callable[[int], None]) -> Build
     searcher = open_searcher(options.index, recogniser)
     random = np.random.default_rng(options.seed)
     picture = lru_cache(CACHED_PICTURES)(load_picture)
-    annotator = make_annotator(options.annotator, Sight(recogniser, picture))
+    annotator = make_annotator(options.annotator, Sight(recogniser, picture), picture)
     builder = Builder(annotator, searcher, picture)
     samples = make_samples(options, searcher, random)
 
@@ -102,11 +104,13 @@ class Sight:
         return self._seen[key]
 
 
-def make_annotator(name: str, sight: Callable[[Sample], bool]) -> Annotator:
+def make_annotator(
+    name: str, sight: Callable[[Sample], bool], pictures: Callable[[str], Image]
+) -> Annotator:
     """`rules` or `openai:URL#MODEL`; raises ConfigError for anything else."""
     if name == "rules":
         return RuleAnnotator(sight)
-    raise ConfigError(f"expected the annotator rules or openai:URL#MODEL, got {name!r}")
+    return OpenAiAnnotator(ChatClient(Endpoint.parse(name)), pictures)
 
 
 def make_samples(

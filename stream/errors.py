@@ -11,6 +11,7 @@
   x ChannelClosed     put or get on a closed channel
   x DeviceError       a speaker, microphone or link to the device failed
   x OutputError       a result cannot be written where it was asked for
+  x BackendError      a model server cannot be reached, or answers what cannot be understood
 
 A message says what was expected, what came, and what to do.
 """
@@ -58,3 +59,7 @@ class DeviceError(FovealError):
 
 class OutputError(FovealError):
     """A result cannot be written where it was asked for."""
+
+
+class BackendError(FovealError):
+    """A model server cannot be reached, or answers what cannot be understood."""

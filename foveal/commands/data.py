@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 EPILOG = """examples:
   foveal data build --out data.jsonl --data DIR --limit 2000
+  foveal data build --out data.jsonl --data DIR --annotator openai:http://localhost:8000/v1#MODEL
   foveal data check data.jsonl
 DIR holds coco-mini/ (COCO's layout), coco128-seg/ (YOLO segmentation) and imagenet-samples/, each
 optional; only their training parts are read. Composites are written beside the JSONL file.
@@ -32,7 +33,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     build.add_argument("--cutouts", type=Path, help="folder of named PNG cut-outs")
     build.add_argument("--composites", type=int, default=200, help="pictures to paste (200)")
     build.add_argument("--limit", type=int, default=1000, help="records at most (1000)")
-    build.add_argument("--annotator", default="rules", help="rules (default)")
+    build.add_argument(
+        "--annotator", default="rules", help="rules (default) or openai:URL#MODEL, a chat endpoint"
+    )
     build.add_argument("--index", type=Path, help="index folder; wiki-vital's unless given")
     build.add_argument("--seed", type=int, default=0)
     check = actions.add_parser("check", help="validate a JSONL file of records")

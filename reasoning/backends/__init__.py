@@ -1,0 +1,1 @@
+"""Large models behind the SegmentingLMM protocol."""
