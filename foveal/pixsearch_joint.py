@@ -1,11 +1,11 @@
 """Turns for training through the language model: worded from masks, and read from records."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
-import skimage.data
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -13,21 +13,31 @@ from torch import Tensor
 from foveal.ground_data import SIZE
 from foveal.ground_store import MASK, Row, Store, tensors, truths
 from foveal.pixsearch_settings import JointOptions
+from foveal.training_pictures import SKIMAGE, load_picture
 from perception.backbone import Backbone
 from perception.mask_decoder import picture_input
+from reasoning.annotation.records import (
+    Entity,
+    Information,
+    Record,
+    Segment,
+    TurnRecord,
+    Words,
+    read_jsonl,
+)
 from reasoning.lm import CausalLm
 from reasoning.pixsearch.connector import GRID, POINTED, THING, Visual, grid_boxes
 from reasoning.pixsearch.model import PixSearchModel
 from reasoning.pixsearch.objective import Example, LossWeights, losses
-from reasoning.pixsearch.records import Piece, Record, TurnRecord, read_records
-from reasoning.pixsearch.sequences import encode_turn, shorten
-from stream.errors import SourceError
-from stream.frame import Image, Mask
-from stream.masks import decode_mask, mask_box
+from reasoning.pixsearch.sequences import MAX_EVIDENCE, encode_turn, shorten
+from reasoning.tokens import neutralise
+from stream.frame import Mask
+from stream.masks import Rle, decode_mask, mask_box
 
 Rng = np.random.Generator
+QUOTE = 40  # characters from which words after evidence are taken for a quotation
+NO_MASK = Rle((1, 1), (1,))  # masks of pictures of a store come from the store
 Posteriors = Callable[[Tensor], Tensor]  # [n, 1280] -> [n, C]
-SKIMAGE = "skimage:"  # before the name of one of scikit-image's photographs
 ASK_LIST = ("What do you see?", "What is in front of me?", "List what is here.")
 ASK_THIS = ("What is this?", "What am I pointing at?", "Name this thing.")
 
@@ -45,13 +55,16 @@ class JointTask:
         posteriors: Posteriors,
         options: JointOptions,
         weights: LossWeights,
-        root: Path,
     ) -> None:
-        """`root` is what relative picture paths of records start from."""
         self._model, self._words, self._store = model, words, store
         self._backbone, self._posteriors = backbone, posteriors
-        self._options, self._weights, self._root = options, weights, root
-        self._turns = [(r, n) for r in records for n in range(len(r.turns))]
+        self._options, self._weights = options, weights
+        self._turns = [
+            (record, number)
+            for record in records
+            for number, turn in enumerate(record.turns)
+            if supported(words, turn)
+        ]
         self._of_picture: dict[int, list[Row]] = {}
         for row in store.rows:
             if row.picture not in store.watched and store.kinds[row.picture] != "weak":
@@ -60,9 +73,10 @@ class JointTask:
 
     def losses(self, rng: Rng, step: int) -> Mapping[str, Tensor]:
         """One batch."""
-        return losses(
-            self._model, [self._draw(rng) for _ in range(self._options.batch)], self._weights
-        )
+        weights = self._weights
+        if step % self._options.teacher_every:
+            weights = replace(weights, teacher=0.0)
+        return losses(self._model, [self._draw(rng) for _ in range(self._options.batch)], weights)
 
     def _draw(self, rng: Rng) -> Example:
         first, second = self._options.mix
@@ -99,15 +113,15 @@ class JointTask:
     def of_record(self, record: Record, number: int) -> Example:
         """A turn of a record, with the turns before it."""
         turn = record.turns[number]
-        picture = read_picture(record.image, self._root)
+        picture = load_picture(record.image)
         small = np.asarray(cv2.resize(picture, SIZE[::-1], interpolation=cv2.INTER_AREA), np.uint8)
         features = self._backbone.features(small, SIZE[0])
         dense, top = features.dense.clone(), features.top.clone()
         history = [(past.question, _said(past)) for past in record.turns[:number]]
-        encoded = encode_turn(self._words, turn.question, turn.pieces, history)
+        encoded = encode_turn(self._words, turn.question, turn.segments, history)
         encoded = shorten(encoded, self._options.longest)
-        masks = tuple(None if m is None else shrunk(decode_mask(m)) for m in encoded.masks)
-        known = [mask for mask in masks if mask is not None]
+        masks = tuple(shrunk(decode_mask(mask)) for mask in encoded.masks)
+        known = list(masks)
         pointed = known[0] if turn.point is not None and known else None
         size = (int(dense.shape[-2]), int(dense.shape[-1]))
         visual = self._visual(top, known, pointed)
@@ -124,24 +138,35 @@ class JointTask:
         return Visual(self._posteriors(torch.cat(pooled)), torch.cat(boxes), tuple(kinds))
 
 
+def supported(words: CausalLm, turn: TurnRecord) -> bool:
+    """Whether what is quoted lies in the part of the evidence that is read.
+
+    A turn that quotes what the model cannot see would teach it to make things up.
+    """
+    seen = ""
+    for segment in turn.segments:
+        if isinstance(segment, Information):
+            pieces = words.pieces(f" {neutralise(segment.text)} ")
+            seen += "".join(text for _, text in pieces[:MAX_EVIDENCE])
+        elif isinstance(segment, Words) and seen:
+            said = segment.text.strip(" :,.…")
+            if len(said) > QUOTE and said[-QUOTE:] not in seen:
+                return False
+    return True
+
+
 def load_records(paths: Sequence[Path]) -> list[Record]:
-    """All records of some JSONL files."""
-    return [record for path in paths for record in read_records(path)]
+    """All records of some JSONL files; their pictures' paths made whole."""
+    return [
+        replace(record, image=picture_path(record.image, path))
+        for path in paths
+        for record in read_jsonl(path)
+    ]
 
 
-def read_picture(name: str, root: Path) -> Image:
-    """A picture by its path below `root`, or `skimage:NAME`; raises SourceError."""
-    path = root / name
-    own = name.removeprefix(SKIMAGE)
-    if path.is_file():
-        pixels = cv2.imread(str(path))
-        if pixels is not None:
-            return np.ascontiguousarray(pixels[..., ::-1])
-    elif own != name and hasattr(skimage.data, own):
-        picture = np.asarray(getattr(skimage.data, own)())
-        picture = np.stack([picture] * 3, -1) if picture.ndim == 2 else picture[..., :3]
-        return np.ascontiguousarray(picture, np.uint8)
-    raise SourceError(f"expected a picture below {root} or {SKIMAGE}NAME, got {name!r}")
+def picture_path(image: str, records: Path) -> str:
+    """A record's picture: relative to its file's folder unless absolute or scikit-image's."""
+    return image if image.startswith(SKIMAGE) else str((records.parent / image).resolve())
 
 
 def shrunk(mask: Mask) -> Tensor:
@@ -164,31 +189,31 @@ def _article(name: str) -> str:
     return "an" if name[:1] in "aeiou" else "a"
 
 
-def _this(name: str) -> list[Piece]:
-    lead = Piece("text", f"This is {_article(name)} ")
-    return [lead, Piece("entity", name), Piece("text", ".")]
+def _this(name: str) -> list[Segment]:
+    lead = Words(f"This is {_article(name)} ")
+    return [lead, Entity(name, NO_MASK), Words(".")]
 
 
-def _where(name: str, mask: Tensor) -> list[Piece]:
+def _where(name: str, mask: Tensor) -> list[Segment]:
     box = _box(mask)
     x, y = float(box[0] + box[2]) / 2, float(box[1] + box[3]) / 2
     across = "on the left" if x < 0.36 else "on the right" if x > 0.64 else ""
     along = "at the top" if y < 0.3 else "at the bottom" if y > 0.75 else ""
     place = " ".join(filter(None, (along, across))) or "in the middle"
-    return [Piece("text", "The "), Piece("entity", name), Piece("text", f" is {place}.")]
+    return [Words("The "), Entity(name, NO_MASK), Words(f" is {place}.")]
 
 
-def _list(names: Sequence[str]) -> list[Piece]:
-    return [Piece("text", "I can see "), *_enumerate(names), Piece("text", ".")]
+def _list(names: Sequence[str]) -> list[Segment]:
+    return [Words("I can see "), *_enumerate(names), Words(".")]
 
 
-def _enumerate(names: Sequence[str]) -> Iterator[Piece]:
+def _enumerate(names: Sequence[str]) -> Iterator[Segment]:
     for number, name in enumerate(names):
         if number:
-            yield Piece("text", " and " if number == len(names) - 1 else ", ")
-        yield Piece("text", f"{_article(name)} ")
-        yield Piece("entity", name)
+            yield Words(" and " if number == len(names) - 1 else ", ")
+        yield Words(f"{_article(name)} ")
+        yield Entity(name, NO_MASK)
 
 
 def _said(turn: TurnRecord) -> str:
-    return "".join(p.text for p in turn.pieces if p.kind in ("text", "entity")).strip()
+    return "".join(p.text for p in turn.segments if isinstance(p, (Words, Entity))).strip()

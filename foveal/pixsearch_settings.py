@@ -36,6 +36,7 @@ class JointOptions:
     batch: int = 2  # sequences
     longest: int = 160  # tokens after the visual prefix
     mix: tuple[int, int] = (7, 9)  # mask generation against search-interleaved (paper's best)
+    teacher_every: int = 4  # steps between those that also ask the frozen teacher (eq. 8)
     checkpointing: bool = False  # recompute activations in the backward pass: memory for time
 
 

@@ -1,6 +1,6 @@
 """Puts the training of the segmenting model together: assets, data, model, and the two phases."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,19 +40,21 @@ class Bench:
 
 
 def train(
-    settings: TrainSettings, data: Path, work: Path, start: Path | None, out: Path
+    settings: TrainSettings, data: Path, work: Path, start: Sequence[str], out: Path
 ) -> dict[str, float]:
     """Run a stage: `work` holds features, checkpoints, curves and sheets; `out` gets the weights.
 
+    `start` are files to begin with, each whole or as FILE:PART,PART, later ones over earlier ones.
     Returns the gIoU on watched pictures, the file's size and how many numbers each part learnt.
     """
     bench = prepare(settings, data, work)
-    if start is not None:
-        load_weights(bench.model, start)
+    for given in start:
+        path, _, parts = given.partition(":")
+        load_weights(bench.model, Path(path), tuple(filter(None, parts.split(","))))
     if settings.heads is not None:
         _heads(bench, settings, work / "heads")
     if settings.joint is not None:
-        _joint(bench, settings, data, work / "joint")
+        _joint(bench, settings, work / "joint")
     size = save_model(bench.model, out)
     bench.model.eval()
     figure = giou(watched_masks(bench.model, bench.store, bench.names))
@@ -95,7 +97,7 @@ def _heads(bench: Bench, settings: TrainSettings, folder: Path) -> None:
     run_loop(only, task.losses, settings.heads, folder, lambda step: _watch(bench, folder, step))
 
 
-def _joint(bench: Bench, settings: TrainSettings, data: Path, folder: Path) -> None:
+def _joint(bench: Bench, settings: TrainSettings, folder: Path) -> None:
     assert settings.joint is not None
     if settings.joint_data.checkpointing:
         bench.model.lm.gradient_checkpointing_enable()
@@ -109,7 +111,6 @@ def _joint(bench: Bench, settings: TrainSettings, data: Path, folder: Path) -> N
         lambda pooled: posteriors_of(bench.recogniser, pooled),
         settings.joint_data,
         settings.weights,
-        data,
     )
 
     def evaluate(step: int) -> Mapping[str, float]:

@@ -42,7 +42,14 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         own.add_argument("--config", type=Path, required=True, help="YAML of settings")
         own.add_argument("--data", type=Path, required=True, help="folder of training pictures")
         own.add_argument("--work", type=Path, required=True, help="checkpoints, curves, sheets")
-        own.add_argument("--from", dest="start", type=Path, help="weights to begin with")
+        own.add_argument(
+            "--from",
+            dest="start",
+            action="append",
+            default=[],
+            metavar="FILE[:PART,PART]",
+            help="weights to begin with, or parts of them (masks, project, lm, …); may be repeated",
+        )
         own.add_argument("--out", type=Path, help="safetensors file to write")
         own.add_argument("--json", action="store_true", help="print one JSON object")
     for action in (intents, everyday):

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -48,12 +48,18 @@ def read_config(path: Path = WEIGHTS) -> ModelConfig:
         ) from error
 
 
-def load_weights(model: PixSearchModel, path: Path = WEIGHTS) -> PixSearchModel:
-    """Put saved tensors into a model of the same sizes; raises AssetError where they do not fit."""
-    learning = trained_state(model)
+def load_weights(
+    model: PixSearchModel, path: Path = WEIGHTS, parts: Sequence[str] = ()
+) -> PixSearchModel:
+    """Put saved tensors into a model of the same sizes; raises AssetError where they do not fit.
+
+    `parts` ("masks", "project", "lm" …) takes only those; all without.
+    """
+    learning = {n: t for n, t in trained_state(model).items() if _among(n, parts)}
     try:
         with safe_open(path, framework="pt") as file:
-            saved = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            names = [name for name in file.keys() if _among(name, parts)]  # noqa: SIM118
+            saved = {name: file.get_tensor(name) for name in names}
         if set(saved) != set(learning):
             odd = sorted(set(saved) ^ set(learning))[:4]
             raise ValueError(f"other tensors, such as {odd}")
@@ -63,6 +69,10 @@ def load_weights(model: PixSearchModel, path: Path = WEIGHTS) -> PixSearchModel:
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise AssetError(f"expected weights of {path} to fit the model: {error}") from error
     return model
+
+
+def _among(name: str, parts: Sequence[str]) -> bool:
+    return not parts or name.split(".")[0] in parts
 
 
 def config_of(values: Mapping[str, Any]) -> ModelConfig:

@@ -22,14 +22,13 @@ from reasoning.pixsearch.choice import ChoiceConfig, Chooser
 from reasoning.pixsearch.connector import GRID, POINTED, THING, Visual, grid_boxes
 from reasoning.pixsearch.grounding import Grounder, GroundState
 from reasoning.pixsearch.model import PixSearchModel
-from reasoning.pixsearch.sequences import question_text
+from reasoning.pixsearch.sequences import MAX_EVIDENCE, question_text
 from reasoning.pixsearch.spans import BEGIN, INSIDE, MAX_SPAN
 from reasoning.tokens import END, END_INFORMATION, INFORMATION, neutralise, unbracket
 from stream.events import Evidence, TokenStep
 from stream.frame import Mask
 
 GridPosteriors = Callable[[Tensor], Tensor]  # [n, 1280] pooled features -> [n, C]
-MAX_EVIDENCE = 120  # tokens of injected evidence that are read; the rest is only shown
 
 
 @dataclass(slots=True, eq=False)

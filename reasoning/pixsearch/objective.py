@@ -78,7 +78,8 @@ def losses(
     }
     if weights.teacher:
         terms["teacher"] = teacher_loss(model, states, batch, examples)
-    terms |= mask_losses(model, states, batch, examples)
+    if weights.tversky or weights.bce:
+        terms |= mask_losses(model, states, batch, examples)
     terms["loss"] = torch.stack([getattr(weights, k) * v for k, v in terms.items()]).sum()
     return terms
 

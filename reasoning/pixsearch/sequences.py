@@ -4,16 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from reasoning.pixsearch.records import Piece
+from reasoning.annotation.records import Entity, Information, SearchCall, Segment
 from reasoning.pixsearch.spans import IGNORED, Chars, Tokens, bio_labels, counted, token_spans
 from reasoning.tokens import (
     CONTROLS,
     END,
     END_INFORMATION,
     END_SEARCH,
-    IMAGE,
     INFORMATION,
-    REGION,
     SEARCH,
     ControlIds,
     neutralise,
@@ -23,6 +21,7 @@ from stream.masks import Rle
 
 HISTORY = 2  # earlier turns that are read again
 HISTORY_CHARS = 200  # of each earlier answer
+MAX_EVIDENCE = 72  # tokens of injected evidence that are read; the rest is only shown
 
 
 class Vocabulary(Protocol):
@@ -42,7 +41,7 @@ class Encoded:
     learnt: tuple[bool, ...]  # [L] the language loss counts the token (m of eq. 9)
     labels: tuple[int, ...]  # [L] B/I/O, or IGNORED
     spans: tuple[Tokens, ...]
-    masks: tuple[Rle | None, ...]  # of each span
+    masks: tuple[Rle, ...]  # of each span
 
 
 def question_text(question: str, history: Sequence[tuple[str, str]] = ()) -> str:
@@ -54,7 +53,7 @@ def question_text(question: str, history: Sequence[tuple[str, str]] = ()) -> str
     return "".join(lines) + f"\nQuestion: {neutralise(question)}\nAnswer:"
 
 
-def answer_text(pieces: Sequence[Piece]) -> tuple[list[str], list[Chars], list[Chars]]:
+def answer_text(pieces: Sequence[Segment]) -> tuple[list[str], list[Chars], list[Chars]]:
     """The answer in stretches (a special token is one), its entities and evidence in characters.
 
     Evidence goes with its special tokens: the runtime injects all of it.
@@ -74,25 +73,25 @@ def answer_text(pieces: Sequence[Piece]) -> tuple[list[str], list[Chars], list[C
         length += len(text)
 
     for number, piece in enumerate(pieces):
-        text = unbracket(piece.text)
         start = length
-        if piece.kind == "search":
-            payload = {"region": REGION, "image": IMAGE}.get(piece.modality)
+        if isinstance(piece, SearchCall):
+            words = piece.modality == "text"
             add(SEARCH, plain=False)
-            add(payload or f" {neutralise(text)} ", plain=payload is None)
+            add(f" {neutralise(piece.query)} " if words else f"<{piece.modality}>", plain=words)
             add(END_SEARCH, plain=False)
-        elif piece.kind == "information":
+        elif isinstance(piece, Information):
             add(INFORMATION, plain=False)
-            add(f" {neutralise(text)} ")
+            add(f" {neutralise(piece.text)} ")
             add(END_INFORMATION, plain=False)
             evidence.append((start, length))
         else:
+            text = unbracket(piece.text)
             # An answer begins with a space, as after "Answer:"; the pieces bring the others.
             if number == 0 and not text.startswith(" "):
                 add(" ")
             start = length + len(text) - len(text.lstrip())
             add(text)
-            if piece.kind == "entity" and text.strip():
+            if isinstance(piece, Entity) and text.strip():
                 entities.append((start, start + len(text.strip())))
     return stretches, entities, evidence
 
@@ -100,19 +99,19 @@ def answer_text(pieces: Sequence[Piece]) -> tuple[list[str], list[Chars], list[C
 def encode_turn(
     words: Vocabulary,
     question: str,
-    pieces: Sequence[Piece],
+    pieces: Sequence[Segment],
     history: Sequence[tuple[str, str]] = (),
 ) -> Encoded:
     """A question and its answer in segments -> tokens with what each loss counts."""
     asked = [token for token, _ in words.pieces(question_text(question, history))]
     stretches, entities, evidence = answer_text(pieces)
-    ids, offsets = _tokens(words, stretches)
+    ids, offsets = _tokens(words, stretches, evidence)
     learnt = counted(offsets, evidence)
     labels = [
         label if learn else IGNORED
         for label, learn in zip(bio_labels(offsets, entities), learnt, strict=True)
     ]
-    rles = [piece.mask for piece in pieces if piece.kind == "entity" and piece.text.strip()]
+    rles = [p.mask for p in pieces if isinstance(p, Entity) and p.text.strip()]
     pairs = [
         ((span[0] + len(asked), span[1] + len(asked)), rle)
         for span, rle in zip(token_spans(offsets, entities), rles, strict=True)
@@ -142,8 +141,10 @@ def shorten(encoded: Encoded, longest: int) -> Encoded:
     )
 
 
-def _tokens(words: Vocabulary, stretches: Sequence[str]) -> tuple[list[int], list[Chars]]:
-    """Ids with their places in the joined text."""
+def _tokens(
+    words: Vocabulary, stretches: Sequence[str], evidence: Sequence[Chars]
+) -> tuple[list[int], list[Chars]]:
+    """Ids with their places in the joined text; of evidence only the first tokens."""
     controls = ControlIds(words.vocabulary)
     ids: list[int] = []
     offsets: list[Chars] = []
@@ -152,7 +153,11 @@ def _tokens(words: Vocabulary, stretches: Sequence[str]) -> tuple[list[int], lis
         pieces = (
             [(controls.id_of(stretch), stretch)] if stretch in CONTROLS else words.pieces(stretch)
         )
-        for token, text in pieces:
+        inside = any(start < place < end for start, end in evidence) and stretch not in CONTROLS
+        for number, (token, text) in enumerate(pieces):
+            if inside and number >= MAX_EVIDENCE:
+                place += len(text)
+                continue
             # A byte-level token often carries the space before a word: the word is what counts.
             lead = len(text) - len(text.lstrip()) if text.strip() else 0
             ids.append(token)

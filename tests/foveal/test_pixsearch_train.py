@@ -11,17 +11,19 @@ import torch
 from foveal.ground_data import SIZE, Named, Scene, by_name, compose, cut_outs, is_held_out, stamps
 from foveal.ground_store import MASK, Row, Sources, Store, StoreOptions, make_store, read_store
 from foveal.pixsearch_heads import HeadsOptions, HeadsTask, giou, watched_masks, watched_queries
-from foveal.pixsearch_joint import JointTask, read_picture
+from foveal.pixsearch_joint import JointTask, picture_path, supported
 from foveal.pixsearch_names import NameStates, name_states
 from foveal.pixsearch_settings import JointOptions, load_settings
 from foveal.pixsearch_sheet import write_sheet
 from perception.backbone import Backbone
 from perception.recogniser import Recogniser, load_head
+from reasoning.annotation.records import Information, TurnRecord, Words
 from reasoning.lm import CausalLm
 from reasoning.pixsearch.connector import POINTED
 from reasoning.pixsearch.fakes import CLASSES, tiny_model
 from reasoning.pixsearch.model import PixSearchModel
 from reasoning.pixsearch.objective import LossWeights, losses
+from reasoning.pixsearch.sequences import MAX_EVIDENCE
 from stream.errors import ConfigError, SourceError
 
 CONFIGS = Path(__file__).resolve().parent.parent.parent / "configs" / "train"
@@ -98,7 +100,6 @@ def test_turns_are_worded_from_masks_and_can_be_trained_on(
         lambda pooled: torch.full((len(pooled), len(CLASSES)), 1 / len(CLASSES)),
         JointOptions(batch=1),
         LossWeights(),
-        Path(),
     )
     asked = set()
     for seed in range(12):
@@ -182,9 +183,21 @@ def test_sheets_and_pictures(tmp_path: Path) -> None:
     write_sheet(tmp_path / "s.png", [("cat", np.zeros((20, 30, 3), np.uint8), mask, mask)] * 5)
     sheet = cv2.imread(str(tmp_path / "s.png"))
     assert sheet is not None and sheet.shape == (80, 240, 3) and sheet.any()
-    assert read_picture("skimage:chelsea", tmp_path).shape[2] == 3
-    with pytest.raises(SourceError):
-        read_picture("none.jpg", tmp_path)
+    records = tmp_path / "records.jsonl"
+    assert picture_path("skimage:chelsea", records) == "skimage:chelsea"
+    assert picture_path("a/b.jpg", records) == str(tmp_path / "a" / "b.jpg")
+    assert picture_path("/c/d.jpg", records) == "/c/d.jpg"
+
+
+def test_turns_that_quote_what_is_not_read_are_left_out() -> None:
+    _, words = tiny_model()
+    quote = "Cats eat mice and other small animals, day and night."
+    near = Information(f"Cat: {quote}", ())
+    far = Information("x" * MAX_EVIDENCE + quote, ())
+    for information, kept in ((near, True), (far, False)):
+        segments = (Words("It"), information, Words(f": {quote}"))
+        assert supported(words, TurnRecord("What do cats eat?", None, segments)) is kept
+    assert supported(words, TurnRecord("Who?", None, (Words("I see " + "a cat, " * 20),)))
 
 
 def test_settings_of_the_stages_are_read_and_checked(tmp_path: Path) -> None:

@@ -6,22 +6,23 @@ import pytest
 import torch
 from torch import Tensor
 
+from reasoning.annotation.records import Entity, Information, SearchCall, Words
 from reasoning.pixsearch.checkpoint import load_weights, read_config, save_model, trained_state
 from reasoning.pixsearch.fakes import SMALL, tiny_model, tiny_visual
 from reasoning.pixsearch.loop import CHECKPOINT, CURVES, LoopConfig, Rng, rate_at, run_loop
 from reasoning.pixsearch.lora import without_lora
 from reasoning.pixsearch.model import PixSearchModel
 from reasoning.pixsearch.objective import Example, LossWeights, batch_of, losses, word_loss
-from reasoning.pixsearch.records import Piece
 from reasoning.pixsearch.sequences import Encoded, encode_turn
 from stream.errors import AssetError, ConfigError, SourceError
+from stream.masks import Rle
 
 PIECES = (
-    Piece("text", "A "),
-    Piece("entity", "cat"),
-    Piece("search", "", modality="region"),
-    Piece("information", "Cat"),
-    Piece("text", "."),
+    Words("A "),
+    Entity("cat", Rle((1, 1), (1,))),
+    SearchCall("region", "<region>"),
+    Information("Cat", ()),
+    Words("."),
 )
 CONFIG = LoopConfig(steps=6, rate=1e-2, warm_up=2, every=2, accumulate=2, seed=3)
 
@@ -96,7 +97,7 @@ def test_evidence_and_padding_change_no_loss() -> None:
     one = example(model)
     ids = list(one.turn.ids)
     place = ids.index(words.pieces("C")[0][0])  # of the evidence
-    longer = encode_turn(words, "What?", (Piece("text", "A much longer answer than that."),))
+    longer = encode_turn(words, "What?", (Words("A much longer answer than that."),))
     other = Example(tiny_visual(), longer)
     with torch.inference_mode():
         alone = batch_of(model, [one])
@@ -160,7 +161,7 @@ def test_the_rate_warms_up_and_falls() -> None:
 
 def test_a_turn_without_masks_has_no_mask_loss() -> None:
     model, words = tiny_model()
-    turn: Encoded = encode_turn(words, "Why?", (Piece("text", "So."),))
+    turn: Encoded = encode_turn(words, "Why?", (Words("So."),))
     terms = losses(model, [Example(tiny_visual(), turn)], LossWeights())
     assert set(terms) == {"words", "spans", "teacher", "loss"}
     assert float(terms["teacher"].detach()) == 0.0
