@@ -45,6 +45,7 @@ from stream.errors import PromptError
 
 logger = logging.getLogger(__name__)
 
+JOIN_S = 5.0  # for the job that runs at shutdown
 ANSWER_S = 120.0  # how long `ask` waits for an answer
 Watcher = Callable[[str, str, dict[str, Any]], None]  # conversation, type, data
 
@@ -76,6 +77,7 @@ class LiveServer:
         self._of: WeakKeyDictionary[PeerSession, Room] = WeakKeyDictionary()
         self._tracks: WeakKeyDictionary[PeerSession, SpeechTrack] = WeakKeyDictionary()
         self._watchers: list[Watcher] = []
+        self.stuck = False  # after the end: a model still works, and cannot be stopped
         self._sweeper: asyncio.Task[None] | None = None
         self.signals = [
             self._signal("/session", Role.DUPLEX, "publish"),
@@ -331,6 +333,7 @@ class LiveServer:
 
     async def _cleanup(self, _: web.Application) -> None:
         self._worker.close()
+        self.stuck = not await asyncio.to_thread(self._worker.join, JOIN_S)
         self._speech.shutdown(wait=False, cancel_futures=True)
         self._views.shutdown(wait=False, cancel_futures=True)
 

@@ -96,6 +96,11 @@ class FairWorker:
         for lane in lanes:
             self.close_lane(lane)
 
+    def join(self, timeout_s: float) -> bool:
+        """Wait for the end of the job that runs; whether it came."""
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
     def _work(self) -> None:
         while True:
             with self._changed:

@@ -101,3 +101,4 @@ def test_what_waits_is_cancelled_at_the_end() -> None:
     with pytest.raises(CancelledError):
         other.submit(rig.note("late")).result(10)
     assert rig.log == ["kept"]
+    assert rig.worker.join(10)

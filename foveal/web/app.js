@@ -1,0 +1,405 @@
+// The page: a camera or a file in; masks, answers and their evidence out.
+
+import {Link} from './link.js';
+import {MaskPainter, PictureDelay, fit} from './masks.js';
+import {Panels, watchDevice} from './panels.js';
+import {Replay} from './replay.js';
+import {Transcript, make} from './transcript.js';
+
+const $ = id => document.getElementById(id);
+const NETWORK_MS = 60;   // camera to box: encoding and sending, about
+const PICTURE_MS = 1000 / 15;
+const DRAG = .03;        // share of the picture that makes a tap a box
+
+function takeToken() {
+  const hash = new URLSearchParams(location.hash.slice(1));
+  if (hash.has('token')) {
+    sessionStorage.setItem('foveal.token', hash.get('token'));
+    history.replaceState(null, '', location.pathname);
+  }
+  return {token: sessionStorage.getItem('foveal.token'), watch: hash.get('conversation')};
+}
+
+const {token, watch} = takeToken();
+const link = new Link(token);
+const painter = new MaskPainter($('masks'));
+const delay = new PictureDelay();
+const panels = new Panels($);
+const video = $('source');
+const transcript = new Transcript($('transcript'), $('empty'), choose);
+const replay = new Replay(link, video, message => handlers[message.type]?.(message), () => { transcript.clear(); shown = null; });
+
+let shown = null;        // the last `regions`
+let lag = 150;           // ms from camera to masks, smoothed
+let aim = null;          // {point} or {box} of the next question
+let media = null, facing = 'environment', kind = null;
+let hello = null, sound, size = [480, 640], wake = null;
+
+// For tests and the curious.
+window.foveal = {link, painter, transcript, get hello() { return hello; }, get regions() { return shown; }, voice: null, get last() { return transcript.last; }};
+
+// --- what the box says
+
+const handlers = {
+  hello(message) {
+    hello = message;
+    if (!message.resumed) {
+      if (transcript.turns.size) transcript.note('The box had forgotten the conversation: this is a new one.');
+      painter.labels.clear();
+    } else if (message.missed) transcript.note(`${message.missed} messages were missed.`);
+    $('talk').disabled = !message.listening;
+    $('talk').title = message.listening ? 'Hold to talk' : 'This box cannot hear questions: type them';
+    $('record').hidden = $('library').hidden = !message.recording;
+    if (message.recording) replay.list().then(rows => { $('library').hidden = rows === null; });
+    watchDevice((type, data) => link.say(type, data));
+  },
+  camera({on}) { $('camera').hidden = !on; },
+  asked(message) {
+    sound = undefined;
+    transcript.asked(message, message.point || message.box ? thumbnail(message) : null);
+  },
+  started({turn, text}) { if (replay.active) transcript.asked({turn, text: text || '…', origin: 'text'}); },
+  token: message => transcript.token(message),
+  search: message => transcript.search(message),
+  evidence: message => transcript.evidence(message),
+  end(message) {
+    for (const {start, end, track_id: track} of message.spans)
+      if (track) painter.labels.set(track, message.text.slice(start, end).replace(/^(an?|the)\s+/i, ''));
+    transcript.end(message);
+    panels.turn(transcript.last, sound);
+  },
+  speech(message) {
+    if (message.first_ms !== undefined) sound = message.first_ms;
+    transcript.speech(message);
+    panels.turn(transcript.last, sound);
+    speaking(message.duration_s);
+  },
+  refused(message) { transcript.refused(message); },
+  hearing({on}) { hearing(on ? 'listening' : ''); },
+  transcript({text, final}) { hearing(final ? '' : text); },
+  regions(message) {
+    shown = message;
+    size = message.size;
+    if (!replay.active) {
+      panels.age(message.age_ms);
+      lag += .15 * (Math.min(2800, message.age_ms + NETWORK_MS) - lag);
+    }
+    panels.things(message.regions, painter.labels, choose);
+    paint();
+  },
+  stats: message => panels.stats(message),
+  device: message => panels.device(message),
+  recording({on, reason, id}) {
+    $('recording').hidden = !on;
+    $('record').classList.toggle('on', on);
+    $('record').textContent = on ? 'Stop recording' : 'Record';
+    transcript.note(on ? 'Recording, from here on.' : `Recording ${id} has ended: ${reason}.`);
+  },
+  forgot() { transcript.clear('A new conversation.'); painter.labels.clear(); },
+  error({reason}) { transcript.note(reason); },
+  bye({reason}) { transcript.note(`The session has ended: ${reason}.`); },
+};
+
+link.addEventListener('message', ({detail}) => replay.active || handlers[detail.type]?.(detail));
+link.addEventListener('voice', ({detail}) => { $('voice').srcObject = window.foveal.voice = detail.stream; $('voice').play().catch(() => {}); });
+link.addEventListener('refused', ({detail}) => problem(detail.reason));
+link.addEventListener('state', ({detail: {state}}) => {
+  const words = {off: 'Not connected', connecting: 'Connecting…', live: 'Live', lost: 'Reconnecting…'};
+  document.body.dataset.state = state;
+  $('state').textContent = words[state];
+  const on = state === 'live';
+  $('text').disabled = $('send').disabled = !on;
+  $('start').hidden = state !== 'off' && state !== 'connecting' || Boolean(media) || kind === 'screen';
+  $('controls').hidden = $('panels').hidden = state === 'off';
+  $('hint').hidden = !on || transcript.turns.size > 0;
+  $('forget').hidden = !on;
+  if (state === 'off') { $('camera').hidden = $('recording').hidden = $('record').hidden = true; $('start').hidden = false; }
+});
+
+function problem(text) {
+  $('problem').hidden = !text;
+  $('problem').textContent = text;
+  if (text && media) transcript.note(text);
+}
+
+// --- sources
+
+async function useCamera() {
+  if (!navigator.mediaDevices) {
+    problem('Browsers give the camera only to pages from localhost or over HTTPS: start the box with --self-signed.');
+    return;
+  }
+  kind = 'camera';
+  const listening = await canListen();
+  const wanted = {video: {facingMode: {ideal: facing}, width: {ideal: 960}, height: {ideal: 540}, frameRate: {ideal: 15}},
+    audio: listening && {echoCancellation: true, noiseSuppression: true, autoGainControl: true}};
+  let stream;
+  try {
+    stream = await navigator.mediaDevices.getUserMedia(wanted).catch(error => {
+      if (!wanted.audio) throw error;
+      return navigator.mediaDevices.getUserMedia({...wanted, audio: false});  // without a microphone
+    });
+  } catch (error) {
+    problem(error.name === 'NotAllowedError' ? 'The camera was not allowed. Allow it for this page and try again.' : `The camera cannot be used: ${error.message}`);
+    return;
+  }
+  for (const track of stream.getAudioTracks()) track.enabled = false;  // until the button is held
+  await show(stream);
+  await begin(stream);
+}
+
+async function useFile(file) {
+  kind = 'file';
+  video.srcObject = null;
+  video.src = URL.createObjectURL(file);
+  video.loop = true;
+  await video.play();
+  const canvas = document.createElement('canvas');
+  const scale = Math.min(1, 960 / video.videoWidth);
+  canvas.width = Math.round(video.videoWidth * scale) & ~1;
+  canvas.height = Math.round(video.videoHeight * scale) & ~1;
+  const context = canvas.getContext('2d');
+  clearInterval(useFile.timer);
+  useFile.timer = setInterval(() => context.drawImage(video, 0, 0, canvas.width, canvas.height), PICTURE_MS);
+  await begin(canvas.captureStream(15));
+}
+
+async function show(stream) {
+  video.removeAttribute('src');
+  video.srcObject = stream;
+  await video.play().catch(() => {});
+}
+
+async function canListen() {
+  const state = await fetch('/ready').then(answer => answer.json()).catch(() => ({}));
+  return Boolean(state.listening);
+}
+
+async function begin(stream) {
+  media = stream;
+  problem('');
+  try {
+    await link.start(stream);
+    wake = await navigator.wakeLock?.request('screen').catch(() => null);
+  } catch (error) {
+    await finish();
+    if (error.status === 401 || error.status === 403) $('login').showModal();
+    problem(error.message);
+  }
+}
+
+async function finish() {
+  clearInterval(useFile.timer);
+  for (const track of media?.getTracks() ?? []) track.stop();
+  media = null;
+  video.pause();
+  video.srcObject = null;
+  video.removeAttribute('src');
+  shown = null;
+  painter.clear();
+  $('picture').getContext('2d').clearRect(0, 0, $('picture').width, $('picture').height);
+  wake?.release();
+  await link.stop();
+}
+
+// --- drawing
+
+function resize() {
+  const ratio = Math.min(devicePixelRatio || 1, 2), {clientWidth, clientHeight} = $('view');
+  for (const canvas of [$('picture'), $('masks')]) {
+    const width = Math.round(clientWidth * ratio), height = Math.round(clientHeight * ratio);
+    if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, {width, height});
+  }
+  paint();
+}
+
+const place = () => fit(size, $('masks').width, $('masks').height);
+
+function paint() {
+  if (shown) painter.paint(shown, place());
+  else painter.clear();
+}
+
+let pushed = 0;
+function draw(now) {
+  requestAnimationFrame(draw);
+  if (replay.active) {
+    replay.tick();
+    $('seek').value = 1000 * video.currentTime / (video.duration || 1);
+    $('clock').textContent = `${Math.floor(video.currentTime / 60)}:${String(Math.floor(video.currentTime % 60)).padStart(2, '0')}`;
+  }
+  if (!video.videoWidth || !(media || replay.active)) return;
+  if (now - pushed >= PICTURE_MS - 4) {
+    pushed = now;
+    delay.push(video, now);
+  }
+  const picture = delay.at(now - (replay.active || !shown ? 0 : lag));
+  if (!picture) return;
+  if (!shown) size = [video.videoHeight, video.videoWidth];
+  const canvas = $('picture'), context = canvas.getContext('2d'), {x, y, width, height} = place();
+  context.clearRect(0, 0, canvas.width, canvas.height);
+  context.drawImage(picture, x, y, width, height);
+}
+
+function choose(track) {
+  painter.chosen = track;
+  paint();
+}
+
+// A square of the picture around what was pointed at.
+function thumbnail({point, box}) {
+  const canvas = make('canvas'), from = delay.at(performance.now() - lag);
+  canvas.width = canvas.height = 88;
+  if (!from) return canvas;
+  const [cx, cy] = point || [(box[0] + box[2]) / 2, (box[1] + box[3]) / 2];
+  const side = box ? Math.max((box[2] - box[0]) * from.width, (box[3] - box[1]) * from.height) : .34 * Math.min(from.width, from.height);
+  canvas.getContext('2d').drawImage(from, cx * from.width - side / 2, cy * from.height - side / 2, side, side, 0, 0, 88, 88);
+  return canvas;
+}
+
+// --- asking
+
+function ask(text) {
+  if (!text.trim() || !link.say('ask', {text: text.trim(), ...aim})) return;
+  setAim(null);
+  $('hint').hidden = true;
+}
+
+function setAim(value) {
+  aim = value;
+  $('aim').hidden = !value;
+}
+
+$('ask').onsubmit = event => {
+  event.preventDefault();
+  ask($('text').value);
+  $('text').value = '';
+};
+$('aim').querySelector('button').onclick = () => setAim(null);
+for (const button of document.querySelectorAll('[data-ask]')) button.onclick = () => ask(button.dataset.ask);
+
+let down = null;
+function share(event) {
+  const ratio = $('masks').width / $('masks').clientWidth, {x, y, width, height} = place();
+  const box = $('masks').getBoundingClientRect();
+  const at = [((event.clientX - box.left) * ratio - x) / width, ((event.clientY - box.top) * ratio - y) / height];
+  return at.every(value => value >= 0 && value <= 1) ? at.map(value => Math.round(1e4 * value) / 1e4) : null;
+}
+$('masks').onpointerdown = event => { down = share(event); };
+$('masks').onpointerup = event => {
+  const up = share(event);
+  if (!down || !up || document.body.dataset.state !== 'live' || replay.active) return;
+  const [x0, x1] = [down[0], up[0]].sort((a, b) => a - b), [y0, y1] = [down[1], up[1]].sort((a, b) => a - b);
+  setAim(x1 - x0 > DRAG && y1 - y0 > DRAG ? {box: [x0, y0, x1, y1]} : {point: down});
+  if ($('text').value.trim()) $('text').focus();
+  else ask('What is this?');
+};
+
+// --- speech
+
+let talking = false;
+function talk(on) {
+  if (on === talking || $('talk').disabled) return;
+  talking = on;
+  for (const track of media?.getAudioTracks() ?? []) track.enabled = on;
+  $('talk').classList.toggle('on', on);
+  link.say('talk', {on});
+  hearing(on ? 'listening' : '');
+}
+$('talk').onpointerdown = event => { $('talk').setPointerCapture(event.pointerId); talk(true); };
+$('talk').onpointerup = $('talk').onpointercancel = () => talk(false);
+$('talk').oncontextmenu = event => event.preventDefault();
+addEventListener('keydown', event => { if (event.code === 'Space' && !event.repeat && event.target === document.body) { event.preventDefault(); talk(true); } });
+addEventListener('keyup', event => { if (event.code === 'Space') talk(false); });
+$('quiet').onclick = () => { link.say('stop'); hearing(''); };
+
+let speakingUntil = 0;
+function speaking(seconds) {
+  speakingUntil = Math.max(performance.now(), speakingUntil) + 1000 * seconds;
+  hearing('speaking');
+  clearTimeout(speaking.timer);
+  speaking.timer = setTimeout(() => hearing(''), speakingUntil - performance.now());
+}
+
+function hearing(text) {
+  $('hearing').hidden = !text;
+  $('hearing').querySelector('span').textContent = text;
+}
+
+// --- recordings
+
+$('record').onclick = () => link.say('record', {on: !$('record').classList.contains('on')});
+$('forget').onclick = () => link.say('forget');
+
+$('library').onclick = async () => {
+  const rows = await replay.list() ?? [];
+  $('recordings-list').replaceChildren(...rows.map(row => {
+    const item = make('li'), words = make('span', '', new Date(row.id.replace(/(\d{4})(\d\d)(\d\d)-(\d\d)(\d\d)(\d\d).*/, '$1-$2-$3T$4:$5:$6Z')).toLocaleString());
+    words.append(make('small', '', `${row.seconds.toFixed(0)} s · ${row.questions} questions · ended: ${row.ended}`));
+    const play = make('button', 'ghost', 'Play'), remove = make('button', 'ghost', 'Delete');
+    play.onclick = () => { $('recordings').close(); playBack(row.id); };
+    remove.onclick = async () => { await replay.remove(row.id); item.remove(); };
+    item.append(words, play, remove);
+    return item;
+  }));
+  if (!rows.length) $('recordings-list').append(make('li', '', 'None yet.'));
+  $('recordings').showModal();
+};
+
+async function playBack(id) {
+  if (media || link.open) await finish();
+  try {
+    await replay.open(id);
+  } catch (error) {
+    problem(error.message);
+    return;
+  }
+  $('start').hidden = true;
+  $('player').hidden = false;
+  document.body.dataset.state = 'replay';
+  $('state').textContent = 'Replay';
+}
+$('play').onclick = () => { video.paused ? video.play() : video.pause(); $('play').textContent = video.paused ? 'Play' : 'Pause'; };
+$('seek').oninput = () => { video.currentTime = $('seek').value / 1000 * video.duration; };
+$('leave').onclick = () => {
+  replay.close();
+  $('player').hidden = true;
+  transcript.clear();
+  finish();
+};
+
+// --- the rest
+
+$('use-camera').onclick = useCamera;
+$('use-file').onclick = () => $('file').click();
+$('file').onchange = () => $('file').files[0] && useFile($('file').files[0]);
+$('stop').onclick = finish;
+$('flip').onclick = async () => {
+  if (kind !== 'camera' || !media) return;
+  facing = facing === 'environment' ? 'user' : 'environment';
+  const stream = await navigator.mediaDevices.getUserMedia({video: {facingMode: {ideal: facing}}}).catch(() => null);
+  const [track] = stream?.getVideoTracks() ?? [];
+  if (!track) return;
+  const [old] = media.getVideoTracks();
+  await link.replace(track);
+  media.removeTrack(old);
+  old.stop();
+  media.addTrack(track);
+  await show(media);
+};
+$('hud-age').parentElement.onclick = () => document.body.toggleAttribute('data-details');
+$('login-form').onsubmit = () => {
+  sessionStorage.setItem('foveal.token', $('token').value.trim());
+  link.token = $('token').value.trim();
+  $('token').value = '';
+};
+addEventListener('pagehide', () => { if (media) for (const track of media.getTracks()) track.stop(); });
+new ResizeObserver(resize).observe($('view'));
+requestAnimationFrame(draw);
+resize();
+
+const earlier = link.recall();
+if (watch) {
+  kind = 'screen';
+  link.watch(watch);
+} else if (earlier) transcript.note('Start the camera again to go on with the conversation.');

@@ -1,0 +1,229 @@
+// The connection: WebRTC with a data channel, or a WebSocket; it comes back by itself and resumes.
+
+const VERSION = 1;
+const PAUSES = [500, 1000, 2000, 4000, 8000];
+const KEY = 'foveal.conversation';
+
+export class Refused extends Error {
+  constructor(status, detail, retryAfter) {
+    super(detail);
+    this.status = status;
+    this.retryAfter = retryAfter;
+  }
+}
+
+export class Link extends EventTarget {
+  constructor(token) {
+    super();
+    this.token = token;
+    this.media = null;      // MediaStream to send
+    this.conversation = null;
+    this.seq = 0;
+    this.wanted = false;
+    this.tries = 0;
+    this.peer = this.channel = this.socket = null;
+    addEventListener('online', () => this.#hurry());
+  }
+
+  get open() {
+    return this.channel?.readyState === 'open' || this.socket?.readyState === WebSocket.OPEN;
+  }
+
+  // What an earlier page of this tab left: its conversation, to be heard from its first message.
+  recall() {
+    this.conversation = sessionStorage.getItem(KEY);
+    this.seq = 0;
+    return this.conversation;
+  }
+
+  async start(media) {
+    this.media = media;
+    this.wanted = true;
+    this.tries = 0;
+    await this.#connect();
+  }
+
+  async watch(conversation) {
+    this.conversation = conversation;
+    await this.start(null);
+  }
+
+  say(type, data = {}) {
+    const text = JSON.stringify({v: VERSION, type, ...data});
+    if (this.channel?.readyState === 'open') this.channel.send(text);
+    else if (this.socket?.readyState === WebSocket.OPEN) this.socket.send(text);
+    else return false;
+    return true;
+  }
+
+  // For good; the server forgets the session after a while.
+  async stop() {
+    this.wanted = false;
+    clearTimeout(this.timer);
+    sessionStorage.removeItem(KEY);
+    await this.#drop();
+    this.conversation = null;
+    this.seq = 0;
+    this.#state('off');
+  }
+
+  async replace(track) {
+    const sender = this.peer?.getSenders().find(one => one.track?.kind === track.kind || one.track === null);
+    if (sender) await sender.replaceTrack(track);
+  }
+
+  #query() {
+    const query = new URLSearchParams();
+    if (this.conversation) {
+      query.set('conversation', this.conversation);
+      query.set('after', this.seq);
+    }
+    return query.size ? '?' + query : '';
+  }
+
+  async #connect() {
+    this.#state(this.tries ? 'lost' : 'connecting');
+    try {
+      await (this.media ? this.#openPeer() : this.#openSocket());
+    } catch (error) {
+      await this.#drop();
+      if (error instanceof Refused && error.status !== 503 && error.status !== 429) {
+        this.wanted = false;
+        this.#state('off');
+        throw error;
+      }
+      if (!this.tries && error instanceof Refused) this.#tell('refused', {reason: error.message, after: error.retryAfter});
+      this.#again(error.retryAfter);
+    }
+  }
+
+  async #openPeer() {
+    const peer = this.peer = new RTCPeerConnection({bundlePolicy: 'max-bundle'});
+    const channel = this.channel = peer.createDataChannel('foveal');
+    channel.onmessage = event => this.#take(event.data);
+    channel.onclose = () => this.#lost(peer);
+    peer.onconnectionstatechange = () => {
+      if (peer.connectionState === 'failed') this.#lost(peer);
+      if (peer.connectionState === 'disconnected') setTimeout(() => peer.connectionState === 'disconnected' && this.#lost(peer), 2500);
+    };
+    peer.ontrack = event => this.#tell('voice', {stream: new MediaStream([event.track])});
+    const [video] = this.media.getVideoTracks(), [audio] = this.media.getAudioTracks();
+    const direction = 'sendonly', streams = [this.media];
+    if (video) {
+      video.contentHint = 'detail';
+      const {sender} = peer.addTransceiver(video, {direction, streams, sendEncodings: [{maxBitrate: 2_500_000, maxFramerate: 15}]});
+      const parameters = sender.getParameters();
+      parameters.degradationPreference = 'maintain-resolution';
+      await sender.setParameters(parameters).catch(() => {});
+    }
+    peer.addTransceiver(audio ?? 'audio', {direction: 'sendrecv', streams});
+    await peer.setLocalDescription();
+    const answer = await this.#offer(peer);
+    this.place = answer.headers.get('Location');
+    await peer.setRemoteDescription({type: 'answer', sdp: await answer.text()});
+    // Candidates found by now go along with ours; on a local network that is all of them.
+    await this.#trickle(peer, answer.headers.get('ETag'));
+    await new Promise((done, fail) => {
+      const timer = setTimeout(() => fail(new Error('no connection came about')), 12_000);
+      channel.onopen = () => { clearTimeout(timer); done(); };
+    });
+  }
+
+  async #offer(peer) {
+    let response;
+    try {
+      response = await fetch('/session' + this.#query(), {method: 'POST', body: peer.localDescription.sdp,
+        headers: {'Content-Type': 'application/sdp', ...this.headers()}});
+    } catch {
+      throw new Error('the box does not answer');
+    }
+    if (response.status !== 201) {
+      const problem = await response.json().catch(() => ({}));
+      throw new Refused(response.status, problem.detail || `the box said ${response.status}`, 1000 * Number(response.headers.get('Retry-After')) || 0);
+    }
+    return response;
+  }
+
+  async #trickle(peer, etag) {
+    if (peer.iceGatheringState !== 'complete')
+      await Promise.race([new Promise(done => { peer.onicegatheringstatechange = () => peer.iceGatheringState === 'complete' && done(); }), new Promise(done => setTimeout(done, 800))]);
+    const lines = peer.localDescription.sdp.split('\r\n').filter(line => line.startsWith('a=candidate'));
+    const headers = {'Content-Type': 'application/trickle-ice-sdpfrag', 'If-Match': etag, ...this.headers()};
+    if (lines.length) await fetch(this.place, {method: 'PATCH', body: [...lines, 'a=end-of-candidates'].join('\r\n'), headers}).catch(() => {});
+  }
+
+  async #openSocket() {
+    const url = new URL('/events' + this.#query(), location.href);
+    url.protocol = url.protocol.replace('http', 'ws');
+    const protocols = ['foveal.v1', ...(this.token ? ['bearer.' + this.token] : [])];
+    const socket = this.socket = new WebSocket(url, protocols);
+    socket.onmessage = event => this.#take(event.data);
+    await new Promise((done, fail) => {
+      socket.onopen = done;
+      socket.onclose = () => fail(new Error('the box does not answer'));
+    });
+    socket.onclose = () => this.#lost(socket);
+  }
+
+  headers() {
+    return this.token ? {Authorization: 'Bearer ' + this.token} : {};
+  }
+
+  #take(text) {
+    const message = JSON.parse(text);
+    if (message.type === 'hello') {
+      const resumed = message.conversation === this.conversation;
+      if (!resumed) this.seq = message.seq;
+      message.resumed = resumed;
+      this.conversation = message.conversation;
+      sessionStorage.setItem(KEY, message.conversation);
+      this.tries = 0;
+      this.#state('live');
+    } else if (message.seq) {
+      this.seq = message.seq;
+    }
+    if (message.type === 'bye') {
+      this.conversation = null;
+      sessionStorage.removeItem(KEY);
+    }
+    this.#tell('message', message);
+  }
+
+  #lost(of) {
+    if (!this.wanted || (of !== this.peer && of !== this.socket)) return;
+    this.#drop();
+    this.#again();
+  }
+
+  #again(after = 0) {
+    if (!this.wanted) return;
+    const pause = Math.max(after || 0, PAUSES[Math.min(this.tries++, PAUSES.length - 1)]);
+    this.#state('lost');
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.#connect().catch(error => this.#tell('refused', {reason: error.message})), pause);
+  }
+
+  #hurry() {
+    if (this.wanted && !this.open) {
+      this.tries = 0;
+      this.#again();
+    }
+  }
+
+  async #drop() {
+    const {peer, socket, place} = this;
+    this.peer = this.channel = this.socket = this.place = null;
+    peer?.close();
+    socket?.close();
+    if (place && !this.wanted) await fetch(place, {method: 'DELETE', headers: this.headers(), keepalive: true}).catch(() => {});
+  }
+
+  #state(state) {
+    this.state = state;
+    this.#tell('state', {state});
+  }
+
+  #tell(name, detail) {
+    this.dispatchEvent(new CustomEvent(name, {detail}));
+  }
+}
