@@ -65,6 +65,7 @@ class JointTask:
             for number, turn in enumerate(record.turns)
             if supported(words, turn)
         ]
+        print(f"{len(self._turns)} of {sum(len(r.turns) for r in records)} turns are supported")
         self._of_picture: dict[int, list[Row]] = {}
         for row in store.rows:
             if row.picture not in store.watched and store.kinds[row.picture] != "weak":
