@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from reasoning.annotation.build import BuildReport
 
+FORMATS = ("refcoco", "ade20k", "paco", "oven", "infoseek", "crag-mm")
 EPILOG = """examples:
   foveal data build --out data.jsonl --data DIR --limit 2000
   foveal data build --out data.jsonl --data DIR --annotator openai:http://localhost:8000/v1#MODEL
+  foveal data import refcoco refcoco/ --images train2014/ --out refcoco.jsonl
+  foveal data import infoseek infoseek_train.jsonl --images oven/ --out infoseek.jsonl
   foveal data check data.jsonl
 DIR holds coco-mini/ (COCO's layout), coco128-seg/ (YOLO segmentation) and imagenet-samples/, each
 optional; only their training parts are read. Composites are written beside the JSONL file.
@@ -38,17 +41,25 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     )
     build.add_argument("--index", type=Path, help="index folder; wiki-vital's unless given")
     build.add_argument("--seed", type=int, default=0)
+    taken = actions.add_parser("import", help="a public data set -> records")
+    taken.add_argument("format", choices=FORMATS)
+    taken.add_argument("source", type=Path, help="the set's folder, JSON, JSONL or parquet file")
+    taken.add_argument("--images", type=Path, help="folder of its pictures")
+    taken.add_argument("--split", help="of refcoco (train) or ade20k (training)")
+    taken.add_argument("--out", type=Path, required=True, help="JSONL file to write")
+    taken.add_argument("--limit", type=int, help="records at most")
     check = actions.add_parser("check", help="validate a JSONL file of records")
     check.add_argument("file", type=Path)
     check.add_argument("--images", action="store_true", help="also open every picture")
-    for action in (build, check):
+    for action in (build, taken, check):
         action.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """0 when the file was written, or is sound; 1 when a record is not."""
-    return _build(args) if args.action == "build" else _check(args)
+    actions = {"build": _build, "import": _import, "check": _check}
+    return actions[args.action](args)
 
 
 def _build(args: argparse.Namespace) -> int:
@@ -69,6 +80,22 @@ def _build(args: argparse.Namespace) -> int:
         print(json.dumps({**figures, "file": str(args.out)}))
     else:
         print(f"{args.out}: " + ", ".join(f"{name} {value}" for name, value in figures.items()))
+    return 0
+
+
+def _import(args: argparse.Namespace) -> int:
+    from itertools import islice
+
+    from foveal.data_import import import_records
+    from reasoning.annotation.records import write_jsonl
+
+    records = import_records(args.format, args.source, args.images, args.split, args.out)
+    count = write_jsonl(args.out, islice(records, args.limit))
+    print(
+        json.dumps({"records": count, "file": str(args.out)})
+        if args.json
+        else f"{args.out}: {count} records"
+    )
     return 0
 
 

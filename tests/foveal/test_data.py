@@ -106,6 +106,20 @@ def test_check_finds_an_id_used_twice_and_an_empty_file(
     assert "found none" in capsys.readouterr().out
 
 
+def test_import_writes_records(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cv2.imwrite(str(tmp_path / "oven_3.jpg"), np.zeros((4, 5, 3), np.uint8))
+    row = {"data_id": "d", "image_id": "oven_3", "question": "How long?", "answer": ["70 m"]}
+    source = tmp_path / "infoseek_train.jsonl"
+    source.write_text(json.dumps(row))
+    out = tmp_path / "out.jsonl"
+    call = ["data", "import", "infoseek", str(source), "--out", str(out), "--json"]
+    assert main([*call, "--images", str(tmp_path)]) == 0
+    assert json.loads(capsys.readouterr().out)["records"] == 1
+    assert main(["data", "check", str(out), "--images"]) == 0
+    assert main(call) != 0
+    assert "--images" in capsys.readouterr().err
+
+
 def test_pictures_are_three_channels_of_bytes() -> None:
     assert load_picture("skimage:camera").shape[2] == 3
     with pytest.raises(SourceError, match="nowhere"):
