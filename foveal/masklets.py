@@ -6,10 +6,10 @@ again.
 """
 
 from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 from perception.backbone import Features
 from perception.looks import OTHER_LOOK, SAME_LOOK, Look, likeness, look_of
-from perception.tracker import Tracker, TrackerState
 from stream.clock import NS_PER_S
 from stream.errors import PromptError
 from stream.events import Region
@@ -19,6 +19,22 @@ from stream.masks import decode_mask, encode_mask, mask_box, mask_iou
 SAME_THING_IOU = 0.4  # a region that covers a live masklet this much is the same thing
 CHECK_NS = NS_PER_S  # looks are compared at least this often, in stream time
 MAX_REMEMBERED = 32  # masklets out of view whose looks are kept
+
+
+class MaskTracker(Protocol):
+    """Any tracker that starts from masks; its state is its own affair, and bounded."""
+
+    def init_state(self) -> Any: ...
+
+    def step(
+        self, state: Any, frame: Frame, features: Features | None = None
+    ) -> tuple[Any, tuple[Region, ...]]: ...
+
+    def add(
+        self, state: Any, frame: Frame, features: Features | None, mask: Mask, /
+    ) -> tuple[Any, int]: ...
+
+    def remove(self, state: Any, track_id: int) -> Any: ...
 
 
 @dataclass(slots=True, eq=False)
@@ -34,10 +50,10 @@ class _Life:
 class LiveMasklets:
     """At most `limit` masklets; their state is bounded whatever the stream's length."""
 
-    def __init__(self, tracker: Tracker, limit: int) -> None:
+    def __init__(self, tracker: MaskTracker, limit: int) -> None:
         self._tracker = tracker
         self._limit = limit
-        self._state: TrackerState = tracker.init_state()
+        self._state: Any = tracker.init_state()
         self._lives: dict[int, _Life] = {}  # by the masklet's own id
         self._gone: dict[int, Look] = {}  # oldest first
         self._next_id = 1

@@ -9,21 +9,23 @@ import numpy.typing as npt
 from perception.track_roi import Soft, Window
 
 FLOW_TRUST = 0.3  # weight of the moved mask where the flow fits
-COLOUR_TILT = 0.1  # how much a pixel's colour alone moves the label
-FIRST_SHARE = 0.6  # of the first look, against the recent frames
+COLOUR_TILT = 0.2  # how much a pixel's colour alone moves the label
+FIRST_SHARE = 0.4  # of the first look, against all looks
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Cues:
     """What is known of an object inside its window; every map [ROI, ROI] float32."""
 
+    track_id: int
     window: Window
     colour: npt.NDArray[np.float32]  # [ROI, ROI, 3] RGB, 0..1
-    recent: Soft  # label carried from the recent frames
+    both: Soft  # label read from all of memory
     first: Soft  # label carried from the first look
     moved: Soft  # last mask moved by optical flow
     residual: Soft  # 0..1, how badly the flow explains the picture
     odds: Soft  # -1..1, by colour alone
+    surety: Soft  # 0..1, best cosine to a remembered cell of the object
 
 
 class Refiner(Protocol):
@@ -45,5 +47,5 @@ def blend(cues: list[Cues]) -> list[Soft]:
 
 def _mean(cues: Cues) -> Soft:
     trust = FLOW_TRUST * (1 - cues.residual)
-    label = FIRST_SHARE * cues.first + (1 - FIRST_SHARE) * cues.recent
+    label = FIRST_SHARE * cues.first + (1 - FIRST_SHARE) * cues.both
     return np.asarray(trust * cues.moved + (1 - trust) * label, np.float32)

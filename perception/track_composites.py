@@ -1,11 +1,10 @@
-"""Clips with exact masks for training the tracker's head: cut-outs moved over photographs.
+"""Clips with exact masks for training the tracker: cut-outs moved over photographs.
 
-Two kinds, both from photographs with polygons (COCO's form): pasted cut-outs that move, turn,
-scale, bend and blur over another photograph, with look-alikes and things passing in front; and
-whole photographs that move and bend with their own object in place, whose borders are real.
+Cut-outs move, turn, grow, bend, roll (their texture slides inside their outline, as on a thing that
+turns away), blur and pass behind each other and behind bars; look-alikes are put beside them. In
+some clips the object stays in its own photograph, whose borders are real, and the whole bends.
 """
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,11 +14,14 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from stream.frame import Image, Mask
+from perception.track_cutouts import CutOut, bars, blob, read_photograph
+from stream.frame import Image
 
-SIZE = (360, 640)  # height, width of a rendered frame
-MIN_SHARE, MAX_SHARE = 0.02, 0.6  # of its photograph that a cut-out covers
-IN_PLACE = 0.4  # share of clips of the second kind
+SIZE = (288, 512)  # height, width of a rendered frame
+GRID = (32, 56)  # of `Clip.places`: feature cells at 256 rows
+IN_PLACE = 0.35  # share of clips whose first object stays in its photograph
+MESH = 8  # pixels between the points where a motion is computed
+MIN_VISIBLE = 600  # pixels of an object in the first frame
 
 Floats = npt.NDArray[np.float64]  # [n] one value per frame
 Plane = npt.NDArray[np.float32]
@@ -27,12 +29,12 @@ Rng = np.random.Generator
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class CutOut:
-    """One annotated object in its photograph."""
+class Clip:
+    """Rendered frames with the truth."""
 
-    path: Path
-    mask: npt.NDArray[np.uint8]  # [h, w] 0 or 255
-    category: int
+    images: list[Image]  # [288, 512, 3]
+    masks: npt.NDArray[np.bool_]  # [objects, frames, 288, 512]; all to be seen in the first frame
+    places: Plane  # [frames, 3, 32, 56]: layer, and column and row in that layer's own picture
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,116 +50,153 @@ class Motion:
     bend: tuple[Floats, Floats]
     phase: Floats  # [3]
     gain: Floats
+    roll: Floats  # how far the texture slid, as a share of the object's width
     size: float
 
 
-def read_cut_outs(images: Path, annotations: Path) -> list[CutOut]:
-    """Objects of a COCO instances file that are whole and large enough."""
-    document = json.loads(annotations.read_text(encoding="utf-8"))
-    infos = {info["id"]: info for info in document["images"]}
-    found = []
-    for entry in document["annotations"]:
-        info = infos[entry["image_id"]]
-        path = images / info["file_name"]
-        if entry.get("iscrowd") or not path.is_file():
-            continue
-        mask = np.zeros((info["height"], info["width"]), np.uint8)
-        for polygon in entry["segmentation"]:
-            points = np.round(np.array(polygon, np.float64).reshape(-1, 2)).astype(np.int32)
-            cv2.fillPoly(mask, [points], 255)
-        if _is_whole(mask):
-            found.append(CutOut(path, mask, entry["category_id"]))
-    return found
+@dataclass(frozen=True, slots=True, eq=False)
+class Layer:
+    """One picture of the stack."""
+
+    paint: Image
+    alpha: npt.NDArray[np.uint8]
+    motion: Motion
+    target: bool
 
 
-def read_yolo_cut_outs(images: Path, labels: Path) -> list[CutOut]:
-    """The same from YOLO's segmentation text: one line `class x y x y ...`, 0..1, per object."""
-    found = []
-    for file in sorted(labels.rglob("*.txt")):
-        path = next(iter(images.rglob(f"{file.stem}.jpg")), None)
-        if path is None:
-            continue
-        height, width = _read(path).shape[:2]
-        for line in file.read_text(encoding="utf-8").splitlines():
-            category, *numbers = line.split()
-            points = np.array(numbers, np.float64).reshape(-1, 2) * [width, height]
-            mask = np.zeros((height, width), np.uint8)
-            cv2.fillPoly(mask, [np.round(points).astype(np.int32)], 255)
-            if _is_whole(mask):
-                found.append(CutOut(path, mask, 1000 + int(category)))
-    return found
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How lively a clip is."""
+
+    stride: float  # time between frames, in thirtieths of a second
+    speed: float
+    turn: float  # degrees
+    grow: float  # in powers of e
+    roll: float
+    blur: float
 
 
-def render_clip(cuts: Sequence[CutOut], rng: Rng, count: int) -> tuple[list[Image], list[Mask]]:
-    """One clip of `count` frames [360, 640, 3] and the main object's masks, visible at first."""
+def render_clip(cuts: Sequence[CutOut], photographs: Sequence[Path], rng: Rng, count: int) -> Clip:
+    """One clip of `count` frames; at least one object is to be seen for most of it."""
     while True:
-        images, masks = _render(cuts, rng, count)
-        visible = [int(mask.sum()) for mask in masks]
-        if visible[0] > 1400 and np.mean(np.array(visible) > 560) > 0.8:
-            return images, masks
+        clip = _render(cuts, photographs, rng, count)
+        seen = clip.masks.sum((2, 3)) if len(clip.masks) else np.zeros((0, 1))
+        keep = [
+            index
+            for index, areas in enumerate(seen)
+            if areas[0] > MIN_VISIBLE and np.mean(areas > 0.25 * MIN_VISIBLE) > 0.6
+        ]
+        if keep:
+            return Clip(clip.images, clip.masks[keep], clip.places)
 
 
-def _render(cuts: Sequence[CutOut], rng: Rng, count: int) -> tuple[list[Image], list[Mask]]:
-    main = cuts[int(rng.integers(len(cuts)))]
-    in_place = rng.random() < IN_PLACE
-    ground = main if in_place else cuts[int(rng.integers(len(cuts)))]
-    speed, blur = float(rng.choice([0.3, 0.6, 1.2])), float(rng.choice([0.0, 0.5]))
-    layers = [
-        (_companion(cuts, main, rng), _motion(rng, count, speed)) for _ in range(rng.integers(3))
-    ]
-    place = int(rng.integers(len(layers) + 1))
-    if not in_place:
-        layers.insert(place, (main, _motion(rng, count, speed)))
-    camera = _motion(rng, count, 0.6)
-    noise, quality = float(rng.uniform(0, 5)), int(rng.integers(60, 95))
-    photographs = {cut.path: _read(cut.path) for cut in (ground, main, *(c for c, _ in layers))}
-    images, masks = [], []
-    for index in range(count):
-        canvas, visible = _ground(photographs[ground.path], ground.mask, camera, index)
-        visible = visible if in_place else np.zeros_like(visible)
-        for order, (cut, motion) in enumerate(layers):
-            paint, alpha = _layer(photographs[cut.path], cut.mask, motion, index, blur)
-            canvas = canvas * (1 - alpha[..., None]) + paint * alpha[..., None]
-            visible = visible * (1 - alpha)
-            if order == place and not in_place:
-                visible = np.maximum(visible, alpha)
-        images.append(_camera_noise(canvas, rng, noise, quality))
-        masks.append(visible >= 0.5)
-    return images, masks
-
-
-def _companion(cuts: Sequence[CutOut], main: CutOut, rng: Rng) -> CutOut:
-    """A second object: the same one, one of its kind, or anything."""
-    kind = [cut for cut in cuts if cut.category == main.category and cut is not main]
-    if rng.random() < 0.25:
-        return main
-    pool = kind if kind and rng.random() < 0.6 else cuts
-    return pool[int(rng.integers(len(pool)))]
-
-
-def _motion(rng: Rng, count: int, speed: float) -> Motion:
-    reach = min(1.0, 0.5 * speed + 0.3)
-    pace = (20.0, 60.0) if speed > 1 else (30.0, 150.0)
-    return Motion(
-        x=rng.uniform(0.3, 0.7) + _wave(rng, count, 0.35 * reach, pace),
-        y=rng.uniform(0.4, 0.65) + _wave(rng, count, 0.18 * reach, pace),
-        scale=np.exp(_wave(rng, count, 0.45, (30, 120))),
-        angle=np.deg2rad(_wave(rng, count, float(rng.choice([8, 25])), (20, 90))),
-        stretch=np.exp(_wave(rng, count, 0.25, (25, 80))),
-        shear=_wave(rng, count, 0.15, (20, 80)),
-        bend=(
-            _wave(rng, count, float(rng.choice([0, 0.03, 0.06])), (10, 40)),
-            _wave(rng, count, 0.04, (10, 40)),
-        ),
-        phase=rng.uniform(0, 2 * np.pi, 3),
-        gain=np.exp(_wave(rng, count, 0.2, (20, 80))),
-        size=float(rng.uniform(0.25, 0.6)),
+def _pace(rng: Rng) -> Pace:
+    stride = float(rng.choice([1.0, 2.0, 4.0]))
+    return Pace(
+        stride,
+        speed=float(rng.choice([0.3, 0.6, 1.2])),
+        turn=float(rng.choice([8, 25, 90])),
+        grow=float(rng.choice([0.3, 0.9])),
+        roll=float(rng.choice([0.0, 0.0, 0.3, 0.6])),
+        blur=float(rng.choice([0.0, 0.5])),
     )
 
 
-def _wave(rng: Rng, count: int, amplitude: float, periods: tuple[float, float]) -> Floats:
+def _render(cuts: Sequence[CutOut], photographs: Sequence[Path], rng: Rng, count: int) -> Clip:
+    pace = _pace(rng)
+    ground, layers = _cast(cuts, photographs, rng, count, pace)
+    camera = _motion(rng, count, Pace(pace.stride, 0.6, 8, 0.3, 0, 0))
+    noise, quality = float(rng.uniform(0, 5)), int(rng.integers(60, 95))
+    photograph = read_photograph(ground.path)
+    images, masks, places = [], [], []
+    for index in range(count):
+        canvas, own, place = _ground(photograph, ground.mask, camera, index)
+        visible = [own]
+        for number, layer in enumerate(layers, 1):
+            colours, alpha, where = _layer(layer, index, pace.blur)
+            canvas = canvas * (1 - alpha[..., None]) + colours * alpha[..., None]
+            visible = [soft * (1 - alpha) for soft in visible] + [alpha]
+            over = _at_cells(alpha) >= 0.5
+            place = np.where(over, np.stack([np.full(GRID, number), *map(_at_cells, where)]), place)
+        images.append(_camera_noise(canvas, rng, noise, quality))
+        wanted = [ground.category != -2, *(layer.target for layer in layers)]
+        masks.append([soft >= 0.5 for soft, keep in zip(visible, wanted, strict=True) if keep])
+        places.append(place.astype(np.float32))
+    stacked = np.array(masks).swapaxes(0, 1) if masks[0] else np.zeros((0, count, *SIZE), bool)
+    return Clip(images, stacked, np.stack(places))
+
+
+def _cast(
+    cuts: Sequence[CutOut], photographs: Sequence[Path], rng: Rng, count: int, pace: Pace
+) -> tuple[CutOut, list[Layer]]:
+    """The ground (category -2 where it holds no object) and what lies on it, from back to front."""
+    main = cuts[int(rng.integers(len(cuts)))]
+    in_place = rng.random() < IN_PLACE and main.category >= 0
+    others = [_companion(cuts, main, photographs, rng) for _ in range(int(rng.integers(3)))]
+    chosen = others if in_place else [main, *others]
+    layers = [_on_stage(cut, _motion(rng, count, pace), True) for cut in chosen]
+    rng.shuffle(layers)
+    if rng.random() < 0.3:
+        motion = _motion(rng, count, Pace(pace.stride, 0.6, 8, 0.1, 0, 0))
+        layers.append(_on_stage(bars(_pick(photographs, rng), rng), motion, False))
+    if in_place:
+        return main, layers
+    path = _pick(photographs, rng)
+    return CutOut(path, np.full(read_photograph(path).shape[:2], 255, np.uint8), -2), layers
+
+
+def _pick(photographs: Sequence[Path], rng: Rng) -> Path:
+    return photographs[int(rng.integers(len(photographs)))]
+
+
+def _companion(
+    cuts: Sequence[CutOut], main: CutOut, photographs: Sequence[Path], rng: Rng
+) -> CutOut:
+    """Another object: the same one, one of its kind, anything, or a patch of a photograph."""
+    kind = [cut for cut in cuts if cut.category == main.category and cut is not main]
+    choice = rng.random()
+    if choice < 0.3:
+        return main
+    if choice < 0.55:
+        return blob(_pick(photographs, rng), rng)
+    pool = kind if kind and choice < 0.8 else cuts
+    return pool[int(rng.integers(len(pool)))]
+
+
+def _on_stage(cut: CutOut, motion: Motion, target: bool) -> Layer:
+    """Cut to the object's box, so that a texture that rolls comes back from its other side."""
+    rows, cols = np.flatnonzero(cut.mask.any(axis=1)), np.flatnonzero(cut.mask.any(axis=0))
+    box = (slice(rows[0], rows[-1] + 1), slice(cols[0], cols[-1] + 1))
+    return Layer(read_photograph(cut.path)[box], cut.mask[box], motion, target)
+
+
+def _motion(rng: Rng, count: int, pace: Pace) -> Motion:
+    reach = min(1.0, 0.5 * pace.speed + 0.3)
+    periods = (20.0, 60.0) if pace.speed > 1 else (30.0, 150.0)
+
+    def wave(amplitude: float, low: float, high: float) -> Floats:
+        return _wave(rng, count, pace.stride, amplitude, (low, high))
+
+    return Motion(
+        x=rng.uniform(0.3, 0.7) + wave(0.35 * reach, *periods),
+        y=rng.uniform(0.4, 0.65) + wave(0.18 * reach, *periods),
+        scale=np.exp(wave(pace.grow, 30, 120)),
+        angle=np.deg2rad(wave(pace.turn, 20, 90)),
+        stretch=np.exp(wave(0.25, 25, 80)),
+        shear=wave(0.15, 20, 80),
+        bend=(wave(float(rng.choice([0, 0.03, 0.06])), 10, 40), wave(0.04, 10, 40)),
+        phase=rng.uniform(0, 2 * np.pi, 3),
+        gain=np.exp(wave(0.25, 20, 80)),
+        roll=wave(pace.roll, 40, 150),
+        size=float(rng.uniform(0.25, 0.65)),
+    )
+
+
+def _wave(
+    rng: Rng, count: int, stride: float, amplitude: float, periods: tuple[float, float]
+) -> Floats:
     """Two slow sine waves, at most `amplitude` in size."""
-    time = np.arange(count)
+    time = np.arange(count) * stride
     total = np.zeros(count)
     for _ in range(2):
         phase = time / rng.uniform(*periods) + rng.random()
@@ -165,43 +204,45 @@ def _wave(rng: Rng, count: int, amplitude: float, periods: tuple[float, float]) 
     return np.asarray(total / 2 * amplitude, np.float64)
 
 
-def _layer(
-    image: Image, mask: npt.NDArray[np.uint8], motion: Motion, index: int, blur: float
-) -> tuple[Plane, Plane]:
-    """A cut-out as a full frame of colours [H, W, 3] and its opacity [H, W]."""
+def _layer(layer: Layer, index: int, blur: float) -> tuple[Plane, Plane, tuple[Plane, Plane]]:
+    """A cut-out as a full frame of colours [H, W, 3], its opacity, where its pixels are from."""
     height, width = SIZE
-    rows, cols = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    middle = (cols[0] + cols[-1]) / 2, (rows[0] + rows[-1]) / 2
-    side = max(cols[-1] - cols[0], rows[-1] - rows[0]) + 1
+    rows, cols = layer.alpha.shape
+    motion = layer.motion
+    side = max(rows, cols)
     scale = motion.size * height / side * motion.scale[index]
-    sampled = _mesh(motion, index, scale, side, (motion.x[index] * width, motion.y[index] * height))
-    map_x, map_y = sampled[0] + np.float32(middle[0]), sampled[1] + np.float32(middle[1])
-    paint = cv2.remap(image, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    alpha = cv2.remap(mask, map_x, map_y, cv2.INTER_LINEAR).astype(np.float32) / 255
+    place = (motion.x[index] * width, motion.y[index] * height)
+    u, v = _mesh(motion, index, scale, side, place)
+    u, v = u + np.float32(cols / 2), v + np.float32(rows / 2)
+    alpha = cv2.remap(layer.alpha, u, v, cv2.INTER_LINEAR).astype(np.float32) / 255
     alpha = cv2.GaussianBlur(alpha, (3, 3), 0)
+    u = u + np.float32(motion.roll[index] * cols)
+    paint = cv2.remap(layer.paint, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
     colours = np.asarray(paint * motion.gain[index], np.float32)
     step = np.array([np.gradient(motion.x)[index] * width, np.gradient(motion.y)[index] * height])
-    return _motion_blur(colours, np.asarray(alpha, np.float32), step * blur)
+    colours, alpha = _motion_blur(colours, np.asarray(alpha, np.float32), step * blur)
+    return colours, alpha, (u, v)
 
 
 def _ground(
     image: Image, mask: npt.NDArray[np.uint8], motion: Motion, index: int
-) -> tuple[Plane, Plane]:
-    """The photograph behind everything, and its own object's mask, under a moving camera."""
+) -> tuple[Plane, Plane, npt.NDArray[np.float64]]:
+    """The photograph behind everything, its own object's mask, and where its cells are from."""
     height, width = SIZE
     rows, cols = image.shape[:2]
-    scale = 1.2 * max(width / cols, height / rows) * motion.scale[index] ** 0.3
+    scale = 1.2 * max(width / cols, height / rows) * motion.scale[index]
     place = (
         width * (0.75 * 0.5 + 0.25 * motion.x[index]),
         height * (0.375 + 0.25 * motion.y[index]),
     )
-    sampled = _mesh(motion, index, scale, 0.5 * max(rows, cols), place)
+    u, v = _mesh(motion, index, scale, 0.5 * max(rows, cols), place)
     inside = np.argwhere(mask)
     middle = 0.4 * np.array([rows, cols]) / 2 + 0.6 * inside.mean(axis=0)
-    map_x, map_y = sampled[0] + np.float32(middle[1]), sampled[1] + np.float32(middle[0])
-    canvas = cv2.remap(image, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
-    own = cv2.remap(mask, map_x, map_y, cv2.INTER_LINEAR).astype(np.float32) / 255
-    return np.asarray(canvas, np.float32), np.asarray(own, np.float32)
+    u, v = u + np.float32(middle[1]), v + np.float32(middle[0])
+    canvas = cv2.remap(image, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+    own = cv2.remap(mask, u, v, cv2.INTER_LINEAR).astype(np.float32) / 255
+    place_of = np.stack([np.zeros(GRID), _at_cells(u), _at_cells(v)])
+    return np.asarray(canvas, np.float32), np.asarray(own, np.float32), place_of
 
 
 def _mesh(
@@ -215,7 +256,7 @@ def _mesh(
         [[stretch, motion.shear[index]], [0, 1 / stretch]]
     )
     inverse = np.linalg.inv(turned * scale)
-    y, x = np.mgrid[:height, :width].astype(np.float32)
+    y, x = np.mgrid[: height // MESH, : width // MESH].astype(np.float32) * MESH + (MESH - 1) / 2
     x, y = x - place[0], y - place[1]
     u, v = inverse[0, 0] * x + inverse[0, 1] * y, inverse[1, 0] * x + inverse[1, 1] * y
     wave, slow, turn = motion.bend[0][index], motion.bend[1][index], 2 * np.pi / side
@@ -224,16 +265,28 @@ def _mesh(
         + slow * np.sin(turn * v * 0.7 + motion.phase[1])
     )
     bent_v = v + side * slow * np.sin(turn * u * 1.2 + motion.phase[2])
-    return bent_u.astype(np.float32), bent_v.astype(np.float32)
+    fine = [
+        cv2.resize(bent.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
+        for bent in (bent_u, bent_v)
+    ]
+    return np.asarray(fine[0], np.float32), np.asarray(fine[1], np.float32)
+
+
+def _at_cells(plane: Plane) -> Plane:
+    """[288, 512] -> its values at the middle of each of GRID's cells."""
+    rows = ((np.arange(GRID[0]) + 0.5) * SIZE[0] / GRID[0]).astype(int)
+    cols = ((np.arange(GRID[1]) + 0.5) * SIZE[1] / GRID[1]).astype(int)
+    return np.asarray(plane[np.ix_(rows, cols)], np.float32)
 
 
 def _motion_blur(paint: Plane, alpha: Plane, step: Floats) -> tuple[Plane, Plane]:
-    length = int(np.hypot(*step)) | 1
+    length = min(31, int(np.hypot(*step))) | 1
     if length < 3:
         return paint, alpha
     kernel = np.zeros((length, length), np.float32)
+    unit = step / np.hypot(*step) * length
     ends = [
-        (round(length // 2 + s * step[0] / 2), round(length // 2 + s * step[1] / 2))
+        (round(length // 2 + s * unit[0] / 2), round(length // 2 + s * unit[1] / 2))
         for s in (-1, 1)
     ]
     cv2.line(kernel, ends[0], ends[1], 1.0)
@@ -250,13 +303,3 @@ def _camera_noise(canvas: Plane, rng: Rng, noise: float, quality: int) -> Image:
     exact = np.clip(canvas + grain, 0, 255).astype(np.uint8)
     _, code = cv2.imencode(".jpg", exact, [cv2.IMWRITE_JPEG_QUALITY, quality])
     return np.asarray(cv2.imdecode(code, cv2.IMREAD_COLOR), np.uint8)
-
-
-def _is_whole(mask: npt.NDArray[np.uint8]) -> bool:
-    share = float((mask > 0).mean())
-    borders = sum(bool(edge.any()) for edge in (mask[:3], mask[-3:], mask[:, :3], mask[:, -3:]))
-    return MIN_SHARE <= share <= MAX_SHARE and borders <= 1
-
-
-def _read(path: Path) -> Image:
-    return np.asarray(cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB), np.uint8)

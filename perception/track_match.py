@@ -1,5 +1,12 @@
-"""Where an object may be, on the grid of dense features: label propagation from its memory."""
+"""Where an object is on the grid of dense features: labels read from its memory.
 
+Every cell near the expected mask is compared with the remembered cells in and around the object,
+and takes over their labels (a memory read as in STM, Oh et al. 2019). Cells that lie elsewhere on
+the object count less: places are compared in units of the object's own size, so that the prior
+holds while it grows.
+"""
+
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -7,87 +14,97 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from perception.propagation import PropagationConfig, propagate, propagate_everywhere
-
 TINY_LABEL = 1e-3  # soft labels below this are nothing
-REACH = 3  # cells around the expected mask that are matched
+EPS = 1e-12
+
+
+@dataclass(frozen=True, slots=True)
+class MatchConfig:
+    """Sharpness and reach of the match; lengths in feature cells (8 input pixels each)."""
+
+    temperature: float = 0.025
+    reach: int = 6  # around the expected mask: cells that are matched
+    ring: int = 8  # around a remembered mask: cells that are remembered
+    spread: float = 0.4  # of the prior of place, in sizes of the object
+    min_spread: float = 3.0  # the same, in cells
+    max_cells: int = 512  # remembered of one look; a larger one is thinned out
+    first_weight: float = 1.0  # a cell of the first look counts as this many others
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Look:
     """An object as one frame showed it."""
 
-    key: torch.Tensor  # [C, h, w] L2-normalised dense features of that frame
+    key: torch.Tensor  # [C, h, w] L2-normalised features of that frame
     label: torch.Tensor  # [h, w] float32 soft mask there
-    centre: tuple[float, float]  # row, column of that mask, in cells
+    cells: torch.Tensor  # [M, C + 4] float32: features in and around the mask, place, its prior, 1
+    labels: torch.Tensor  # [M, 2] float32: label of those cells, and 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Match:
-    """Soft labels [h, w] found in the first look, in the recent frames, and in both."""
+    """Maps [h, w] float32, zero outside what was matched."""
 
-    first: torch.Tensor
-    recent: torch.Tensor
-    both: torch.Tensor
+    both: torch.Tensor  # label from all looks
+    first: torch.Tensor  # label from the first look alone
+    surety: torch.Tensor  # best cosine to a remembered cell of the object
 
 
-def make_look(key: torch.Tensor, label: torch.Tensor) -> Look:
+def make_look(key: torch.Tensor, label: torch.Tensor, config: MatchConfig) -> Look:
     """Remember a soft mask on its frame's features."""
-    return Look(key, label, centre_of(label))
-
-
-def centre_of(label: torch.Tensor) -> tuple[float, float]:
-    """Row and column of a soft mask's middle, in cells."""
-    weight = label / label.sum().clamp(min=1e-6)
-    rows = torch.arange(label.shape[0], device=label.device, dtype=label.dtype)
-    cols = torch.arange(label.shape[1], device=label.device, dtype=label.dtype)
-    return float((weight.sum(1) * rows).sum()), float((weight.sum(0) * cols).sum())
+    cells = _near(label, config.ring).flatten().nonzero()[:, 0]
+    cells = cells[:: 1 + (len(cells) - 1) // config.max_cells]
+    place = _places(cells, label)
+    far = -0.5 * place.square().sum(1, keepdim=True)
+    features = key.flatten(1)[:, cells].T.float()
+    labels = label.flatten()[cells]
+    ones = torch.ones_like(far)
+    table = torch.cat([features, place, far, ones], 1)
+    return Look(key, label, table, torch.stack([labels, ones[:, 0]], 1))
 
 
 def match_near(
-    key: torch.Tensor,
-    expected: torch.Tensor,
-    looks: list[Look],
-    first_weight: float,
-    config: PropagationConfig,
+    key: torch.Tensor, expected: torch.Tensor, looks: list[Look], config: MatchConfig
 ) -> Match:
-    """Carry the labels of looks (the first look first) to places near the expected mask [h, w].
-
-    Every look is moved by whole cells to where the object is expected, so that the window only has
-    to cover what is not known of its motion.
-    """
-    near = F.max_pool2d((expected > 0.05).float()[None], 2 * REACH + 1, 1, REACH)[0] > 0
-    blank = torch.zeros_like(expected)
-    if not near.any():
+    """Labels of looks (the first look first) at cells of `key` [C, h, w] near a mask [h, w]."""
+    wanted = _near(expected, config.reach).flatten().nonzero()[:, 0]
+    if len(wanted) == 0:
+        blank = torch.zeros_like(expected)
         return Match(blank, blank, blank)
-    rows, cols = near.any(1).nonzero()[:, 0], near.any(0).nonzero()[:, 0]
-    r = config.radius
-    top, left = int(rows[0]) - r, int(cols[0]) - r
-    height, width = int(rows[-1]) + r + 1 - top, int(cols[-1]) + r + 1 - left
-    centre = centre_of(expected)
-    keys, values = [], []
-    for look in looks:
-        down, right = round(centre[0] - look.centre[0]), round(centre[1] - look.centre[1])
-        place = (top - down, left - right, height, width)
-        keys.append(_cut(look.key, *place))
-        values.append(_cut(torch.stack([look.label, torch.ones_like(look.label)]), *place))
-    own = (top, left, height, width)
-    wanted = _cut(near[None].float(), *own)[0] > 0
-    sums = propagate(_cut(key, *own), torch.stack(keys), torch.stack(values), config, wanted)
-    recent = sums[1:].sum(0)
-    parts = (sums[0], recent, recent + first_weight * sums[0])
-    return Match(*(_back(part, top, left, near) for part in parts))
+    queries = _queries(key, wanted, expected, config)
+    first = _read(queries, looks[:1])
+    rest = _read(queries, looks[1:]) if len(looks) > 1 else torch.zeros_like(first)
+    both = config.first_weight * first + rest
+    label = both[:, 0] / (both[:, 1] + EPS)
+    surety = 1 + config.temperature * torch.log(both[:, 0] + EPS)
+    parts = (label, first[:, 0] / (first[:, 1] + EPS), surety.clamp(0, 1))
+    return Match(*(_back(part, wanted, expected) for part in parts))
 
 
-def match_anywhere(key: torch.Tensor, look: Look, temperature: float) -> torch.Tensor:
-    """[h, w] soft label of one look, searched in the whole picture at half resolution."""
-    if min(key.shape[-2:]) < 4:
-        small = key, look.key, look.label
-    else:
-        small = _half(key), _half(look.key), F.avg_pool2d(look.label[None], 2)[0]
-    values = torch.stack([small[2], torch.ones_like(small[2])])
-    sums = propagate_everywhere(small[0], small[1], values, temperature)
-    found = _main_blob(sums[0] / (sums[1] + 1e-12))
+def _queries(
+    key: torch.Tensor, wanted: torch.Tensor, expected: torch.Tensor, config: MatchConfig
+) -> torch.Tensor:
+    """[Q, C + 4]: with a look's cells they give (cosine - 1) / T and the logarithm of the prior."""
+    precision = max(config.spread, config.min_spread / _size(expected)) ** -2
+    place = _places(wanted, expected)
+    sharp = key.flatten(1)[:, wanted].T.float() / config.temperature
+    far = -0.5 * precision * place.square().sum(1, keepdim=True) - 1 / config.temperature
+    return torch.cat([sharp, precision * place, torch.full_like(far, precision), far], 1)
+
+
+def _read(queries: torch.Tensor, looks: list[Look]) -> torch.Tensor:
+    """[Q, 2]: summed labels and weights of the looks' cells."""
+    table = torch.cat([look.cells for look in looks])
+    return torch.exp_(queries @ table.T) @ torch.cat([look.labels for look in looks])
+
+
+def match_anywhere(key: torch.Tensor, looks: list[Look], temperature: float) -> torch.Tensor:
+    """[h, w] soft label of looks with all that was around them, searched in the whole picture."""
+    keys = torch.cat([_half(look.key).flatten(1) for look in looks], 1)
+    labels = torch.cat([_pool(look.label[None]).flatten() for look in looks])
+    own = _half(key)
+    weight = torch.softmax((own.flatten(1).T @ keys) / temperature, 1)
+    found = _main_blob((weight @ labels).reshape(own.shape[1:]))
     size = (key.shape[-2], key.shape[-1])
     return F.interpolate(found[None, None], size, mode="bilinear", align_corners=False)[0, 0]
 
@@ -99,26 +116,39 @@ def regrid(maps: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     return out.reshape(*maps.shape[:-2], *size).to(maps.dtype)
 
 
-def _back(part: torch.Tensor, top: int, left: int, near: torch.Tensor) -> torch.Tensor:
-    """[2, h, w] numerator and normaliser of a cut -> the whole grid's soft label."""
-    soft = part[0] / (part[1] + 1e-12)
-    whole = _cut(soft[None], -top, -left, *near.shape)[0]
-    return torch.where(near & (whole >= TINY_LABEL), whole, torch.zeros_like(whole))
+def _near(label: torch.Tensor, reach: int) -> torch.Tensor:
+    return F.max_pool2d((label > 0.05).float()[None], 2 * reach + 1, 1, reach)[0] > 0
 
 
-def _cut(maps: torch.Tensor, top: int, left: int, height: int, width: int) -> torch.Tensor:
-    """A rectangle of [C, h, w] maps; what lies outside is zero."""
-    rows, cols = maps.shape[-2:]
-    y0, y1 = min(max(top, 0), rows), min(max(top + height, 0), rows)
-    x0, x1 = min(max(left, 0), cols), min(max(left + width, 0), cols)
-    out = maps.new_zeros(maps.shape[0], height, width)
-    if y1 > y0 and x1 > x0:
-        out[:, y0 - top : y1 - top, x0 - left : x1 - left] = maps[:, y0:y1, x0:x1]
-    return out
+def _size(label: torch.Tensor) -> float:
+    """Side, in cells, of a square as large as the soft mask."""
+    return math.sqrt(max(1.0, float(label.sum())))
+
+
+def _places(cells: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+    """[M] cells -> [M, 2] from the soft mask's middle, in sizes of it."""
+    height, width = label.shape
+    weight = label / label.sum().clamp(min=1e-6)
+    rows = torch.arange(height, device=label.device, dtype=torch.float32)
+    cols = torch.arange(width, device=label.device, dtype=torch.float32)
+    middle = torch.stack([(weight.sum(1) * rows).sum(), (weight.sum(0) * cols).sum()])
+    grid = torch.stack([cells // width, cells % width], 1)
+    return (grid - middle) / _size(label)
+
+
+def _back(part: torch.Tensor, cells: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    whole = torch.zeros_like(like).flatten()
+    whole[cells] = torch.where(part >= TINY_LABEL, part, torch.zeros_like(part))
+    return whole.reshape(like.shape)
 
 
 def _half(key: torch.Tensor) -> torch.Tensor:
-    return F.normalize(F.avg_pool2d(key[None].float(), 2)[0], dim=0)
+    return F.normalize(_pool(key.float()), dim=0)
+
+
+def _pool(maps: torch.Tensor) -> torch.Tensor:
+    """[..., h, w] at half resolution, where there is enough of it."""
+    return F.avg_pool2d(maps, 2) if min(maps.shape[-2:]) >= 4 else maps
 
 
 def _main_blob(soft: torch.Tensor) -> torch.Tensor:

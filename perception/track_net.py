@@ -16,14 +16,14 @@ from perception.refine import Cues
 from perception.track_roi import Soft
 from stream.errors import AssetError
 
-CHANNELS = 8
+CHANNELS = 9
 WIDTHS = (16, 32, 48, 64)
 
 
 def cue_planes(cues: list[Cues]) -> torch.Tensor:
-    """[N, 8, ROI, ROI] float32, each about -1..1: three colours, then five maps."""
+    """[N, 9, ROI, ROI] float32, each about -1..1: three colours, then five maps."""
     stacks = [
-        np.dstack([q.colour, q.recent, q.first, q.moved, q.residual, q.odds * 0.5 + 0.5])
+        np.dstack([q.colour, q.both, q.first, q.moved, q.residual, q.odds * 0.5 + 0.5, q.surety])
         for q in cues
     ]
     planes = torch.from_numpy(np.stack(stacks)).permute(0, 3, 1, 2).float()
@@ -31,7 +31,7 @@ def cue_planes(cues: list[Cues]) -> torch.Tensor:
 
 
 class CueNet(nn.Module):
-    """Cues [N, 8, s, s] -> mask logits [N, s, s]; s divides by 16."""
+    """Cues [N, 9, s, s] -> mask logits [N, s, s]; s divides by 16."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -54,8 +54,8 @@ class CueNet(nn.Module):
         deep = self.up1(torch.cat([_grow(deep), quarter], 1))
         deep = self.up0(torch.cat([_grow(deep), half], 1))
         logits: torch.Tensor = self.last(torch.cat([_grow(deep), planes], 1))[:, 0]
-        # The carried labels are a first guess, so that training starts from something sane.
-        return logits + planes[:, 3:5].mean(1) * 2
+        # What is carried is a first guess, so that training starts from something sane.
+        return logits + 1.5 * planes[:, 3:6].sum(1)
 
 
 class NetRefiner:

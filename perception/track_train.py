@@ -1,11 +1,14 @@
-"""Train the embedded tracker's head on composites.
+"""Train the embedded tracker's head on composites, over its own rollouts.
 
-    python -m perception.track_train --images DIR --annotations FILE --backbone FILE --out FILE
-        [--yolo DIR]   more photographs: DIR/images and DIR/labels in YOLO's segmentation text
+    python -m perception.track_train --images DIR --annotations FILE --photographs DIR
+        --backbone FILE --out FILE
+        [--yolo DIR]     more objects: DIR/images and DIR/labels in YOLO's text, first half by name
+        [--stamps DIR]   more objects: photographs with alpha, such as tuxpaint-stamps
 
-First the tracker rolls over rendered clips and every object's cues are kept with the truth (in a
-third of the frames the truth is also what it remembers, so that good and bad memories are seen);
-then the head learns masks from cues. Never give it clips that are used for evaluation.
+The tracker rolls over rendered clips with the head as it is; every object's cues are kept with the
+truth, and the head learns from them while it goes on (dataset aggregation, Ross et al. 2011). So it
+sees the memories that its own masks make, which a head trained on single steps never does. Never
+give it photographs that are used for evaluation.
 """
 
 import argparse
@@ -23,95 +26,124 @@ from safetensors.torch import save_file
 
 from perception.backbone import Backbone
 from perception.refine import Cues, blend
-from perception.track_composites import CutOut, read_cut_outs, read_yolo_cut_outs, render_clip
-from perception.track_net import CHANNELS, CueNet
+from perception.track_composites import Clip, render_clip
+from perception.track_cutouts import CutOut, read_cut_outs, read_stamps, read_yolo_cut_outs
+from perception.track_net import CHANNELS, CueNet, NetRefiner, cue_planes
 from perception.track_roi import Soft, crop
 from perception.tracker import EmbeddedTracker, TrackerConfig
 from stream.frame import Frame, Mask
 
-FRAMES = 8  # of a clip
-BATCH = 16
-Samples = npt.NDArray[np.uint8]  # [N, ROI, ROI, 9]: cues, then truth
+Sample = npt.NDArray[np.uint8]  # [CHANNELS + 1, ROI, ROI]: cues, then truth
 
-DROP = (0.05, 0.05, 0.08, 0.0, 0.15)  # how often each map is hidden: recent, first, moved, -, odds
-PEAK_RATE = 1.5e-3
+# How often a map is hidden: both, first, moved, residual, odds, surety.
+DROP = (0.05, 0.1, 0.1, 0.0, 0.15, 0.1)
+WARM_UP_STEPS = 150  # in which the head is not yet let loose
 
 
 @dataclass(frozen=True, slots=True)
 class TrainConfig:
-    """How much; the defaults take about fifteen minutes on one core."""
+    """How much; the defaults take about ten minutes on one quiet core."""
 
-    seed: int = 0
-    clips: int = 400
-    steps: int = 3000
-    feature_rows: int = 320
-
-
-def collect(
-    backbone: Backbone, cuts: Sequence[CutOut], config: TrainConfig, clips: int | None = None
-) -> Samples:
-    """Roll the training-free tracker over rendered clips; keep cues and truth of every frame."""
-    rng = np.random.default_rng(config.seed)
-    recorder = _Recorder(rng)
-    rules = TrackerConfig(feature_rows=config.feature_rows, min_score=0.1)
-    tracker = EmbeddedTracker(backbone, rules, recorder)
-    for _ in range(clips or config.clips):
-        images, masks = render_clip(cuts, rng, FRAMES)
-        state = tracker.init_state()
-        state, _ = tracker.add(state, Frame(0, 0, images[0], "composite"), None, masks[0])
-        for index in range(1, FRAMES):
-            recorder.truth = masks[index]
-            state, _ = tracker.step(state, Frame(index, 0, images[index], "composite"))
-    return np.stack(recorder.samples)
+    seed: int = 5
+    clips: int = 260  # rendered once, then seen again in other ways
+    frames: int = 10
+    visits: int = 400  # rollouts
+    steps: int = 5  # of the optimiser after each
+    batch: int = 8
+    rate: float = 1.5e-3
+    kept: int = 2500  # samples
 
 
-class _Recorder:
-    """A refiner with an eye on the cues and a hand on what the tracker remembers."""
+class Student:
+    """A refiner that keeps what it sees with the truth, and sometimes lets the truth through."""
 
-    def __init__(self, rng: np.random.Generator) -> None:
+    def __init__(self, net: CueNet, rng: np.random.Generator, kept: int) -> None:
+        self._refiner = NetRefiner(net)
         self._rng = rng
-        self.samples: list[Samples] = []
-        self.truth: Mask = np.zeros((1, 1), bool)
+        self._kept = kept
+        self.samples: list[Sample] = []
+        self.truth: dict[int, Mask] = {}  # by track id
+        self.mode = "own"
 
     def __call__(self, cues: list[Cues]) -> list[Soft]:
-        """Record one sample each; give the truth, half of it, or the training-free mask."""
-        return [self._one(each, soft) for each, soft in zip(cues, blend(cues), strict=True)]
+        """The masks that the tracker remembers."""
+        softs = blend(cues) if self.mode == "blend" else self._refiner(cues)
+        return [self._one(each, soft) for each, soft in zip(cues, softs, strict=True)]
 
     def _one(self, cues: Cues, soft: Soft) -> Soft:
-        truth = crop(self.truth.astype(np.float32), cues.window)
-        maps: list[Soft] = [
-            cues.recent,
-            cues.first,
-            cues.moved,
-            cues.residual,
-            np.asarray(cues.odds / 2 + 0.5, np.float32),
-            truth,
-        ]
-        planes: Soft = np.dstack((cues.colour, *maps))
-        self.samples.append(np.clip(np.round(planes * 255), 0, 255).astype(np.uint8))
-        share = float(self._rng.choice([1.0, 0.5, 0.0], p=[0.35, 0.15, 0.5]))
-        return np.asarray(share * truth + (1 - share) * soft, np.float32)
+        truth = crop(self.truth[cues.track_id].astype(np.float32), cues.window)
+        planes = np.concatenate([cue_planes([cues])[0].numpy() * 0.5 + 0.5, truth[None]])
+        sample = np.clip(np.round(planes * 255), 0, 255).astype(np.uint8)
+        if len(self.samples) < self._kept:
+            self.samples.append(sample)
+        else:
+            self.samples[int(self._rng.integers(self._kept))] = sample
+        through = self.mode == "mixed" and self._rng.random() < 0.5
+        return np.asarray(truth if through else soft, np.float32)
 
 
-def train(samples: Samples, config: TrainConfig) -> CueNet:
-    """AdamW with a warm-up and a cosine, cross-entropy plus soft overlap."""
+def train(
+    backbone: Backbone,
+    cuts: Sequence[CutOut],
+    photographs: Sequence[Path],
+    config: TrainConfig,
+) -> CueNet:
+    """Roll, keep, learn, and roll again; AdamW with a warm-up and a cosine."""
     torch.manual_seed(config.seed)
     rng = np.random.default_rng(config.seed)
     net = CueNet().to(memory_format=torch.channels_last)
-    optimiser = torch.optim.AdamW(net.parameters(), PEAK_RATE, weight_decay=1e-3)
-    for step in range(config.steps):
-        rate = 0.5 * (1 + np.cos(np.pi * step / config.steps)) * min(1.0, step / 50)
+    student = Student(net, rng, config.kept)
+    # A loose rule for what is lost, so that the head also sees how it goes wrong.
+    tracker = EmbeddedTracker(backbone, TrackerConfig(min_score=0.1), student)
+    optimiser = torch.optim.AdamW(net.parameters(), config.rate, weight_decay=1e-3)
+    clips: list[Clip] = []
+    for visit in range(config.visits):
+        if visit < config.clips:
+            clips.append(render_clip(cuts, photographs, rng, config.frames))
+        clip = clips[-1 if visit < config.clips else int(rng.integers(len(clips)))]
+        early = visit * config.steps < WARM_UP_STEPS
+        modes, odds = ["own", "blend", "mixed"], [0.0, 0.5, 0.5] if early else [0.6, 0.1, 0.3]
+        student.mode = str(rng.choice(modes, p=odds))
+        roll(tracker, student, clip)
+        share = 0.5 * (1 + np.cos(np.pi * visit / config.visits))
         for group in optimiser.param_groups:
-            group["lr"] = PEAK_RATE * rate + 1e-6
-        planes, truth = augment(samples[rng.integers(0, len(samples), BATCH)])
-        loss = mask_loss(net(planes), truth)
-        optimiser.zero_grad()
-        torch.autograd.backward(loss)
-        torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-        optimiser.step()
-        if step % 200 == 0:
-            print(f"step {step} loss {loss.item():.4f}", flush=True)
+            group["lr"] = config.rate * share * min(1.0, (visit + 1) / 10) + 1e-6
+        loss = sum(
+            _learn(net, optimiser, student.samples, config, rng) for _ in range(config.steps)
+        )
+        if visit % 20 == 0:
+            print(f"visit {visit} loss {loss / config.steps:.4f}", flush=True)
     return net
+
+
+def roll(tracker: EmbeddedTracker, student: Student, clip: Clip) -> None:
+    """Track all objects of a clip from their true first masks."""
+    frames = [Frame(index, 0, image, "composite") for index, image in enumerate(clip.images)]
+    state = tracker.init_state()
+    for masks in clip.masks:
+        state, _ = tracker.add(state, frames[0], None, masks[0])
+    for index, frame in enumerate(frames[1:], 1):
+        student.truth = {number: masks[index] for number, masks in enumerate(clip.masks, 1)}
+        state, _ = tracker.step(state, frame)
+
+
+def _learn(
+    net: CueNet,
+    optimiser: torch.optim.Optimizer,
+    samples: Sequence[Sample],
+    config: TrainConfig,
+    rng: np.random.Generator,
+) -> float:
+    picked = [samples[int(index)] for index in rng.integers(0, len(samples), config.batch)]
+    planes, truth = augment(np.stack(picked))
+    net.train()
+    loss = mask_loss(net(planes), truth)
+    optimiser.zero_grad()
+    torch.autograd.backward(loss)
+    torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+    optimiser.step()
+    net.eval()
+    return loss.item()
 
 
 def mask_loss(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
@@ -123,15 +155,13 @@ def mask_loss(logits: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
     return F.binary_cross_entropy_with_logits(logits, truth) + 0.5 * overlap.mean()
 
 
-def augment(samples: Samples) -> tuple[torch.Tensor, torch.Tensor]:
-    """Colours, hidden cues, mirror, turn and scale: cues [N, 8, s, s] in -1..1, truth [N, s, s]."""
-    maps = torch.from_numpy(samples).permute(0, 3, 1, 2).float() / 255
-    colour = _recolour(maps[:, :3])
-    cues, truth = _hide(maps[:, 3:CHANNELS]), maps[:, CHANNELS:]
-    whole = torch.cat([colour, cues, truth], 1)
+def augment(samples: npt.NDArray[np.uint8]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Colours, hidden cues, mirror, turn and scale: cues [N, 9, s, s] in -1..1, truth [N, s, s]."""
+    maps = torch.from_numpy(samples).float() / 255
+    whole = torch.cat([_recolour(maps[:, :3]), _hide(maps[:, 3:CHANNELS]), maps[:, CHANNELS:]], 1)
     if torch.rand(1) < 0.5:
         whole = whole.flip(3)
-    if torch.rand(1) < 0.5:
+    if torch.rand(1) < 0.3:
         grid = F.affine_grid(_turns(len(samples)), list(whole.shape), align_corners=False)
         whole = F.grid_sample(whole, grid, align_corners=False, padding_mode="border")
     planes = whole[:, :CHANNELS] * 2 - 1
@@ -141,21 +171,18 @@ def augment(samples: Samples) -> tuple[torch.Tensor, torch.Tensor]:
 def _recolour(colour: torch.Tensor) -> torch.Tensor:
     count = len(colour)
     gain = torch.rand(count, 3, 1, 1) * 0.6 + 0.7
-    offset = torch.rand(count, 3, 1, 1) * 0.3 + 0.35
-    out = (colour - 0.5) * gain + offset
-    grey = (torch.rand(count, 1, 1, 1) < 0.1).float()
-    out = out * (1 - grey) + out.mean(1, keepdim=True) * grey
-    out = out + torch.randn_like(out) * torch.rand(count, 1, 1, 1) * 0.03
+    out = (colour - 0.5) * gain + torch.rand(count, 3, 1, 1) * 0.3 + 0.35
     if torch.rand(1) < 0.4:  # a pasted border is too sharp to be trusted
         out = F.avg_pool2d(F.pad(out, (1, 1, 1, 1), mode="replicate"), 3, 1)
-    return out.clamp(0, 1)
+    return (out + torch.randn_like(out) * torch.rand(count, 1, 1, 1) * 0.03).clamp(0, 1)
 
 
 def _hide(cues: torch.Tensor) -> torch.Tensor:
     """Replace a map by its stand-in now and then, so that no single cue is relied on."""
-    recent, first, _, residual, odds = cues.unbind(1)
-    stand_in = torch.stack([first, recent, recent, residual, torch.full_like(odds, 0.5)], 1)
-    hidden = (torch.rand(len(cues), 5, 1, 1) < torch.tensor(DROP).view(1, 5, 1, 1)).float()
+    both, first, _, residual, odds, surety = cues.unbind(1)
+    blank = torch.full_like(odds, 0.5)
+    stand_in = torch.stack([first, both, both, residual, blank, torch.full_like(surety, 0.8)], 1)
+    hidden = (torch.rand(len(cues), 6, 1, 1) < torch.tensor(DROP).view(1, 6, 1, 1)).float()
     return cues * (1 - hidden) + stand_in * hidden
 
 
@@ -163,36 +190,39 @@ def _turns(count: int) -> torch.Tensor:
     scale = 1 + (torch.rand(count) - 0.6) * 0.4
     turn = (torch.rand(count) - 0.5) * 0.5
     matrix = torch.zeros(count, 2, 3)
-    matrix[:, 0, 0] = scale * (1 + (torch.rand(count) - 0.5) * 0.3)
-    matrix[:, 1, 1] = scale
+    matrix[:, 0, 0], matrix[:, 1, 1] = scale, scale
     matrix[:, 0, 1], matrix[:, 1, 0] = turn, -turn
     matrix[:, :, 2] = (torch.rand(count, 2) - 0.5) * 0.2
     return matrix
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Collect, train, save."""
+    """Read the objects, train, save."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=Path, required=True, help="folder of photographs")
     parser.add_argument("--annotations", type=Path, required=True, help="COCO instances JSON")
+    parser.add_argument("--photographs", type=Path, required=True, help="*.jpg for grounds")
     parser.add_argument("--yolo", type=Path, help="folder with images/ and labels/ (YOLO-seg)")
+    parser.add_argument("--stamps", type=Path, help="folder of PNG photographs with alpha")
     parser.add_argument("--backbone", type=Path, required=True, help="EfficientNet-Lite2 .pth")
     parser.add_argument("--out", type=Path, required=True, help="safetensors to write")
-    parser.add_argument("--clips", type=int, default=TrainConfig().clips)
-    parser.add_argument("--steps", type=int, default=TrainConfig().steps)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--visits", type=int, default=TrainConfig().visits)
+    parser.add_argument("--seed", type=int, default=TrainConfig().seed)
     args = parser.parse_args(arguments)
-    config = TrainConfig(args.seed, args.clips, args.steps)
     began = time.perf_counter()
     cuts = read_cut_outs(args.images, args.annotations)
     if args.yolo:
-        cuts += read_yolo_cut_outs(args.yolo / "images", args.yolo / "labels")
-    samples = collect(Backbone.load(args.backbone), cuts, config)
-    net = train(samples, config)
+        files = sorted((args.yolo / "images").rglob("*.jpg"))
+        cuts += read_yolo_cut_outs(files[: (len(files) + 1) // 2], args.yolo / "labels")
+    if args.stamps:
+        cuts += read_stamps(args.stamps)
+    config = TrainConfig(args.seed, visits=args.visits)
+    photographs = sorted(args.photographs.glob("*.jpg"))
+    net = train(Backbone.load(args.backbone), cuts, photographs, config)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     save_file({name: w.detach().contiguous() for name, w in net.state_dict().items()}, args.out)
     seconds = time.perf_counter() - began
-    print(json.dumps({"cut_outs": len(cuts), "samples": len(samples), "seconds": round(seconds)}))
+    print(json.dumps({"cut_outs": len(cuts), "visits": args.visits, "seconds": round(seconds)}))
 
 
 if __name__ == "__main__":

@@ -1,20 +1,18 @@
 """Masklets: keep many masks alive over a stream, with bounded memory.
 
-The embedded tracker joins three cues in a window around each object: labels carried over the
-backbone's dense features from the object's first look and from the last few frames, the last mask
-moved by optical flow, and its colours. A lost object is looked for in the whole picture until its
-first look is found again.
+The embedded tracker joins three cues in a window around each object: labels read over the
+backbone's dense features from what is remembered of it, the last mask moved by optical flow, and
+its colours. A lost object is looked for in the whole picture until it is found again.
 """
 
-from dataclasses import dataclass, field, replace
-from typing import Protocol
+from dataclasses import dataclass, replace
+from typing import Protocol, TypeVar
 
 import cv2
 import numpy as np
 import torch
 
 from perception.backbone import Backbone, Features
-from perception.propagation import PropagationConfig
 from perception.refine import Cues, Refiner, blend
 from perception.track_flow import (
     Flow,
@@ -25,7 +23,13 @@ from perception.track_flow import (
     warp_whole,
     warp_window,
 )
-from perception.track_match import Look, Match, make_look, match_anywhere, match_near, regrid
+from perception.track_match import (
+    Match,
+    make_look,
+    match_anywhere,
+    match_near,
+    regrid,
+)
 from perception.track_roi import (
     Soft,
     Window,
@@ -36,66 +40,34 @@ from perception.track_roi import (
     paste,
     window_around,
 )
+from perception.track_state import Track, TrackerConfig, TrackerState, remember
 from stream.errors import PromptError
 from stream.events import Region
 from stream.frame import Frame, Image, Mask
 from stream.masks import encode_mask, mask_box
 
+__all__ = ["EmbeddedTracker", "Track", "Tracker", "TrackerConfig", "TrackerState"]
+
 LEVEL = 0.5  # soft mask that counts as the object
 
 
-@dataclass(frozen=True, slots=True)
-class TrackerConfig:
-    """What is remembered and when an object counts as lost."""
-
-    recent: int = 4  # frames of recent memory
-    first_weight: float = 4.0  # the first look counts as this many recent frames
-    max_tracks: int = 16
-    min_area: float = 0.08  # of the last seen area; below it the object is gone
-    min_score: float = 0.35  # mean carried label under the mask
-    return_score: float = 0.75  # mean label of a search, to take a lost object as found again
-    colour_rate: float = 0.1  # share of a new frame in the colour model
-    feature_rows: int | None = None  # resolution of the tracker's own backbone pass
-    propagation: PropagationConfig = field(default_factory=PropagationConfig)
+State = TypeVar("State")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Track:
-    """One object's own memory."""
+class Tracker(Protocol[State]):
+    """What a session needs of any tracker; its state is the caller's."""
 
-    track_id: int
-    first: Look  # the frame it was added in
-    recent: tuple[Look, ...]  # the last frames it was seen in; keys are shared between objects
-    colours: Soft  # [2, 4096] shares of each colour in and around it
-    window: Window  # where it was last seen
-    soft: Soft  # [ROI, ROI] its soft mask there
-    area: float  # share of the frame, when last seen
-    seen: bool = True
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class TrackerState:
-    """All live masklets; bounded by the looks of each and by `max_tracks`."""
-
-    tracks: tuple[Track, ...] = ()
-    grey: Grey | None = None  # the last frame, small
-    next_id: int = 1
-
-
-class Tracker(Protocol):
-    """What a session needs of any tracker."""
-
-    def init_state(self) -> TrackerState: ...
+    def init_state(self) -> State: ...
 
     def step(
-        self, state: TrackerState, frame: Frame, features: Features | None = None
-    ) -> tuple[TrackerState, tuple[Region, ...]]: ...
+        self, state: State, frame: Frame, features: Features | None = None
+    ) -> tuple[State, tuple[Region, ...]]: ...
 
     def add(
-        self, state: TrackerState, frame: Frame, features: Features | None, mask: Mask
-    ) -> tuple[TrackerState, int]: ...
+        self, state: State, frame: Frame, features: Features | None, mask: Mask
+    ) -> tuple[State, int]: ...
 
-    def remove(self, state: TrackerState, track_id: int) -> TrackerState: ...
+    def remove(self, state: State, track_id: int) -> State: ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -110,7 +82,7 @@ class View:
 
 
 class EmbeddedTracker:
-    """Label propagation, optical flow and colour on the shared backbone."""
+    """Memory read, optical flow and colour on the shared backbone."""
 
     def __init__(
         self,
@@ -149,9 +121,9 @@ class EmbeddedTracker:
         assert window is not None, "the mask is not empty"
         soft = crop(full, window)
         colours = colour_model(colour_bins(crop(frame.image, window)), soft)
-        first = make_look(key, torch.from_numpy(cells).to(key.device))
+        first = make_look(key, torch.from_numpy(cells).to(key.device), self.config.match)
         area = float(mask.mean())
-        track = Track(state.next_id, first, (), colours, window, soft, area)
+        track = Track(state.next_id, first, (), (), colours, window, soft, area)
         grey = make_grey(frame.image) if state.grey is None else state.grey
         return TrackerState((*state.tracks, track), grey, state.next_id + 1), track.track_id
 
@@ -172,7 +144,7 @@ class EmbeddedTracker:
         with torch.inference_mode():
             key = self._key(frame, features)
             view = _view(frame.image, key, state.grey)
-            tracks = self._follow(view, [_fit(track, key) for track in state.tracks])
+            tracks = self._follow(view, [self._fit(track, key) for track in state.tracks])
         return TrackerState(tracks, view.grey, state.next_id), _regions(tracks, frame)
 
     def _key(self, frame: Frame, features: Features | None) -> torch.Tensor:
@@ -202,23 +174,19 @@ class EmbeddedTracker:
             found = self._search(view, track)
             # Found nowhere: it may still come out again where it went out of sight.
             expected = expected if found is None else found
-        looks = [track.first, *track.recent]
-        config = self.config
-        match = match_near(view.key, expected, looks, config.first_weight, config.propagation)
+        match = match_near(view.key, expected, track.looks, self.config.match)
         where = 0.5 * (match.both + expected).cpu().numpy()
         window = window_around(np.asarray(where, np.float32), 0.35)
         return None if window is None else (match, window)
 
     def _search(self, view: View, track: Track) -> torch.Tensor | None:
-        """[h, w] soft mask of a lost object's first or a later look; None when it is nowhere."""
-        for look in (track.first, *track.recent[:1]):
-            found = match_anywhere(view.key, look, self.config.propagation.temperature)
-            inside = found >= LEVEL
-            area, wanted = float(inside.sum()), float(look.label.sum())
-            sure = area > 0 and float(found[inside].mean()) >= self.config.return_score
-            if sure and 0.25 * wanted <= area <= 4 * wanted:
-                return found
-        return None
+        """[h, w] soft mask of a lost object by its first and last look; None when it is nowhere."""
+        looks = [track.first, *track.recent[-1:]]
+        found = match_anywhere(view.key, looks, self.config.match.temperature)
+        inside = found >= LEVEL
+        area, wanted = float(inside.sum()), float(looks[-1].label.sum())
+        sure = area > 0 and float(found[inside].mean()) >= self.config.return_score
+        return found if sure and 0.25 * wanted <= area <= 4 * wanted else None
 
     def _judge(self, view: View, track: Track, window: Window, cues: Cues, soft: Soft) -> Track:
         """The object is here, and its memory is brought up to date, or it is lost."""
@@ -226,7 +194,7 @@ class EmbeddedTracker:
         inside = soft >= LEVEL
         span = (window.x1 - window.x0) * (window.y1 - window.y0)
         area = float(inside.mean()) * span
-        carried = np.maximum(cues.recent, cues.first)
+        carried = np.maximum(cues.both, cues.first)
         score = float(carried[inside].mean()) if area else 0.0
         if area < config.min_area * track.area or score < config.min_score:
             return replace(track, seen=False)
@@ -235,10 +203,20 @@ class EmbeddedTracker:
         cells = cv2.resize(fine, (width, height), interpolation=cv2.INTER_AREA)
         label = torch.from_numpy(cells).to(view.key.device)
         label = torch.where(label < 0.02, torch.zeros_like(label), label)
-        recent = (*track.recent, make_look(view.key, label))[-config.recent :]
+        look = make_look(view.key, label, config.match)
+        track = remember(track, look, config)
         fresh = colour_model(colour_bins(255 * cues.colour), soft)
         colours = (1 - config.colour_rate) * track.colours + config.colour_rate * fresh
-        return Track(track.track_id, track.first, recent, colours, window, soft, area)
+        return replace(track, colours=colours, window=window, soft=soft, area=area, seen=True)
+
+    def _fit(self, track: Track, key: torch.Tensor) -> Track:
+        """Bring memory to the grid of a frame of another size."""
+        size = (key.shape[-2], key.shape[-1])
+        if track.first.key.shape[-2:] == key.shape[-2:]:
+            return track
+        label = regrid(track.first.label, size)
+        first = make_look(regrid(track.first.key, size), label, self.config.match)
+        return replace(track, first=first, recent=(), spaced=())
 
 
 def _view(image: Image, key: torch.Tensor, before: Grey | None) -> View:
@@ -253,23 +231,16 @@ def _cues(view: View, track: Track, match: Match, window: Window) -> Cues:
     colour = crop(view.image, window)
     moved = warp_window(view.flow, track.soft, track.window, window)
     return Cues(
+        track.track_id,
         window,
         colour / np.float32(255),
-        crop(match.recent.cpu().numpy() if track.recent else match.first.cpu().numpy(), window),
+        crop(match.both.cpu().numpy(), window),
         crop(match.first.cpu().numpy(), window),
-        moved if track.seen else crop(match.first.cpu().numpy(), window),
+        moved if track.seen else crop(match.both.cpu().numpy(), window),
         crop(view.residual, window),
         colour_odds(track.colours, colour_bins(colour)),
+        crop(match.surety.cpu().numpy(), window),
     )
-
-
-def _fit(track: Track, key: torch.Tensor) -> Track:
-    """Bring memory to the grid of a frame of another size."""
-    size = (key.shape[-2], key.shape[-1])
-    if track.first.key.shape[-2:] == key.shape[-2:]:
-        return track
-    first = make_look(regrid(track.first.key, size), regrid(track.first.label, size))
-    return replace(track, first=first, recent=())
 
 
 def _regions(tracks: tuple[Track, ...], frame: Frame) -> tuple[Region, ...]:

@@ -13,16 +13,19 @@ from skimage import data
 
 from perception.backbone import Backbone
 from perception.refine import Cues, blend
-from perception.track_composites import (
-    SIZE,
+from perception.track_composites import SIZE, render_clip
+from perception.track_cutouts import (
     CutOut,
+    bars,
+    blob,
     read_cut_outs,
+    read_stamps,
     read_yolo_cut_outs,
-    render_clip,
 )
 from perception.track_net import CueNet, NetRefiner
 from perception.track_roi import ROI, Window, crop, paste, window_around
-from perception.track_train import TrainConfig, collect, train
+from perception.track_train import Student, TrainConfig, roll, train
+from perception.tracker import EmbeddedTracker
 from stream.errors import AssetError
 
 
@@ -48,6 +51,11 @@ def photographs(tmp_path: Path) -> tuple[Path, Path]:
 
 
 @pytest.fixture
+def grounds(photographs: tuple[Path, Path]) -> list[Path]:
+    return sorted(photographs[0].glob("*.png"))
+
+
+@pytest.fixture
 def cuts(photographs: tuple[Path, Path]) -> list[CutOut]:
     return read_cut_outs(*photographs)
 
@@ -56,7 +64,8 @@ def _cues(level: float, count: int) -> list[Cues]:
     flat = np.full((ROI, ROI), level, np.float32)
     colour = np.zeros((ROI, ROI, 3), np.float32)
     window = Window(0.1, 0.1, 0.6, 0.6)
-    return [Cues(window, colour, flat, flat, flat, np.zeros_like(flat), flat) for _ in range(count)]
+    none = np.zeros_like(flat)
+    return [Cues(1, window, colour, flat, flat, flat, none, flat, flat) for _ in range(count)]
 
 
 def test_small_objects_are_left_out(cuts: list[CutOut]) -> None:
@@ -69,19 +78,37 @@ def test_yolo_polygons_are_read_too(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "images" / "a.jpg"), data.chelsea()[..., ::-1])
     lines = "15 0.2 0.2 0.7 0.2 0.7 0.8 0.2 0.8\n15 0.01 0.01 0.02 0.01 0.02 0.02\n"
     (tmp_path / "labels" / "a.txt").write_text(lines)
-    (cut,) = read_yolo_cut_outs(tmp_path / "images", tmp_path / "labels")
+    (cut,) = read_yolo_cut_outs([tmp_path / "images" / "a.jpg"], tmp_path / "labels")
     assert cut.category == 1015
     assert (cut.mask > 0).mean() == pytest.approx(0.3, abs=0.01)
 
 
-def test_clips_are_the_same_for_the_same_seed(cuts: list[CutOut]) -> None:
-    one, masks = render_clip(cuts, np.random.default_rng(3), 3)
-    two, _ = render_clip(cuts, np.random.default_rng(3), 3)
-    assert one[0].shape == (*SIZE, 3)
-    assert masks[0].shape == SIZE
-    assert masks[0].sum() > 1400
-    assert all(np.array_equal(a, b) for a, b in zip(one, two, strict=True))
-    assert not np.array_equal(one[0], one[2])
+def test_stamps_are_photographs_with_alpha(tmp_path: Path) -> None:
+    cat = np.dstack([data.chelsea()[..., ::-1], np.zeros((300, 451), np.uint8)])
+    cat[50:250, 100:350, 3] = 255
+    drawing = cat.copy()
+    drawing[..., :3] = 40
+    for name, picture in (("cat", cat), ("cat_mirror", cat), ("drawing", drawing)):
+        cv2.imwrite(str(tmp_path / f"{name}.png"), picture)
+    (cut,) = read_stamps(tmp_path)
+    assert cut.path.name == "cat.png"
+    assert (cut.mask > 0).sum() == 200 * 250
+
+
+def test_blobs_and_bars_leave_some_of_the_picture(grounds: list[Path]) -> None:
+    rng = np.random.default_rng(0)
+    for make in (blob, bars):
+        share = (make(grounds[0], rng).mask > 0).mean()
+        assert 0.01 < share < 0.6
+
+
+def test_clips_are_the_same_for_the_same_seed(cuts: list[CutOut], grounds: list[Path]) -> None:
+    one, two = (render_clip(cuts, grounds, np.random.default_rng(3), 3) for _ in range(2))
+    assert one.images[0].shape == (*SIZE, 3)
+    assert one.masks.shape[1:] == (3, *SIZE)
+    assert one.masks[:, 0].sum((1, 2)).min() > 600
+    assert all(np.array_equal(a, b) for a, b in zip(one.images, two.images, strict=True))
+    assert not np.array_equal(one.images[0], one.images[2])
 
 
 def test_the_head_is_saved_loaded_and_batches_alike(tmp_path: Path) -> None:
@@ -102,17 +129,32 @@ def test_wrong_weights_are_refused(tmp_path: Path) -> None:
         NetRefiner.load(tmp_path / "wrong.safetensors")
 
 
-def test_training_runs_and_moves_the_weights(cuts: list[CutOut], random_backbone: Backbone) -> None:
-    config = TrainConfig(seed=1, clips=1, steps=3, feature_rows=96)
-    samples = collect(random_backbone, cuts, config)
-    assert samples.shape[1:] == (ROI, ROI, 9)
+def test_training_runs_and_moves_the_weights(
+    cuts: list[CutOut], grounds: list[Path], random_backbone: Backbone
+) -> None:
+    torch.manual_seed(1)
     before = CueNet()
-    trained = train(samples, config)
+    config = TrainConfig(seed=1, clips=1, frames=3, visits=2, steps=1, batch=2)
+    trained = train(random_backbone, cuts, grounds, config)
     assert any(
         not torch.equal(a, b)
         for a, b in zip(before.parameters(), trained.parameters(), strict=True)
     )
     assert all(bool(torch.isfinite(w).all()) for w in trained.parameters())
+
+
+def test_a_student_keeps_a_bounded_number_of_samples(
+    cuts: list[CutOut], grounds: list[Path], random_backbone: Backbone
+) -> None:
+    rng = np.random.default_rng(3)
+    student = Student(CueNet(), rng, kept=2)
+    student.mode = "mixed"
+    roll(
+        EmbeddedTracker(random_backbone, None, student), student, render_clip(cuts, grounds, rng, 4)
+    )
+    assert len(student.samples) == 2
+    assert student.samples[0].shape == (10, ROI, ROI)
+    assert set(np.unique(student.samples[0][9])) <= set(range(256))
 
 
 def test_blend_of_agreeing_cues_is_their_value_tilted_by_colour() -> None:

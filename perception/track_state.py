@@ -1,0 +1,65 @@
+"""What the embedded tracker remembers of each object, and for how long."""
+
+from dataclasses import dataclass, field, replace
+
+from perception.track_flow import Grey
+from perception.track_match import Look, MatchConfig
+from perception.track_roi import Soft, Window
+
+
+@dataclass(frozen=True, slots=True)
+class TrackerConfig:
+    """What is remembered and when an object counts as lost."""
+
+    recent: int = 2  # last frames that are remembered
+    spaced: int = 4  # looks kept from longer ago
+    max_gap: int = 64  # frames between those, at most
+    max_tracks: int = 16
+    min_area: float = 0.08  # of the last seen area; below it the object is gone
+    min_score: float = 0.35  # mean carried label under the mask
+    return_score: float = 0.75  # mean label of a search, to take a lost object as found again
+    colour_rate: float = 0.1  # share of a new frame in the colour model
+    feature_rows: int | None = None  # resolution of the tracker's own backbone pass
+    match: MatchConfig = field(default_factory=MatchConfig)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Track:
+    """One object's own memory."""
+
+    track_id: int
+    first: Look  # the frame it was added in
+    recent: tuple[Look, ...]  # the last frames it was seen in; keys are shared between objects
+    spaced: tuple[Look, ...]  # looks from longer ago, `gap` frames apart
+    colours: Soft  # [2, 4096] shares of each colour in and around it
+    window: Window  # where it was last seen
+    soft: Soft  # [ROI, ROI] its soft mask there
+    area: float  # share of the frame, when last seen
+    seen: bool = True
+    gap: int = 4
+    since: int = 0  # frames seen since the last spaced look
+
+    @property
+    def looks(self) -> list[Look]:
+        """All that is remembered, the first look first."""
+        return [self.first, *self.spaced, *self.recent]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrackerState:
+    """All live masklets; bounded by the looks of each and by `max_tracks`."""
+
+    tracks: tuple[Track, ...] = ()
+    grey: Grey | None = None  # the last frame, small
+    next_id: int = 1
+
+
+def remember(track: Track, look: Look, config: TrackerConfig) -> Track:
+    """Add a look; when the spaced ones are full, every second one goes and the gap doubles."""
+    recent = (*track.recent, look)[-config.recent :]
+    spaced, gap, since = track.spaced, track.gap, track.since + 1
+    if since >= gap:
+        spaced, since = (*spaced, look), 0
+        if len(spaced) > config.spaced and gap < config.max_gap:
+            spaced, gap = spaced[1::2], 2 * gap
+    return replace(track, recent=recent, spaced=spaced[-config.spaced :], gap=gap, since=since)
