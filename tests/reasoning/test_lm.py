@@ -100,11 +100,21 @@ def test_score_is_the_mean_log_probability_and_leaves_no_trace(
 
 def test_likelihood_of_a_batch_equals_one_by_one(tiny: CausalLm) -> None:
     prefixes = ["Passage: tea.", "x", "A much longer passage about coffee ☕ and cups."]
+    prefixes += [f"Passage {'of more words ' * n}" for n in (5, 0, 3, 1, 9)]  # several batches
     together = tiny.likelihood(prefixes, " What?")
     alone = [tiny.likelihood([prefix], " What?")[0] for prefix in prefixes]
     scored = [tiny.score(read(tiny, prefix), tiny.encode(" What?")) for prefix in prefixes]
     assert together == pytest.approx(alone, abs=CLOSE)
     assert together == pytest.approx(scored, abs=CLOSE)
+
+
+@pytest.mark.parametrize("layer", [1, 2])
+def test_a_hidden_state_is_that_of_the_whole_network(tiny: CausalLm, layer: int) -> None:
+    ids = torch.tensor([tiny.encode("What is this?")])
+    with torch.inference_mode():
+        whole = tiny.model.model(ids, output_hidden_states=True).hidden_states[layer]
+    assert torch.allclose(tiny.hidden(["What is this?"], layer)[0], whole[0, -1], atol=1e-6)
+    assert len(tiny.model.model.layers) == 2  # untouched
 
 
 def test_hidden_states_of_a_batch_equal_one_by_one(tiny: CausalLm) -> None:
