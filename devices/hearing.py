@@ -30,6 +30,7 @@ from stream.errors import DeviceError
 PRE_ROLL_NS = 320 * NS_PER_MS  # sound before the first voiced window that belongs to the speech
 MAX_BLOCK_S = 60.0
 DRIFT_NS = 20 * NS_PER_MS  # between sample count and time stamps: corrected when nobody speaks
+SILENT = 0.02  # of the loudest voiced window: so quiet is silence whatever the detector says
 GAP_NS = 300 * NS_PER_MS  # missing sound that ends an utterance
 
 Gate = Callable[[Sound], bool]  # one window [512]: True when it is not the wearer (an echo)
@@ -89,6 +90,7 @@ class Ear:
         self._before: deque[Sound] = deque(maxlen=before // WINDOW_NS + 2)
         self._spoken: list[Sound] = []  # of the utterance; bounded by its maximum length
         self._now_ns = 0
+        self._loudest = 0.0  # window of the utterance, root mean square
         self._pressed = False  # push-to-talk was pressed; no sound has come since
         self.stats = EarStats()
 
@@ -178,12 +180,22 @@ class Ear:
         if self._gate is not None and self._gate(window):
             self.stats.echoes += chance >= self._endpointer.config.keep_probability
             chance = 0.0
+        chance = self._unless_silent(window, chance)
         (self._spoken if self.talking else self._before).append(window)
         if self._push and not self._turn.held:
             return []
         timed = Window(start_ns, self._now_ns, chance)
         self._turn, events = self._endpointer.step(self._turn, timed, hint)
         return self._heard(events)
+
+    def _unless_silent(self, window: Sound, chance: float) -> float:
+        """The network lingers on speech for up to 100 ms after it has ended; its level does not."""
+        loudness = float(np.sqrt(np.mean(window * window)))
+        if not self.talking:
+            self._loudest = 0.0
+        if chance >= self._endpointer.config.start_probability:
+            self._loudest = max(self._loudest, loudness)
+        return 0.0 if self.talking and loudness < SILENT * self._loudest else chance
 
     def _heard(self, events: list[TurnEvent]) -> list[Heard]:
         heard = []
