@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from foveal.compose import ReasoningConfig
+from foveal.tracker_setup import MaskletSettings
 from perception.tracker import TrackerConfig
 from stream.errors import ConfigError
 from stream.keyframes import KeyframeConfig
@@ -58,6 +59,7 @@ class Config:
 
     keyframes: KeyframeConfig = field(default_factory=KeyframeConfig)
     tracker: TrackerConfig = field(default_factory=TrackerConfig)
+    masklets: MaskletSettings = field(default_factory=MaskletSettings)
     session: SessionConfig = field(default_factory=SessionConfig)
     reasoning: ReasoningConfig = field(default_factory=ReasoningConfig)
     speech: SpeechSettings = field(default_factory=SpeechSettings)
@@ -75,10 +77,12 @@ class Config:
 PROFILES: dict[ProfileName, dict[str, Any]] = {
     "embedded": {},
     "edge": {
+        "masklets": {"tracker": "edgetam:yonigozlan/EdgeTAM-hf"},
         "session": {"max_tracks": 8},
         "models": {"backbone_height": 352},
     },
     "server": {
+        "masklets": {"tracker": "sam2:facebook/sam2.1-hiera-large"},
         "session": {"max_tracks": 16},
         "reasoning": {"decode": {"k": 5}},
         "models": {"backbone_height": 352},

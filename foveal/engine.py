@@ -13,7 +13,7 @@ from foveal.live_hearing import load_listener_maker
 from foveal.live_voice import LEAD_IN
 from foveal.masklets import LiveMasklets
 from foveal.session import Stages
-from perception.tracker import EmbeddedTracker
+from foveal.tracker_setup import open_tracker
 from stream.errors import AssetError
 from stream.keyframes import KeyframeSelector
 from stream.trace import Tracer
@@ -35,12 +35,14 @@ def load_engine(config: Config) -> Engine:
     """Load everything; raises AssetError, QueryError or ConfigError with what to do."""
     models = load_models(config.index.path, config.models.backbone_height)
 
+    limit = config.session.max_tracks  # a tracker keeps no state: sessions share it
+    tracker = open_tracker(config.masklets, config.tracker, models.backbone, limit)
+
     def make_stages() -> Stages:
-        tracker = EmbeddedTracker(models.backbone, config.tracker)
         return Stages(
             KeyframeSelector(config.keyframes),
             models.backbone,
-            LiveMasklets(tracker, config.session.max_tracks),
+            LiveMasklets(tracker, limit),
             models.reader,
             build_assistant(models, config.reasoning),
             Tracer(),

@@ -20,7 +20,7 @@ from foveal.masklets import LiveMasklets
 from foveal.recorder import Recorder
 from foveal.records import parse_ask, read_questions
 from foveal.session import Session, SessionState, Stages
-from perception.tracker import EmbeddedTracker
+from foveal.tracker_setup import open_tracker
 from stream.clock import NS_PER_S, Clock, MonotonicClock, VirtualClock, seconds_to_ns
 from stream.errors import ConfigError, OutputError, SourceError
 from stream.events import Question
@@ -88,6 +88,9 @@ def _rate(name: str, fps: float) -> Fraction:
 def _config(args: argparse.Namespace) -> Config:
     """The profile or file, with what the command line says on top."""
     config = load_config(args.config)
+    if args.tracker is not None:
+        masklets = dataclasses.replace(config.masklets, tracker=args.tracker)
+        config = dataclasses.replace(config, masklets=masklets)
     if args.tracks is not None:
         if args.tracks < 0:
             raise ConfigError(f"expected --tracks of 0 or more, got {args.tracks}")
@@ -153,10 +156,12 @@ def _make_folder(out: Path) -> None:
 def build_stages(config: Config, tracer: Tracer) -> Stages:
     """The parts of a session as the configuration says."""
     models = load_models(config.index.path, config.models.backbone_height)
+    limit = config.session.max_tracks
+    tracker = open_tracker(config.masklets, config.tracker, models.backbone, limit)
     return Stages(
         KeyframeSelector(config.keyframes),
         models.backbone,
-        LiveMasklets(EmbeddedTracker(models.backbone, config.tracker), config.session.max_tracks),
+        LiveMasklets(tracker, limit),
         models.reader,
         build_assistant(models, config.reasoning),
         tracer,

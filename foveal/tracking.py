@@ -1,248 +1,190 @@
 """Follow prompted things through a recording: what `foveal track` does."""
 
-import json
+import asyncio
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from foveal.annotate import draw
-from foveal.annotated_video import AnnotatedVideo
-from foveal.assets import asset_path
-from foveal.search_setup import BACKBONE
-from perception.backbone import Backbone, Features
-from perception.prompts import BoxPrompt, MaskPrompt, Prompt, checked, mask_point, positive_points
-from perception.segment import mask_from_box, mask_from_point
-from perception.tracker import EmbeddedTracker
-from stream.clock import NS_PER_S, MonotonicClock, VirtualClock
-from stream.errors import BadFrame, ConfigError, OutputError, SourceError
-from stream.events import Region
-from stream.frame import Frame, Mask
-from stream.masks import decode_mask
+from foveal.followers import Follower, open_follower
+from foveal.track_writer import TrackWriter
+from foveal.tracker_setup import MaskletSettings
+from perception.prompts import Prompt
+from stream.clock import NS_PER_S, Clock, MonotonicClock, VirtualClock
+from stream.errors import BadFrame, PromptError, SourceError
+from stream.frame import Frame
 from stream.playback import PlaybackOptions
-from stream.source import open_source
+from stream.skipping import SkipPolicy, SkipState, decide
+from stream.source import Recording, open_source
 
-MIN_VIDEO_HEIGHT, MAX_VIDEO_HEIGHT = 360, 720
 OnFrame = Callable[[int, int | None], None]
 
 
-class Follower(Protocol):
-    """A tracker with its state: prompts and frames in, regions out."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Cue:
+    """Something to do at the first frame at or after a time: start an object, or stop it."""
 
-    def start(self, frame: Frame, prompt: Prompt) -> int: ...
+    at_ns: int
+    number: int  # the object's, as it is called in the results
+    prompt: Prompt | None = None  # None: stop
 
-    def follow(self, frame: Frame) -> tuple[Region, ...]: ...
 
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class TrackRequest:
     """What to follow, and where the results go."""
 
     clip: Path
     out: Path
-    prompts: tuple[Prompt, ...]
-    at_ns: int = 0
-    tracker: str = "embedded"  # or sam2:NAME, a hub id, a folder, or a sam2 package's .pt
-    duration_ns: int | None = None
-    image_size: int | None = None  # of SAM 2
-    precision: str = "float32"  # of SAM 2
-    device: str = "cpu"  # of SAM 2
+    cues: tuple[Cue, ...]
+    masklets: MaskletSettings = field(default_factory=MaskletSettings)
+    duration_ns: int | None = None  # from the first cue
     video: bool = True
+    skipping: SkipPolicy | None = None  # play at the clip's own pace and leave out late frames
 
 
 @dataclass(slots=True)
-class _Tally:
+class _Run:
+    """What happened so far."""
+
+    waiting: list[Cue]  # soonest first
+    alive: dict[int, int] = field(default_factory=dict)  # the tracker's id -> the object's number
+    seen: dict[int, int] = field(default_factory=dict)  # number -> frames in view
     frames: int = 0
-    refused: dict[str, int] = field(default_factory=dict)
-    seen: dict[int, int] = field(default_factory=dict)  # id -> frames in view
-
-
-class EmbeddedFollower:
-    """The embedded tracker; a box or point becomes a mask by edges and feature similarity."""
-
-    def __init__(self) -> None:
-        self._backbone = Backbone.load(asset_path(*BACKBONE))
-        self._tracker = EmbeddedTracker(self._backbone)
-        self._state = self._tracker.init_state()
-
-    def start(self, frame: Frame, prompt: Prompt) -> int:
-        """Begin a masklet; raises PromptError for an unusable prompt."""
-        features = self._backbone.features(frame.image)
-        mask = to_mask(checked(prompt, frame.size), frame, features)
-        self._state, track_id = self._tracker.add(self._state, frame, features, mask)
-        return track_id
-
-    def follow(self, frame: Frame) -> tuple[Region, ...]:
-        """One region for each masklet."""
-        features = self._backbone.features(frame.image)
-        self._state, regions = self._tracker.step(self._state, frame, features)
-        return regions
-
-
-class Sam2Follower:
-    """The streaming SAM 2 tracker."""
-
-    def __init__(self, name: str, request: TrackRequest) -> None:
-        from perception.sam2_load import load_sam2_tracker
-
-        self._tracker = load_sam2_tracker(
-            name,
-            image_size=request.image_size,
-            precision=request.precision,  # type: ignore[arg-type]  # the parser allows these only
-            device=request.device,
-        )
-        self._state = self._tracker.init_state()
-
-    def start(self, frame: Frame, prompt: Prompt) -> int:
-        """Begin a masklet; raises PromptError for an unusable prompt."""
-        self._state, track_id = self._tracker.add(self._state, frame, None, prompt)
-        return track_id
-
-    def follow(self, frame: Frame) -> tuple[Region, ...]:
-        """One region for each masklet."""
-        self._state, regions = self._tracker.step(self._state, frame)
-        return regions
-
-
-def open_follower(request: TrackRequest) -> Follower:
-    """The tracker that a request names; raises ConfigError for an unknown one."""
-    kind, _, name = request.tracker.partition(":")
-    if kind == "embedded" and not name:
-        return EmbeddedFollower()
-    if kind in ("sam2", "edgetam") and name:
-        return Sam2Follower(name, request)
-    raise ConfigError(
-        f"expected --tracker embedded or sam2:PATH_OR_HUB_ID, got {request.tracker!r}"
-    )
-
-
-def to_mask(prompt: Prompt, frame: Frame, features: Features) -> Mask:
-    """[H, W] mask of a prompt on this frame, for a tracker that takes only masks."""
-    if isinstance(prompt, MaskPrompt):
-        return prompt.mask
-    if isinstance(prompt, BoxPrompt):
-        return mask_from_box(frame.image, prompt.box)
-    x, y = positive_points(prompt)[0]
-    return mask_from_point(frame.image, (int(x), int(y)), features)
+    refused: dict[str, int] = field(default_factory=dict)  # frames, by reason
+    prompts: dict[int, str] = field(default_factory=dict)  # number -> why its prompt was refused
+    skips: SkipState = field(default_factory=SkipState)
+    last_ns: int = 0
 
 
 async def follow_clip(request: TrackRequest, on_frame: OnFrame | None = None) -> dict[str, Any]:
-    """Follow the prompts to the clip's end; returns the summary it also writes.
+    """Follow the cues to the clip's end; returns the summary it also writes.
 
-    Raises SourceError when no frame lies at or after the prompt's time, PromptError for an
-    unusable prompt, OutputError when --out cannot be written.
+    Frames are on disk when they are done, also when the run is cancelled. A prompt that cannot be
+    used is refused and the others go on. Raises SourceError when no frame lies at or after a
+    cue's time, PromptError when no prompt can be used, OutputError when --out cannot be written.
     """
-    recording = open_source(
-        request.clip,
-        VirtualClock(),
-        PlaybackOptions(rate=0, start_offset_ns=request.at_ns, duration_ns=request.duration_ns),
-    )
+    cues = sorted(request.cues, key=lambda cue: (cue.at_ns, cue.prompt is None, cue.number))
+    live = request.skipping is not None
+    clock: Clock = MonotonicClock() if live else VirtualClock()
+    start_ns = cues[0].at_ns
+    options = PlaybackOptions(float(live), start_ns, request.duration_ns)
+    recording = open_source(request.clip, clock, options)
     frames = aiter(recording.frames())
     first = await anext(frames, None)
     if first is None:
-        seconds = request.at_ns / NS_PER_S
-        raise SourceError(
-            f"expected a frame at or after {seconds:g} s in {request.clip}, the clip ends before"
-        )
-    follower = open_follower(request)
-    ids = [follower.start(first, prompt) for prompt in request.prompts]
-    tally, clock = _Tally(seen=dict.fromkeys(ids, 0)), MonotonicClock()
-    began = clock.now_ns()
-    with _Writer(request, first) as writer:
-        async for frame in _chain(first, frames):
-            _one(follower, frame, writer, tally)
-            if on_frame is not None:
-                on_frame(tally.frames, recording.info().frame_count)
-    took_ns = max(1, clock.now_ns() - began)
-    summary = _summary(request, tally, took_ns, dict(recording.faults))
-    writer.finish(summary)
+        raise _ended(request.clip, start_ns)
+    follower, run = open_follower(request.masklets), _Run(cues)
+    wall = MonotonicClock()
+    with TrackWriter(request.out, first, request.video) as writer:
+        late = _lateness(clock, first)
+        interrupted = True
+        try:
+            async for frame, coming in _pairs(first, frames, ahead=not live):
+                if _skipped(request.skipping, run, frame, late(frame)):
+                    continue
+                if coming is not None:
+                    follower.soon(coming)
+                _one(follower, frame, writer, run)
+                if on_frame is not None:
+                    on_frame(run.frames, recording.info().frame_count)
+                await asyncio.sleep(0)  # where a Ctrl-C arrives
+            interrupted = False
+        finally:
+            summary = _summary(request, run, max(1, wall.now_ns()), recording, interrupted)
+            writer.finish(summary)
+    if run.waiting:
+        raise _ended(request.clip, run.waiting[0].at_ns, request.out)
     return summary
 
 
-def _one(follower: Follower, frame: Frame, writer: "_Writer", tally: _Tally) -> None:
+def _one(follower: Follower, frame: Frame, writer: TrackWriter, run: _Run) -> None:
     try:
+        _cue(follower, frame, run)
         regions = follower.follow(frame)
     except BadFrame as error:  # the stream goes on without this frame
         reason = str(error)
-        tally.refused[reason] = tally.refused.get(reason, 0) + 1
+        run.refused[reason] = run.refused.get(reason, 0) + 1
         return
-    tally.frames += 1
-    for region in regions:
-        tally.seen[region.track_id] += region.box is not None
-    writer.write(frame, regions)
+    run.frames, run.last_ns = run.frames + 1, frame.pts_ns
+    named = tuple(replace(one, track_id=run.alive[one.track_id]) for one in regions)
+    for region in named:
+        run.seen[region.track_id] += region.box is not None
+    writer.write(frame, named)
 
 
-async def _chain(first: Frame, rest: AsyncIterator[Frame]) -> AsyncIterator[Frame]:
-    yield first
-    async for frame in rest:
-        yield frame
+def _cue(follower: Follower, frame: Frame, run: _Run) -> None:
+    """Do what is due; raises PromptError when the run has nothing to follow any more."""
+    error: PromptError | None = None
+    while run.waiting and run.waiting[0].at_ns <= frame.pts_ns:
+        cue = run.waiting[0]
+        if cue.prompt is None:
+            _stop(follower, cue, run)
+        else:
+            try:
+                run.alive[follower.start(frame, cue.prompt)] = cue.number
+                run.seen[cue.number] = 0
+            except PromptError as refused:
+                error, run.prompts[cue.number] = refused, str(refused)
+        run.waiting.pop(0)  # only now: a bad frame leaves it to the next one
+    if error is not None and not run.seen and all(cue.prompt is None for cue in run.waiting):
+        raise error
 
 
-class _Writer:
-    """regions.jsonl and annotated.mp4."""
-
-    def __init__(self, request: TrackRequest, first: Frame) -> None:
-        self._out = request.out
-        try:
-            request.out.mkdir(parents=True, exist_ok=True)
-            self._lines = (request.out / "regions.jsonl").open("w")
-        except OSError as error:
-            raise OutputError(
-                f"expected to write into {request.out}: {error}; choose another --out"
-            ) from error
-        self._heights = (MIN_VIDEO_HEIGHT, MAX_VIDEO_HEIGHT)
-        self._video: AnnotatedVideo | None = None
-        if request.video:
-            picture = draw(first, (), None, None, self._heights)
-            size = (picture.shape[1], picture.shape[0])
-            self._video = AnnotatedVideo(request.out / "annotated.mp4", size)
-
-    def __enter__(self) -> "_Writer":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._lines.close()
-        if self._video is not None:
-            self._video.close()
-
-    def write(self, frame: Frame, regions: tuple[Region, ...]) -> None:
-        """Add one frame."""
-        record = {"pts_ns": frame.pts_ns, "regions": [region_json(one) for one in regions]}
-        try:
-            self._lines.write(json.dumps(record) + "\n")
-        except OSError as error:
-            raise OutputError(f"cannot write regions.jsonl: {error}") from error
-        if self._video is not None:
-            picture = draw(frame, regions, None, None, self._heights)
-            self._video.write(picture, frame.pts_ns)
-
-    def finish(self, summary: dict[str, Any]) -> None:
-        """Write the summary."""
-        (self._out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+def _stop(follower: Follower, cue: Cue, run: _Run) -> None:
+    for track_id, number in list(run.alive.items()):
+        if number == cue.number:
+            follower.stop(track_id)
+            del run.alive[track_id]
 
 
-def region_json(region: Region) -> dict[str, Any]:
-    """Mask, box and point of one region; box and point are null while it is out of view."""
-    mask = decode_mask(region.mask)
-    return {
-        "id": region.track_id,
-        "score": round(region.score, 4),
-        "box": list(region.box) if region.box else None,
-        "point": list(mask_point(mask)) if region.box else None,
-        "mask": region.mask.as_json(),
-    }
+def _skipped(policy: SkipPolicy | None, run: _Run, frame: Frame, late_ns: int) -> bool:
+    """Whether to leave a frame out; one that a cue waits for never is."""
+    if policy is None:
+        return False
+    needed = bool(run.waiting) and run.waiting[0].at_ns <= frame.pts_ns
+    run.skips, taken = decide(policy, run.skips, late_ns, needed)
+    return not taken
+
+
+def _lateness(clock: Clock, first: Frame) -> Callable[[Frame], int]:
+    """How far a frame is behind its time, counted from the first one's."""
+    began_ns = clock.now_ns()
+    return lambda frame: clock.now_ns() - began_ns - (frame.pts_ns - first.pts_ns)
+
+
+async def _pairs(
+    first: Frame, rest: AsyncIterator[Frame], ahead: bool
+) -> AsyncIterator[tuple[Frame, Frame | None]]:
+    """Each frame with the one after it; without `ahead` nobody waits for that one."""
+    frame: Frame | None = first
+    while frame is not None:
+        coming = await anext(rest, None) if ahead else None
+        yield frame, coming
+        frame = coming if ahead else await anext(rest, None)
+
+
+def _ended(clip: Path, at_ns: int, out: Path | None = None) -> SourceError:
+    seconds = at_ns / NS_PER_S
+    kept = f"; what was followed until there is in {out}" if out is not None else ""
+    return SourceError(
+        f"expected a frame at or after {seconds:g} s in {clip}, the clip ends before{kept}"
+    )
 
 
 def _summary(
-    request: TrackRequest, tally: _Tally, took_ns: int, faults: dict[str, int]
+    request: TrackRequest, run: _Run, took_ns: int, recording: Recording, interrupted: bool
 ) -> dict[str, Any]:
     return {
         "clip": str(request.clip),
-        "tracker": request.tracker,
+        "tracker": request.masklets.tracker,
         "out": str(request.out),
-        "frames": tally.frames,
-        "fps": round(tally.frames * NS_PER_S / took_ns, 2),
-        "in_view": {str(name): count for name, count in tally.seen.items()},
-        "refused": tally.refused,
-        "faults": faults,
+        "frames": run.frames,
+        "fps": round(run.frames * NS_PER_S / took_ns, 2),
+        "end_s": round(run.last_ns / NS_PER_S, 3),
+        "in_view": {str(name): count for name, count in run.seen.items()},
+        "refused": run.refused,
+        "refused_prompts": {str(name): reason for name, reason in run.prompts.items()},
+        "skipped": run.skips.counts(),
+        "faults": dict(recording.faults),
+        "interrupted": interrupted,
     }

@@ -44,6 +44,10 @@ class HieraEncoder:
 
     def __call__(self, pixels: torch.Tensor) -> FrameFeatures:
         """One pass; batch size 1."""
+        return FrameFeatures(*self.tensors(pixels))
+
+    def tensors(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """The same as plain tensors: tokens, middle, fine."""
         maps = self._patches(pixels)[0] + self._places
         hidden, layout = maps.flatten(0, 1)[None], Layout(1, maps.shape[0])
         stages = []
@@ -56,11 +60,8 @@ class HieraEncoder:
         small = regroup(self._top(top[0]), top[1], 0)[0].view(side, side, -1)
         small = small.repeat_interleave(2, 0).repeat_interleave(2, 1).flatten(0, 1)
         tokens = regroup(self._coarse(coarse[0]), coarse[1], 0)[0][0] + small
-        return FrameFeatures(
-            tokens,
-            _as_map(self._middle(middle[0]), middle[1]),
-            _as_map(self._fine(fine[0]), fine[1]),
-        )
+        middle_map = _as_map(self._middle(middle[0]), middle[1])
+        return tokens, middle_map, _as_map(self._fine(fine[0]), fine[1])
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,16 @@ def load_sam2_tracker(
     model = load_model(name, image_size)
     mixed = precision == "mixed"
     model = model.to(device=device, dtype=torch.float32 if mixed else getattr(torch, precision))
-    return Sam2Tracker(Sam2Networks(model, mixed), config)
+    config = config or Sam2Config()
+    return Sam2Tracker(Sam2Networks(model, mixed, config.compile), config)
+
+
+def best_precision(device: str) -> Precision:
+    """The fastest precision that keeps masks: bfloat16 on CUDA, mixed on CPUs that multiply it."""
+    if torch.device(device).type == "cuda":
+        return "bfloat16"
+    has = torch.cpu.get_capabilities()
+    return "mixed" if has.get("avx512_bf16") or has.get("amx_bf16") else "float32"
 
 
 def load_model(name: str | Path, image_size: int | None = None) -> Any:
@@ -52,7 +61,8 @@ def load_model(name: str | Path, image_size: int | None = None) -> Any:
         config = AutoConfig.from_pretrained(str(name))
     except (OSError, ValueError) as error:
         raise AssetError(
-            f"expected a hub id or a folder with config.json and weights at {name}: {error}"
+            f"expected a hub id or a folder with config.json and weights at {name}: "
+            f"{str(error).splitlines()[0]}"
         ) from error
     kinds = {"sam2_video": Sam2VideoModel, "edgetam_video": EdgeTamVideoModel}
     if config.model_type not in kinds:

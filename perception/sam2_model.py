@@ -16,8 +16,10 @@ from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as TF
 
 from perception.sam2_attention import MemoryAttention
+from perception.sam2_compile import CompileMode, Program
 from perception.sam2_encoder import HieraEncoder
 from perception.sam2_state import FrameFeatures
+from perception.sam2_upload import Uploader
 from stream.errors import ConfigError
 from stream.frame import Image, Mask
 
@@ -61,9 +63,10 @@ class Sam2Networks:
     """Image encoder, memory attention, mask decoder and memory encoder of one model.
 
     `mixed`: linear layers of a float32 model multiply bfloat16 numbers and sum in float32.
+    `compiled`: image encoder and memory attention as programs of static shape (sam2_compile.py).
     """
 
-    def __init__(self, model: Any, mixed: bool = False) -> None:
+    def __init__(self, model: Any, mixed: bool = False, compiled: CompileMode = "off") -> None:
         self._model = model.eval().requires_grad_(False)
         config = model.config
         if config.model_type not in ("sam2_video", "edgetam_video"):
@@ -84,6 +87,10 @@ class Sam2Networks:
                 HieraEncoder(model, self.grid[0], mixed) if HieraEncoder.fits(model) else None
             )
             self._prepare_constants()
+        self._upload = Uploader(self.device)
+        encode = self._encoder.tensors if self._encoder is not None else self._encode
+        self.encoding = Program(encode, compiled)
+        self.attending = Program(self._attend, "off" if self.edge else compiled)
 
     def _prepare_constants(self) -> None:
         """Everything that depends on the model alone, not on pictures."""
@@ -110,22 +117,26 @@ class Sam2Networks:
 
     def features(self, image: Image) -> FrameFeatures:
         """One image encoder pass over a [H, W, 3] uint8 RGB picture."""
-        if self._encoder is not None:
-            return self._encoder(self.pixels(image))
-        outputs = self._model.get_image_features(self.pixels(image), return_dict=True)
+        return FrameFeatures(*self.encoding(self.pixels(image)))
+
+    def _encode(self, pixels: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """transformers' own pass, for backbones other than Hiera."""
+        outputs = self._model.get_image_features(pixels, return_dict=True)
         fine, middle, coarse = outputs.fpn_hidden_states  # each [h*w, 1, C]
         height, width = self.grid
-        return FrameFeatures(
+        return (
             coarse[:, 0],
             middle.permute(1, 2, 0).reshape(1, -1, 2 * height, 2 * width),
             fine.permute(1, 2, 0).reshape(1, -1, 4 * height, 4 * width),
         )
 
+    def stage(self, image: Image) -> None:
+        """Start copying the picture that comes next, while the device works on this one."""
+        self._upload.stage(image)
+
     def pixels(self, image: Image) -> torch.Tensor:
         """[H, W, 3] uint8 -> [1, 3, S, S] normalised, resized as transformers' processor does."""
-        tensor = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)
-        if self.device.type == "cuda":  # upload bytes, not floats
-            tensor = tensor.pin_memory().to(self.device, non_blocking=True)
+        tensor = self._upload.take(image)
         side = [self.image_size, self.image_size]
         small = TF.resize(tensor, side, InterpolationMode.BILINEAR, antialias=True)
         normal: torch.Tensor = (small.float() / 255 - self._mean) / self._std
@@ -145,12 +156,16 @@ class Sam2Networks:
         memory = torch.cat([tokens.flatten(1, 2), pointers], dim=1)
         codes = torch.cat([positions.flatten(1, 2), pointer_positions], dim=1)
         if self._attention is not None:
-            seen = self._attention(
-                features.tokens, self._positions, memory, codes, pointers.shape[1]
-            )
+            (seen,) = self.attending(features.tokens, memory, codes, constants=(pointers.shape[1],))
         else:
             seen = self._edge_attention(features, memory, codes, pointers.shape[1], recalled)
         return self._as_map(seen)
+
+    def _attend(
+        self, tokens: torch.Tensor, memory: torch.Tensor, codes: torch.Tensor, pointers: int
+    ) -> tuple[torch.Tensor]:
+        assert self._attention is not None, "EdgeTAM has its own"
+        return (self._attention(tokens, self._positions, memory, codes, pointers),)
 
     def _pointer_tokens(self, recalled: Recalled) -> tuple[torch.Tensor, torch.Tensor]:
         """Pointers [B, P, C] cut into memory-wide tokens [B, P*C/D, D], and their time codes."""

@@ -6,6 +6,7 @@ from typing import Literal
 
 import torch
 
+from perception.sam2_compile import CompileMode
 from perception.sam2_motion import Motion
 from stream.errors import ConfigError
 
@@ -22,6 +23,8 @@ class Sam2Config:
     state_budget_bytes: int | None = None  # `add` refuses an object that would exceed it
     keep_corrections: bool = True  # a corrected frame conditions for good, as SAM 2 is trained
     exclusive: bool = False  # where masks overlap, the highest logit has the pixel
+    any_shape: bool = False  # frames of another shape go on (SAM 2 squares them all) or BadFrame
+    compile: CompileMode = "off"  # as a tracker is loaded: see perception/sam2_compile.py
     policy: MemoryPolicy = "recent"
     min_quality: float = 0.5  # samurai: predicted mask IoU to enter memory
     min_presence: float = 0.0  # samurai: object score logit to enter memory

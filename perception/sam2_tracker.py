@@ -48,6 +48,10 @@ class Sam2Tracker:
         """No masklets."""
         return Sam2State()
 
+    def prefetch(self, frame: Frame) -> None:
+        """Start copying a frame to the device that `step` will be given soon."""
+        self.networks.stage(frame.image)
+
     def step(
         self, state: Sam2State, frame: Frame, features: Features | None = None
     ) -> tuple[Sam2State, tuple[Region, ...]]:
@@ -146,7 +150,7 @@ class Sam2Tracker:
                 f"expected a frame after {state.pts_ns} ns, got one of {frame.pts_ns} ns; "
                 "start a new state for another stream"
             )
-        if state.size is not None and state.tracks:
+        if state.size is not None and state.tracks and not self.config.any_shape:
             old, new = state.size[1] / state.size[0], frame.size[1] / frame.size[0]
             if abs(new / old - 1) > ASPECT_TOLERANCE:
                 raise BadFrame(

@@ -45,6 +45,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "--config", default="embedded", metavar="PROFILE|FILE", help="settings (default embedded)"
     )
     parser.add_argument("--reader", choices=("pyav", "decord"), default="pyav")
+    parser.add_argument(
+        "--tracker", metavar="NAME", help="embedded, sam2:ID or edgetam:ID (default: the profile's)"
+    )
     parser.add_argument("--tracks", type=int, metavar="N", help="masklets kept alive")
     parser.add_argument("--no-video", action="store_true", help="do not write annotated.mp4")
     parser.add_argument("--no-speech", action="store_true", help="do not write speech/*.wav")

@@ -1,15 +1,21 @@
 """`foveal track` on a small folder of pictures, with random SAM 2 weights and with bad input."""
 
+import asyncio
 import json
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
 from foveal.cli import main
+from foveal.tracker_setup import MaskletSettings
+from foveal.tracking import Cue, TrackRequest, follow_clip
+from perception.prompts import BoxPrompt, PointsPrompt
 from perception.sam2_random import random_model, tiny_config
 from stream.masks import Rle, decode_mask
+from stream.skipping import SkipPolicy
 
 HEIGHT, WIDTH, COUNT = 96, 128, 6
 
@@ -64,15 +70,104 @@ def test_prompts_start_at_their_time(clip: Path, weights: Path, tmp_path: Path) 
     assert not (out / "annotated.mp4").exists()
 
 
+def lines_of(out: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (out / "regions.jsonl").read_text().splitlines()]
+
+
+def test_objects_start_and_stop_at_different_times(
+    clip: Path, weights: Path, tmp_path: Path
+) -> None:
+    cues = ["--box", "20,28,62,68", "--at", "0.2", "--point", "50,48;-5,5", "--at", "0.4"]
+    flags = ["--no-video", "--tracker", f"sam2:{weights}", "--out", str(tmp_path)]
+    # The first --at holds for what stands before it too, so the run begins at 0.2 s.
+    assert main(["track", str(clip), *cues, "--remove", "1", *flags]) == 0
+    shown = {line["pts_ns"]: [one["id"] for one in line["regions"]] for line in lines_of(tmp_path)}
+    assert shown == {200_000_000: [1, 2], 300_000_000: [1, 2], 400_000_000: [2], 500_000_000: [2]}
+
+
+def test_a_later_prompt_that_is_refused_leaves_the_others(
+    clip: Path, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cues = ["--at", "0", "--box", "20,28,62,68", "--at", "0.2", "--point", "500,5"]
+    flags = ["--no-video", "--tracker", f"sam2:{weights}", "--out", str(tmp_path), "--json"]
+    assert main(["track", str(clip), *cues, *flags]) == 1
+    summary = json.loads(capsys.readouterr().out)
+    assert summary["frames"] == COUNT and summary["in_view"].keys() == {"1"}
+    assert "inside the 128x96 frame" in summary["refused_prompts"]["2"]
+    assert len(lines_of(tmp_path)) == COUNT and not summary["interrupted"]
+
+
+def test_a_prompt_after_the_end_is_told_and_the_rest_kept(
+    clip: Path, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cues = ["--at", "0", "--box", "20,28,62,68", "--at", "9", "--box", "1,1,9,9"]
+    flags = ["--no-video", "--tracker", f"sam2:{weights}", "--out", str(tmp_path)]
+    assert main(["track", str(clip), *cues, *flags]) == 1
+    assert "at or after 9 s" in capsys.readouterr().err
+    assert len(lines_of(tmp_path)) == COUNT
+
+
+def test_an_interrupted_run_keeps_its_frames(clip: Path, weights: Path, tmp_path: Path) -> None:
+    request = TrackRequest(
+        clip,
+        tmp_path,
+        (Cue(0, 1, BoxPrompt((20, 28, 62, 68))),),
+        MaskletSettings(f"sam2:{weights}", precision="float32"),
+    )
+
+    async def interrupted() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+
+        def stop(done: int, total: int | None) -> None:
+            if done == 3:
+                task.cancel()  # what Ctrl-C does to the main task
+
+        await follow_clip(request, stop)
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(interrupted())
+    assert len(lines_of(tmp_path)) == 3
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["interrupted"] and summary["frames"] == 3
+    video = cv2.VideoCapture(str(tmp_path / "annotated.mp4"))
+    assert int(video.get(cv2.CAP_PROP_FRAME_COUNT)) == 3
+
+
+def test_live_leaves_out_late_frames_but_none_with_a_prompt(
+    clip: Path, weights: Path, tmp_path: Path
+) -> None:
+    """Any work is late against a clock that allows nothing: only what is needed is done."""
+    request = TrackRequest(
+        clip,
+        tmp_path,
+        (Cue(0, 1, BoxPrompt((20, 28, 62, 68))), Cue(300_000_000, 2, PointsPrompt(((50, 48),)))),
+        MaskletSettings(f"sam2:{weights}", precision="float32"),
+        video=False,
+        skipping=SkipPolicy(max_late_ns=0, max_run=100),
+    )
+    summary = asyncio.run(follow_clip(request))
+    shown = {line["pts_ns"]: [one["id"] for one in line["regions"]] for line in lines_of(tmp_path)}
+    assert shown[0] == [1] and shown[300_000_000] == [1, 2]
+    skipped = summary["skipped"]
+    assert summary["frames"] + skipped["late"] == COUNT
+    assert skipped["kept_needed"] >= 1
+
+
 BAD = [
     ("no prompt", [], "expected at least one --box"),
     ("box with words", ["--box", "a,b,c,d"], "expected --box X0,Y0,X1,Y1"),
     ("box with three numbers", ["--box", "1,2,3"], "expected --box X0,Y0,X1,Y1"),
     ("box outside", ["--box", "500,500,600,600"], "meets the 128x96 frame"),
     ("point outside", ["--point", "500,5"], "inside the 128x96 frame"),
+    ("points off it only", ["--point=-50,48"], "at least one point on the thing"),
     ("mask absent", ["--mask", "absent.png"], "found none that can be read"),
     ("time past the end", ["--box", "1,1,9,9", "--at", "60"], "the clip ends before"),
     ("negative time", ["--box", "1,1,9,9", "--at", "-1"], "0 seconds or more"),
+    ("no duration", ["--box", "1,1,9,9", "--duration", "0"], "more than 0 seconds"),
+    ("removed before its start", ["--box", "1,1,9,9", "--remove", "1"], "after its start"),
+    ("unknown removed", ["--at", "1", "--box", "1,1,9,9", "--remove", "7"], "1 to 1 after"),
+    ("odd size", ["--box", "1,1,9,9", "--image-size", "100"], "multiple of 64"),
 ]
 
 
@@ -97,6 +192,21 @@ def test_an_unknown_tracker_or_clip_is_refused(
 ) -> None:
     box = ["--box", "1,1,9,9", "--out", str(tmp_path)]
     assert main(["track", str(clip), *box, "--tracker", "magic"]) == 1
-    assert "expected --tracker embedded or sam2:" in capsys.readouterr().err
+    assert "expected a tracker embedded, sam2:ID or edgetam:ID" in capsys.readouterr().err
     assert main(["track", str(tmp_path / "absent.mp4"), *box]) == 1
     assert "nothing is there" in capsys.readouterr().err
+
+
+def test_weights_out_of_reach_say_what_to_do(
+    clip: Path,
+    weights: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    box = ["track", str(clip), "--box", "1,1,9,9", "--out", str(tmp_path)]
+    absent = tmp_path / "no-such-folder" / "deep" / "weights"  # no hub id has three slashes
+    assert main([*box, "--tracker", f"sam2:{absent}"]) == 1
+    error = capsys.readouterr().err
+    assert "are out of reach" in error and "hf download" in error and "embedded" in error
+    assert main([*box, "--tracker", f"edgetam:{weights}"]) == 1
+    assert f"write sam2:{weights}" in capsys.readouterr().err

@@ -1,0 +1,100 @@
+"""Which tracker keeps masklets alive: its name and settings -> a tracker."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from foveal.masklets import MaskTracker
+from perception.tracker import EmbeddedTracker, TrackerConfig
+from stream.errors import AssetError, ConfigError
+
+if TYPE_CHECKING:
+    from perception.backbone import Backbone
+    from perception.sam2_tracker import Sam2Tracker
+
+EMBEDDED = "embedded"
+KINDS = ("sam2", "edgetam")
+Precision = Literal["auto", "float32", "mixed", "bfloat16", "float16"]
+
+
+@dataclass(frozen=True, slots=True)
+class MaskletSettings:
+    """The tracker of a session; all but `tracker` concern SAM 2 and EdgeTAM only.
+
+    Raises ConfigError for a tracker that is none of the three.
+    """
+
+    tracker: str = EMBEDDED  # or sam2:ID, edgetam:ID; ID: a hub id, a folder, a sam2 package's .pt
+    image_size: int | None = None  # px; None is what the model was trained at (1024)
+    precision: Precision = "auto"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    policy: Literal["recent", "samurai", "dam4sam"] = "recent"  # what enters memory
+    reidentify: bool = True  # seek what left by its look
+    compile: Literal["off", "default", "graphs"] = "off"
+
+    def __post_init__(self) -> None:
+        kind, _, name = self.tracker.partition(":")
+        if not (self.tracker == EMBEDDED or (kind in KINDS and name)):
+            raise ConfigError(
+                "expected a tracker embedded, sam2:ID or edgetam:ID (ID: a hub id, a folder or a "
+                f".pt of the sam2 package), got {self.tracker!r}"
+            )
+        if self.image_size is not None and (self.image_size < 64 or self.image_size % 64):
+            raise ConfigError(
+                f"expected an image_size that is a multiple of 64, got {self.image_size}"
+            )
+
+
+def open_tracker(
+    settings: MaskletSettings, embedded: TrackerConfig, backbone: "Backbone", max_tracks: int
+) -> MaskTracker:
+    """The tracker that the settings name; the embedded one shares the backbone.
+
+    Raises AssetError, with what to do, when weights are out of reach.
+    """
+    if settings.tracker == EMBEDDED:
+        return EmbeddedTracker(backbone, embedded)
+    return open_sam2(settings, max_tracks)
+
+
+def open_sam2(settings: MaskletSettings, max_tracks: int) -> "Sam2Tracker":
+    """A SAM 2 or EdgeTAM tracker; a frame of another shape goes on, as sessions need it."""
+    import torch
+
+    from perception.sam2_load import best_precision, load_sam2_tracker
+    from perception.sam2_state import Sam2Config
+
+    kind, _, name = settings.tracker.partition(":")
+    device: str = settings.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    precision = settings.precision
+    config = Sam2Config(
+        max_tracks=max(1, max_tracks),
+        policy=settings.policy,
+        reidentify=settings.reidentify,
+        any_shape=True,
+        compile=settings.compile,
+    )
+    try:
+        tracker = load_sam2_tracker(
+            name,
+            config,
+            image_size=settings.image_size,
+            precision=best_precision(device) if precision == "auto" else precision,
+            device=device,
+        )
+    except AssetError as error:
+        raise AssetError(_advice(settings.tracker, name, error)) from error
+    if tracker.networks.edge != (kind == "edgetam"):
+        right = "edgetam" if tracker.networks.edge else "sam2"
+        raise ConfigError(f"expected a model of the kind {kind} at {name}; write {right}:{name}")
+    return tracker
+
+
+def _advice(tracker: str, name: str, error: AssetError) -> str:
+    return (
+        f"the weights of {tracker} are out of reach ({error}). Where the hub can be reached, "
+        f"`hf download {name} --local-dir DIR`, then name the folder: "
+        f"{tracker.partition(':')[0]}:DIR. Without weights, the tracker embedded needs none "
+        "(masklets: tracker: embedded, or --tracker embedded)"
+    )
