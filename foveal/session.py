@@ -19,7 +19,7 @@ from typing import Protocol, TypeVar
 from foveal.config import SessionConfig
 from foveal.masklets import LiveMasklets
 from perception.backbone import Backbone, Features
-from perception.scene import SceneReader, SceneView
+from perception.scene import GroundedRegion, SceneReader, SceneView
 from reasoning.assistant import Assistant
 from stream.channel import Channel, OverflowPolicy
 from stream.errors import BadFrame, ChannelClosed, FovealError, PromptError
@@ -165,7 +165,7 @@ class Session:
             state.regions = self._track(frame, features, keyframe)
             state.frames, state.last = state.frames + 1, frame
             if keyframe is not None and features is not None:
-                self._take_keyframe(state, keyframe, features)
+                self._take_keyframe(state, keyframe, features, due)
             if due:
                 self._answer_due(state, frame, pending, features, due_ns=frame.pts_ns)
         except BadFrame as error:
@@ -186,15 +186,17 @@ class Session:
         with self._stages.tracer.span("tracker", frame.pts_ns):
             return self._stages.masklets.step(frame, features, cut=keyframe is not None)
 
-    def _take_keyframe(self, state: SessionState, keyframe: Keyframe, features: Features) -> None:
+    def _take_keyframe(
+        self, state: SessionState, keyframe: Keyframe, features: Features, asked: bool
+    ) -> None:
         """Report a keyframe with its masklets, and start masklets where there is room."""
         state.keyframe_count += 1
         frame = keyframe.frame
         data = {"reason": keyframe.reason, "novelty": round(keyframe.novelty, 4)}
         self._sink.event(AnswerEvent("keyframe", frame.pts_ns, data))
         if self._config.seed_tracks and self._stages.masklets.room:
-            for thing in self._view(state, frame, features).things:
-                if thing.track_id is None and thing.score >= self._config.min_seed_score:
+            for thing in self._new_things(state, frame, features, asked):
+                if thing.score >= self._config.min_seed_score:
                     region = self._stages.masklets.seed(frame, features, thing.mask)
                     if region is not None:
                         state.regions = (*state.regions, region)
@@ -233,6 +235,16 @@ class Session:
         answer = replace(answer, spans=tuple(spans))
         state.answered += 1
         self._sink.answer(answer, frame, tuple(span.region for span in spans))
+
+    def _new_things(
+        self, state: SessionState, frame: Frame, features: Features, asked: bool
+    ) -> tuple[GroundedRegion, ...]:
+        """What stands out and is not followed; a frame that is asked about is read but once."""
+        if asked:
+            things = self._view(state, frame, features).things
+            return tuple(thing for thing in things if thing.track_id is None)
+        with self._stages.tracer.span("scene", frame.pts_ns):
+            return self._stages.reader.new_things(frame, features, state.regions)
 
     def _view(self, state: SessionState, frame: Frame, features: Features) -> SceneView:
         """The frame's scene, read once however many questions it gets."""

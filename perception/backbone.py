@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import timm
@@ -20,18 +19,16 @@ from timm.data import ImageNetInfo
 from timm.layers import BatchNormAct2d
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from perception.fused import can_fuse, lite_stages
+from perception.pictures import blanked, shrink, to_rows
 from stream.errors import AssetError
 from stream.frame import Image, Mask
-from stream.masks import mask_box
 
 MEAN, STD = 127.0, 128.0
 STRIDE = 8  # of `Features.dense`, in input pixels
 CROP_PX = 260
 CROP_BATCH = 8  # crops at once: bounds memory, and costs nothing on a CPU
 DENSE_BLOCKS = (2, 4)  # block outputs at strides 8 and 16
-CROP_PADDING = 0.1  # of the box, on each side
-MIN_SIDE = 32
-MAX_ASPECT = 4  # a wider frame is squeezed, so that one odd picture cannot stall the stream
 
 Posteriors = npt.NDArray[np.float32]  # [N, 1000], each row sums to 1
 
@@ -67,7 +64,8 @@ class Backbone:
         self._model.to(memory_format=torch.channels_last)
         self.dtype = _fast_dtype(device)  # of the shared pass; features are float32 again
         same = self.dtype is torch.float32
-        self._quick = self._model if same else copy.deepcopy(self._model).to(self.dtype)
+        quick = self._model if same else copy.deepcopy(self._model).to(self.dtype)
+        self._stem, *self._blocks, self._last = lite_stages(quick, can_fuse(device))
         self._device = device
         self._height = height
         info = ImageNetInfo()
@@ -109,7 +107,7 @@ class Backbone:
     def features(self, image: Image, height: int | None = None) -> Features:
         """One pass over a [H, W, 3] uint8 RGB frame, resized to `height` rows (multiple of 32)."""
         with torch.inference_mode():
-            tensor = self._tensor([_resize(image, height or self._height)]).to(self.dtype)
+            tensor = self._tensor([to_rows(image, height or self._height)]).to(self.dtype)
             outputs = self._forward(tensor)
             last = outputs[-1]
             base = outputs[0]
@@ -144,19 +142,14 @@ class Backbone:
         if not images:
             return np.zeros((0, 1000), np.float32)
         pairs = zip(images, masks, strict=True)
-        crops = [
-            cv2.resize(_crop(image, mask), (CROP_PX, CROP_PX), interpolation=cv2.INTER_AREA)
-            for image, mask in pairs
-        ]
+        crops = [shrink(blanked(image, mask), (CROP_PX, CROP_PX)) for image, mask in pairs]
         with torch.inference_mode():
             logits = self._model(self._tensor(crops))
             return np.asarray(logits.softmax(-1).cpu().numpy(), dtype=np.float32)
 
     def pooled(self, images: Sequence[Image]) -> torch.Tensor:
         """[N, 1280] float32 pooled features of whole pictures, each squeezed into a square."""
-        crops = [
-            cv2.resize(image, (CROP_PX, CROP_PX), interpolation=cv2.INTER_AREA) for image in images
-        ]
+        crops = [shrink(image, (CROP_PX, CROP_PX)) for image in images]
         rows = [
             self._pool(self._tensor(crops[start : start + CROP_BATCH]))
             for start in range(0, len(crops), CROP_BATCH)
@@ -165,9 +158,10 @@ class Backbone:
 
     def _pool(self, tensor: torch.Tensor) -> torch.Tensor:
         with torch.inference_mode():
-            last = self._quick.forward_features(tensor.to(self.dtype))
-            pooled: torch.Tensor = last.float().mean(dim=(2, 3))
-            return pooled
+            hidden = self._stem(tensor.to(self.dtype))
+            for block in self._blocks:
+                hidden = block(hidden)
+            return self._last(hidden).float().mean(dim=(2, 3))
 
     def class_posteriors(self, pooled: torch.Tensor) -> Posteriors:
         """[N, 1280] pooled features -> [N, 1000]."""
@@ -177,20 +171,18 @@ class Backbone:
 
     def _forward(self, tensor: torch.Tensor) -> list[torch.Tensor]:
         """Outputs of DENSE_BLOCKS; the blocks after the last of them are left to `_head`."""
-        model, outputs = self._quick, []
-        hidden = model.bn1(model.conv_stem(tensor))
-        for index, block in enumerate(model.blocks[: DENSE_BLOCKS[-1] + 1]):
+        hidden, outputs = self._stem(tensor), []
+        for index, block in enumerate(self._blocks[: DENSE_BLOCKS[-1] + 1]):
             hidden = block(hidden)
             if index in DENSE_BLOCKS:
                 outputs.append(hidden)
         return outputs
 
     def _head(self, hidden: torch.Tensor) -> torch.Tensor:
-        model = self._quick
         with torch.inference_mode():
-            for block in model.blocks[DENSE_BLOCKS[-1] + 1 :]:
+            for block in self._blocks[DENSE_BLOCKS[-1] + 1 :]:
                 hidden = block(hidden)
-            return torch.as_tensor(model.bn2(model.conv_head(hidden))[0]).float()
+            return self._last(hidden)[0].float()
 
     def _tensor(self, images: Sequence[Image]) -> torch.Tensor:
         stack = torch.from_numpy(np.stack(images)).to(self._device)
@@ -217,27 +209,6 @@ def _fast_dtype(device: str) -> torch.dtype:
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
     native = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
     return torch.bfloat16 if native else torch.float32
-
-
-def _resize(image: Image, height: int) -> Image:
-    """Resize to `height` rows, keeping the aspect as near as sides of a multiple of 32 allow."""
-    rows, cols = image.shape[:2]
-    width = max(MIN_SIDE, round(cols * height / rows / MIN_SIDE) * MIN_SIDE)
-    width = min(width, MAX_ASPECT * height)
-    resized = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-    return np.asarray(resized, dtype=np.uint8)
-
-
-def _crop(image: Image, mask: Mask | None) -> Image:
-    box = mask_box(mask) if mask is not None else None
-    if mask is None or box is None:
-        return image
-    x0, y0, x1, y1 = box
-    pad_x, pad_y = round((x1 - x0) * CROP_PADDING), round((y1 - y0) * CROP_PADDING)
-    rows = slice(max(0, y0 - pad_y), y1 + pad_y)
-    cols = slice(max(0, x0 - pad_x), x1 + pad_x)
-    grey = np.uint8(MEAN)
-    return np.where(mask[rows, cols, None], image[rows, cols], grey).astype(np.uint8)
 
 
 def masked_mean(top: torch.Tensor, mask: Mask) -> torch.Tensor:

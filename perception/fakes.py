@@ -70,6 +70,13 @@ class FakeScene:
         features = features or fake_features(frame.size)
         return SceneView(frame, features, things, (self._whole,), posterior)
 
+    def new_things(
+        self, frame: Frame, features: Features | None = None, tracked: Sequence[Region] = ()
+    ) -> tuple[GroundedRegion, ...]:
+        """The given things that no live masklet follows."""
+        view = self.read(frame, features, tracked)
+        return tuple(one for one in view.things if one.track_id is None)
+
     def names_of(self, view: SceneView, mask: Mask) -> GroundedRegion:
         """The thing that a mask meets, or one without a name."""
         box = mask_box(mask)

@@ -13,41 +13,24 @@ import torch
 from perception.backbone import Backbone, Features
 from perception.naming import Name, NameMatcher, Posterior
 from perception.ocr import TextLine, TextReader
-from perception.proposals import ProposalConfig, propose
+from perception.proposals import COVERED, ProposalConfig, propose
 from perception.recogniser import Recogniser
+from perception.regions import GroundedRegion, holds, merge, share_inside, where, where_box
 from perception.segment import mask_from_box, mask_from_point, refine_seed
 from perception.surroundings import Surroundings, agreed, look_around
 from stream.errors import PromptError
 from stream.events import Point, Region
 from stream.frame import Frame, Mask
-from stream.masks import Box, decode_mask, mask_box, mask_iou
+from stream.masks import Box, decode_mask, mask_box
 
-SAME_NAMES = 0.25  # shared probability from which touching parts are one thing
+__all__ = ["GroundedRegion", "Scene", "SceneReader", "SceneView", "where", "where_box"]
+
 MAX_POINTED = 0.12  # share of the frame up to which a masklet under a point is meant itself
-NAMED = 0.04  # below it a probability says nothing
-COVERED = 0.6  # share of a proposal inside a masklet from which it is that masklet
 MIN_PHRASE_FIT = 0.12  # below it nothing in view is what a phrase says
 MIN_WINDOW_FIT = 0.3  # the same for windows, which are many and so more often wrong
 SEED_PEAK = 0.5  # of a phrase map's peak: cells above it seed the mask
 WHOLE_PEAK = 0.25  # the same for what fills the picture
 MIN_AGREED = 0.2  # a name's mean probability from which several views agree on it
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class GroundedRegion:
-    """A region of one frame with what it may be."""
-
-    mask: Mask  # [H, W]
-    box: Box
-    posterior: Posterior  # [C] over class names
-    names: tuple[Name, ...]  # most probable first
-    saliency: float  # 0..1, how much it stands out
-    track_id: int | None = None  # its masklet, when it has one
-
-    @property
-    def score(self) -> float:
-        """Probability of its best name."""
-        return self.names[0].probability
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
@@ -99,14 +82,29 @@ class SceneReader:
     ) -> SceneView:
         """The frame's things; live masklets come first and keep their track ids."""
         features = features or self._backbone.features(frame.image)
-        held = [(decode_mask(r.mask), r.score, r.track_id) for r in tracked if r.box is not None]
-        found: list[tuple[Mask, float, int | None]] = [*held]
-        for proposal in propose(frame.image, features, self._proposals):
-            if all(_inside(proposal.mask, mask) < COVERED for mask, _, _ in held):
-                found.append((proposal.mask, proposal.saliency, None))
+        held = _held(tracked)
+        found = [*held, *self._stand_out(frame, features, [mask for mask, _, _ in held])]
         things = self._name(frame, found)
         whole = self._recogniser.classify([frame.image], [None])[0]
-        return SceneView(frame, features, _merge(things), self._matcher.best(whole), whole)
+        return SceneView(frame, features, merge(things), self._matcher.best(whole), whole)
+
+    def new_things(
+        self, frame: Frame, features: Features | None = None, tracked: Sequence[Region] = ()
+    ) -> tuple[GroundedRegion, ...]:
+        """Those of `read`'s things that no masklet follows: much less work."""
+        features = features or self._backbone.features(frame.image)
+        held = [mask for mask, _, _ in _held(tracked)]
+        return merge(self._name(frame, self._stand_out(frame, features, held)))
+
+    def _stand_out(
+        self, frame: Frame, features: Features, held: Sequence[Mask]
+    ) -> list[tuple[Mask, float, int | None]]:
+        """What stands out and is not inside one of the masks."""
+        return [
+            (found.mask, found.saliency, None)
+            for found in propose(frame.image, features, self._proposals, held)
+            if all(share_inside(found.mask, mask) < COVERED for mask in held)
+        ]
 
     def names_of(self, view: SceneView, mask: Mask) -> GroundedRegion:
         """A mask of this view with its names; raises PromptError when it is empty."""
@@ -125,7 +123,7 @@ class SceneReader:
         for thing in view.things:
             # Something large may hold the thing that is meant: the table under the cup.
             small = thing.mask.mean() <= MAX_POINTED
-            if thing.track_id is not None and small and _holds(thing.mask, point):
+            if thing.track_id is not None and small and holds(thing.mask, point):
                 return thing
         return self.names_of(view, mask_from_point(image, point, view.features))
 
@@ -224,51 +222,6 @@ class SceneReader:
         return np.asarray(np.clip((grown - peak) / (1 - peak) + 0.5, 0, 1), np.float32)
 
 
-def where(region: GroundedRegion, size: tuple[int, int]) -> str:
-    """Where a region lies in a frame of (height, width), in words."""
-    return where_box(region.box, size)
-
-
-def where_box(box: Box, size: tuple[int, int]) -> str:
-    """The same of a box."""
-    x = (box[0] + box[2]) / 2 / size[1]
-    y = (box[1] + box[3]) / 2 / size[0]
-    across = "on the left" if x < 0.36 else "on the right" if x > 0.64 else ""
-    along = "at the top" if y < 0.3 else "at the bottom" if y > 0.75 else ""
-    return " ".join(filter(None, (along, across))) or "in the middle"
-
-
-def _merge(things: Sequence[GroundedRegion]) -> tuple[GroundedRegion, ...]:
-    """Join touching parts that carry the same names; grouping cuts large things into parts."""
-    merged: list[GroundedRegion] = []
-    for thing in things:
-        for index, other in enumerate(merged):
-            shared = np.minimum(other.posterior, thing.posterior)
-            same = float(shared[shared >= NAMED].sum()) >= SAME_NAMES
-            free = thing.track_id is None and other.track_id is None
-            if same and free and _touch(other.mask, thing.mask):
-                mask = other.mask | thing.mask
-                box = mask_box(mask) or other.box
-                saliency = max(other.saliency, thing.saliency)
-                merged[index] = replace(other, mask=mask, box=box, saliency=saliency)
-                break
-        else:
-            merged.append(thing)
-    return tuple(merged)
-
-
-def _touch(left: Mask, right: Mask) -> bool:
-    kernel = np.ones((9, 9), np.uint8)
-    return bool((cv2.dilate(left.astype(np.uint8), kernel).astype(bool) & right).any())
-
-
-def _inside(mask: Mask, other: Mask) -> float:
-    if mask_iou(mask, other) == 0.0:
-        return 0.0
-    return int((mask & other).sum()) / int(mask.sum())
-
-
-def _holds(mask: Mask, point: Point) -> bool:
-    x, y = point
-    inside = 0 <= y < mask.shape[0] and 0 <= x < mask.shape[1]
-    return inside and bool(mask[y, x])
+def _held(tracked: Sequence[Region]) -> list[tuple[Mask, float, int | None]]:
+    """Masklets in view."""
+    return [(decode_mask(r.mask), r.score, r.track_id) for r in tracked if r.box is not None]

@@ -16,13 +16,14 @@ from stream.masks import Box, clip_box, mask_box
 Soft = npt.NDArray[np.float32]  # [h, w], 0..1
 
 WORK_SIDE = 192  # pixels of the crop's longer side that GrabCut sees
-ITERATIONS = 3
+ITERATIONS = 1  # more cost time and lose a little: box IoU 0.630 with one, 0.620 with three
 MARGIN = 0.35  # of the box's side: the surroundings shown to GrabCut as background
 # Of the box; a cut outside these has failed: it flooded, or kept only the sure core (pi / 16).
 MIN_FILL, MAX_FILL = 0.23, 0.97
 MIN_AREA, MAX_AREA = 0.004, 0.5  # of the picture, for the region around a point
 LEVELS = np.linspace(0.95, 0.4, 12)  # thresholds tried around a point, of the peak similarity
 SURE_LEVEL, LIKELY_LEVEL, FAR_LEVEL = 0.8, 0.5, 0.1  # soft seed -> GrabCut's four labels
+BY_LEVEL = np.array([cv2.GC_BGD, cv2.GC_PR_BGD, cv2.GC_PR_FGD, cv2.GC_FGD], np.uint8)
 
 
 def mask_from_box(image: Image, box: Box) -> Mask:
@@ -31,17 +32,19 @@ def mask_from_box(image: Image, box: Box) -> Mask:
     Raises PromptError for a box outside the picture. Where the colours inside and outside cannot
     be told apart the inscribed ellipse is taken: a box says at least that much.
     """
-    x0, y0, x1, y1 = clip_box(box, *image.shape[:2])
-    window = _grown((x0, y0, x1, y1), MARGIN, image.shape[:2])
-    inner = np.full(image.shape[:2], cv2.GC_BGD, np.uint8)
-    inner[y0:y1, x0:x1] = cv2.GC_PR_FGD
-    ellipse = _ellipse(image.shape[:2], (x0, y0, x1, y1), 0.5)
-    inner[ellipse & (inner == cv2.GC_PR_FGD)] = cv2.GC_FGD
-    mask = _cut(image, inner, window)
-    fill = mask.sum() / ((x1 - x0) * (y1 - y0))
+    size = image.shape[:2]
+    box = clip_box(box, *size)
+    window = _grown(box, MARGIN, size)
+    x0, y0, x1, y1 = _inside(box, window)
+    part = image[_slices(window)]
+    core = _ellipse(part.shape[:2], (x0, y0, x1, y1), 0.5)
+    labels = np.full(part.shape[:2], cv2.GC_BGD, np.uint8)
+    labels[y0:y1, x0:x1] = np.where(core[y0:y1, x0:x1], cv2.GC_FGD, cv2.GC_PR_FGD)
+    mask = _cut(part, labels)
+    fill = np.count_nonzero(mask) / ((x1 - x0) * (y1 - y0))
     if not MIN_FILL <= fill <= MAX_FILL:
-        return _ellipse(image.shape[:2], (x0, y0, x1, y1), 1.0)
-    return _main_part(mask, ellipse)
+        return _ellipse(size, box, 1.0)
+    return _put(_main_part(mask, core), window, size)
 
 
 def mask_from_point(image: Image, point: Point, features: Features) -> Mask:
@@ -68,14 +71,14 @@ def refine_seed(image: Image, seed: Soft) -> Mask:
     box = mask_box(likely)
     if box is None:
         return likely
-    labels = np.full((height, width), cv2.GC_PR_BGD, np.uint8)
-    labels[soft < FAR_LEVEL] = cv2.GC_BGD
-    labels[likely] = cv2.GC_PR_FGD
-    labels[soft >= SURE_LEVEL] = cv2.GC_FGD
-    mask = _cut(image, labels, _grown(box, MARGIN, (height, width)))
-    ratio = mask.sum() / likely.sum()
+    window = _grown(box, MARGIN, (height, width))
+    soft, likely = soft[_slices(window)], likely[_slices(window)]
+    levels = (soft >= FAR_LEVEL).view(np.uint8) + likely + (soft >= SURE_LEVEL)
+    mask = _cut(image[_slices(window)], BY_LEVEL[levels])
+    ratio = np.count_nonzero(mask) / np.count_nonzero(likely)
     # A cut that throws most of the seed away, or floods, followed some other border.
-    return _main_part(mask, likely) if 0.4 <= ratio <= 2.0 else likely
+    mask = _main_part(mask, likely) if 0.4 <= ratio <= 2.0 else likely
+    return _put(mask, window, (height, width))
 
 
 def _seed_around(point: Point, features: Features) -> Soft:
@@ -106,26 +109,26 @@ def _seed_around(point: Point, features: Features) -> Soft:
     return np.asarray(cv2.GaussianBlur(best.astype(np.float32), (3, 3), 0), np.float32)
 
 
-def _cut(image: Image, labels: npt.NDArray[np.uint8], window: Box) -> Mask:
-    """GrabCut on a shrunken window; everything outside it is background."""
-    x0, y0, x1, y1 = window
-    crop, hints = image[y0:y1, x0:x1], labels[y0:y1, x0:x1]
-    scale = min(1.0, WORK_SIDE / max(crop.shape[:2]))
-    size = (max(1, round(crop.shape[1] * scale)), max(1, round(crop.shape[0] * scale)))
-    small = np.ascontiguousarray(cv2.resize(crop, size, interpolation=cv2.INTER_AREA))
-    marks = np.ascontiguousarray(cv2.resize(hints, size, interpolation=cv2.INTER_NEAREST))
-    shown = np.isin(marks, (cv2.GC_FGD, cv2.GC_PR_FGD))
-    out = np.zeros(image.shape[:2], bool)
+def _cut(image: Image, labels: npt.NDArray[np.uint8]) -> Mask:
+    """GrabCut on a shrunken copy: [h, w, 3] and its labels [h, w] -> [h, w]."""
+    height, width = labels.shape
+    scale = min(1.0, WORK_SIDE / max(height, width))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    small = np.ascontiguousarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
+    marks = np.ascontiguousarray(cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST))
+    shown = _foreground(marks)
     if shown.all() or not shown.any():
-        out[y0:y1, x0:x1] = shown.any()
-        return out
+        return np.full(labels.shape, bool(shown.any()))
     models = np.zeros((2, 1, 65), np.float64)
     cv2.setRNGSeed(0)  # GrabCut's k-means draws random centres; the same picture, the same mask
     cv2.grabCut(small, marks, None, models[0], models[1], ITERATIONS, cv2.GC_INIT_WITH_MASK)
-    cut = np.isin(marks, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.float32)
-    grown = cv2.resize(cut, (x1 - x0, y1 - y0), interpolation=cv2.INTER_LINEAR)
-    out[y0:y1, x0:x1] = grown >= 0.5
-    return out
+    cut = _foreground(marks).astype(np.float32)
+    grown = cv2.resize(cut, (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(grown >= 0.5)
+
+
+def _foreground(marks: npt.NDArray[np.uint8]) -> Mask:
+    return np.asarray((marks == cv2.GC_FGD) | (marks == cv2.GC_PR_FGD))
 
 
 def _main_part(mask: Mask, core: Mask) -> Mask:
@@ -159,6 +162,24 @@ def _ellipse(size: tuple[int, ...], box: Box, scale: float) -> Mask:
     rows = (np.arange(size[0]) + 0.5 - (y0 + y1) / 2) / max(0.5, scale * (y1 - y0) / 2)
     cols = (np.arange(size[1]) + 0.5 - (x0 + x1) / 2) / max(0.5, scale * (x1 - x0) / 2)
     return np.asarray(rows[:, None] ** 2 + cols[None] ** 2 <= 1.0001)
+
+
+def _slices(window: Box) -> tuple[slice, slice]:
+    x0, y0, x1, y1 = window
+    return slice(y0, y1), slice(x0, x1)
+
+
+def _inside(box: Box, window: Box) -> Box:
+    """A box as its window sees it."""
+    x, y = window[:2]
+    return box[0] - x, box[1] - y, box[2] - x, box[3] - y
+
+
+def _put(part: Mask, window: Box, size: tuple[int, ...]) -> Mask:
+    """A window's mask in an empty picture's."""
+    whole = np.zeros(size, bool)
+    whole[_slices(window)] = part
+    return whole
 
 
 def _grown(box: Box, share: float, size: tuple[int, ...]) -> Box:

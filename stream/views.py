@@ -1,5 +1,6 @@
 """The views of a region that a classifier looks at: pure functions."""
 
+import cv2
 import numpy as np
 
 from stream.errors import QueryError
@@ -21,8 +22,10 @@ def region_views(image: Image, mask: Mask) -> list[Image]:
     if box is None:
         raise QueryError("expected a region with at least one pixel, got an empty mask")
     rows, cols = square_around(box)
-    blanked = np.where(mask[rows, cols, None], image[rows, cols], np.uint8(GREY))
-    return [blanked.astype(np.uint8), np.ascontiguousarray(image[rows, cols])]
+    plain = np.ascontiguousarray(image[rows, cols])
+    blanked = np.full_like(plain, GREY)
+    cv2.copyTo(plain, np.ascontiguousarray(mask[rows, cols]).view(np.uint8), blanked)
+    return [blanked, plain]
 
 
 def square_around(box: Box, padding: float = VIEW_PADDING) -> tuple[slice, slice]:

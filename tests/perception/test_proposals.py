@@ -21,6 +21,14 @@ def test_a_thing_that_stands_out_is_proposed_first() -> None:
     assert 0.5 < best.saliency <= 1
 
 
+def test_what_is_known_is_not_worked_out_again() -> None:
+    assert propose(disc_picture(), disc_features(), known=[np.ones((96, 128), bool)]) == ()
+    free = propose(disc_picture(), disc_features())
+    far = np.zeros((96, 128), bool)
+    far[:8, :8] = True
+    assert len(propose(disc_picture(), disc_features(), known=[far])) == len(free)
+
+
 def test_a_flat_picture_has_nothing_that_stands_out() -> None:
     flat = np.full((96, 128, 3), 128, np.uint8)
     assert propose(flat, fake_features((96, 128))) == ()

@@ -96,6 +96,19 @@ def test_masklets_come_first_and_keep_their_ids(untrained: SceneReader) -> None:
     assert untrained.point_at(view, (50, 30), None) is view.things[0]
 
 
+def test_new_things_are_those_that_no_masklet_follows(untrained: SceneReader) -> None:
+    image = np.random.default_rng(1).integers(0, 256, (90, 160, 3)).astype(np.uint8)
+    mask = np.zeros((90, 160), bool)
+    mask[20:45, 40:70] = True
+    held = Region(7, 5, encode_mask(mask), mask_box(mask), 0.9)
+    view = untrained.read(frame(image), tracked=(held,))
+    new = untrained.new_things(frame(image), tracked=(held,))
+    assert _facts(new) == _facts(view.things[1:])
+    everywhere = np.ones_like(mask)
+    all_held = Region(8, 5, encode_mask(everywhere), mask_box(everywhere), 0.9)
+    assert untrained.new_things(frame(image), tracked=(all_held,)) == ()
+
+
 def test_a_large_masklet_is_not_what_a_point_means(untrained: SceneReader) -> None:
     """The table under the cup."""
     image = np.random.default_rng(1).integers(0, 256, (90, 160, 3)).astype(np.uint8)
