@@ -5,11 +5,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from foveal.compose import Models
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# How long an example takes says more about the machine than about the code.
+settings.register_profile("foveal", deadline=None)
+settings.load_profile("foveal")
 
 
 def data_root() -> Path:

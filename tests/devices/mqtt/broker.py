@@ -55,7 +55,7 @@ class Mosquitto:
         self._process = await asyncio.create_subprocess_exec(
             self._program, "-c", str(self._config), stdout=DEVNULL, stderr=DEVNULL
         )
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(20):
             while True:
                 try:
                     _, writer = await asyncio.open_connection("127.0.0.1", self.port)

@@ -25,7 +25,7 @@ from tests.devices.mqtt.broker import PASSWORD, USER, Mosquitto
 
 ROOT = "homie/5/glasses"
 FAST = BridgeOptions(
-    timeout_s=2.0, first_delay_ns=20 * NS_PER_MS, most_delay_ns=60 * NS_PER_MS, outbox=16
+    timeout_s=10.0, first_delay_ns=20 * NS_PER_MS, most_delay_ns=60 * NS_PER_MS, outbox=16
 )
 SPEECH = Property("speech", "Speech", "boolean", settable=True)
 LEVEL = Property("level", "Level", "integer", "0:10:2", settable=True)
@@ -111,7 +111,7 @@ async def running(bridge: MqttBridge) -> AsyncIterator[MqttBridge]:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         while not condition():
             await asyncio.sleep(0.01)
 

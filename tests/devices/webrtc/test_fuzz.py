@@ -39,7 +39,7 @@ class Endpoint:
         self, method: str, path: str, body: bytes, headers: dict[str, str]
     ) -> tuple[int, str, dict[str, str]]:
         """(status, body, headers)."""
-        link = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        link = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
             link.request(method, path, body, headers)
             response = link.getresponse()
@@ -76,10 +76,10 @@ def endpoint() -> Iterator[Endpoint]:
 
     thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
     thread.start()
-    assert ready.wait(10)
+    assert ready.wait(30)
     yield made
     loop.call_soon_threadsafe(stop.set)
-    thread.join(15)
+    thread.join(30)
     assert not thread.is_alive()
     loop.close()
 

@@ -41,7 +41,7 @@ class Link:
         answer = self.relay.server_answer(answer)
         await self.client.setRemoteDescription(RTCSessionDescription(answer, "answer"))
         self.channel.on("message", self.heard.append)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(25):
             await self.session.connected.wait()
             await self.session.channel_opened.wait()
         self.session.channel.on("message", self.asked.append)
@@ -73,11 +73,11 @@ async def linked(
     finally:
         await link.client.close()
         await link.session.close()
-        await asyncio.wait_for(watching, 5)
+        await asyncio.wait_for(watching, 15)
         relay.close()
 
 
-async def until(condition: Callable[[], bool], timeout_s: float = 9.0) -> None:
+async def until(condition: Callable[[], bool], timeout_s: float = 25.0) -> None:
     async with asyncio.timeout(timeout_s):
         while not condition():
             await asyncio.sleep(0.01)
