@@ -33,7 +33,7 @@ from stream.masks import mask_iou
 
 DATA = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
 MIN_SHARE = 0.01  # of the picture that an asked thing covers
-COMPOSITES, FRAMES, QUICK = 48, 24, 8
+COMPOSITES, FRAMES, QUICK = 24, 24, 8
 CENTRE = 0.28  # half axes of the centre prior as shares of the sides
 SHEET = 160  # height of a picture on the sheet
 Answer = Callable[[SceneView, str], Mask]
