@@ -175,7 +175,7 @@ class Chain:
 
     def _words(self, marks: _Marks, words: str) -> None:
         if marks.words_ns is None and words.strip():
-            marks.words_ns, marks.lead = self.clock.now_ns(), len(self.track.said)
+            marks.words_ns = self.clock.now_ns()
         self.voice.feed(1, words)
 
     def _done(self, marks: _Marks) -> None:
@@ -184,7 +184,7 @@ class Chain:
 
     def _spoken(self, turn: int, seconds: float) -> None:
         if self.marks.made_ns is None:
-            self.marks.made_ns = self.clock.now_ns()
+            self.marks.made_ns, self.marks.lead = self.clock.now_ns(), len(self.track.said) - 1
 
     async def _play(self) -> None:
         """What aiortc's sender does."""
@@ -192,7 +192,7 @@ class Chain:
             frame = await self.track.recv()
             if np.max(np.abs(frame.to_ndarray())) > QUIET:
                 own = any(one.sent > 0 for one in self.track.said[self.marks.lead :])
-                of_answer = own and self.marks.words_ns is not None
+                of_answer = own and self.marks.made_ns is not None
                 self.marks.audible.append((self.clock.now_ns(), of_answer))
 
 

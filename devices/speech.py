@@ -16,7 +16,15 @@ from devices.sentences import speakable, split_sentences
 from devices.wav import Pcm, parse_wav, write_wav
 from stream.errors import AssetError, DeviceError
 
-__all__ = ["EspeakSpeaker", "HibariSpeaker", "Pcm", "Speaker", "open_speaker", "write_wav"]
+__all__ = [
+    "EspeakSpeaker",
+    "HibariSpeaker",
+    "Pcm",
+    "Speaker",
+    "open_speaker",
+    "trim_silence",
+    "write_wav",
+]
 
 Backend = Literal["hibari", "espeak", "none"]
 PEAK = 32767.0
@@ -26,6 +34,8 @@ LONG_NUMBER = re.compile(
 )  # said digit by digit: Hibari has no names for such numbers
 ESPEAK_TIMEOUT_S = 20.0
 ESPEAK_RATE = 22_050
+AUDIBLE = 0.01  # of the loudest sample
+KEPT_S = 0.02  # of the silence around speech that is trimmed
 
 
 class Speaker(Protocol):
@@ -123,6 +133,20 @@ def open_speaker(backend: Backend) -> Speaker | None:
     """The speaker of that name; None for "none"."""
     makers: dict[str, Callable[[], Speaker]] = {"hibari": HibariSpeaker, "espeak": EspeakSpeaker}
     return None if backend == "none" else makers[backend]()
+
+
+def trim_silence(audio: Pcm, sample_rate: int, end: bool = False) -> Pcm:
+    """[samples] without the silence before the speech, and after it with `end`.
+
+    Hibari begins every sentence with 0.3 s of silence, which a listener waits for.
+    """
+    loud = np.abs(audio.astype(np.int32))
+    audible = np.flatnonzero(loud > AUDIBLE * loud.max(initial=1))
+    if not len(audible):
+        return audio[:0]
+    kept = round(KEPT_S * sample_rate)
+    last = audible[-1] + kept + 1 if end else len(audio)
+    return audio[max(0, audible[0] - kept) : last]
 
 
 def _sentences(text: str) -> Iterator[str]:

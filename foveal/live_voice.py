@@ -6,7 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 
 from devices.sentences import SentenceStream
-from devices.speech import Pcm, Speaker
+from devices.speech import Pcm, Speaker, trim_silence
 from devices.webrtc.outgoing import RATE_HZ, SpeechTrack
 from stream.clock import NS_PER_MS, Clock
 
@@ -16,7 +16,7 @@ MAX_SENTENCES = 64  # waiting to be spoken; more are dropped
 AHEAD_SAMPLES = 20 * RATE_HZ  # audio made ahead of the listener
 ROOM_NS = 100 * NS_PER_MS  # how often room in the track is looked for
 LEAD_IN = "Let me see."
-PATIENCE_NS = 250 * NS_PER_MS  # a question without any word of its answer for so long: the lead-in
+PATIENCE_NS = 350 * NS_PER_MS  # a question without a sentence of its answer: then the lead-in
 
 OnSpeech = Callable[[int, float], None]  # turn, seconds of audio that now wait to be heard
 OnFailure = Callable[[int, str], None]  # turn, why it is not spoken
@@ -61,7 +61,7 @@ class LiveVoice:
             self.attach(None)
 
     def begin(self) -> None:
-        """A question was asked: without words of its answer soon, say that we are at it."""
+        """A question was asked: without a sentence to say soon, say that we are at it."""
         self._calm()
         if self._lead_chunks and self._track is not None:
             self._patience = asyncio.create_task(self._be_patient())
@@ -79,8 +79,6 @@ class LiveVoice:
 
     def feed(self, turn: int, words: str) -> None:
         """Take the next words of an answer."""
-        if words.strip():
-            self._calm()
         for sentence in self._sentences.feed(words):
             self._put(turn, sentence)
 
@@ -114,7 +112,9 @@ class LiveVoice:
         """Speak until cancelled."""
         loop = asyncio.get_running_loop()
         if self._lead_in is not None:
-            self._lead_chunks = await loop.run_in_executor(self._pool, self._make, self._lead_in)
+            chunks = await loop.run_in_executor(self._pool, self._make, self._lead_in)
+            rate = self._speaker.sample_rate
+            self._lead_chunks = [trim_silence(chunk, rate, end=True) for chunk in chunks]
         while True:
             turn, sentence = await self._queue.get()
             cuts = self._cuts
@@ -133,12 +133,15 @@ class LiveVoice:
         while self._cuts == cuts and self._track and self._track.queued > AHEAD_SAMPLES:
             await self._clock.sleep_until(self._clock.now_ns() + ROOM_NS)
         if self._cuts == cuts and self._track is not None:
+            if not self._track.queued:
+                chunk = trim_silence(chunk, self._speaker.sample_rate)  # the wearer waits
             self._track.say(chunk, self._speaker.sample_rate)
             self._on_speech(turn, len(chunk) / self._speaker.sample_rate)
 
     def _put(self, turn: int, sentence: str) -> None:
         if self._track is None:
             return  # nobody listens
+        self._calm()
         try:
             self._queue.put_nowait((turn, sentence))
         except asyncio.QueueFull:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from devices.fakes import ToneSpeaker
-from devices.speech import EspeakSpeaker, HibariSpeaker, Speaker, open_speaker
+from devices.speech import EspeakSpeaker, HibariSpeaker, Speaker, open_speaker, trim_silence
 from devices.wav import parse_wav, write_wav
 from stream.errors import AssetError, DeviceError
 
@@ -151,3 +151,21 @@ def test_a_listener_understands_hibari(hibari: HibariSpeaker, tmp_path: Path) ->
     heard = " ".join(part.text for part in model.transcribe(audio, language="en")[0]).lower()
     words = text.lower().rstrip(".").split()
     assert sum(word in heard for word in words) >= len(words) - 1, heard
+
+
+def test_silence_around_speech_is_trimmed() -> None:
+    speech = np.full(1000, 500, np.int16)
+    quiet = np.full(5000, 3, np.int16)
+    sound = np.concatenate([quiet, speech, quiet])
+    assert len(trim_silence(sound, 10_000)) == 200 + 1000 + 5000
+    assert len(trim_silence(sound, 10_000, end=True)) == 200 + 1000 + 200
+    assert len(trim_silence(speech, 10_000, end=True)) == 1000
+    assert len(trim_silence(quiet[:0], 10_000)) == 0
+    assert len(trim_silence(0 * quiet, 10_000)) == 0
+
+
+def test_hibari_s_silence_is_trimmed_and_no_speech(hibari: HibariSpeaker) -> None:
+    (sound,) = hibari.synthesize("This is an espresso.")
+    trimmed = trim_silence(sound, hibari.sample_rate, end=True)
+    assert 0.3 * hibari.sample_rate < len(sound) - len(trimmed) < 0.8 * hibari.sample_rate
+    assert np.abs(sound.astype(int)).sum() < 1.01 * np.abs(trimmed.astype(int)).sum()

@@ -1,6 +1,7 @@
 """The wearer is heard in a live session: messages, questions, interruptions, the lead-in."""
 
 import asyncio
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -87,6 +88,12 @@ async def test_uh_huh_is_no_question_while_we_speak() -> None:
     assert wearer.track.queued == 10 * RATE_HZ
 
 
+async def until(done: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not done():
+            await asyncio.sleep(0.001)
+
+
 async def test_a_lead_in_only_when_the_answer_takes_a_while() -> None:
     clock, speaker = VirtualClock(), ToneSpeaker()
     with ThreadPoolExecutor(1) as pool:
@@ -94,17 +101,16 @@ async def test_a_lead_in_only_when_the_answer_takes_a_while() -> None:
         track = SpeechTrack(clock)
         voice.attach(track)
         running = asyncio.create_task(voice.run())
-        while not speaker.spoken:
-            await asyncio.sleep(0.001)
-        await asyncio.sleep(0.01)
+        await until(lambda: bool(voice._lead_chunks))
         voice.begin()
-        voice.feed(1, "It is")  # words come at once
-        await asyncio.sleep(0.01)
-        assert track.queued == 0
+        voice.feed(1, "It is a cup. ")  # a sentence comes at once
+        await until(lambda: track.queued > 0)
+        assert speaker.spoken == ["Let me see.", "It is a cup."]
+        assert track.queued == 12 * 2400  # it alone
         voice.stop()
         before_ns = clock.now_ns()
         voice.begin()
-        await asyncio.sleep(0.01)
+        await until(lambda: track.queued > 0)
         assert clock.now_ns() - before_ns == PATIENCE_NS
         assert track.queued > 0
         voice.stop()
