@@ -15,11 +15,13 @@ from devices.hearing import Gate
 from devices.listen import ListenConfig, Listener
 from devices.resample import RawSound
 from devices.transcribe import Transcriber, WhisperTranscriber
-from devices.turns import ListenEvent, OnListen
+from devices.turns import Final, ListenEvent, OnListen
 from devices.vad import SileroDetector, VoiceDetector
 from foveal.assets import asset_path
 from stream.clock import NS_PER_S, Clock, VirtualClock
 from stream.errors import SourceError
+from stream.events import Question
+from stream.vrs import read_microphone
 
 BLOCK_NS = 20_000_000
 
@@ -73,12 +75,30 @@ async def _hear(path: Path, hearing: Hearing, config: ListenConfig | None) -> li
     return events
 
 
-def read_sound(path: Path) -> Iterator[tuple[RawSound, int, int]]:
-    """Blocks of 20 ms of the first audio track: int16 [N, channels], their time, their rate.
+def spoken_questions(
+    path: Path, hearing: Hearing, wake_phrase: str | None = None
+) -> list[Question]:
+    """What is said in a recording, as questions asked when the speech ends.
 
-    A damaged packet is left out: what follows keeps its time. Raises SourceError when the file
-    cannot be read or has no sound.
+    Times count from the first picture, as those of its frames do.
     """
+    events = hear_file(path, hearing, ListenConfig(wake_phrase=wake_phrase))
+    return [
+        Question(event.text, max(0, event.ended_ns)) for event in events if isinstance(event, Final)
+    ]
+
+
+def read_sound(path: Path) -> Iterator[tuple[RawSound, int, int]]:
+    """Blocks of 20 ms of the first sound track: samples, their time, their rate.
+
+    Samples are int16 [N, channels], or float32 [N] of the first microphone of an Aria recording
+    (.vrs). Times count from the first picture where there is one. A damaged packet is left out:
+    what follows keeps its time. Raises SourceError when the file cannot be read or has no sound.
+    """
+    if path.suffix == ".vrs":
+        for sound, pts_ns, rate in read_microphone(path):
+            yield from _blocks(sound, pts_ns, rate)
+        return
     try:
         container = av.open(str(path))
     except (FFmpegError, OSError) as error:
@@ -87,18 +107,23 @@ def read_sound(path: Path) -> Iterator[tuple[RawSound, int, int]]:
         if not container.streams.audio:
             raise SourceError(f"expected a file with an audio track, got {path} without one")
         stream = container.streams.audio[0]
-        begin_ns: int | None = None
+        start_ns = _start_ns(container)
         resampler: Any = None
         for packet in container.demux(stream):
             for frame in _decode(packet):
                 if resampler is None:
                     resampler = av.AudioResampler("s16", frame.layout, frame.sample_rate)
-                time = 0.0 if frame.time is None else frame.time
-                pts_ns = round(time * NS_PER_S)
-                begin_ns = pts_ns if begin_ns is None else begin_ns
+                pts_ns = round((frame.time or 0.0) * NS_PER_S) - start_ns
                 for part in resampler.resample(frame):
                     pcm = part.to_ndarray().reshape(-1, len(part.layout.channels))
-                    yield from _blocks(pcm, max(0, pts_ns - min(begin_ns, 0)), part.sample_rate)
+                    yield from _blocks(pcm, pts_ns, part.sample_rate)
+
+
+def _start_ns(container: Any) -> int:
+    """When the first picture is shown."""
+    streams = [*container.streams.video, *container.streams.audio]
+    first = streams[0]
+    return int((first.start_time or 0) * first.time_base * NS_PER_S)
 
 
 def _decode(packet: Any) -> list[Any]:

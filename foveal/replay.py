@@ -16,6 +16,7 @@ from devices.speech import open_speaker
 from foveal.compose import build_assistant, load_models
 from foveal.config import Config, SpeechSettings
 from foveal.config_load import load_config
+from foveal.hearing import load_hearing, spoken_questions
 from foveal.masklets import LiveMasklets
 from foveal.recorder import Recorder
 from foveal.records import parse_ask, read_questions
@@ -61,6 +62,9 @@ class ReplayRequest:
             loop=args.loop,
             start_paused=args.start_paused,
         )
+        if args.ask_audio:
+            asked = spoken_questions(clip, load_hearing(), args.wake)
+            questions += [question for question in asked if _played(question, playback)]
         return cls(
             clip=clip,
             out=args.out or Path("runs") / clip.stem,
@@ -77,6 +81,12 @@ def _to_ns(name: str, seconds: float) -> int:
     if not 0 <= seconds <= MAX_S:  # NaN is in no range
         raise ConfigError(f"expected {name} from 0 to {MAX_S} seconds, got {seconds}")
     return seconds_to_ns(seconds)
+
+
+def _played(question: Question, playback: PlaybackOptions) -> bool:
+    """Whether the part of the recording that is played holds a spoken question."""
+    after_ns = question.asked_ns - playback.start_offset_ns
+    return after_ns >= 0 and (playback.duration_ns is None or after_ns < playback.duration_ns)
 
 
 def _rate(name: str, fps: float) -> Fraction:

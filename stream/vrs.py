@@ -10,6 +10,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from stream.clock import NS_PER_S
 from stream.errors import SourceError
@@ -68,6 +69,32 @@ class VrsReader:
                 self.faults.add("unreadable picture")
                 continue
             yield Frame(pts_ns, pts_ns, image, self._path.name)
+
+
+def read_microphone(path: Path) -> Iterator[tuple[npt.NDArray[np.float32], int, int]]:
+    """The first of the glasses' microphones: samples [N] in -1..1, their time, their rate.
+
+    Times count from the first RGB frame. Raises SourceError when there is no sound.
+    """
+    file = _open(path)
+    first_ns = VrsReader(path).first_capture_ns
+    names = sorted(name for name in file.stream_ids if name.startswith(AUDIO_PREFIX))
+    if not names:
+        raise SourceError(f"expected a microphone (231-*) in {path}, got {sorted(file.stream_ids)}")
+    for record in file.filtered_by_fields(stream_ids=names[0], record_types="data"):
+        for block, spec in zip(record.audio_blocks, record.audio_specs, strict=True):
+            samples = np.asarray(block)[:, 0]
+            full = float(np.iinfo(samples.dtype).max) if samples.dtype.kind == "i" else 1.0
+            pts_ns = _heard_ns(record) - first_ns
+            yield (samples / full).astype(np.float32), pts_ns, int(spec.sample_rate)
+
+
+def _heard_ns(record: Any) -> int:
+    """When the first sample of a record was captured."""
+    for block in record.metadata_blocks:
+        if "capture_timestamps_ns" in block and len(block["capture_timestamps_ns"]):
+            return int(block["capture_timestamps_ns"][0])
+    return _capture_ns(record)
 
 
 def _open(path: Path) -> Any:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 EPILOG = """examples:
   foveal replay walk.mp4 --ask "3.0: What is this on the table?" --out runs/walk
   foveal replay recording.vrs --ask-file questions.jsonl --rate 0 --out runs/glasses
+  foveal replay walk.mp4 --ask-audio --wake "hey foveal"
   foveal replay frames/ --fps 10 --ask "1: What do you see?" --json
 
 questions.jsonl holds one object a line: {"at": 3.0, "text": "What is this?", "point": [x, y]}
@@ -33,6 +34,10 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "--ask", action="append", default=[], metavar='"SECONDS: TEXT"', help="repeatable"
     )
     parser.add_argument("--ask-file", type=Path, metavar="JSONL", help="questions, one a line")
+    parser.add_argument(
+        "--ask-audio", action="store_true", help="questions are what is said in the recording"
+    )
+    parser.add_argument("--wake", metavar="PHRASE", help="... and only what follows this phrase")
     parser.add_argument(
         "--rate", type=float, default=0.0, help="playback rate; 0 = as fast as possible (default)"
     )

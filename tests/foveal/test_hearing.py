@@ -1,8 +1,11 @@
 """Recordings as speech: reading sound, the listen command, times."""
 
 import json
+from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -11,7 +14,7 @@ from devices.listen import Final, SpeechStarted
 from devices.speech import HibariSpeaker
 from devices.wav import Pcm, write_wav
 from foveal.cli import main
-from foveal.hearing import Hearing, hear_file, read_sound
+from foveal.hearing import Hearing, hear_file, read_sound, spoken_questions
 from stream.clock import NS_PER_MS, NS_PER_S
 from stream.errors import SourceError
 
@@ -74,3 +77,38 @@ def test_listen_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert 0.9 < line["start"] < 1.6 < line["end"] < 3.5
     assert json.loads(asks.read_text()) == {"at": line["end"], "text": line["text"]}
     assert main(["listen", str(path), "--silence", "99"]) != 0
+
+
+def film(path: Path, sound: Pcm, late_s: float = 0.0) -> None:
+    """A film of grey pictures whose first comes `late_s` after the sound begins."""
+    with av.open(str(path), "w") as out:
+        video, audio = out.add_stream("mpeg4", 10), out.add_stream("aac", RATE)
+        video.width, video.height, audio.layout = 64, 48, "mono"
+        for number in range(20):
+            picture = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 99, np.uint8), "rgb24")
+            picture.pts, picture.time_base = number + round(10 * late_s), Fraction(1, 10)
+            out.mux(video.encode(picture))
+        block = av.AudioFrame.from_ndarray(sound[None], "s16", "mono")
+        block.sample_rate, block.pts, block.time_base = RATE, 0, Fraction(1, RATE)
+        out.mux(audio.encode(block))
+        out.mux(video.encode())
+        out.mux(audio.encode())
+
+
+@pytest.mark.parametrize("late_s", [0.0, 0.4])
+def test_spoken_questions_count_from_the_first_picture(tmp_path: Path, late_s: float) -> None:
+    path = tmp_path / "film.mp4"
+    film(path, np.concatenate([quiet(0.5), tone(1.5), quiet(1)]), late_s)
+    hearing = Hearing(LevelDetector(), ScriptedTranscriber())
+    (question,) = spoken_questions(path, hearing)
+    assert question.text == "what is this on the table?"
+    assert abs(question.asked_ns - (2.0 - late_s) * NS_PER_S) < 60 * NS_PER_MS
+    assert spoken_questions(path, hearing, "hey foveal") == []
+
+
+def test_the_microphone_of_glasses(shared_data: Path) -> None:
+    blocks = list(read_sound(shared_data / "aria" / "aria_aea" / "recording.vrs"))
+    assert {rate for _, _, rate in blocks} == {48_000}
+    assert all(pcm.ndim == 1 and np.abs(pcm).max() <= 1 for pcm, _, _ in blocks)
+    for (one, at_ns, rate), (_, next_ns, _) in pairwise(blocks):
+        assert abs(at_ns + len(one) * NS_PER_S // rate - next_ns) < 2000
