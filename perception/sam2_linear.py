@@ -34,7 +34,8 @@ class FastLinear:
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """[..., I] -> [..., O] in the precision of `x`."""
         given = x.to(self._weight.dtype)
-        if self._packed is not None:
+        # torch.compile packs weights itself, and cannot take ones that are packed already.
+        if self._packed is not None and not torch.compiler.is_compiling():
             out = _packed_linear(given, self._packed, self._bias, self._activation)
         else:
             out = _plain(given, self._weight, self._bias, self._activation)
@@ -52,13 +53,14 @@ class Rows:
     def __init__(self, rows: torch.Tensor, mixed: bool = False) -> None:
         self._rows = rows.to(torch.bfloat16) if mixed else rows
         self._packed: torch.Tensor | None = None
-        if rows.device.type == "cpu" and _has_packing(self._rows.dtype):
+        compiling = torch.compiler.is_compiling()
+        if rows.device.type == "cpu" and not compiling and _has_packing(self._rows.dtype):
             self._packed = torch.ops.mkldnn._reorder_linear_weight(self._rows.contiguous(), None)
 
     def after(self, x: torch.Tensor) -> torch.Tensor:
         """[M, K] -> [M, N]."""
         given = x.to(self._rows.dtype)
-        if self._packed is not None:
+        if self._packed is not None and not torch.compiler.is_compiling():
             return _packed_linear(given, self._packed, None, "none").to(x.dtype)
         return (given @ self._rows.T).to(x.dtype)
 
