@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from reasoning.grammar import Grammar
-from reasoning.tokens import CONTROLS, END, END_SEARCH, REGION, SEARCH, ControlIds
+from reasoning.tokens import CONTROLS, END, END_SEARCH, IMAGE, REGION, SEARCH, ControlIds
 from stream.errors import ConfigError
 
 
@@ -35,9 +35,17 @@ class Chooser:
         self._controls, self._config = controls, config
 
     def choose(
-        self, logits: Tensor, grammar: Grammar, written: Sequence[int], may_search: bool
+        self,
+        logits: Tensor,
+        grammar: Grammar,
+        written: Sequence[int],
+        may_search: bool,
+        named: bool = True,
     ) -> int:
-        """[V + 7] logits -> a token id. `written` are the ids of the current stretch."""
+        """[V + 7] logits -> a token id.
+
+        `written` are the ids of the current stretch; no `<region>` unless one was `named`.
+        """
         allowed = {self._controls.id_of(control) for control in grammar.allowed()}
         scores = logits.float().clone()
         first = self._controls.first
@@ -55,7 +63,8 @@ class Chooser:
         if grammar.place == "payload":
             if len(grammar.payload) >= self._config.max_query:
                 whole = "".join(grammar.payload).strip()
-                return self._controls.id_of(END_SEARCH if whole else REGION)
+                return self._controls.id_of(END_SEARCH if whole else REGION if named else IMAGE)
+            barred[self._controls.id_of(REGION) - first] |= not named
             if not grammar.takes_text:
                 return self._controls.id_of(END_SEARCH)
         scores[first : first + len(CONTROLS)][barred] = -torch.inf

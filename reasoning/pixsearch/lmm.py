@@ -143,7 +143,11 @@ class PixSearchLMM:
     def step(self, state: PixSearchState, may_search: bool) -> TokenStep:
         """The next token; a mask is made as soon as its span has ended."""
         token = self._chooser.choose(
-            state.logits, state.grammar, state.own or state.said, may_search
+            state.logits,
+            state.grammar,
+            state.own or state.said,
+            may_search,
+            named=bool(state.spans),
         )
         control = self.controls.control(token)
         text = control or self._spell(state, token)

@@ -80,9 +80,10 @@ def prompt(text: str = "What is this?", point: tuple[int, int] | None = None) ->
     heat=st.floats(0.1, 40),
     may=st.booleans(),
     repeat=st.sampled_from([0, 2, 4]),
+    named=st.booleans(),
 )
 def test_any_logits_make_a_closed_sequence(
-    seed: int, gate: float, heat: float, may: bool, repeat: int
+    seed: int, gate: float, heat: float, may: bool, repeat: int, named: bool
 ) -> None:
     controls = ControlIds(40)
     chooser = Chooser(controls, ChoiceConfig(gate, max_query=5, repeat=repeat, reserved=2))
@@ -91,10 +92,11 @@ def test_any_logits_make_a_closed_sequence(
     for _ in range(60):
         logits = torch.randn(50, generator=random) * heat  # three ids more than there are tokens
         logits[controls.first :] += heat
-        token = chooser.choose(logits, grammar, written, may)
+        token = chooser.choose(logits, grammar, written, may, named)
         control = controls.control(token)
         assert control is not None or 2 <= token < controls.first
         assert may or control != "<search>"
+        assert named or control != "<region>"
         # Payloads of nothing but spaces must not close either.
         text = control or (" " if token % 3 else "x")
         call = grammar.push(text, control)
