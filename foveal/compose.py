@@ -3,11 +3,11 @@
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
 
 import torch
 
 from foveal.assets import asset_path
+from foveal.backend_setup import check_model, load_backend
 from foveal.pixsearch_setup import PixSearchConfig, load_pixsearch
 from foveal.search_setup import load_backbone, load_encoder, load_recogniser, open_searcher
 from perception.backbone import Backbone
@@ -15,6 +15,7 @@ from perception.naming import NameMatcher
 from perception.ocr import RapidTextReader
 from perception.scene import SceneReader
 from reasoning.assistant import Assistant
+from reasoning.backends.chat_vlm import ChatConfig
 from reasoning.composed import ComposedLMM
 from reasoning.decoding import DecodeConfig, SearchDecoder
 from reasoning.intents import IntentClassifier, load_weights
@@ -43,10 +44,14 @@ class Models:
 class ReasoningConfig:
     """Limits and gates of answering."""
 
-    model: Literal["composed", "pixsearch"] = "composed"
+    model: str = "composed"  # or pixsearch, openai:URL#MODEL … (foveal/backend_setup.py)
     decode: DecodeConfig = field(default_factory=DecodeConfig)
     policy: PolicyConfig = field(default_factory=PolicyConfig)  # of the composed model
     pixsearch: PixSearchConfig = field(default_factory=PixSearchConfig)
+    chat: ChatConfig = field(default_factory=ChatConfig)  # of openai:
+
+    def __post_init__(self) -> None:
+        check_model(self.model)
 
 
 def load_language_model() -> CausalLm:
@@ -91,6 +96,8 @@ def build_assistant(
     decoder = SearchDecoder(models.searcher, config.decode, clock)
     if config.model == "pixsearch":
         return Assistant(trained_model(models, config.pixsearch), decoder)
+    if config.model != "composed":
+        return Assistant(load_backend(config.model, models.reader, config.chat), decoder)
     encoder = models.searcher.encoder
     lmm = ComposedLMM(
         models.lm,

@@ -133,6 +133,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "reasoning.decode.max_searches": (0, 16),
     "reasoning.decode.k": (1, 100),
     "reasoning.decode.max_query_chars": (1, 10_000),
+    "reasoning.chat.temperature": (0.0, 2.0),
     "reasoning.policy.search_cost": SHARE,
     "reasoning.policy.sight_gate": SHARE,
     "reasoning.pixsearch.choice.search_gate": SHARE,
