@@ -41,6 +41,7 @@ class _Turn:
     number: int
     ask: Ask
     asked_ns: int  # on the clock
+    told: dict[str, Any]  # of the `asked` message
     began_ns: int = 0
     heard: bool = False  # its first audio was queued
 
@@ -118,17 +119,17 @@ class LiveSession:
         self.stop_speaking()
         self._asked += 1
         ask = Ask(ask) if isinstance(ask, str) else ask
-        turn = _Turn(self._asked, ask, self._clock.now_ns())
+        told: dict[str, Any] = {"turn": self._asked, "text": ask.text, "origin": origin}
+        if ask.point is not None:
+            told["point"] = list(ask.point)
+        if ask.box is not None:
+            told["box"] = list(ask.box)
+        turn = _Turn(self._asked, ask, self._clock.now_ns(), told)
         self._waiting.append(turn)
         self._turns[turn.number] = turn
         self._turns.pop(turn.number - 2 * MAX_WAITING, None)
         if self.voice is not None:
             self.voice.begin()
-        told: dict[str, Any] = {"turn": turn.number, "text": ask.text, "origin": origin}
-        if ask.point is not None:
-            told["point"] = list(ask.point)
-        if ask.box is not None:
-            told["box"] = list(ask.box)
         self._tell("asked", told)
         return turn.number
 
@@ -229,9 +230,10 @@ class LiveSession:
                 self._turn, turn.began_ns = turn, self._clock.now_ns()
                 question = turn.ask.question(frame.pts_ns, frame.size)
                 due.append(question)
-                self._post("started", {"pts_ms": frame.pts_ns // NS_PER_MS})
                 if self._run is not None and self._run.recording is not None:
                     self._run.recording.question(question)
+                    self._run.recording.message("asked", turn.told, frame.pts_ns)
+                self._post("started", {"pts_ms": frame.pts_ns // NS_PER_MS})
             work(due)
             self._failures = 0
         except ChannelClosed:

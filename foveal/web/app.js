@@ -43,6 +43,7 @@ window.foveal = {link, painter, transcript, get hello() { return hello; }, get r
 const handlers = {
   hello(message) {
     hello = message;
+    $('camera').hidden = !message.camera;
     if (!message.resumed) {
       if (transcript.turns.size) transcript.note('The box had forgotten the conversation: this is a new one.');
       painter.labels.clear();
@@ -58,13 +59,12 @@ const handlers = {
     sound = undefined;
     transcript.asked(message, message.point || message.box ? thumbnail(message) : null);
   },
-  started({turn, text}) { if (replay.active) transcript.asked({turn, text: text || '…', origin: 'text'}); },
   token: message => transcript.token(message),
   search: message => transcript.search(message),
   evidence: message => transcript.evidence(message),
   end(message) {
     for (const {start, end, track_id: track} of message.spans)
-      if (track) painter.labels.set(track, message.text.slice(start, end).replace(/^(an?|the)\s+/i, ''));
+      if (track) painter.name(track, message.text.slice(start, end));
     transcript.end(message);
     panels.turn(transcript.last, sound);
   },
@@ -90,12 +90,13 @@ const handlers = {
   stats: message => panels.stats(message),
   device: message => panels.device(message),
   recording({on, reason, id}) {
+    if (replay.active) return;
     $('recording').hidden = !on;
     $('record').classList.toggle('on', on);
     $('record').textContent = on ? 'Stop recording' : 'Record';
     transcript.note(on ? 'Recording, from here on.' : `Recording ${id} has ended: ${reason}.`);
   },
-  forgot() { transcript.clear('A new conversation.'); painter.labels.clear(); },
+  forgot() { if (replay.active) return; transcript.clear('A new conversation.'); painter.labels.clear(); },
   error({reason}) { transcript.note(reason); },
   bye({reason}) { transcript.note(`The session has ended: ${reason}.`); },
 };
@@ -215,7 +216,14 @@ function resize() {
 
 const place = () => fit(size, $('masks').width, $('masks').height);
 
+// Masks are painted with the next picture, however many came meanwhile.
+let stale = true;
 function paint() {
+  stale = true;
+}
+
+function repaint() {
+  stale = false;
   if (shown) painter.paint(shown, place());
   else painter.clear();
 }
@@ -223,16 +231,16 @@ function paint() {
 let pushed = 0;
 function draw(now) {
   requestAnimationFrame(draw);
+  if (now - pushed < PICTURE_MS - 4) return;
+  pushed = now;
   if (replay.active) {
     replay.tick();
     $('seek').value = 1000 * video.currentTime / (video.duration || 1);
     $('clock').textContent = `${Math.floor(video.currentTime / 60)}:${String(Math.floor(video.currentTime % 60)).padStart(2, '0')}`;
   }
+  if (stale) repaint();
   if (!video.videoWidth || !(media || replay.active)) return;
-  if (now - pushed >= PICTURE_MS - 4) {
-    pushed = now;
-    delay.push(video, now);
-  }
+  delay.push(video, now);
   const picture = delay.at(now - (replay.active || !shown ? 0 : lag));
   if (!picture) return;
   if (!shown) size = [video.videoHeight, video.videoWidth];

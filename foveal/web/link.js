@@ -213,9 +213,9 @@ export class Link extends EventTarget {
   async #drop() {
     const {peer, socket, place} = this;
     this.peer = this.channel = this.socket = this.place = null;
-    peer?.close();
     socket?.close();
     if (place && !this.wanted) await fetch(place, {method: 'DELETE', headers: this.headers(), keepalive: true}).catch(() => {});
+    peer?.close();
   }
 
   #state(state) {

@@ -16,17 +16,52 @@ export function decode({size: [height, width], counts}) {
   return mask;
 }
 
-function stencil({size: [height, width], counts}, colour) {
-  const canvas = document.createElement('canvas');
-  canvas.width = width;
-  canvas.height = height;
-  const image = new ImageData(width, height);
-  const value = parseInt(colour.slice(1), 16);
-  decode({size: [height, width], counts}).forEach((on, i) => {
-    if (on) image.data.set([value >> 16, value >> 8 & 255, value & 255, 255], 4 * i);
-  });
-  canvas.getContext('2d').putImageData(image, 0, 0);
-  return canvas;
+// The outlines of a mask as closed rings of [x, y], in mask pixels, with the mask on their right.
+export function trace({size: [height, width], counts}) {
+  const mask = decode({size: [height, width], counts}), next = new Map(), step = width + 1;
+  const on = (x, y) => x >= 0 && y >= 0 && x < width && y < height && mask[y * width + x];
+  const edge = (x0, y0, x1, y1) => {
+    const from = y0 * step + x0, to = y1 * step + x1, known = next.get(from);
+    known ? known.push(to) : next.set(from, [to]);
+  };
+  for (let y = 0; y < height; y++) {
+    for (let x = 0; x < width; x++) {
+      if (!mask[y * width + x]) continue;
+      if (!on(x, y - 1)) edge(x, y, x + 1, y);
+      if (!on(x + 1, y)) edge(x + 1, y, x + 1, y + 1);
+      if (!on(x, y + 1)) edge(x + 1, y + 1, x, y + 1);
+      if (!on(x - 1, y)) edge(x, y + 1, x, y);
+    }
+  }
+  const rings = [];
+  for (const [start, ends] of next) {
+    while (ends.length) {
+      const ring = [];
+      let at = start;
+      do {
+        const to = next.get(at).pop();
+        ring.push([(at % step + to % step) / 2, (Math.floor(at / step) + Math.floor(to / step)) / 2]);
+        at = to;
+      } while (at !== start);
+      rings.push(ring);
+    }
+  }
+  return rings;
+}
+
+// A smooth path through the rings, stretched over the picture.
+function pathOf({size: [height, width], counts}, place) {
+  const path = new Path2D(), sx = place.width / width, sy = place.height / height;
+  const at = ([x, y]) => [place.x + x * sx, place.y + y * sy];
+  for (const ring of trace({size: [height, width], counts})) {
+    const points = ring.filter((_, i) => i % 2 === 0).map(at);  // every other: stairs become slopes
+    if (points.length < 3) continue;
+    const middle = (a, b) => [(a[0] + b[0]) / 2, (a[1] + b[1]) / 2];
+    path.moveTo(...middle(points[points.length - 1], points[0]));
+    points.forEach((point, i) => path.quadraticCurveTo(...point, ...middle(point, points[(i + 1) % points.length])));
+    path.closePath();
+  }
+  return path;
 }
 
 // Where a picture of `size` [height, width] lies in a box, whole and centred.
@@ -39,9 +74,14 @@ export function fit([height, width], boxWidth, boxHeight) {
 export class MaskPainter {
   constructor(canvas) {
     this.canvas = canvas;
-    this.scratch = document.createElement('canvas');
     this.labels = new Map();  // track id -> what an answer called it
     this.chosen = null;
+  }
+
+  // What an answer calls a thing, unless that says nothing.
+  name(track, words) {
+    const name = words.replace(/^(an?|the)\s+/i, '');
+    if (!/^(thing|it|this|that)$/i.test(name)) this.labels.set(track, name);
   }
 
   clear() {
@@ -57,32 +97,19 @@ export class MaskPainter {
   }
 
   #region(context, region, place) {
-    const {scratch} = this, shape = stencil(region.mask, colourOf(region.track_id));
-    if (scratch.width !== this.canvas.width || scratch.height !== this.canvas.height) {
-      scratch.width = this.canvas.width;
-      scratch.height = this.canvas.height;
-    }
-    const draft = scratch.getContext('2d');
-    draft.globalCompositeOperation = 'source-over';
-    draft.clearRect(0, 0, scratch.width, scratch.height);
-    draft.imageSmoothingQuality = 'high';
-    const line = Math.max(1.5, this.canvas.width / 520) * (this.chosen === region.track_id ? 1.8 : 1);
-    for (let step = 0; step < 12; step++) {
-      const angle = step * Math.PI / 6;
-      draft.drawImage(shape, place.x + line * Math.cos(angle), place.y + line * Math.sin(angle), place.width, place.height);
-    }
-    draft.globalCompositeOperation = 'destination-out';
-    draft.drawImage(shape, place.x, place.y, place.width, place.height);
-    context.drawImage(scratch, 0, 0);
-    context.globalAlpha = this.chosen === region.track_id ? .5 : .3;
-    context.imageSmoothingQuality = 'high';
-    context.drawImage(shape, place.x, place.y, place.width, place.height);
+    const chosen = this.chosen === region.track_id, path = pathOf(region.mask, place);
+    context.fillStyle = context.strokeStyle = colourOf(region.track_id);
+    context.lineWidth = 2 * this.canvas.width / (this.canvas.clientWidth || this.canvas.width) * (chosen ? 1.6 : 1);
+    context.lineJoin = 'round';
+    context.globalAlpha = chosen ? .5 : .28;
+    context.fill(path, 'evenodd');
     context.globalAlpha = 1;
+    context.stroke(path);
   }
 
   #label(context, region, [, width], place) {
     const scale = place.width / width, name = this.labels.get(region.track_id) || `${region.track_id}`;
-    const pixels = Math.round(Math.max(11, this.canvas.width / 72));
+    const pixels = 12.5 * this.canvas.width / (this.canvas.clientWidth || this.canvas.width);
     context.font = `600 ${pixels}px system-ui, sans-serif`;
     const pad = pixels * .55, wide = context.measureText(name).width + 2 * pad, high = pixels * 1.65;
     const left = place.x + (region.box[0] + region.box[2]) / 2 * scale - wide / 2;

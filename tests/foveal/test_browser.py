@@ -1,0 +1,232 @@
+"""The web client in a real browser against a live server: over doubles, and the real thing."""
+
+import asyncio
+import base64
+import io
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+import pytest_asyncio
+
+from foveal.assets import asset_path, cache_root
+from foveal.demo import DemoOptions, render_demo
+from foveal.live_record import RecordPolicy
+from foveal.serve import ServeConfig
+from stream.errors import AssetError
+from tests.foveal.chromium import PROGRAM, Browser
+from tests.foveal.live_rig import ROOT, SAID
+from tests.foveal.serve_rig import Site
+
+pytestmark = pytest.mark.skipif(PROGRAM is None, reason="no Chromium on this machine")
+START_RECORDER = """(() => {
+  const recorder = new MediaRecorder(foveal.voice), parts = [];
+  recorder.ondataavailable = event => parts.push(event.data);
+  recorder.start();
+  window.stopRecorder = () => new Promise(done => {
+    recorder.onstop = async () => {
+      const bytes = new Uint8Array(await new Blob(parts).arrayBuffer());
+      done(btoa(bytes.reduce((text, byte) => text + String.fromCharCode(byte), '')));
+    };
+    recorder.stop();
+  });
+})()"""
+PAINTED = """(() => {
+  const masks = document.getElementById('masks'), {width, height} = masks;
+  const {data} = masks.getContext('2d').getImageData(0, 0, width, height);
+  let painted = 0;
+  for (let i = 3; i < data.length; i += 4) painted += data[i] > 0;
+  return painted / (width * height);
+})()"""
+
+
+@pytest_asyncio.fixture
+async def browser(tmp_path: Path) -> AsyncIterator[Browser]:
+    """A browser whose camera is Chromium's own test picture."""
+    async with Browser(tmp_path / "browser") as one:
+        yield one
+        assert one.errors == []
+
+
+async def start(browser: Browser, url: str, **window: Any) -> None:
+    """Open the page, start the camera, wait for masks."""
+    await browser.open(url, **window)
+    await browser.run("document.getElementById('use-camera').click()")
+    await browser.until("document.body.dataset.state === 'live'", 40)
+    await browser.until("foveal.regions?.regions.some(one => one.mask)", 60)
+
+
+async def ask(browser: Browser, text: str, turns: int) -> None:
+    """Type a question and wait for the whole answer."""
+    await browser.run(
+        f"(() => {{ document.getElementById('text').value = {text!r};"
+        " document.getElementById('ask').requestSubmit(); })()"
+    )
+    await browser.until(f"document.querySelectorAll('.fall').length >= {turns}", 60)
+
+
+async def shown(browser: Browser, selector: str) -> list[str]:
+    """The texts of all elements of a selector."""
+    script = f"[...document.querySelectorAll({selector!r})].map(one => one.textContent)"
+    return list(await browser.run(script))
+
+
+async def heard(browser: Browser) -> float:
+    """Root mean square, 0..1, of what the page recorded of the server's voice."""
+    recorded = base64.b64decode(await browser.run("stopRecorder()"))
+    with av.open(io.BytesIO(recorded)) as sound:
+        resampler = av.AudioResampler(format="flt", layout="mono")
+        parts = [
+            part.to_ndarray()[0]
+            for one in sound.decode(audio=0)
+            for part in resampler.resample(one)
+        ]
+    return float(np.sqrt(np.mean(np.concatenate(parts) ** 2)))
+
+
+async def test_a_wearer_asks_points_and_hears_in_a_browser(browser: Browser) -> None:
+    async with Site(ServeConfig()) as site:
+        await start(browser, site.url)
+        assert await browser.run(PAINTED) > 0.01
+        await browser.until("foveal.voice !== null")
+        await browser.run(START_RECORDER)
+        await ask(browser, "What is this?", 1)
+        assert await shown(browser, ".answer") == [SAID]
+        assert await shown(browser, ".answer .span") == ["cup"]
+        assert await shown(browser, ".asking b") == ["text search"]
+        assert await shown(browser, ".card strong") == ["Cup"]
+        assert "A cup is a small vessel." in (await shown(browser, ".card p"))[0]
+        assert "<search>" in (await shown(browser, ".trace .token-search"))
+        await browser.until("document.querySelector('.fall .mark')")
+        await browser.until("document.querySelectorAll('.thing').length > 0")
+        await asyncio.sleep(0.7)
+        assert await heard(browser) > 0.02
+        box = await browser.run("document.getElementById('view').getBoundingClientRect().toJSON()")
+        await browser.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        await browser.until("document.querySelectorAll('.fall').length >= 2", 30)
+        assert await browser.run("document.querySelectorAll('.question canvas').length") == 1
+        (room,) = site.server.rooms.all
+        assert room.live.camera
+        assert await browser.run("!document.getElementById('camera').hidden")
+        await browser.until("document.querySelectorAll('#drops dd').length > 0")
+        await browser.run("document.getElementById('stop').click()")
+        await browser.until("document.body.dataset.state === 'off'")
+        assert await browser.run("document.getElementById('camera').hidden")
+
+
+async def test_the_page_comes_back_to_its_conversation(browser: Browser) -> None:
+    async with Site(ServeConfig()) as site:
+        await start(browser, site.url, width=390, height=844, phone=True)
+        await ask(browser, "What is this?", 1)
+        name = await browser.run("foveal.link.conversation")
+        await browser.run("foveal.link.channel.close()")
+        await browser.until("foveal.link.state === 'lost'")
+        await browser.until("foveal.link.state === 'live'", 30)
+        assert await browser.run("foveal.link.conversation") == name
+        await ask(browser, "And that?", 2)
+        assert await shown(browser, ".question") == ["What is this?", "And that?"]
+        wide = await browser.run("document.documentElement.scrollWidth")
+        assert wide <= 390  # nothing sticks out of a phone
+        await browser.open(f"{site.url}/#conversation={name}")  # a second screen
+        await browser.until("document.querySelectorAll('.fall').length >= 2", 30)
+        assert await shown(browser, ".answer") == [SAID, SAID]
+
+
+async def test_recording_is_opt_in_and_plays_in_the_page(browser: Browser, tmp_path: Path) -> None:
+    async with Site(ServeConfig(record=RecordPolicy(tmp_path / "kept"))) as site:
+        await start(browser, site.url)
+        assert await browser.run("document.getElementById('recording').hidden")
+        await browser.run("document.getElementById('record').click()")
+        await browser.until("!document.getElementById('recording').hidden")
+        await ask(browser, "What is this?", 1)
+        await browser.run("document.getElementById('record').click()")
+        await browser.until("document.getElementById('recording').hidden")
+        await browser.run("document.getElementById('library').click()")
+        await browser.until("document.querySelector('#recordings-list button')")
+        await browser.run("document.querySelector('#recordings-list button').click()")
+        await browser.until("document.body.dataset.state === 'replay'")
+        await browser.until("document.querySelectorAll('.fall').length >= 1")
+        assert await shown(browser, ".answer") == [SAID]
+        assert await shown(browser, ".question") == ["What is this?"]
+
+
+async def test_a_token_is_asked_for(browser: Browser) -> None:
+    from devices.webrtc.admission import Grant, hash_token
+
+    config = ServeConfig(lambda: [Grant(hash_token("open-sesame"))])
+    async with Site(config) as site:
+        await browser.open(site.url)
+        await browser.run("document.getElementById('use-camera').click()")
+        await browser.until("document.getElementById('login').open")
+        browser.errors.clear()  # the browser logs the 401
+        await browser.open("about:blank")
+        await start(browser, f"{site.url}/#token=open-sesame")
+        assert "sesame" not in await browser.run("location.href")
+
+
+@pytest.fixture(scope="session")
+def demo_camera(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first seconds of the project's own demo clip as a camera's raw pictures."""
+    folder = tmp_path_factory.mktemp("camera")
+    options = DemoOptions(seconds=4.0, width=640, height=360, fps=10)
+    clip = render_demo(folder / "demo.mp4", options).clip
+    raw = folder / "demo.y4m"
+    with av.open(str(clip)) as source, av.open(str(raw), "w", format="yuv4mpegpipe") as sink:
+        out: Any = sink.add_stream("wrapped_avframe", rate=10)
+        out.width, out.height, out.pix_fmt = 640, 360, "yuv420p"
+        for picture in source.decode(video=0):
+            sink.mux(out.encode(picture.reformat(format="yuv420p")))
+    return raw
+
+
+async def read_until(output: asyncio.StreamReader, words: str) -> str:
+    """The first line that holds these words."""
+    async with asyncio.timeout(150):
+        while words not in (line := (await output.readline()).decode()):
+            assert line, f"the server ended before it said {words!r}"
+    return line
+
+
+@pytest.mark.assets
+async def test_a_real_server_answers_a_real_browser(tmp_path: Path, demo_camera: Path) -> None:
+    try:
+        asset_path("smollm2-135m", "hf/config.json")
+    except AssetError as error:
+        pytest.skip(str(error))
+    if not (cache_root() / "index").is_dir():
+        pytest.skip("the knowledge base index is not built (`foveal index build`)")
+    server = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "foveal.cli", "serve", "--port", "0"),
+        cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert server.stdout is not None
+    try:
+        url = (await read_until(server.stdout, "listens on")).split()[-1]
+        await read_until(server.stdout, "ready")
+        async with Browser(tmp_path / "browser", demo_camera) as browser:
+            await start(browser, url)
+            await browser.until("foveal.voice !== null")
+            await browser.run(START_RECORDER)
+            await ask(browser, "What is coffee made from?", 1)
+            (answer,) = await shown(browser, ".answer")
+            assert "coffee" in answer.lower()
+            assert "Coffee" in await shown(browser, ".card strong")
+            assert await shown(browser, ".asking b")
+            await browser.until("document.querySelector('.fall .mark')", 60)
+            await asyncio.sleep(1.0)
+            assert await heard(browser) > 0.005
+            assert browser.errors == []
+        server.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(server.wait(), 30) == 0
+    finally:
+        if server.returncode is None:
+            server.kill()
+            await server.wait()
