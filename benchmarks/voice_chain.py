@@ -155,6 +155,7 @@ class Chain:
             marks.answered.set()
             return
         self.voice.stop()
+        self.voice.waited(sum(event.timings_ns.values()))
         self.voice.begin()
         loop = asyncio.get_running_loop()
         self._brain.submit(self._answer, event.text, marks, loop)

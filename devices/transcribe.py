@@ -1,7 +1,8 @@
 """Speech to text: whisper through CTranslate2, local files only.
 
 Whisper was trained on 30 s of sound and costs the same for 2 s of speech. Its encoder also takes
-less: 10 s at least cost a fifth of the time for the same words on short questions (docs/speech.md).
+less: 10 s cost a fifth of the time and hear short questions as well (docs/speech.md). Where that
+gives a repetition or nonsense, all 30 s are used.
 """
 
 import zlib
@@ -10,13 +11,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from devices.resample import HEARING_HZ, Sound
 from stream.errors import AssetError, ConfigError, DeviceError
 
 FRAME = 160  # samples of one mel frame
 MAX_FRAMES = 3000  # 30 s
-MAX_TOKENS = 96  # 20 s of fast speech are about 80
+MAX_TOKENS, TOKENS_PER_S = 16, 8  # fast speech has five a second; bounds a repetition
 TAIL_FRAMES = 100  # silence after the speech, which whisper needs to end a sentence
 
 
@@ -120,10 +122,21 @@ class WhisperTranscriber:
             )
         if len(sound) < FRAME:
             return Transcript("", no_speech=1.0)
-        from ctranslate2 import StorageView
-
         mel = self._mel(sound)
         frames = min(MAX_FRAMES, max(self._min_frames, mel.shape[1] + TAIL_FRAMES))
+        heard = self._read(mel, frames)
+        if frames == MAX_FRAMES or doubt(heard) not in ("repetition", "not understood"):
+            return heard
+        # Rarely, less than it was trained on confuses the network: once more with all of it.
+        again = self._read(mel, MAX_FRAMES)
+        better = doubt(again) is None or again.log_probability > heard.log_probability
+        return again if better else heard
+
+    def _read(self, mel: npt.NDArray[np.float32], frames: int) -> Transcript:
+        """[80, T] of the sound, padded or cut to `frames`."""
+        from ctranslate2 import StorageView
+
+        seconds = mel.shape[1] * FRAME // HEARING_HZ
         mel = mel[:, :frames]
         # Zeros behind the speech, as faster-whisper pads; not the floor of the scale.
         mel = np.pad(mel, ((0, 0), (0, frames - mel.shape[1])))
@@ -132,12 +145,21 @@ class WhisperTranscriber:
             self._model.encode(view),
             [self._prompt],
             beam_size=self._beam,
-            max_length=len(self._prompt) + MAX_TOKENS,
+            max_length=len(self._prompt) + MAX_TOKENS + TOKENS_PER_S * seconds,
             return_scores=True,
             return_no_speech_prob=True,
         )[0]
-        text = self._tokens.decode(made.sequences_ids[0]).strip()
+        text = once(self._tokens.decode(made.sequences_ids[0]).strip())
         return Transcript(text, made.no_speech_prob, made.scores[0], compression(text))
+
+
+def once(text: str) -> str:
+    """Words that are said twice in a row, once: whisper doubles a short sentence now and then."""
+    said = text.split()
+    half = len(said) // 2
+    same = [word.lower().strip(".,?!") for word in said]
+    doubled = half >= 3 and len(said) % 2 == 0 and same[:half] == same[half:]
+    return " ".join(said[:half]) if doubled else text
 
 
 def compression(text: str) -> float:

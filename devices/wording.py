@@ -17,6 +17,9 @@ _OPEN = frozenset(
         r"\S+", "a an the and or but because if my your our their um uh erm hmm er ah i'm you're"
     )
 )
+# "Which country does it come from" is whole without its question mark, "Tell me about" is not.
+_PREPOSITIONS = frozenset(("of", "for", "from", "to", "with", "about", "in", "on", "at", "like"))
+_QUESTION = frozenset(("what", "which", "where", "who", "when", "why", "how"))
 # A question may end with one of these ("What is that?", "Where is it from?"), a statement not.
 _OPEN_STATED = frozenset(
     re.findall(
@@ -42,6 +45,8 @@ def ending(text: str) -> Hint:
     if stripped.endswith(("...", "…", "-", "–", "—", ",")):
         return "unfinished"
     asked = stripped.endswith("?")
+    if spoken[0] in _QUESTION and last in _PREPOSITIONS:
+        return "finished" if asked else "unknown"
     if last in _OPEN or (last in _OPEN_STATED and not asked):
         return "unfinished"
     if asked or (stripped.endswith((".", "!")) and len(spoken) > 1):

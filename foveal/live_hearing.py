@@ -78,6 +78,9 @@ class LiveHearing:
         elif isinstance(event, Final):
             self._tell(event.text, final=True)
             if action != "resume":  # else it was "uh-huh", while we spoke
+                voice = getattr(self._ear, "voice", None)
+                if voice is not None:
+                    voice.waited(sum(event.timings_ns.values()))
                 self._ear.asked(event.text)
         elif isinstance(event, Refused | Woken):
             self._tell("", final=True)

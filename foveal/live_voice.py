@@ -17,6 +17,8 @@ AHEAD_SAMPLES = 20 * RATE_HZ  # audio made ahead of the listener
 ROOM_NS = 100 * NS_PER_MS  # how often room in the track is looked for
 LEAD_IN = "Let me see."
 PATIENCE_NS = 350 * NS_PER_MS  # a question without a sentence of its answer: then the lead-in
+LEAD_IN_NS = 650 * NS_PER_MS  # ... and so long after the wearer has spoken, if that is sooner
+LEAST_NS = 150 * NS_PER_MS  # ... but an answer from sight alone is given its time
 
 OnSpeech = Callable[[int, float], None]  # turn, seconds of audio that now wait to be heard
 OnFailure = Callable[[int, str], None]  # turn, why it is not spoken
@@ -43,6 +45,7 @@ class LiveVoice:
         self._cuts = 0  # what was begun before the last cut is not played
         self._lead_in, self._lead_chunks = lead_in, list[Pcm]()
         self._patience: asyncio.Task[None] | None = None
+        self._waited_ns = 0  # since the wearer's last word
 
     @property
     def speaking(self) -> bool:
@@ -63,11 +66,17 @@ class LiveVoice:
     def begin(self) -> None:
         """A question was asked: without a sentence to say soon, say that we are at it."""
         self._calm()
+        left_ns, self._waited_ns = LEAD_IN_NS - self._waited_ns, 0
         if self._lead_chunks and self._track is not None:
-            self._patience = asyncio.create_task(self._be_patient())
+            patience_ns = min(PATIENCE_NS, max(LEAST_NS, left_ns))
+            self._patience = asyncio.create_task(self._be_patient(patience_ns))
 
-    async def _be_patient(self) -> None:
-        await self._clock.sleep_until(self._clock.now_ns() + PATIENCE_NS)
+    def waited(self, waited_ns: int) -> None:
+        """The next question was spoken, and its last word is so long ago."""
+        self._waited_ns = waited_ns
+
+    async def _be_patient(self, patience_ns: int) -> None:
+        await self._clock.sleep_until(self._clock.now_ns() + patience_ns)
         if self._track is not None:
             for chunk in self._lead_chunks:
                 self._track.say(chunk, self._speaker.sample_rate)

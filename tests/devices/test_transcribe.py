@@ -8,7 +8,14 @@ import pytest
 
 from devices.resample import HEARING_HZ, Resampler, as_mono
 from devices.speech import HibariSpeaker
-from devices.transcribe import GuardConfig, Transcript, WhisperTranscriber, compression, doubt
+from devices.transcribe import (
+    GuardConfig,
+    Transcript,
+    WhisperTranscriber,
+    compression,
+    doubt,
+    once,
+)
 from devices.wording import word_errors
 from stream.errors import AssetError, ConfigError, DeviceError
 
@@ -27,6 +34,20 @@ from stream.errors import AssetError, ConfigError, DeviceError
 )
 def test_what_is_believed(heard: Transcript, cause: str | None) -> None:
     assert doubt(heard, GuardConfig()) == cause
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("Read the package. read the package", "Read the package."),
+        ("What is this?", "What is this?"),
+        ("no no", "no no"),
+        ("is it this or is it that", "is it this or is it that"),
+        ("", ""),
+    ],
+)
+def test_what_is_doubled_is_said_once(text: str, kept: str) -> None:
+    assert once(text) == kept
 
 
 def test_a_question_is_no_repetition() -> None:
@@ -88,3 +109,25 @@ def test_other_sound_is_refused(whisper: WhisperTranscriber) -> None:
     for sound in (np.zeros(31 * HEARING_HZ, np.float32), np.zeros((2, 100), np.float32)):
         with pytest.raises(DeviceError, match="30 s"):
             whisper.transcribe(sound)
+
+
+@pytest.mark.assets
+def test_nonsense_is_read_again_with_all_that_the_network_knows(
+    whisper: WhisperTranscriber, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = "the " * 40
+    heard = {
+        1000: Transcript(loop, 0.1, -0.2, compression(loop)),
+        3000: Transcript("What is this?", 0.1, -0.3),
+    }
+    frames_read: list[int] = []
+
+    def read(mel: object, frames: int) -> Transcript:
+        frames_read.append(frames)
+        return heard[frames]
+
+    monkeypatch.setattr(whisper, "_read", read)
+    assert whisper.transcribe(np.zeros(HEARING_HZ, np.float32)).text == "What is this?"
+    heard[1000] = Transcript("Where is it?", 0.1, -0.2)
+    assert whisper.transcribe(np.zeros(HEARING_HZ, np.float32)).text == "Where is it?"
+    assert frames_read == [1000, 3000, 1000]

@@ -20,6 +20,7 @@ from devices.wording import Agreement, after_wake_phrase, ending, word_errors
         ("Tell me about.", "unfinished"),
         ("Is it the red one, or", "unfinished"),
         ("What is", "unfinished"),
+        ("Which country does coffee come from", "unknown"),
         ("coffee", "unknown"),
         ("Coffee.", "unknown"),
         ("", "unknown"),

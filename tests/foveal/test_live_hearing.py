@@ -12,8 +12,8 @@ from devices.resample import Sound
 from devices.webrtc.outgoing import RATE_HZ, SpeechTrack
 from foveal.hearing import Hearing
 from foveal.live_hearing import listener_maker
-from foveal.live_voice import PATIENCE_NS, LiveVoice
-from stream.clock import NS_PER_S, VirtualClock
+from foveal.live_voice import LEAD_IN_NS, PATIENCE_NS, LiveVoice
+from stream.clock import NS_PER_MS, NS_PER_S, VirtualClock
 
 RATE = 16_000
 BLOCK = 320
@@ -112,6 +112,12 @@ async def test_a_lead_in_only_when_the_answer_takes_a_while() -> None:
         voice.begin()
         await until(lambda: track.queued > 0)
         assert clock.now_ns() - before_ns == PATIENCE_NS
+        voice.stop()
+        before_ns = clock.now_ns()
+        voice.waited(450 * NS_PER_MS)  # since the last word of the question
+        voice.begin()
+        await until(lambda: track.queued > 0)
+        assert clock.now_ns() - before_ns == LEAD_IN_NS - 450 * NS_PER_MS
         assert track.queued > 0
         voice.stop()
         assert track.queued == 0
