@@ -61,13 +61,13 @@ class Shot:
     others: tuple[Mask, ...]
 
 
-def read_things(root: Path) -> list[Thing]:
-    """Things of coco-mini's val half that cover 1 to 30 % of their photograph."""
-    notes = json.loads((root / "annotations" / "instances_val2017.json").read_text("utf-8"))
+def read_things(root: Path, half: str = "val2017") -> list[Thing]:
+    """Things of one half of coco-mini that cover 1 to 30 % of their photograph."""
+    notes = json.loads((root / "annotations" / f"instances_{half}.json").read_text("utf-8"))
     files = {info["id"]: info["file_name"] for info in notes["images"]}
     found, images = [], {}
     for note in notes["annotations"]:
-        path = root / "val2017" / files[note["image_id"]]
+        path = root / half / files[note["image_id"]]
         if note.get("iscrowd") or not path.is_file():
             continue
         if note["image_id"] not in images:
@@ -89,10 +89,12 @@ def pan(target: Thing, others: Sequence[Thing], away_s: float, rng: Rng) -> Iter
     start = np.array([cols.mean() / width, rows.mean() / height])
     far = np.where(start < 0.5, 1 - VIEW / 2, VIEW / 2)
     gone = far if max(abs(far - start)) > 0 else start
+    again = start + rng.uniform(-0.15, 0.15, 2)  # it comes back elsewhere in the view
     nearer, gain = float(rng.uniform(1.0, 1.25)), float(rng.uniform(0.8, 1.2))
     masks = [target.mask, *(other.mask for other in others)]
     for share, back in _timeline(away_s):
-        centre = np.clip(start + share * (gone - start), 0.15, 0.85)
+        here = again if back else start
+        centre = np.clip(here + share * (gone - here), 0.15, 0.85)
         zoom = (nearer if back else 1.0) * min(SIZE[1] / width, SIZE[0] / height) / VIEW
         shake = rng.normal(0, 1.0, 2)
         matrix = np.array(
@@ -111,10 +113,11 @@ def paste(
 ) -> Iterator[Shot]:
     """A cut-out leaves to the right and comes back from the left, between two of its kind."""
     scale, gain = float(rng.uniform(0.8, 1.25)), float(rng.uniform(0.8, 1.2))
-    row, size = float(rng.uniform(0.45, 0.6)), 0.4
+    rows, size = rng.uniform(0.4, 0.65, 2), 0.4  # it comes back elsewhere in the view
+    out, again = rng.uniform(0.35, 0.6, 2)
     for index, (share, back) in enumerate(_timeline(away_s)):
         canvas = clip[_to_and_fro(index, len(clip))].astype(np.float32)
-        x = 0.45 - share if back else 0.45 + share
+        x, row = (again - share, rows[1]) if back else (out + share, rows[0])
         cast = [(target, x, scale if back else 1.0)]
         if back:
             cast = [
@@ -164,9 +167,9 @@ def _noisy(image: npt.NDArray[np.generic], rng: Rng) -> Image:
     )
 
 
-def scenes(data: Path, count: int) -> Iterator[tuple[str, Iterator[Shot]]]:
+def scenes(data: Path, count: int, half: str = "val2017") -> Iterator[tuple[str, Iterator[Shot]]]:
     """`count` scenes of each kind, the same ones every time."""
-    things, rng = read_things(data / "coco-mini"), np.random.default_rng(0)
+    things, rng = read_things(data / "coco-mini", half), np.random.default_rng(0)
     kinds = {thing.category for thing in things}
     like = {kind: [thing for thing in things if thing.category == kind] for kind in kinds}
     pans = [(one, mates) for one in things if _leaves(one) and (mates := _beside(one, like))]
@@ -254,7 +257,9 @@ def judge(masks: Sequence[Mask], shots: Sequence[Shot]) -> str:
     """`recovered`, `wrong` or `lost`, by the last second."""
     last = list(zip(masks, shots, strict=True))[-FPS:]
     right = np.mean([mask_iou(mask, shot.target) >= 0.5 for mask, shot in last])
-    other = np.mean([any(mask_iou(mask, one) >= 0.5 for one in shot.others) for mask, shot in last])
+    other = np.mean(
+        [mask.any() and any(mask_iou(mask, o) >= 0.5 for o in shot.others) for mask, shot in last]
+    )
     return "recovered" if right > 0.5 else "wrong" if other > 0.5 else "lost"
 
 

@@ -117,6 +117,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "tracker.min_area": SHARE,
     "tracker.min_score": SHARE,
     "tracker.return_score": SHARE,
+    "tracker.return_surety": SHARE,
     "tracker.colour_rate": SHARE,
     "tracker.spaced": (0, 64),
     "tracker.max_gap": (1, 10_000),

@@ -1,12 +1,14 @@
 """The masklets a session keeps alive: a few at once, the least useful one gives way.
 
-A masklet is what it looks like. After a cut, and once a second, each one is compared with its own
-look, and one that slid onto something else is taken out; a thing that comes back gets its old id
-again.
+A masklet is what it looks like. After a cut, once a second, and when it comes back into view, each
+one is compared with its own look, and one that slid onto something else is sought again (or taken
+out, where the tracker cannot seek); a thing that comes back gets its old id again.
 """
 
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
 
 from perception.backbone import Features
 from perception.looks import OTHER_LOOK, SAME_LOOK, Look, likeness, look_of
@@ -37,6 +39,13 @@ class MaskTracker(Protocol):
     def remove(self, state: Any, track_id: int) -> Any: ...
 
 
+@runtime_checkable
+class Doubting(Protocol):
+    """A tracker that can be told that a masklet slid onto something else, and seeks it again."""
+
+    def doubt(self, state: Any, track_id: int) -> Any: ...
+
+
 @dataclass(slots=True, eq=False)
 class _Life:
     """What is known of one masklet."""
@@ -45,6 +54,7 @@ class _Life:
     look: Look  # when it was started
     seen_ns: int  # when it was last in view
     asked: bool  # an answer spoke of it, so it outlives seeds
+    here: bool = True  # in view, in the last frame
 
 
 class LiveMasklets:
@@ -72,29 +82,40 @@ class LiveMasklets:
     def step(self, frame: Frame, features: Features, cut: bool = False) -> tuple[Region, ...]:
         """Carry all to this frame: one region each, without a box while out of view.
 
-        After a cut those that no longer look like themselves are taken out.
+        Those that no longer look like themselves are out of view.
         """
         self._state, regions = self._tracker.step(self._state, frame, features)
         owners = {life.inner: own for own, life in self._lives.items()}
         regions = tuple(replace(region, track_id=owners[region.track_id]) for region in regions)
+        back = {region.track_id for region in regions if self._came_back(region)}
         for region in regions:
+            self._lives[region.track_id].here = region.box is not None
+        if cut or not 0 <= frame.pts_ns - self._checked_ns < CHECK_NS:
+            self._checked_ns = frame.pts_ns
+            back = set(self._lives)
+        true = tuple(self._true(features, one) if one.track_id in back else one for one in regions)
+        true = tuple(region for region in true if region.track_id in self._lives)
+        for region in true:
             if region.box is not None:
                 self._lives[region.track_id].seen_ns = frame.pts_ns
-        if not cut and 0 <= frame.pts_ns - self._checked_ns < CHECK_NS:
-            return regions
-        self._checked_ns = frame.pts_ns
-        return self._check(features, regions)
+        return true
 
-    def _check(self, features: Features, regions: tuple[Region, ...]) -> tuple[Region, ...]:
-        """Compare masklets with their looks; the ones still true to theirs."""
-        true = []
-        for region in regions:
-            look = self._look(features, region)
-            if look is None or likeness(look, self._lives[region.track_id].look) >= OTHER_LOOK:
-                true.append(region)
-            else:
-                self._forget(region.track_id)
-        return tuple(true)
+    def _came_back(self, region: Region) -> bool:
+        return region.box is not None and not self._lives[region.track_id].here
+
+    def _true(self, features: Features, region: Region) -> Region:
+        """A region that looks like its masklet; else out of view, to be sought again, or ended."""
+        look = self._look(features, region)
+        life = self._lives[region.track_id]
+        if look is None or likeness(look, life.look) >= OTHER_LOOK:
+            return region
+        if not isinstance(self._tracker, Doubting):
+            self._forget(region.track_id)
+            return region
+        self._state = self._tracker.doubt(self._state, life.inner)
+        life.here = False
+        blank = np.zeros(region.mask.size, bool)
+        return replace(region, mask=encode_mask(blank), box=None, score=0.0)
 
     def seed(self, frame: Frame, features: Features, mask: Mask) -> Region | None:
         """Start one for a thing that stands out, if there is room."""

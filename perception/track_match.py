@@ -98,15 +98,31 @@ def _read(queries: torch.Tensor, looks: list[Look]) -> torch.Tensor:
     return torch.exp_(queries @ table.T) @ torch.cat([look.labels for look in looks])
 
 
-def match_anywhere(key: torch.Tensor, looks: list[Look], temperature: float) -> torch.Tensor:
-    """[h, w] soft label of looks with all that was around them, searched in the whole picture."""
-    keys = torch.cat([_half(look.key).flatten(1) for look in looks], 1)
-    labels = torch.cat([_pool(look.label[None]).flatten() for look in looks])
-    own = _half(key)
-    weight = torch.softmax((own.flatten(1).T @ keys) / temperature, 1)
-    found = _main_blob((weight @ labels).reshape(own.shape[1:]))
-    size = (key.shape[-2], key.shape[-1])
-    return F.interpolate(found[None, None], size, mode="bilinear", align_corners=False)[0, 0]
+def match_anywhere(
+    key: torch.Tensor, looks: list[Look], temperature: float, areas: tuple[float, float]
+) -> tuple[torch.Tensor, float]:
+    """[h, w] soft label of looks with all that was around them, and how sure it is (a cosine).
+
+    The whole picture is searched. Of the connected parts whose area, in cells, lies in `areas`,
+    the one that looks most like the object is kept; where there is none the map is zero.
+    """
+    tables = [_whole(look) for look in looks]
+    keys = torch.cat([features for features, _ in tables])
+    labels = torch.cat([label for _, label in tables])
+    cosine = key.flatten(1).T.float() @ keys.T
+    inside = cosine[:, labels > 0.5]
+    surety = inside.amax(1) if inside.shape[1] else torch.zeros_like(cosine[:, 0])
+    soft = torch.softmax(cosine / temperature, 1) @ labels
+    size = key.shape[-2:]
+    return _best_part(soft.reshape(size), surety.reshape(size), areas)
+
+
+def _whole(look: Look) -> tuple[torch.Tensor, torch.Tensor]:
+    """[N, C], [N]: the cells in and around the object, and the rest of its frame, coarser."""
+    pooled = F.normalize(_pool(look.key.float()), dim=0).flatten(1).T
+    ground = _pool(look.label[None]).flatten() < 0.02
+    features = torch.cat([look.cells[:, :-4], pooled[ground]])
+    return features, torch.cat([look.labels[:, 0], look.labels.new_zeros(int(ground.sum()))])
 
 
 def regrid(maps: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
@@ -142,21 +158,25 @@ def _back(part: torch.Tensor, cells: torch.Tensor, like: torch.Tensor) -> torch.
     return whole.reshape(like.shape)
 
 
-def _half(key: torch.Tensor) -> torch.Tensor:
-    return F.normalize(_pool(key.float()), dim=0)
-
-
 def _pool(maps: torch.Tensor) -> torch.Tensor:
     """[..., h, w] at half resolution, where there is enough of it."""
     return F.avg_pool2d(maps, 2) if min(maps.shape[-2:]) >= 4 else maps
 
 
-def _main_blob(soft: torch.Tensor) -> torch.Tensor:
-    """Keep the largest connected part, so that a look-alike elsewhere is not taken in."""
+def _best_part(
+    soft: torch.Tensor, surety: torch.Tensor, areas: tuple[float, float]
+) -> tuple[torch.Tensor, float]:
+    """Keep one connected part, so that a look-alike elsewhere is not taken in."""
     inside = (soft >= 0.5).cpu().numpy().astype(np.uint8)
     count, marks, stats, _ = cv2.connectedComponentsWithStats(inside)
-    if count <= 1:
-        return torch.zeros_like(soft)
-    main = 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
-    keep = cv2.dilate((marks == main).astype(np.uint8), np.ones((3, 3), np.uint8))
-    return soft * torch.from_numpy(keep).to(soft)
+    parts = torch.from_numpy(marks).to(soft.device)
+    fitting = [
+        (float((soft * surety)[parts == part].mean()), part)
+        for part in range(1, count)
+        if areas[0] <= stats[part, cv2.CC_STAT_AREA] <= areas[1]
+    ]
+    if not fitting:
+        return torch.zeros_like(soft), 0.0
+    _, best = max(fitting)
+    near = cv2.dilate((marks == best).astype(np.uint8), np.ones((3, 3), np.uint8))
+    return soft * torch.from_numpy(near).to(soft), float(surety[parts == best].mean())

@@ -18,6 +18,7 @@ class TrackerConfig:
     min_area: float = 0.08  # of the last seen area; below it the object is gone
     min_score: float = 0.35  # mean carried label under the mask
     return_score: float = 0.75  # mean label of a search, to take a lost object as found again
+    return_surety: float = 0.66  # and how like its looks it must be, a cosine
     colour_rate: float = 0.1  # share of a new frame in the colour model
     feature_rows: int | None = None  # resolution of the tracker's own backbone pass
     match: MatchConfig = field(default_factory=MatchConfig)
@@ -43,6 +44,14 @@ class Track:
     def looks(self) -> list[Look]:
         """All that is remembered, the first look first."""
         return [self.first, *self.spaced, *self.recent]
+
+    @property
+    def whole_looks(self) -> list[Look]:
+        """The first look and those that show most of the object, not what was left of it."""
+        areas = [float(look.label.sum()) for look in self.looks]
+        wanted = 0.5 * max(areas)
+        rest = zip(self.looks[1:], areas[1:], strict=True)
+        return [self.first, *(look for look, area in rest if area >= wanted)]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -26,7 +26,7 @@ from safetensors.torch import save_file
 
 from perception.backbone import Backbone
 from perception.refine import Cues, blend
-from perception.track_composites import Clip, render_clip
+from perception.track_composites import MIN_VISIBLE, Clip, render_clip
 from perception.track_cutouts import CutOut, read_cut_outs, read_stamps, read_yolo_cut_outs
 from perception.track_net import CHANNELS, CueNet, NetRefiner, cue_planes
 from perception.track_roi import Soft, crop
@@ -76,7 +76,7 @@ class Student:
         sample = np.clip(np.round(planes * 255), 0, 255).astype(np.uint8)
         if len(self.samples) < self._kept:
             self.samples.append(sample)
-        else:
+        elif truth.any() or self._rng.random() < 0.3:
             self.samples[int(self._rng.integers(self._kept))] = sample
         through = self.mode == "mixed" and self._rng.random() < 0.5
         return np.asarray(truth if through else soft, np.float32)
@@ -101,6 +101,7 @@ def train(
         if visit < config.clips:
             clips.append(render_clip(cuts, photographs, rng, config.frames))
         clip = clips[-1 if visit < config.clips else int(rng.integers(len(clips)))]
+        clip = reverse(clip) if rng.random() < 0.5 else clip
         early = visit * config.steps < WARM_UP_STEPS
         modes, odds = ["own", "blend", "mixed"], [0.0, 0.5, 0.5] if early else [0.6, 0.1, 0.3]
         student.mode = str(rng.choice(modes, p=odds))
@@ -114,6 +115,14 @@ def train(
         if visit % 20 == 0:
             print(f"visit {visit} loss {loss / config.steps:.4f}", flush=True)
     return net
+
+
+def reverse(clip: Clip) -> Clip:
+    """From its last frame to its first, with the objects that are to be seen at the end."""
+    seen = clip.masks[:, -1].sum((1, 2)) > MIN_VISIBLE
+    if not seen.any():
+        return clip
+    return Clip(clip.images[::-1], clip.masks[seen, ::-1], clip.places[::-1])
 
 
 def roll(tracker: EmbeddedTracker, student: Student, clip: Clip) -> None:

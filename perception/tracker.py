@@ -49,6 +49,8 @@ from stream.masks import encode_mask, mask_box
 __all__ = ["EmbeddedTracker", "Track", "Tracker", "TrackerConfig", "TrackerState"]
 
 LEVEL = 0.5  # soft mask that counts as the object
+SMALLEST_RETURN, LARGEST_RETURN = 0.15, 4.0  # of its largest remembered area, to be found again
+RETURN_LABEL = 0.6  # mean label under the mask of what comes back
 
 
 State = TypeVar("State")
@@ -135,6 +137,16 @@ class EmbeddedTracker:
         tracks = tuple(track for track in state.tracks if track.track_id != track_id)
         return replace(state, tracks=tracks, grey=state.grey if tracks else None)
 
+    def doubt(self, state: TrackerState, track_id: int) -> TrackerState:
+        """Hold a masklet that slid onto something else for lost, with its first look only."""
+        tracks = tuple(
+            replace(track, recent=(), spaced=(), seen=False)
+            if track.track_id == track_id
+            else track
+            for track in state.tracks
+        )
+        return replace(state, tracks=tracks)
+
     def step(
         self, state: TrackerState, frame: Frame, features: Features | None = None
     ) -> tuple[TrackerState, tuple[Region, ...]]:
@@ -174,19 +186,23 @@ class EmbeddedTracker:
             found = self._search(view, track)
             # Found nowhere: it may still come out again where it went out of sight.
             expected = expected if found is None else found
-        match = match_near(view.key, expected, track.looks, self.config.match)
+        looks = track.looks if track.seen else track.whole_looks
+        match = match_near(view.key, expected, looks, self.config.match)
         where = 0.5 * (match.both + expected).cpu().numpy()
         window = window_around(np.asarray(where, np.float32), 0.35)
         return None if window is None else (match, window)
 
     def _search(self, view: View, track: Track) -> torch.Tensor | None:
         """[h, w] soft mask of a lost object by its first and last look; None when it is nowhere."""
-        looks = [track.first, *track.recent[-1:]]
-        found = match_anywhere(view.key, looks, self.config.match.temperature)
+        wanted = max(float(look.label.sum()) for look in track.looks)
+        areas = (SMALLEST_RETURN * wanted, LARGEST_RETURN * wanted)
+        temperature = self.config.match.temperature
+        looks = [track.first, *track.whole_looks[1:][-1:]]
+        found, surety = match_anywhere(view.key, looks, temperature, areas)
         inside = found >= LEVEL
-        area, wanted = float(inside.sum()), float(looks[-1].label.sum())
-        sure = area > 0 and float(found[inside].mean()) >= self.config.return_score
-        return found if sure and 0.25 * wanted <= area <= 4 * wanted else None
+        label = float(found[inside].mean()) if inside.any() else 0.0
+        sure = label >= self.config.return_score and surety >= self.config.return_surety
+        return found if sure else None
 
     def _judge(self, view: View, track: Track, window: Window, cues: Cues, soft: Soft) -> Track:
         """The object is here, and its memory is brought up to date, or it is lost."""
@@ -196,7 +212,9 @@ class EmbeddedTracker:
         area = float(inside.mean()) * span
         carried = np.maximum(cues.both, cues.first)
         score = float(carried[inside].mean()) if area else 0.0
-        if area < config.min_area * track.area or score < config.min_score:
+        # What was out of sight must be surer, or anything there would be taken for it.
+        wanted = config.min_score if track.seen else max(config.min_score, RETURN_LABEL)
+        if area < config.min_area * track.area or score < wanted:
             return replace(track, seen=False)
         height, width = view.key.shape[-2:]
         fine = paste(soft, window, 2 * height, 2 * width)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from foveal.masklets import MAX_REMEMBERED, LiveMasklets
 from perception.backbone import Features
 from perception.fakes import FakeTracker, fake_features
+from perception.tracker import TrackerState
 from stream.clock import NS_PER_S
 from stream.errors import PromptError
 from stream.events import Region
@@ -193,3 +194,35 @@ def test_no_more_than_some_looks_are_remembered() -> None:
         features.top[number % 1280, 0, 0] = 1.0
         masklets.follow(frame(number), features, region(square(number % 8)), ())
     assert len(masklets._gone) <= MAX_REMEMBERED
+
+
+class DoubtingTracker(FakeTracker):
+    """Its masklets are out of view once they were doubted."""
+
+    def doubt(self, state: TrackerState, track_id: int) -> TrackerState:
+        self.hidden.add(track_id)
+        return state
+
+
+def test_a_tracker_that_can_doubt_is_told_and_the_masklet_stays() -> None:
+    red, blue = colours((1, 0, 0)), colours((0, 0, 1))
+    tracker = DoubtingTracker()
+    masklets = LiveMasklets(tracker, 1)
+    first = masklets.follow(frame(0), red, region(square(0)), ())
+    (slid,) = masklets.step(frame(1), blue, cut=True)
+    assert (slid.track_id, slid.box, slid.mask.area) == (first.track_id, None, 0)
+    assert len(tracker.hidden) == 1
+
+
+def test_what_comes_back_is_compared_at_once() -> None:
+    red, blue = colours((1, 0, 0)), colours((0, 0, 1))
+    tracker = DoubtingTracker()
+    masklets = LiveMasklets(tracker, 1)
+    first = masklets.follow(frame(0), red, region(square(0)), ())
+    masklets.step(frame(1), blue, cut=True)
+    tracker.hidden.clear()
+    (other,) = masklets.step(frame(2), blue)
+    assert other.box is None
+    tracker.hidden.clear()
+    (back,) = masklets.step(frame(3), red)
+    assert (back.track_id, back.box) == (first.track_id, first.box)

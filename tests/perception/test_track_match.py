@@ -70,6 +70,10 @@ def test_a_search_finds_a_thing_far_away() -> None:
     key, label = _key(0), _square(8, 4)
     pooled = F.interpolate(F.avg_pool2d(key[None], 2), scale_factor=2)[0]  # coarse, as real ones
     key = F.normalize(pooled, dim=0)
-    found = match_anywhere(torch.roll(key, 20, 2), [make_look(key, label, MatchConfig())], 0.03)
+    look = make_look(key, label, MatchConfig())
+    found, surety = match_anywhere(torch.roll(key, 20, 2), [look], 0.03, (16, 256))
     assert float(found[12, 28]) > 0.9
     assert float(found[12, 8]) < 0.1
+    assert surety > 0.9
+    none, surety = match_anywhere(torch.roll(key, 20, 2), [look], 0.03, (100, 256))
+    assert (float(none.max()), surety) == (0.0, 0.0)
