@@ -31,6 +31,7 @@ class PolicyConfig:
     text: bool = True  # whether searches with words may be made, and so on
     image: bool = True
     region: bool = True
+    reword: bool = False  # search with words too where what was found by looks does not tell
 
     @property
     def visual(self) -> bool:

@@ -203,12 +203,15 @@ class Scripts:
         if not sure or known not in name:
             yield Say(f" {'comes under' if sure else 'looks like'} {with_article(known)}")
         asked = resolve(question, _plain(found.title))
-        # What was found by its looks may tell already; words are searched for only if it does not.
+        # The passages found by looks were chosen for the question, out of the whole entry: words
+        # find the same entry again (docs/log.md).
         told = self._support.rank(asked, (found,), _plain(found.title))
         if told and self._support.enough(told[0]):
             yield Say(_quoted(told[0], begun=True))
-            return
-        yield from self._look_up(turn, asked, found.title, begun=True)
+        elif self._policy.reword:
+            yield from self._look_up(turn, asked, found.title, begun=True)
+        else:
+            yield Say(f", but {DONT_KNOW}: what I read about it does not say.")
 
     def _identify(
         self, turn: TurnState, focus: GroundedRegion

@@ -340,3 +340,14 @@ def test_a_budget_of_one_is_never_overdrawn() -> None:
     searcher = ScriptedSearcher({"<region>": [dataclasses.replace(TOLD, text="A mug is a cup.")]})
     answer = said("thing_fact", "Who made this famous?", FakeScene([MUG]), searcher, searches=1)
     assert modalities(answer) == ["region"] and "I don't know" in answer.text
+
+
+@pytest.mark.parametrize(("reword", "expected"), [(False, ["region"]), (True, ["region", "text"])])
+def test_words_are_searched_for_too_where_that_is_asked_for(
+    reword: bool, expected: list[str]
+) -> None:
+    dull = dataclasses.replace(TOLD, text="A mug is a cup.")
+    searcher = ScriptedSearcher({"<region>": [dull]})
+    policy = PolicyConfig(reword=reword)
+    answer = said("thing_fact", "Who made this famous?", FakeScene([MUG]), searcher, 3, policy)
+    assert modalities(answer) == expected and "I don't know" in answer.text
