@@ -93,7 +93,7 @@ async def heard(browser: Browser) -> float:
 async def test_a_wearer_asks_points_and_hears_in_a_browser(browser: Browser) -> None:
     async with Site(ServeConfig()) as site:
         await start(browser, site.url)
-        assert await browser.run(PAINTED) > 0.01
+        await browser.until(f"{PAINTED} > 0.01")
         await browser.until("foveal.voice !== null")
         await browser.run(START_RECORDER)
         await ask(browser, "What is this?", 1)
