@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 
 from reasoning.grammar import Call, read_payload
-from reasoning.tokens import END_SEARCH, SEARCH
+from reasoning.tokens import END_SEARCH, SEARCH, neutralise
 from stream.errors import GrammarError
 
 MAX_HELD = 400  # characters that may wait for a tag to close
@@ -113,9 +113,11 @@ def _first(*matches: re.Match[str] | None) -> re.Match[str] | None:
 def _close(pieces: list[Piece], match: re.Match[str]) -> None:
     if match.re is _SEARCH:
         try:
-            pieces.append(read_payload(match.group(1)))
+            call = read_payload(match.group(1))
         except GrammarError:
             return  # an empty or mixed payload asks for nothing
+        if call.kind != "text" or neutralise(call.payload):
+            pieces.append(call)
         return
     numbers = tuple(float(number) for number in match.group(2).split(","))
     if len(numbers) == 3:

@@ -1,7 +1,7 @@
 """Chat servers: the client's protocol, the tags, and whole answers through the decode loop."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal, cast
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from perception.sam2_random import random_model, tiny_config
 from perception.sam2_tracker import Sam2Tracker
 from perception.scene import SceneView
 from reasoning.assistant import Assistant
-from reasoning.backends.chat_http import ChatClient, Endpoint
+from reasoning.backends.chat_http import ChatClient, Delta, Endpoint
 from reasoning.backends.chat_tags import Named, Said, TagParser
 from reasoning.backends.chat_vlm import GO_ON, NO_MORE, ChatConfig, ChatVlm
 from reasoning.backends.grounder import Sam2Grounder, SceneGrounder, in_pixels
@@ -218,3 +218,34 @@ def test_sam2_makes_the_mask_of_a_box() -> None:
     assert region is None or region.mask.shape == SIZE
     assert SceneGrounder(SCENE).ground(view(), (1, 2, 3)) is None
     assert grounder.ground(view(), (1, 2, 3)) is None
+
+
+class GivenClient:
+    """A client whose every request streams the next of some texts."""
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self.endpoint = Endpoint("http://host/v1", "given")
+        self._texts = iter(texts)
+
+    def stream(self, messages: Sequence[Any], **_: Any) -> Iterator[Delta]:
+        for letter in next(self._texts, ""):
+            yield Delta(letter)
+
+
+TEXTS = st.lists(
+    st.lists(
+        st.one_of(PIECES, st.sampled_from(["<image>", "<end>", "<information>", "\u200b", "\x00"])),
+        max_size=10,
+    ).map("".join),
+    max_size=5,
+)
+
+
+@given(TEXTS, st.integers(0, 3), st.sampled_from(("message", "prefix")))
+def test_whatever_a_server_streams_obeys_the_grammar(
+    texts: list[str], searches: int, resume: Literal["message", "prefix"]
+) -> None:
+    client = cast(ChatClient, GivenClient(texts))
+    answer = ask(client, ScriptedSearcher(), ChatConfig(resume=resume), searches)
+    parse(answer.sequence)
+    assert len(answer.searches) <= searches

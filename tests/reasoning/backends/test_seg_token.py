@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from perception.fakes import FakeScene, thing
 from reasoning.assistant import Assistant
@@ -114,3 +116,21 @@ def test_history_is_read() -> None:
     assert [m["role"] for m in rig.language.messages] == ["user", "assistant", "user"]
     assert rig.language.messages[0]["content"] == "What SEG is it?"
     assert torch.equal(torch.zeros(0), torch.cat(rig.masks.words or [torch.zeros(0)]))
+
+
+PARTS = st.sampled_from(
+    [
+        "a ", "cat", "<", ">", "[SEG]", "<p>", "</p>", "<search>", "</search>", "<region>",
+        "<image>", "<information>", "</information>", "<end>", "[x](1,2)", "\u200b", "\x00", "é", "<eos>",
+    ]
+)  # fmt: skip
+
+
+@given(st.lists(PARTS, max_size=14), st.integers(0, 3))
+def test_whatever_is_written_obeys_the_grammar(parts: list[str], searches: int) -> None:
+    searcher = ScriptedSearcher({"<region>": [FOUND], "<image>": [FOUND], "a": [FOUND]})
+    answer = Rig(*parts, searcher=searcher, searches=searches).ask()
+    parse(answer.sequence)
+    assert len(answer.searches) <= searches
+    for span in answer.spans:
+        assert 0 <= span.start <= span.end <= len(answer.text)
