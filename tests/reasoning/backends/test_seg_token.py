@@ -121,7 +121,8 @@ def test_history_is_read() -> None:
 PARTS = st.sampled_from(
     [
         "a ", "cat", "<", ">", "[SEG]", "<p>", "</p>", "<search>", "</search>", "<region>",
-        "<image>", "<information>", "</information>", "<end>", "[x](1,2)", "\u200b", "\x00", "é", "<eos>",
+        "<image>", "<information>", "</information>", "<end>", "[x](1,2)", "\u200b", "\x00", "é",
+        "<eos>",
     ]
 )  # fmt: skip
 
