@@ -192,7 +192,7 @@ def report(scores: dict[str, dict[str, list[float]]], times: dict[str, list[floa
         results[name] = {
             "giou": float(np.mean(list(means.values()))) if means else 0.0,
             **means,
-            "phrases": sum(map(len, groups.values())),
+            **{f"phrases_{group}": len(values) for group, values in groups.items()},
             "p50_ms": float(np.median(times[name])) if times[name] else 0.0,
         }
     ours, others = results["foveal"]["giou"], [results[n]["giou"] for n in ("composed", "centre")]
