@@ -11,7 +11,7 @@ from perception.sam2_random import random_model, tiny_config
 from stream.frame import Frame
 
 TONES = ("#1f77b4", "#d62728")
-LONG_LIMIT_MB = 1024  # resident, where transformers' session is stopped
+LONG_LIMIT_MB = 2048  # resident, where transformers' session is stopped
 
 
 def long_run(count: int, peer_count: int, plot: Path | None) -> None:

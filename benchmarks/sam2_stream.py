@@ -10,7 +10,7 @@ timed from a decoded frame to run-length masks; `transformers` from the frame th
 processor's resize to masks of the frame's size; `sam2` from its own preloaded tensors to masks of
 the frame's size (it cannot stream: all frames are loaded before it starts). `--quick`: 128 px.
 `--long`: a small configuration at 64 px over an endless stream, resident memory and state size,
-beside transformers' session until the process holds 1 GB.
+beside transformers' session until the process holds 2 GB.
 """
 
 import argparse

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from perception.sam2_model import ABSENT_LOGIT, Candidates, Decoded, Recalled
+from perception.sam2_parts import ABSENT_LOGIT, Candidates, Decoded, Recalled
 from perception.sam2_state import FrameFeatures
 from stream.frame import Image, Mask
 

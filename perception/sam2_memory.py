@@ -13,8 +13,8 @@ from statistics import median
 
 import torch
 
-from perception.sam2_model import PROMPT_LOGIT_LIMIT, Candidates
 from perception.sam2_motion import logits_box, overlap, predicted, start_motion, updated
+from perception.sam2_parts import PROMPT_LOGIT_LIMIT, Candidates
 from perception.sam2_state import Memory, Pointer, Sam2Config, Sam2Track
 
 RECENT_AREAS = 10  # frames whose areas DAM4SAM's median is over

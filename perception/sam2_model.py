@@ -6,7 +6,6 @@ because their own session keeps every frame and walks the objects one by one.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,45 +17,20 @@ from torchvision.transforms.v2 import functional as TF
 from perception.sam2_attention import MemoryAttention
 from perception.sam2_compile import CompileMode, Program
 from perception.sam2_encoder import HieraEncoder
+from perception.sam2_parts import (
+    ABSENT_LOGIT,
+    Candidates,
+    Decoded,
+    Recalled,
+    time_waves,
+)
 from perception.sam2_state import FrameFeatures
 from perception.sam2_upload import Uploader
 from stream.errors import ConfigError
 from stream.frame import Image, Mask
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-ABSENT_LOGIT = -1024.0  # mask logit of an object that is not in view
 MASK_SCALE, MASK_BIAS = 20.0, -10.0  # a given mask as logits
-PROMPT_LOGIT_LIMIT = 32.0  # previous logits are clamped to it before they prompt again
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Decoded:
-    """The mask decoder's answer for B objects."""
-
-    logits: torch.Tensor  # [B, 4h, 4w] float32
-    pointers: torch.Tensor  # [B, C]
-    presence: torch.Tensor  # [B] float32 object score logits
-    quality: torch.Tensor  # [B] float32 predicted mask IoU
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Candidates:
-    """The M masks that the decoder offers for each of B objects (M is 1 or 3)."""
-
-    masks: torch.Tensor  # [B, M, 4h, 4w] logits
-    quality: torch.Tensor  # [B, M] predicted mask IoU
-    tokens: torch.Tensor  # [B, 1 or M, C]
-    presence: torch.Tensor  # [B] object score logits
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Recalled:
-    """The memories of B objects that hold equally many of each kind."""
-
-    tokens: torch.Tensor  # [B, M, T, D]
-    offsets: torch.Tensor  # [B, M] int64 frames back; 0 for prompted frames
-    pointers: torch.Tensor  # [B, P, C]
-    pointer_offsets: torch.Tensor  # [B, P] float32 frames back
 
 
 class Sam2Networks:
@@ -175,7 +149,7 @@ class Sam2Networks:
         tokens = recalled.pointers.to(self.dtype).reshape(batch, count * splits, -1)
         if not self._config.enable_temporal_pos_encoding_for_object_pointers:
             return tokens, torch.zeros_like(tokens)
-        waves = _time_waves(recalled.pointer_offsets / self.pointer_frames, channels)
+        waves = time_waves(recalled.pointer_offsets / self.pointer_frames, channels)
         codes = self._model.temporal_positional_encoding_projection_layer(waves.to(self.dtype))
         return tokens, codes.repeat_interleave(splits, dim=1)
 
@@ -321,17 +295,3 @@ class Sam2Networks:
     def _as_map(self, tokens: torch.Tensor) -> torch.Tensor:
         """[B, h*w, C] -> [B, C, h, w]."""
         return tokens.transpose(1, 2).reshape(tokens.shape[0], -1, *self.grid)
-
-
-def masks_at(logits: Sequence[torch.Tensor], size: tuple[int, int]) -> torch.Tensor:
-    """[4h, 4w] logits of each object -> [N, H, W] logits at the frame's size."""
-    stack = torch.stack(list(logits))[:, None]
-    return F.interpolate(stack, size, mode="bilinear", align_corners=False)[:, 0]
-
-
-def _time_waves(offsets: torch.Tensor, width: int, temperature: float = 10000.0) -> torch.Tensor:
-    """Sine code [..., width] of time offsets, as the SAM 2 code's `get_1d_sine_pe`."""
-    half = width // 2
-    steps = torch.arange(half, dtype=torch.float32, device=offsets.device)
-    angles = offsets[..., None] / temperature ** (2 * (steps // 2) / half)
-    return torch.cat([angles.sin(), angles.cos()], dim=-1)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 
-from perception.sam2_model import masks_at
+from perception.sam2_parts import masks_at
 from perception.sam2_state import Sam2Config, Sam2State, Sam2Track
 from stream.events import Region
 from stream.frame import Frame, Mask

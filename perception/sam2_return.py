@@ -7,7 +7,7 @@ import torch
 from perception.prompts import BoxPrompt
 from perception.sam2_looks import Looks, Place
 from perception.sam2_memory import MemoryRules, Outcome
-from perception.sam2_model import ABSENT_LOGIT
+from perception.sam2_parts import ABSENT_LOGIT
 from perception.sam2_state import LookMemory, Sam2Config, Sam2Track
 
 

@@ -9,7 +9,8 @@ from perception.backbone import Features
 from perception.prompts import BoxPrompt, MaskPrompt, PointsPrompt, Prompt, checked
 from perception.sam2_looks import Looks
 from perception.sam2_memory import MemoryRules, Outcome, before
-from perception.sam2_model import PROMPT_LOGIT_LIMIT, Decoded, Recalled, Sam2Networks
+from perception.sam2_model import Sam2Networks
+from perception.sam2_parts import PROMPT_LOGIT_LIMIT, Decoded, Recalled
 from perception.sam2_regions import regions_of
 from perception.sam2_return import Returns
 from perception.sam2_state import (

@@ -5,8 +5,8 @@ from dataclasses import replace
 import torch
 
 from perception.sam2_memory import MemoryRules
-from perception.sam2_model import Candidates
 from perception.sam2_motion import logits_box, overlap, predicted, start_motion, updated
+from perception.sam2_parts import Candidates
 from perception.sam2_state import Sam2Config, Sam2Track
 
 
