@@ -31,6 +31,7 @@ from benchmarks.report import emit
 from devices.speech import open_speaker
 from foveal.config import Config, SessionConfig
 from foveal.demo import DemoOptions, render_demo
+from foveal.memory import bound_arenas
 from foveal.recorder import Recorder
 from foveal.replay import build_stages
 from foveal.session import Session, SessionSink
@@ -120,6 +121,7 @@ def _judge(results: dict[str, dict[str, float]]) -> tuple[dict[str, str], bool]:
 
 def play(job: Job) -> dict[str, float]:
     """One row; runs in a process of its own."""
+    bound_arenas()  # as `foveal.replay.replay` does
     with TemporaryDirectory(prefix="foveal-") as out:
         return asyncio.run(_play(job, Path(out)))
 

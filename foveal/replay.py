@@ -18,6 +18,7 @@ from foveal.config import Config, SpeechSettings
 from foveal.config_load import load_config
 from foveal.hearing import load_hearing, spoken_questions
 from foveal.masklets import LiveMasklets
+from foveal.memory import bound_arenas
 from foveal.recorder import Recorder
 from foveal.records import parse_ask, read_questions
 from foveal.session import Session, SessionState, Stages
@@ -125,6 +126,7 @@ async def replay(request: ReplayRequest, on_frame: OnFrame | None = None) -> Sum
 
     Raises SourceError when nothing can be read of it; what was read before a break is kept.
     """
+    bound_arenas()
     clock: Clock = VirtualClock() if request.playback.rate == 0 else MonotonicClock()
     recording = open_source(
         request.clip, clock, request.playback, request.reader, request.folder_fps
