@@ -9,7 +9,7 @@ from devices.speech import Speaker, open_speaker
 from foveal.compose import build_assistant, load_models
 from foveal.config import Config
 from foveal.live_ear import MakeListener
-from foveal.live_hearing import load_listener_maker
+from foveal.live_hearing import LiveHearingConfig, load_listener_maker
 from foveal.live_voice import LEAD_IN
 from foveal.masklets import LiveMasklets
 from foveal.session import Stages
@@ -31,7 +31,7 @@ class Engine:
     lead_in: str | None = None  # said when an answer takes a while to begin
 
 
-def load_engine(config: Config) -> Engine:
+def load_engine(config: Config, hearing: LiveHearingConfig | None = None) -> Engine:
     """Load everything; raises AssetError, QueryError or ConfigError with what to do."""
     models = load_models(config.index.path, config.models.backbone_height)
 
@@ -49,13 +49,14 @@ def load_engine(config: Config) -> Engine:
         )
 
     speaker = open_speaker(config.speech.backend)
-    return Engine(make_stages, speaker, _load_listeners(), LEAD_IN)
+    return Engine(make_stages, speaker, _load_listeners(hearing), LEAD_IN)
 
 
-def _load_listeners() -> MakeListener | None:
+def _load_listeners(config: LiveHearingConfig | None) -> MakeListener | None:
     """Hearing; None without its package or its model, which are optional."""
     try:
-        return load_listener_maker(ThreadPoolExecutor(1, thread_name_prefix="hearing"))
+        pool = ThreadPoolExecutor(1, thread_name_prefix="hearing")
+        return load_listener_maker(pool, config)
     except AssetError as error:
         logger.warning("questions can be written, not spoken: %s", error)
         return None

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from devices.barge import BargeConfig, BargeIn
+from devices.echo import EchoConfig, EchoGuard
 from devices.listen import ListenConfig
 from devices.resample import RawSound
 from devices.turns import (
@@ -37,6 +38,7 @@ class LiveHearingConfig:
 
     listen: ListenConfig = field(default_factory=ListenConfig)
     barge: BargeConfig = field(default_factory=BargeConfig)
+    echo: EchoConfig = field(default_factory=EchoConfig)
 
 
 class LiveHearing:
@@ -48,7 +50,11 @@ class LiveHearing:
         config = config or LiveHearingConfig()
         self._ear, self._now_ns = ear, 0
         self._barge = BargeIn(_Voice(ear), config.barge)
-        self._listener = hearing.listener(self._take, clock, config.listen)
+        guard = None if config.echo.mode == "off" else EchoGuard(config.echo)
+        voice = getattr(ear, "voice", None)
+        if guard is not None and voice is not None:
+            voice.on_sent = guard.played
+        self._listener = hearing.listener(self._take, clock, config.listen, guard)
 
     def feed(self, pcm: RawSound, pts_ns: int, rate_hz: int = 48_000) -> None:
         """Take a block of the microphone."""

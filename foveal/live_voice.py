@@ -46,6 +46,7 @@ class LiveVoice:
         self._lead_in, self._lead_chunks = lead_in, list[Pcm]()
         self._patience: asyncio.Task[None] | None = None
         self._waited_ns = 0  # since the wearer's last word
+        self.on_sent: Callable[[Pcm], None] | None = None  # told what goes out, 20 ms at a time
 
     @property
     def speaking(self) -> bool:
@@ -56,7 +57,15 @@ class LiveVoice:
     def attach(self, track: SpeechTrack | None) -> None:
         """Speak into another track from now on."""
         self.stop()
+        if self._track is not None:
+            self._track.on_sent = None
         self._track = track
+        if track is not None:
+            track.on_sent = self._sent
+
+    def _sent(self, block: Pcm) -> None:
+        if self.on_sent is not None:
+            self.on_sent(block)
 
     def detach(self, track: SpeechTrack) -> None:
         """That track has ended; if it was in use, be silent."""

@@ -64,6 +64,13 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("--record", type=Path, metavar="DIR", help="let clients record into DIR")
     parser.add_argument("--keep-days", type=float, default=7.0, help="of recordings (default 7)")
     parser.add_argument("--keep-mb", type=int, default=10_240, help="of recordings in all")
+    parser.add_argument("--wake", metavar="PHRASE", help="spoken questions begin with this")
+    parser.add_argument(
+        "--echo",
+        choices=("off", "compare", "half-duplex"),
+        default="off",
+        help="our voice in the microphone: left to the client (default), found, or not listened to",
+    )
     parser.add_argument("--mqtt", metavar="URL", help="broker for Homie and Home Assistant")
     parser.add_argument(
         "--mqtt-id", default="foveal", metavar="ID", help="this device's name there"
@@ -124,10 +131,15 @@ async def _serve(
 ) -> int:
     from aiohttp import web
 
+    from devices.echo import EchoConfig
+    from devices.listen import ListenConfig
     from foveal.engine import load_engine
+    from foveal.live_hearing import LiveHearingConfig
     from foveal.mqtt_serve import LiveMqtt
     from foveal.serve import LiveServer
 
+    listen = ListenConfig(wake_phrase=args.wake)
+    hearing = LiveHearingConfig(listen, echo=EchoConfig(args.echo))
     server = LiveServer(settings)
     mqtt = LiveMqtt(server, args.mqtt, args.mqtt_id, args.mqtt_ca)
     stop = asyncio.Event()
@@ -147,7 +159,9 @@ async def _serve(
         await stack.enter_async_context(mqtt)
         print("loading the models ...", flush=True)
         stopped = asyncio.create_task(stop.wait())
-        loading = asyncio.create_task(server.load(lambda: mqtt.engine(load_engine(config))))
+        loading = asyncio.create_task(
+            server.load(lambda: mqtt.engine(load_engine(config, hearing)))
+        )
         await asyncio.wait({stopped, loading}, return_when=asyncio.FIRST_COMPLETED)
         if loading.done():
             loading.result()

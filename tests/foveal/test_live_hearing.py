@@ -6,12 +6,14 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
+import pytest
 
+from devices.echo import EchoConfig, EchoMode
 from devices.fakes import LevelDetector, ScriptedTranscriber, ToneSpeaker
 from devices.resample import Sound
 from devices.webrtc.outgoing import RATE_HZ, SpeechTrack
 from foveal.hearing import Hearing
-from foveal.live_hearing import listener_maker
+from foveal.live_hearing import LiveHearingConfig, listener_maker
 from foveal.live_voice import LEAD_IN_NS, PATIENCE_NS, LiveVoice
 from stream.clock import NS_PER_MS, NS_PER_S, VirtualClock
 
@@ -31,7 +33,11 @@ def quiet(seconds: float) -> Sound:
 class Wearer:
     """An Ear with a voice that speaks to it."""
 
-    def __init__(self, script: tuple[str, ...] = ("what", "is", "this?")) -> None:
+    def __init__(
+        self,
+        script: tuple[str, ...] = ("what", "is", "this?"),
+        config: LiveHearingConfig | None = None,
+    ) -> None:
         self.told: list[tuple[str, dict[str, Any]]] = []
         self.questions: list[str] = []
         clock = VirtualClock()
@@ -41,7 +47,7 @@ class Wearer:
         )
         self.voice.attach(self.track)
         hearing = Hearing(LevelDetector(), ScriptedTranscriber(script))
-        self.listener: Any = listener_maker(hearing)(self, clock)
+        self.listener: Any = listener_maker(hearing, config)(self, clock)
         self.samples = 0
 
     def heard(self, kind: str, data: dict[str, Any]) -> None:
@@ -86,6 +92,20 @@ async def test_uh_huh_is_no_question_while_we_speak() -> None:
     await wearer.speak(loud(0.3), quiet(2.0))
     assert wearer.questions == []
     assert wearer.track.queued == 10 * RATE_HZ
+
+
+@pytest.mark.parametrize("mode", ["off", "compare", "half-duplex"])
+async def test_our_own_voice_in_the_microphone_interrupts_nobody(mode: EchoMode) -> None:
+    wearer = Wearer(config=LiveHearingConfig(echo=EchoConfig(mode)))
+    rng = np.random.default_rng(0)
+    ours = (4000 * rng.standard_normal(3 * RATE_HZ)).astype(np.int16)
+    said = wearer.track.say(ours, RATE_HZ)
+    for _ in range(120):
+        block = (await wearer.track.recv()).to_ndarray()[0]
+        wearer.listener.feed(block, wearer.samples * NS_PER_S // RATE_HZ, RATE_HZ)
+        wearer.samples += len(block)
+    assert (said.sent < 30_000) == (mode == "off")  # held, because it heard itself
+    assert bool(wearer.told) == (mode == "off")
 
 
 async def until(done: Callable[[], bool]) -> None:
