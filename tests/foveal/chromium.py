@@ -38,7 +38,7 @@ class Browser:
         if self._camera is not None:
             options.append(f"--use-file-for-fake-video-capture={self._camera}")
         if self._microphone is not None:
-            options.append(f"--use-file-for-fake-audio-capture={self._microphone}%noloop")
+            options.append(f"--use-file-for-fake-audio-capture={self._microphone}")
         silent = asyncio.subprocess.DEVNULL
         self._process = await asyncio.create_subprocess_exec(
             PROGRAM, *options, "about:blank", stdout=silent, stderr=silent
@@ -147,6 +147,13 @@ class Browser:
             await self.call(
                 "Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1
             )
+
+    async def hold_space(self, seconds: float) -> None:
+        """Push-to-talk by the keyboard."""
+        key = {"key": " ", "code": "Space", "windowsVirtualKeyCode": 32}
+        await self.call("Input.dispatchKeyEvent", type="keyDown", text=" ", **key)
+        await asyncio.sleep(seconds)
+        await self.call("Input.dispatchKeyEvent", type="keyUp", **key)
 
     async def screenshot(self, path: Path) -> None:
         """What is seen now, as PNG."""

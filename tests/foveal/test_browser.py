@@ -12,11 +12,15 @@ from typing import Any
 
 import av
 import numpy as np
+import numpy.typing as npt
 import pytest
 import pytest_asyncio
 
+from devices.speech import HibariSpeaker, write_wav
+from devices.webrtc.outgoing import to_48k
 from foveal.assets import asset_path, cache_root
 from foveal.demo import DemoOptions, render_demo
+from foveal.hearing import load_hearing
 from foveal.live_record import RecordPolicy
 from foveal.serve import ServeConfig
 from stream.errors import AssetError
@@ -25,6 +29,7 @@ from tests.foveal.live_rig import ROOT, SAID
 from tests.foveal.serve_rig import Site
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="no Chromium on this machine")
+QUESTION = "What is coffee made from?"
 START_RECORDER = """(() => {
   const recorder = new MediaRecorder(foveal.voice), parts = [];
   recorder.ondataavailable = event => parts.push(event.data);
@@ -77,17 +82,18 @@ async def shown(browser: Browser, selector: str) -> list[str]:
     return list(await browser.run(script))
 
 
+async def recorded(browser: Browser, rate: int) -> npt.NDArray[np.float32]:
+    """What the page recorded of the server's voice: [samples], -1..1."""
+    content = base64.b64decode(await browser.run("stopRecorder()"))
+    with av.open(io.BytesIO(content)) as sound:
+        resampler = av.AudioResampler(format="flt", layout="mono", rate=rate)
+        parts = [part for one in sound.decode(audio=0) for part in resampler.resample(one)]
+    return np.concatenate([part.to_ndarray()[0] for part in parts])
+
+
 async def heard(browser: Browser) -> float:
-    """Root mean square, 0..1, of what the page recorded of the server's voice."""
-    recorded = base64.b64decode(await browser.run("stopRecorder()"))
-    with av.open(io.BytesIO(recorded)) as sound:
-        resampler = av.AudioResampler(format="flt", layout="mono")
-        parts = [
-            part.to_ndarray()[0]
-            for one in sound.decode(audio=0)
-            for part in resampler.resample(one)
-        ]
-    return float(np.sqrt(np.mean(np.concatenate(parts) ** 2)))
+    """Root mean square, 0..1, of what the page recorded."""
+    return float(np.sqrt(np.mean(await recorded(browser, 48_000) ** 2)))
 
 
 async def test_a_wearer_asks_points_and_hears_in_a_browser(browser: Browser) -> None:
@@ -185,6 +191,28 @@ def demo_camera(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return raw
 
 
+@pytest.fixture(scope="session")
+def spoken_question(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A question as a microphone hears it: over and over, with pauses."""
+    pause = np.zeros(48_000, np.int16)
+    speech = [to_48k(chunk, 24_000) for chunk in HibariSpeaker().synthesize(QUESTION)]
+    path = tmp_path_factory.mktemp("microphone") / "question.wav"
+    write_wav(path, [pause, *speech, pause], 48_000)
+    return path
+
+
+async def ask_aloud(browser: Browser) -> str:
+    """Hold the talk key while the question is heard; what the answer sounds like, as text."""
+    await browser.run(START_RECORDER)
+    await browser.hold_space(6.0)
+    await browser.until("document.querySelectorAll('.fall').length >= 2", 60)
+    assert (await shown(browser, ".question .how")) == ["spoken"]
+    assert "coffee" in (await shown(browser, ".question"))[1].lower()
+    await browser.until("document.querySelectorAll('.fall .mark').length >= 2", 60)
+    await asyncio.sleep(5.0)
+    return load_hearing().transcriber.transcribe(await recorded(browser, 16_000)).text
+
+
 async def read_until(output: asyncio.StreamReader, words: str) -> str:
     """The first line that holds these words."""
     async with asyncio.timeout(150):
@@ -194,9 +222,12 @@ async def read_until(output: asyncio.StreamReader, words: str) -> str:
 
 
 @pytest.mark.assets
-async def test_a_real_server_answers_a_real_browser(tmp_path: Path, demo_camera: Path) -> None:
+async def test_a_real_server_answers_a_real_browser(
+    tmp_path: Path, demo_camera: Path, spoken_question: Path
+) -> None:
     try:
         asset_path("smollm2-135m", "hf/config.json")
+        asset_path("whisper-tiny-en", "model.bin")
     except AssetError as error:
         pytest.skip(str(error))
     if not (cache_root() / "index").is_dir():
@@ -211,11 +242,11 @@ async def test_a_real_server_answers_a_real_browser(tmp_path: Path, demo_camera:
     try:
         url = (await read_until(server.stdout, "listens on")).split()[-1]
         await read_until(server.stdout, "ready")
-        async with Browser(tmp_path / "browser", demo_camera) as browser:
+        async with Browser(tmp_path / "browser", demo_camera, spoken_question) as browser:
             await start(browser, url)
             await browser.until("foveal.voice !== null")
             await browser.run(START_RECORDER)
-            await ask(browser, "What is coffee made from?", 1)
+            await ask(browser, QUESTION, 1)
             (answer,) = await shown(browser, ".answer")
             assert "coffee" in answer.lower()
             assert "Coffee" in await shown(browser, ".card strong")
@@ -223,6 +254,7 @@ async def test_a_real_server_answers_a_real_browser(tmp_path: Path, demo_camera:
             await browser.until("document.querySelector('.fall .mark')", 60)
             await asyncio.sleep(1.0)
             assert await heard(browser) > 0.005
+            assert "coffee" in (await ask_aloud(browser)).lower()
             assert browser.errors == []
         server.send_signal(signal.SIGTERM)
         assert await asyncio.wait_for(server.wait(), 30) == 0
