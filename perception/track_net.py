@@ -1,9 +1,10 @@
 """A small U-Net that turns an object's cues into its mask: 195 thousand parameters.
 
-A refiner that can stand in for the training-free blend. It sees the window's colours and the
-carried labels, and gives one logit per pixel. Training: `python -m perception.track_train`.
+It sees the window's colours and the labels read from memory, and gives one logit per pixel. The
+weights were trained by `python -m perception.track_train` (model card: weights/tracker.md).
 """
 
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,13 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import nn
 
-from perception.refine import Cues
+from perception.refine import Cues, blend
 from perception.track_roi import Soft
 from stream.errors import AssetError
 
 CHANNELS = 9
+HEAD_SHARE = 0.5  # of the head in the mask; the rest is the training-free blend
+WEIGHTS = Path(__file__).parent / "weights" / "tracker.safetensors"
 WIDTHS = (16, 32, 48, 64)
 
 
@@ -59,28 +62,40 @@ class CueNet(nn.Module):
 
 
 class NetRefiner:
-    """A trained CueNet as the tracker's refiner."""
+    """A trained CueNet as the tracker's refiner, tempered by the blend.
 
-    def __init__(self, net: CueNet, dtype: torch.dtype = torch.float32) -> None:
-        self._dtype = dtype
-        self._net = net.eval().to(dtype).to(memory_format=torch.channels_last)
+    Alone it is sharper, but its errors feed back through memory; together they err less.
+    """
+
+    def __init__(self, net: CueNet, share: float = HEAD_SHARE) -> None:
+        self._share = share
+        self._net = net.eval().to(memory_format=torch.channels_last)
 
     @classmethod
-    def load(cls, weights: Path, dtype: torch.dtype = torch.float32) -> "NetRefiner":
+    def load(cls, weights: Path) -> "NetRefiner":
         """Read safetensors; raises AssetError when they do not fit."""
         net = CueNet()
         try:
             net.load_state_dict({name: w.float() for name, w in load_file(weights).items()})
         except (OSError, RuntimeError) as error:
             raise AssetError(f"expected weights of CueNet in {weights}: {error}") from error
-        return cls(net, dtype)
+        return cls(net)
 
     def __call__(self, cues: list[Cues]) -> list[Soft]:
         """One soft mask [ROI, ROI] for each object."""
         with torch.inference_mode():
-            planes = cue_planes(cues).to(self._dtype).contiguous(memory_format=torch.channels_last)
-            soft = torch.sigmoid(self._net(planes).float()).numpy()
-        return [np.asarray(each, np.float32) for each in soft]
+            planes = cue_planes(cues).contiguous(memory_format=torch.channels_last)
+            sharp = torch.sigmoid(self._net(planes)).numpy()
+        return [
+            np.asarray(self._share * own + (1 - self._share) * plain, np.float32)
+            for own, plain in zip(sharp, blend(cues), strict=True)
+        ]
+
+
+@lru_cache(maxsize=1)
+def shipped_refiner() -> NetRefiner:
+    """The head that this project trained."""
+    return NetRefiner.load(WEIGHTS)
 
 
 def _conv(wide: int, out: int, stride: int = 1) -> nn.Module:

@@ -58,7 +58,7 @@ class Student:
     """A refiner that keeps what it sees with the truth, and sometimes lets the truth through."""
 
     def __init__(self, net: CueNet, rng: np.random.Generator, kept: int) -> None:
-        self._refiner = NetRefiner(net)
+        self._refiner = NetRefiner(net, share=1.0)
         self._rng = rng
         self._kept = kept
         self.samples: list[Sample] = []

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from perception.backbone import Backbone, Features
-from perception.refine import Cues, Refiner, blend
+from perception.refine import Cues, Refiner
 from perception.track_flow import (
     Flow,
     Grey,
@@ -30,6 +30,7 @@ from perception.track_match import (
     match_near,
     regrid,
 )
+from perception.track_net import shipped_refiner
 from perception.track_roi import (
     Soft,
     Window,
@@ -90,10 +91,11 @@ class EmbeddedTracker:
         self,
         backbone: Backbone,
         config: TrackerConfig | None = None,
-        refiner: Refiner = blend,
+        refiner: Refiner | None = None,
     ) -> None:
+        """`refiner` is the shipped head unless given, such as `refine.blend`."""
         self._backbone = backbone
-        self._refiner = refiner
+        self._refiner = refiner or shipped_refiner()
         self.config = config or TrackerConfig()
 
     def init_state(self) -> TrackerState:
