@@ -33,7 +33,7 @@ let shown = null;        // the last `regions`
 let lag = 150;           // ms from camera to masks, smoothed
 let aim = null;          // {point} or {box} of the next question
 let media = null, facing = 'environment', kind = null;
-let hello = null, sound, size = [480, 640], wake = null;
+let hello = null, tellDevice = null, sound, size = [480, 640], wake = null;
 
 // For tests and the curious.
 window.foveal = {link, painter, transcript, get hello() { return hello; }, get regions() { return shown; }, voice: null, get last() { return transcript.last; }};
@@ -52,7 +52,7 @@ const handlers = {
     $('talk').title = message.listening ? 'Hold to talk' : 'This box cannot hear questions: type them';
     $('record').hidden = $('library').hidden = !message.recording;
     if (message.recording) replay.list().then(rows => { $('library').hidden = rows === null; });
-    watchDevice((type, data) => link.say(type, data));
+    tellDevice ??= watchDevice((type, data) => link.say(type, data));  // once; then when it changes
   },
   camera({on}) { $('camera').hidden = !on; },
   asked(message) {
