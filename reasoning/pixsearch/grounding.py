@@ -16,8 +16,9 @@ from reasoning.lmm import Prompt
 from stream.errors import ConfigError
 from stream.events import Point
 from stream.frame import Mask
-from stream.masks import Box
+from stream.masks import Box, mask_iou
 
+AGREE = 0.3  # overlap with what is pointed at, below which the model looks elsewhere
 POINT_SPREAD = 0.04  # of the picture's height: standard deviation of a point's prompt
 
 
@@ -83,11 +84,19 @@ class Grounder:
         return GroundState(view, cells, blank, blank.clone(), None)
 
     def ground(self, state: GroundState, query: Tensor) -> GroundedRegion | None:
-        """[1, query] -> the region, named; the pointed one where the model sees none; or None."""
+        """[1, query] -> the region, named; or None.
+
+        The first region of a pointed question is the pointed one, as perception cuts it out, where
+        the model sees none or another one.
+        """
         soft, presence = self.soft_mask(state, query)
         mask = self.finish(state.view, soft)
+        first = not bool(state.covered.any())
         if presence < self._config.presence_gate or not mask.any():
             return state.pointed
+        if first and state.pointed is not None and mask_iou(mask, state.pointed.mask) < AGREE:
+            mask = state.pointed.mask
+            soft = np.asarray(cv2.resize(mask.astype(np.float32), soft.shape[::-1]), np.float32)
         down = torch.from_numpy(soft)[None, None]
         rows, cols = state.covered.shape
         cover = F.adaptive_avg_pool2d(down, (rows, cols))[0, 0]

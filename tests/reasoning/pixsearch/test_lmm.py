@@ -220,6 +220,27 @@ def test_orphans_and_overlong_names_are_no_spans_and_nothing_in_view_is_the_poin
     assert [span.region.box for span in own.spans(pointed)] == [(8, 8, 24, 24)]
 
 
+def test_the_first_region_of_a_pointed_question_is_the_pointed_one() -> None:
+    model, _ = tiny_model(1)
+    with torch.no_grad():
+        model.masks.present.bias.fill_(9.0)
+        model.masks.point_out.weight.zero_()
+        assert model.masks.point_out.bias is not None
+        model.masks.point_out.bias.fill_(3.0)  # sees the whole frame
+    own = lmm(model)
+    asked: list[Any] = []
+
+    def names_of(view: SceneView, mask: Any) -> GroundedRegion:
+        asked.append(mask)
+        return _with_posterior(CUP)
+
+    own._grounder._scene.names_of = names_of  # type: ignore[method-assign]
+    state = own.prefill(prompt(point=(10, 10)))
+    force(own, state, [1, 2, 0, 1, 2, 0], "it.us.")
+    assert len(own.spans(state)) == 2
+    assert (asked[0] == _with_posterior(CUP).mask).all() and asked[1].mean() > 0.5
+
+
 def test_a_point_raises_its_own_place_and_a_box_its_inside() -> None:
     assert float(prompt_map((4, 6), (40, 60), None, None).abs().sum()) == 0
     near = prompt_map((8, 12), (80, 120), (65, 25), None)

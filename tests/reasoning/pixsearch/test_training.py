@@ -165,3 +165,18 @@ def test_a_turn_without_masks_has_no_mask_loss() -> None:
     terms = losses(model, [Example(tiny_visual(), turn)], LossWeights())
     assert set(terms) == {"words", "spans", "teacher", "loss"}
     assert float(terms["teacher"].detach()) == 0.0
+
+
+def test_recomputing_activations_changes_no_gradient() -> None:
+    gradients = []
+    for recompute in (False, True):
+        model, _ = tiny_model()
+        model.train()
+        if recompute:
+            model.lm.gradient_checkpointing_enable()
+        torch.autograd.backward(losses(model, [example(model)], LossWeights())["loss"])
+        learnt = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
+        gradients.append(learnt)
+    assert gradients[0].keys() == gradients[1].keys() and len(gradients[0]) > 40
+    for name, gradient in gradients[0].items():
+        assert torch.allclose(gradient, gradients[1][name], atol=1e-5), name
