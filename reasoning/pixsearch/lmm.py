@@ -186,7 +186,8 @@ class PixSearchLMM:
 
     def spans(self, state: PixSearchState) -> Sequence[EntitySpan]:
         """Entities whose span has ended and whose mask is not empty."""
-        self._end_before_call(state)
+        if state.grammar.place != "answer":
+            self._end_span(state)
         return state.spans
 
     def subject(self, state: PixSearchState) -> str:
@@ -219,10 +220,6 @@ class PixSearchLMM:
             state.open = OpenSpan(state.written + len(text) - len(text.lstrip()))
         if state.open is not None:
             state.open.tokens.append(len(state.states) - 1)
-
-    def _end_before_call(self, state: PixSearchState) -> None:
-        if state.grammar.place != "answer":
-            self._end_span(state)
 
     def _end_span(self, state: PixSearchState) -> None:
         """Make the mask of the open span, unless it is too long to be a name."""
