@@ -6,7 +6,6 @@ its colours. A lost object is looked for in the whole picture until it is found 
 """
 
 from dataclasses import dataclass, replace
-from typing import Protocol, TypeVar
 
 import cv2
 import numpy as np
@@ -47,30 +46,11 @@ from stream.events import Region
 from stream.frame import Frame, Image, Mask
 from stream.masks import encode_mask, mask_box
 
-__all__ = ["EmbeddedTracker", "Track", "Tracker", "TrackerConfig", "TrackerState"]
+__all__ = ["EmbeddedTracker", "Track", "TrackerConfig", "TrackerState"]
 
 LEVEL = 0.5  # soft mask that counts as the object
 SMALLEST_RETURN, LARGEST_RETURN = 0.15, 4.0  # of its largest remembered area, to be found again
 RETURN_LABEL = 0.6  # mean label under the mask of what comes back
-
-
-State = TypeVar("State")
-
-
-class Tracker(Protocol[State]):
-    """What a session needs of any tracker; its state is the caller's."""
-
-    def init_state(self) -> State: ...
-
-    def step(
-        self, state: State, frame: Frame, features: Features | None = None
-    ) -> tuple[State, tuple[Region, ...]]: ...
-
-    def add(
-        self, state: State, frame: Frame, features: Features | None, mask: Mask
-    ) -> tuple[State, int]: ...
-
-    def remove(self, state: State, track_id: int) -> State: ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
