@@ -62,7 +62,7 @@ class Backbone:
     def __init__(self, model: Any, device: str = "cpu", height: int = 256) -> None:
         self._model = _fuse(model.eval()).to(device)
         self._model.to(memory_format=torch.channels_last)
-        self.dtype = _fast_dtype(device)  # of the shared pass; features are float32 again
+        self.dtype = fast_dtype(device)  # of the shared pass; features are float32 again
         same = self.dtype is torch.float32
         quick = self._model if same else copy.deepcopy(self._model).to(self.dtype)
         self._stem, *self._blocks, self._last = lite_stages(quick, can_fuse(device))
@@ -203,7 +203,7 @@ def _fuse(model: Any) -> Any:
     return model
 
 
-def _fast_dtype(device: str) -> torch.dtype:
+def fast_dtype(device: str) -> torch.dtype:
     """bfloat16 where the processor multiplies it natively (three times as fast), else float32."""
     if torch.device(device).type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32

@@ -17,6 +17,8 @@ def make_grey(image: Image) -> Grey:
     """[H, W, 3] uint8 -> small grey picture."""
     rows, cols = image.shape[:2]
     width = int(np.clip(round(cols * ROWS / rows), 16, 4 * ROWS))
+    if rows >= 2 * ROWS:  # halving is quick, and what is left of the way is short
+        image = np.asarray(cv2.resize(image, (cols // 2, rows // 2), interpolation=cv2.INTER_AREA))
     small = cv2.resize(image, (width, ROWS), interpolation=cv2.INTER_AREA)
     return np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), np.uint8)
 

@@ -4,6 +4,7 @@ It sees the window's colours and the labels read from memory, and gives one logi
 weights were trained by `python -m perception.track_train` (model card: weights/tracker.md).
 """
 
+from copy import deepcopy
 from functools import lru_cache
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import nn
 
+from perception.backbone import fast_dtype
 from perception.refine import Cues, blend
 from perception.track_roi import Soft
 from stream.errors import AssetError
@@ -69,7 +71,9 @@ class NetRefiner:
 
     def __init__(self, net: CueNet, share: float = HEAD_SHARE) -> None:
         self._share = share
-        self._net = net.eval().to(memory_format=torch.channels_last)
+        self._dtype = fast_dtype("cpu")  # bfloat16 changes one pixel in a thousand
+        quick = deepcopy(net).eval().to(self._dtype)  # the given one may be in training
+        self._net = quick.to(memory_format=torch.channels_last)
 
     @classmethod
     def load(cls, weights: Path) -> "NetRefiner":
@@ -84,8 +88,8 @@ class NetRefiner:
     def __call__(self, cues: list[Cues]) -> list[Soft]:
         """One soft mask [ROI, ROI] for each object."""
         with torch.inference_mode():
-            planes = cue_planes(cues).contiguous(memory_format=torch.channels_last)
-            sharp = torch.sigmoid(self._net(planes)).numpy()
+            planes = cue_planes(cues).to(self._dtype, memory_format=torch.channels_last)
+            sharp = torch.sigmoid(self._net(planes).float()).numpy()
         return [
             np.asarray(self._share * own + (1 - self._share) * plain, np.float32)
             for own, plain in zip(sharp, blend(cues), strict=True)

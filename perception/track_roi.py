@@ -4,6 +4,7 @@ A window is a rectangle of the frame in units of the frame's own height and widt
 with ROI x ROI pixels, so that small and large objects are refined at the same cost.
 """
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -11,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stream.frame import Image
+from stream.masks import Box
 
 Soft = npt.NDArray[np.float32]  # 0..1
 
@@ -73,6 +75,16 @@ def crop(maps: npt.NDArray[np.generic], window: Window) -> npt.NDArray[np.float3
 
 def paste(soft: Soft, window: Window, height: int, width: int) -> Soft:
     """A window's soft mask [ROI, ROI] into a whole-frame map [height, width], zero outside."""
+    whole = np.zeros((height, width), np.float32)
+    (x0, y0, x1, y1), part = paste_part(soft, window, height, width)
+    whole[y0:y1, x0:x1] = part
+    return whole
+
+
+def paste_part(soft: Soft, window: Window, height: int, width: int) -> tuple[Box, Soft]:
+    """The same without the zeros around it: its box in the frame and [y1 - y0, x1 - x0]."""
+    x0, x1 = _reach(window.x0, window.x1, width)
+    y0, y1 = _reach(window.y0, window.y1, height)
     scale = np.array([ROI / (window.x1 - window.x0), ROI / (window.y1 - window.y0)])
     shrink = max(1, int(max(scale[0] / width, scale[1] / height)))
     if shrink > 1:
@@ -80,12 +92,19 @@ def paste(soft: Soft, window: Window, height: int, width: int) -> Soft:
     step_x, step_y = scale[0] / width, scale[1] / height
     matrix = np.array(
         [
-            [step_x, 0, -window.x0 * scale[0] + 0.5 * step_x - 0.5],
-            [0, step_y, -window.y0 * scale[1] + 0.5 * step_y - 0.5],
+            [step_x, 0, (x0 + 0.5) * step_x - window.x0 * scale[0] - 0.5],
+            [0, step_y, (y0 + 0.5) * step_y - window.y0 * scale[1] - 0.5],
         ]
     )
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    return np.asarray(cv2.warpAffine(soft, matrix, (width, height), flags=flags), np.float32)
+    part = cv2.warpAffine(soft, matrix, (x1 - x0, y1 - y0), flags=flags)
+    return (x0, y0, x1, y1), np.asarray(part, np.float32)
+
+
+def _reach(low: float, high: float, size: int) -> tuple[int, int]:
+    """Pixels from `low` to `high` (0..1) and one more on each side, inside the frame."""
+    first = min(max(0, math.floor(low * size) - 1), size - 1)
+    return first, max(first + 1, min(size, math.ceil(high * size) + 1))
 
 
 def colour_bins(image: Image | npt.NDArray[np.float32]) -> npt.NDArray[np.intp]:

@@ -38,17 +38,19 @@ from perception.track_roi import (
     colour_odds,
     crop,
     paste,
+    paste_part,
     window_around,
 )
 from perception.track_state import Track, TrackerConfig, TrackerState, remember
 from stream.errors import PromptError
 from stream.events import Region
 from stream.frame import Frame, Image, Mask
-from stream.masks import encode_mask, mask_box
+from stream.masks import Box, encode_mask, mask_box
 
 __all__ = ["EmbeddedTracker", "Track", "TrackerConfig", "TrackerState"]
 
 LEVEL = 0.5  # soft mask that counts as the object
+NOWHERE = ((0, 0, 0, 0), np.zeros((0, 0), np.float32))  # box and soft mask of what is out of sight
 SMALLEST_RETURN, LARGEST_RETURN = 0.15, 4.0  # of its largest remembered area, to be found again
 RETURN_LABEL = 0.6  # mean label under the mask of what comes back
 
@@ -245,15 +247,26 @@ def _cues(view: View, track: Track, match: Match, window: Window) -> Cues:
 
 def _regions(tracks: tuple[Track, ...], frame: Frame) -> tuple[Region, ...]:
     """Masks at the frame's size; where two claim a pixel, the stronger one has it."""
-    blank = np.zeros(frame.size, np.float32)
-    softs = [
-        paste(track.soft, track.window, *frame.size) if track.seen else blank for track in tracks
-    ]
-    best = np.maximum.reduce(softs)
+    parts = [paste_part(t.soft, t.window, *frame.size) if t.seen else NOWHERE for t in tracks]
     regions = []
-    for track, soft in zip(tracks, softs, strict=True):
-        mask: Mask = (soft >= LEVEL) & (soft >= best)
-        score = float(soft[mask].mean()) if mask.any() else 0.0
+    for number, (track, ((x0, y0, x1, y1), soft)) in enumerate(zip(tracks, parts, strict=True)):
+        inside = soft >= LEVEL
+        for box, other in parts[:number] + parts[number + 1 :]:
+            mine, theirs = _overlap((x0, y0, x1, y1), box)
+            inside[mine] &= soft[mine] >= other[theirs]
+        score = float(soft[inside].mean()) if inside.any() else 0.0
+        mask: Mask = np.zeros(frame.size, bool)
+        mask[y0:y1, x0:x1] = inside
         code = encode_mask(mask)
         regions.append(Region(track.track_id, frame.pts_ns, code, mask_box(mask), score))
     return tuple(regions)
+
+
+def _overlap(one: Box, two: Box) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+    """Where two boxes meet, as rows and columns of each; empty slices where they do not."""
+    x0, y0 = max(one[0], two[0]), max(one[1], two[1])
+    x1, y1 = max(x0, min(one[2], two[2])), max(y0, min(one[3], two[3]))
+    return (
+        (slice(y0 - one[1], y1 - one[1]), slice(x0 - one[0], x1 - one[0])),
+        (slice(y0 - two[1], y1 - two[1]), slice(x0 - two[0], x1 - two[0])),
+    )

@@ -204,11 +204,17 @@ def spoken_question(tmp_path_factory: pytest.TempPathFactory) -> Path:
 async def ask_aloud(browser: Browser) -> str:
     """Hold the talk key while the question is heard; what the answer sounds like, as text."""
     await browser.run(START_RECORDER)
-    await browser.hold_space(6.0)
-    await browser.until("document.querySelectorAll('.fall').length >= 2", 60)
-    assert (await shown(browser, ".question .how")) == ["spoken"]
+    for attempt in (1, 2):  # who talks into the microphone all the time may cut an answer off
+        await browser.hold_space(6.0)
+        await browser.until("document.querySelectorAll('.fall').length >= 2", 60)
+        try:
+            await browser.until("document.querySelectorAll('.fall .mark').length >= 2", 30)
+            break
+        except AssertionError:
+            if attempt == 2:
+                raise
+    assert set(await shown(browser, ".question .how")) == {"spoken"}
     assert "coffee" in (await shown(browser, ".question"))[1].lower()
-    await browser.until("document.querySelectorAll('.fall .mark').length >= 2", 60)
     await asyncio.sleep(5.0)
     return load_hearing().transcriber.transcribe(await recorded(browser, 16_000)).text
 
