@@ -4,7 +4,6 @@ It sees the window's colours and the labels read from memory, and gives one logi
 weights were trained by `python -m perception.track_train` (model card: weights/tracker.md).
 """
 
-from copy import deepcopy
 from functools import lru_cache
 from pathlib import Path
 
@@ -71,9 +70,7 @@ class NetRefiner:
 
     def __init__(self, net: CueNet, share: float = HEAD_SHARE) -> None:
         self._share = share
-        self._dtype = fast_dtype("cpu")  # bfloat16 changes one pixel in a thousand
-        quick = deepcopy(net).eval().to(self._dtype)  # the given one may be in training
-        self._net = quick.to(memory_format=torch.channels_last)
+        self._net = net.eval().to(memory_format=torch.channels_last)
 
     @classmethod
     def load(cls, weights: Path) -> "NetRefiner":
@@ -83,12 +80,13 @@ class NetRefiner:
             net.load_state_dict({name: w.float() for name, w in load_file(weights).items()})
         except (OSError, RuntimeError) as error:
             raise AssetError(f"expected weights of CueNet in {weights}: {error}") from error
-        return cls(net)
+        return cls(net.to(fast_dtype("cpu")))  # bfloat16 changes one pixel in a thousand
 
     def __call__(self, cues: list[Cues]) -> list[Soft]:
         """One soft mask [ROI, ROI] for each object."""
         with torch.inference_mode():
-            planes = cue_planes(cues).to(self._dtype, memory_format=torch.channels_last)
+            dtype = next(self._net.parameters()).dtype
+            planes = cue_planes(cues).to(dtype, memory_format=torch.channels_last)
             sharp = torch.sigmoid(self._net(planes).float()).numpy()
         return [
             np.asarray(self._share * own + (1 - self._share) * plain, np.float32)
