@@ -37,8 +37,8 @@ class Look:
 
     key: torch.Tensor  # [C, h, w] L2-normalised features of that frame
     label: torch.Tensor  # [h, w] float32 soft mask there
-    cells: torch.Tensor  # [M, C + 4] like the key: features in and around the mask, place, prior, 1
-    labels: torch.Tensor  # [M, 2] like the key: label of those cells, and 1
+    cells: torch.Tensor  # [M, C + 4] float32: features in and around the mask, place, its prior, 1
+    labels: torch.Tensor  # [M, 2] float32: label of those cells, and 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,8 +59,8 @@ def make_look(key: torch.Tensor, label: torch.Tensor, config: MatchConfig) -> Lo
     features = key.flatten(1)[:, cells].T.float()
     labels = label.flatten()[cells]
     ones = torch.ones_like(far)
-    table = torch.cat([features, place, far, ones], 1).to(key.dtype)
-    return Look(key, label, table, torch.stack([labels, ones[:, 0]], 1).to(key.dtype))
+    table = torch.cat([features, place, far, ones], 1)
+    return Look(key, label, table, torch.stack([labels, ones[:, 0]], 1))
 
 
 def match_near(
@@ -89,16 +89,13 @@ def _queries(
     place = _places(wanted, expected)
     sharp = key.flatten(1)[:, wanted].T.float() / config.temperature
     far = -0.5 * precision * place.square().sum(1, keepdim=True) - 1 / config.temperature
-    # Half precision where the features have it: good matches lie near zero, where it is finest.
-    rows = [sharp, precision * place, torch.full_like(far, precision), far]
-    return torch.cat(rows, 1).to(key.dtype)
+    return torch.cat([sharp, precision * place, torch.full_like(far, precision), far], 1)
 
 
 def _read(queries: torch.Tensor, looks: list[Look]) -> torch.Tensor:
     """[Q, 2]: summed labels and weights of the looks' cells."""
     table = torch.cat([look.cells for look in looks])
-    weights = torch.exp_(queries @ table.T)
-    return (weights @ torch.cat([look.labels for look in looks])).float()
+    return torch.exp_(queries @ table.T) @ torch.cat([look.labels for look in looks])
 
 
 def match_anywhere(
@@ -124,8 +121,8 @@ def _whole(look: Look) -> tuple[torch.Tensor, torch.Tensor]:
     """[N, C], [N]: the cells in and around the object, and the rest of its frame, coarser."""
     pooled = F.normalize(_pool(look.key.float()), dim=0).flatten(1).T
     ground = _pool(look.label[None]).flatten() < 0.02
-    features = torch.cat([look.cells[:, :-4].float(), pooled[ground]])
-    return features, torch.cat([look.labels[:, 0].float(), pooled.new_zeros(int(ground.sum()))])
+    features = torch.cat([look.cells[:, :-4], pooled[ground]])
+    return features, torch.cat([look.labels[:, 0], look.labels.new_zeros(int(ground.sum()))])
 
 
 def regrid(maps: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
