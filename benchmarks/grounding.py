@@ -23,9 +23,17 @@ import numpy as np
 from benchmarks.aria_adt import read_adt
 from benchmarks.report import emit
 from foveal.compose import Models, load_models, trained_model
-from foveal.ground_data import Scene, by_name, compose, cut_outs, is_held_out, photographs, stamps
 from foveal.pixsearch_setup import PixSearchConfig
-from foveal.pixsearch_sheet import write_sheet
+from foveal.training.ground_data import (
+    Scene,
+    by_name,
+    compose,
+    cut_outs,
+    is_held_out,
+    photographs,
+    stamps,
+)
+from foveal.training.sheet import write_sheet
 from perception.scene import SceneView
 from stream.errors import PromptError
 from stream.frame import Frame, Image, Mask

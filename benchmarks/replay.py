@@ -9,8 +9,8 @@ the speech, or both. `fps` counts all of it, answers included; `frame_fps` leave
 `foveal-loop` plays the clip over and over for so many minutes of stream time: its
 `growth_bytes_per_frame` is the Theil-Sen slope of the resident set less mapped files after the
 warm-up (the first fifth). Every row runs in a process of its own; `peak_rss_mb` is the largest
-resident set seen after a frame, mapped files included. The clip is rendered by `foveal.demo` unless
-one is given.
+resident set seen after a frame, mapped files included. Unless a clip is given, `foveal.demo.clip`
+renders one.
 """
 
 import argparse
@@ -30,9 +30,9 @@ import psutil
 from benchmarks.report import emit
 from devices.speech import open_speaker
 from foveal.config import Config, SessionConfig
-from foveal.demo import DemoOptions, render_demo
+from foveal.demo.clip import DemoOptions, render_demo
 from foveal.memory import bound_arenas
-from foveal.recorder import Recorder
+from foveal.output.recorder import Recorder
 from foveal.replay import build_stages
 from foveal.session import Session, SessionSink
 from stream.clock import NS_PER_MS, NS_PER_S, Clock, VirtualClock, seconds_to_ns

@@ -27,7 +27,7 @@ import numpy as np
 from benchmarks.aria_adt import read_adt
 from benchmarks.report import emit
 from foveal.search_setup import load_backbone, load_encoder, load_recogniser, open_searcher
-from foveal.training_pictures import TITLES
+from foveal.training.pictures import TITLES
 from perception.backbone import Backbone
 from perception.recogniser import Recogniser
 from perception.segment import mask_from_box, mask_from_point

@@ -22,7 +22,7 @@ from devices.webrtc.outgoing import (
     Utterance,
 )
 from foveal.hearing import Hearing
-from foveal.live_voice import LiveVoice
+from foveal.live.voice import LiveVoice
 from perception.scene import SceneView
 from reasoning.assistant import Assistant
 from stream.clock import NS_PER_MS, NS_PER_S, MonotonicClock

@@ -39,7 +39,7 @@ from devices.speech import HibariSpeaker
 from devices.wording import word_errors
 from foveal.compose import Models, build_assistant, load_models
 from foveal.hearing import load_hearing
-from foveal.live_voice import LEAD_IN
+from foveal.live.voice import LEAD_IN
 from perception.scene import SceneView
 from stream.clock import NS_PER_MS
 from stream.frame import Frame

@@ -19,7 +19,7 @@ from foveal.config_load import load_config
 from foveal.hearing import load_hearing, spoken_questions
 from foveal.masklets import LiveMasklets
 from foveal.memory import bound_arenas
-from foveal.recorder import Recorder
+from foveal.output.recorder import Recorder
 from foveal.records import parse_ask, read_questions
 from foveal.session import Session, SessionState, Stages
 from foveal.tracker_setup import open_tracker

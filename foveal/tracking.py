@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from foveal.followers import Follower, open_follower
-from foveal.track_writer import TrackWriter
+from foveal.output.track_writer import TrackWriter
 from foveal.tracker_setup import MaskletSettings
 from perception.prompts import Prompt
 from stream.clock import NS_PER_S, Clock, MonotonicClock, VirtualClock

@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _build(args: argparse.Namespace) -> int:
-    from foveal.data_build import BuildOptions, build_data
+    from foveal.training.data_build import BuildOptions, build_data
 
     options = BuildOptions(
         args.out, args.data, args.cutouts, args.composites, args.limit, args.annotator, args.index,
@@ -86,7 +86,7 @@ def _build(args: argparse.Namespace) -> int:
 def _import(args: argparse.Namespace) -> int:
     from itertools import islice
 
-    from foveal.data_import import import_records
+    from foveal.training.data_import import import_records
     from reasoning.annotation.records import write_jsonl
 
     records = import_records(args.format, args.source, args.images, args.split, args.out)
@@ -111,7 +111,7 @@ def report_json(report: "BuildReport") -> dict[str, object]:
 
 
 def _check(args: argparse.Namespace) -> int:
-    from foveal.data_build import check_data
+    from foveal.training.data_build import check_data
 
     report = check_data(args.file, args.images)
     if args.json:

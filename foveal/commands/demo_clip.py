@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-    from foveal.demo import DemoOptions, render_demo
+    from foveal.demo.clip import DemoOptions, render_demo
 
     width, height = _parse_size(args.size)
     options = DemoOptions(args.seconds, width, height, args.fps, args.seed)

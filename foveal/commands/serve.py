@@ -16,7 +16,7 @@ from stream.errors import ConfigError, DeviceError
 
 if TYPE_CHECKING:
     from foveal.config import Config
-    from foveal.serve import ServeConfig
+    from foveal.server.app import ServeConfig
 
 EPILOG = """examples:
   foveal serve
@@ -96,10 +96,10 @@ def run(args: argparse.Namespace) -> int:
 
 def _settings(args: argparse.Namespace, config: "Config", token: str | None) -> "ServeConfig":
     from devices.webrtc.admission import Grant, hash_token
-    from foveal.live_record import RecordPolicy
-    from foveal.rooms import RoomLimits
-    from foveal.serve import ServeConfig
-    from foveal.tokens import TokenFile
+    from foveal.live.record import RecordPolicy
+    from foveal.live.rooms import RoomLimits
+    from foveal.server.app import ServeConfig
+    from foveal.server.tokens import TokenFile
 
     if args.max_sessions < 1:
         raise ConfigError(f"expected --max-sessions of 1 or more, got {args.max_sessions}")
@@ -133,10 +133,10 @@ async def _serve(
 
     from devices.echo import EchoConfig
     from devices.listen import ListenConfig
-    from foveal.engine import load_engine
-    from foveal.live_hearing import LiveHearingConfig
-    from foveal.mqtt_serve import LiveMqtt
-    from foveal.serve import LiveServer
+    from foveal.live.engine import load_engine
+    from foveal.live.hearing import LiveHearingConfig
+    from foveal.server.app import LiveServer
+    from foveal.server.mqtt import LiveMqtt
 
     listen = ListenConfig(wake_phrase=args.wake)
     hearing = LiveHearingConfig(listen, echo=EchoConfig(args.echo))
@@ -190,7 +190,7 @@ async def _listen(runner: object, args: argparse.Namespace, tls: ssl.SSLContext 
 
 def _urls(scheme: str, host: str, port: int, token: str | None) -> list[str]:
     """Where to go; an address that stands for all is told as those that it stands for."""
-    from foveal.serve_tls import local_addresses
+    from foveal.server.tls import local_addresses
 
     hosts = [host]
     if host in ("0.0.0.0", "::"):
@@ -201,7 +201,7 @@ def _urls(scheme: str, host: str, port: int, token: str | None) -> list[str]:
 
 def _tls(args: argparse.Namespace) -> ssl.SSLContext | None:
     from foveal.assets import cache_root
-    from foveal.serve_tls import local_addresses, self_signed, server_context
+    from foveal.server.tls import local_addresses, self_signed, server_context
     from stream.clock import UnixClock
 
     if args.self_signed:

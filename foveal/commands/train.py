@@ -86,9 +86,9 @@ def _everyday(args: argparse.Namespace) -> "tuple[Path, dict[str, Any]]":
     from rich.console import Console
     from rich.progress import Progress
 
-    from foveal.everyday_data import read_coco
     from foveal.search_setup import load_backbone
-    from foveal.train_everyday import EverydayOptions, fit_head, measure, training_pictures
+    from foveal.training.everyday import EverydayOptions, fit_head, measure, training_pictures
+    from foveal.training.everyday_data import read_coco
     from perception.recogniser import WEIGHTS, save_head
 
     backbone = load_backbone()
@@ -115,8 +115,8 @@ def _everyday(args: argparse.Namespace) -> "tuple[Path, dict[str, Any]]":
 
 
 def _stage(args: argparse.Namespace) -> "tuple[Path, dict[str, Any]]":
-    from foveal.pixsearch_settings import load_settings
-    from foveal.pixsearch_train import train
+    from foveal.training.run import train
+    from foveal.training.settings import load_settings
     from reasoning.pixsearch.checkpoint import WEIGHTS
 
     out = args.out or WEIGHTS

@@ -15,12 +15,12 @@ from jsonschema import Draft202012Validator
 from devices.fakes import ToneSpeaker
 from devices.speech import Speaker
 from foveal.config import SessionConfig
-from foveal.engine import Engine
-from foveal.live import LiveSession
-from foveal.live_parts import LiveParts
+from foveal.live.engine import Engine
+from foveal.live.parts import LiveParts
+from foveal.live.session import LiveSession
+from foveal.live.worker import FairWorker
 from foveal.masklets import LiveMasklets
 from foveal.session import Stages
-from foveal.worker import FairWorker
 from perception.backbone import Backbone
 from perception.fakes import FakeBackbone, FakeScene, FakeTracker, thing
 from perception.scene import SceneReader

@@ -10,8 +10,8 @@ from aiohttp import web
 from aiortc import AudioStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 
 from devices.webrtc.fakes import NumberCamera
-from foveal.engine import Engine
-from foveal.serve import LiveServer, ServeConfig
+from foveal.live.engine import Engine
+from foveal.server.app import LiveServer, ServeConfig
 from tests.foveal.live_rig import fake_engine, until, validators
 
 

@@ -10,9 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import ImageFont
 
-from foveal.annotate import KEYFRAME_COLOUR, PALETTE, colour, draw, mark_question, name, told_apart
-from foveal.annotated_video import AnnotatedVideo
-from foveal.subtitles import MAX_LINES, subtitle_strip, wrap
+from foveal.output.annotated_video import AnnotatedVideo
+from foveal.output.subtitles import MAX_LINES, subtitle_strip, wrap
+from foveal.training.annotate import (
+    KEYFRAME_COLOUR,
+    PALETTE,
+    colour,
+    draw,
+    mark_question,
+    name,
+    told_apart,
+)
 from stream.errors import OutputError
 from stream.events import Question, Region
 from stream.frame import Frame, Image, Keyframe

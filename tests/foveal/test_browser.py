@@ -19,10 +19,10 @@ import pytest_asyncio
 from devices.speech import HibariSpeaker, write_wav
 from devices.webrtc.outgoing import to_48k
 from foveal.assets import asset_path, cache_root
-from foveal.demo import DemoOptions, render_demo
+from foveal.demo.clip import DemoOptions, render_demo
 from foveal.hearing import load_hearing
-from foveal.live_record import RecordPolicy
-from foveal.serve import ServeConfig
+from foveal.live.record import RecordPolicy
+from foveal.server.app import ServeConfig
 from stream.errors import AssetError
 from tests.foveal.chromium import PROGRAM, Browser
 from tests.foveal.live_rig import ROOT, SAID

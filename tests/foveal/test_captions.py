@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foveal.captions import MAX_NS, MAX_WAITING, MIN_NS, Captions
+from foveal.output.captions import MAX_NS, MAX_WAITING, MIN_NS, Captions
 
 
 @given(st.lists(st.tuples(st.text(max_size=300), st.integers(0, MAX_NS)), max_size=30))

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.search_policy import QUESTIONS
 from foveal.cli import main
-from foveal.training_pictures import (
+from foveal.training.pictures import (
     HELD_OUT,
     composites,
     cut_outs_in,

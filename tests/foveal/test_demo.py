@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foveal.cli import main
-from foveal.demo import QUESTIONS, DemoFiles, DemoOptions, files_of, render_demo
-from foveal.demo_camera import SCRIPT, SCRIPT_S, HeadCamera
-from foveal.demo_scene import PHOTOS, WALL_SIZE, build_wall, read_photo
+from foveal.demo.camera import SCRIPT, SCRIPT_S, HeadCamera
+from foveal.demo.clip import QUESTIONS, DemoFiles, DemoOptions, files_of, render_demo
+from foveal.demo.scene import PHOTOS, WALL_SIZE, build_wall, read_photo
 from stream.errors import ConfigError, OutputError
 from stream.masks import Rle, decode_mask, mask_box
 from stream.video import VideoReader

@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
-from foveal.everyday_data import BACKGROUND, Labelled, Thing, crops, read_coco, read_yolo
-from foveal.train_everyday import EverydayOptions, fit_head
+from foveal.training.everyday import EverydayOptions, fit_head
+from foveal.training.everyday_data import BACKGROUND, Labelled, Thing, crops, read_coco, read_yolo
 from perception.backbone import Backbone
 from stream.errors import SourceError
 

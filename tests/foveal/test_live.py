@@ -8,10 +8,10 @@ import pytest
 
 from devices.fakes import ToneSpeaker
 from devices.webrtc.outgoing import SpeechTrack
-from foveal.live import MAX_FAILURES, MAX_WAITING
-from foveal.live_protocol import Ask
+from foveal.live.protocol import Ask
+from foveal.live.session import MAX_FAILURES, MAX_WAITING
+from foveal.live.worker import GIVE_WAY_NS
 from foveal.session import Stages
-from foveal.worker import GIVE_WAY_NS
 from reasoning.fakes import ScriptedLMM, ScriptState
 from stream.clock import NS_PER_S
 from stream.errors import PromptError

@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 
 from foveal.config import SessionConfig
-from foveal.live import LiveSession
-from foveal.live_log import SessionLog
-from foveal.live_parts import LiveParts
-from foveal.rooms import Room, RoomLimits, Rooms
-from foveal.worker import FairWorker
+from foveal.live.log import SessionLog
+from foveal.live.parts import LiveParts
+from foveal.live.rooms import Room, RoomLimits, Rooms
+from foveal.live.session import LiveSession
+from foveal.live.worker import FairWorker
 from stream.clock import NS_PER_MS, NS_PER_S
 from tests.foveal.live_rig import SAID, QueueSource, make_stages, until
 
@@ -89,7 +89,9 @@ def counts() -> tuple[int, int, int, int]:
 async def test_a_day_of_a_wearer_loses_no_answer_and_leaves_nothing_behind(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("foveal.rooms.SessionLog", lambda: SessionLog(300))  # full after an hour
+    monkeypatch.setattr(
+        "foveal.live.rooms.SessionLog", lambda: SessionLog(300)
+    )  # full after an hour
     clock = SteppedClock()
     worker, pool = FairWorker(clock), ThreadPoolExecutor(1)
     limits = RoomLimits(max_session_s=25 * 3600.0, idle_s=1200.0)

@@ -13,8 +13,8 @@ from devices.fakes import LevelDetector, ScriptedTranscriber, ToneSpeaker
 from devices.resample import Sound
 from devices.webrtc.outgoing import RATE_HZ, SpeechTrack
 from foveal.hearing import Hearing
-from foveal.live_hearing import LiveHearingConfig, listener_maker
-from foveal.live_voice import LEAD_IN_NS, PATIENCE_NS, LiveVoice
+from foveal.live.hearing import LiveHearingConfig, listener_maker
+from foveal.live.voice import LEAD_IN_NS, PATIENCE_NS, LiveVoice
 from stream.clock import NS_PER_MS, NS_PER_S, VirtualClock
 
 RATE = 16_000

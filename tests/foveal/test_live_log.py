@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foveal.live_log import SessionLog
+from foveal.live.log import SessionLog
 from stream.errors import ConfigError
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foveal.live_protocol import (
+from foveal.live.protocol import (
     MAX_MASK_SIDE,
     Ask,
     Device,

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from foveal.config import SessionConfig
-from foveal.live_protocol import Ask
-from foveal.live_record import (
+from foveal.live.protocol import Ask
+from foveal.live.record import (
     ANSWERS,
     CLIP,
     EVENTS,
@@ -22,7 +22,7 @@ from foveal.live_record import (
     RecordPolicy,
     make_view,
 )
-from foveal.recorder import Recorder
+from foveal.output.recorder import Recorder
 from foveal.records import read_answers, read_questions
 from foveal.session import Session
 from stream.clock import NS_PER_S, VirtualClock

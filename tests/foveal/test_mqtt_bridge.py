@@ -11,7 +11,7 @@ import pytest_asyncio
 from devices.mqtt import messages as mqtt
 from devices.mqtt.options import Broker
 from devices.speech import Pcm
-from foveal.mqtt_bridge import (
+from foveal.server.mqtt_bridge import (
     ADMIT,
     FAILING,
     SPEECH,

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from devices.mqtt.options import BridgeOptions
-from foveal.mqtt_serve import PASSWORD, LiveMqtt
-from foveal.serve import LiveServer, ServeConfig
+from foveal.server.app import LiveServer, ServeConfig
+from foveal.server.mqtt import PASSWORD, LiveMqtt
 from stream.clock import NS_PER_MS
 from stream.errors import ConfigError, PromptError
 from tests.devices.mqtt.broker import PASSWORD as SECRET

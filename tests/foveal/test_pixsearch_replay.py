@@ -11,7 +11,7 @@ import foveal.replay
 from foveal.compose import ReasoningConfig, trained_model
 from foveal.config import Config, SessionConfig, SpeechSettings
 from foveal.config_load import parse_config
-from foveal.demo import DemoOptions, render_demo
+from foveal.demo.clip import DemoOptions, render_demo
 from foveal.pixsearch_setup import PixSearchConfig
 from foveal.records import read_answers
 from foveal.replay import ReplayRequest, replay

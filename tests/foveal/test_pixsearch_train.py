@@ -8,13 +8,30 @@ import numpy as np
 import pytest
 import torch
 
-from foveal.ground_data import SIZE, Named, Scene, by_name, compose, cut_outs, is_held_out, stamps
-from foveal.ground_store import MASK, Row, Sources, Store, StoreOptions, make_store, read_store
-from foveal.pixsearch_heads import HeadsOptions, HeadsTask, giou, watched_masks, watched_queries
-from foveal.pixsearch_joint import JointTask, picture_path, supported
-from foveal.pixsearch_names import NameStates, name_states
-from foveal.pixsearch_settings import JointOptions, load_settings
-from foveal.pixsearch_sheet import write_sheet
+from foveal.training.ground_data import (
+    SIZE,
+    Named,
+    Scene,
+    by_name,
+    compose,
+    cut_outs,
+    is_held_out,
+    stamps,
+)
+from foveal.training.ground_store import (
+    MASK,
+    Row,
+    Sources,
+    Store,
+    StoreOptions,
+    make_store,
+    read_store,
+)
+from foveal.training.heads import HeadsOptions, HeadsTask, giou, watched_masks, watched_queries
+from foveal.training.joint import JointTask, picture_path, supported
+from foveal.training.names import NameStates, name_states
+from foveal.training.settings import JointOptions, load_settings
+from foveal.training.sheet import write_sheet
 from perception.backbone import Backbone
 from perception.recogniser import Recogniser, load_head
 from reasoning.annotation.records import Information, TurnRecord, Words

@@ -15,10 +15,10 @@ import pytest
 
 from devices.fakes import ToneSpeaker
 from devices.speech import Pcm
-from foveal import recorder as recorder_module
-from foveal.annotated_video import AnnotatedVideo
-from foveal.captions import Captions
-from foveal.recorder import Recorder
+from foveal.output import recorder as recorder_module
+from foveal.output.annotated_video import AnnotatedVideo
+from foveal.output.captions import Captions
+from foveal.output.recorder import Recorder
 from foveal.records import read_answers
 from stream.errors import OutputError
 from stream.events import AnswerEvent, Span

@@ -14,7 +14,7 @@ import pytest
 import foveal.replay
 from foveal.cli import main
 from foveal.config import Config, SessionConfig, SpeechSettings
-from foveal.demo import DemoFiles, DemoOptions, render_demo
+from foveal.demo.clip import DemoFiles, DemoOptions, render_demo
 from foveal.records import read_answers
 from foveal.replay import ReplayRequest, Summary, replay
 from stream.errors import ConfigError, OutputError, SourceError

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from devices.wav import write_wav
-from foveal import report, report_html
-from foveal.annotate import colour
-from foveal.report import MAX_THUMBNAILS, ReportBuilder
+from foveal.output import report, report_html
+from foveal.output.report import MAX_THUMBNAILS, ReportBuilder
+from foveal.training.annotate import colour
 from stream.clock import VirtualClock
 from stream.errors import OutputError
 from stream.events import Answer, Evidence, Question, SearchRecord, Span

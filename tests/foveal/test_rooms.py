@@ -7,11 +7,11 @@ import pytest
 import pytest_asyncio
 
 from devices.webrtc.problems import Problem
-from foveal.live import LiveSession
-from foveal.live_log import Message
-from foveal.live_parts import LiveParts
-from foveal.rooms import MAX_LINKS, Room, RoomLimits, Rooms
-from foveal.worker import FairWorker
+from foveal.live.log import Message
+from foveal.live.parts import LiveParts
+from foveal.live.rooms import MAX_LINKS, Room, RoomLimits, Rooms
+from foveal.live.session import LiveSession
+from foveal.live.worker import FairWorker
 from stream.clock import NS_PER_S, MonotonicClock
 from tests.foveal.live_rig import make_stages
 

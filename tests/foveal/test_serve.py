@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from devices.webrtc.admission import Grant, hash_token
-from foveal.live_record import RecordPolicy
-from foveal.rooms import RoomLimits
-from foveal.serve import ServeConfig
+from foveal.live.record import RecordPolicy
+from foveal.live.rooms import RoomLimits
+from foveal.server.app import ServeConfig
 from stream.errors import PromptError
 from tests.foveal.live_rig import SAID, until
 from tests.foveal.serve_rig import PeerClient, Site

@@ -4,8 +4,8 @@ from typing import Any
 
 from aiortc import RTCSessionDescription
 
-from foveal.rooms import RoomLimits
-from foveal.serve import ServeConfig
+from foveal.live.rooms import RoomLimits
+from foveal.server.app import ServeConfig
 from tests.devices.webrtc.relay import UdpRelay
 from tests.foveal.live_rig import SAID, until
 from tests.foveal.serve_rig import PeerClient, Site

@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from devices.webrtc.admission import Grant, hash_token
-from foveal.live_protocol import VERSION, parse
-from foveal.rooms import RoomLimits
-from foveal.serve import ServeConfig
+from foveal.live.protocol import VERSION, parse
+from foveal.live.rooms import RoomLimits
+from foveal.server.app import ServeConfig
 from stream.errors import PromptError
 from tests.foveal.live_rig import until
 from tests.foveal.serve_rig import PeerClient, Site

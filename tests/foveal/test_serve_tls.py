@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from foveal.serve_tls import RENEW_DAYS, VALID_DAYS, local_addresses, self_signed, server_context
+from foveal.server.tls import RENEW_DAYS, VALID_DAYS, local_addresses, self_signed, server_context
 from stream.clock import NS_PER_S, UnixClock, VirtualClock
 from stream.errors import ConfigError
 

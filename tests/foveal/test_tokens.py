@@ -8,7 +8,7 @@ import pytest
 
 from devices.webrtc.admission import Tokens
 from foveal.cli import main
-from foveal.tokens import DAY_NS, TokenFile
+from foveal.server.tokens import DAY_NS, TokenFile
 from stream.clock import UnixClock
 from stream.errors import ConfigError
 

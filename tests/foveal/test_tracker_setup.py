@@ -9,7 +9,7 @@ import pytest
 import foveal.replay
 from foveal.config import Config
 from foveal.config_load import load_config, parse_config
-from foveal.demo import DemoOptions, render_demo
+from foveal.demo.clip import DemoOptions, render_demo
 from foveal.records import read_answers
 from foveal.replay import ReplayRequest, build_stages, replay
 from foveal.tracker_setup import MaskletSettings

@@ -6,8 +6,8 @@ from pathlib import Path
 import av
 import pytest
 
-from foveal.annotated_video import AnnotatedVideo
-from foveal.video_thread import MAX_WAITING, VideoThread
+from foveal.output.annotated_video import AnnotatedVideo
+from foveal.output.video_thread import MAX_WAITING, VideoThread
 from stream.errors import OutputError
 from stream.trace import Tracer
 from tests.foveal.media import frame, region

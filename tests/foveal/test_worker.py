@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from foveal.worker import GIVE_WAY_NS, FairWorker
+from foveal.live.worker import GIVE_WAY_NS, FairWorker
 from stream.clock import VirtualClock
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage import data
 
-from foveal.demo_scene import CAT
+from foveal.demo.scene import CAT
 from perception.backbone import Backbone
 from perception.fakes import thing
 from perception.naming import NameMatcher

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage import data
 
-from foveal.demo_scene import CUP
+from foveal.demo.scene import CUP
 from perception.backbone import Backbone, Features
 from perception.fakes import fake_features
 from perception.segment import mask_from_box, mask_from_point, refine_seed

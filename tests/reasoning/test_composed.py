@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage import data
 
-from foveal.demo_scene import CUP
+from foveal.demo.scene import CUP
 from perception.fakes import FakeScene, thing
 from perception.naming import Name
 from perception.scene import SceneView

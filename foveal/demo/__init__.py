@@ -1,0 +1,1 @@
+"""The demo clip: photographs seen by a rendered head camera, with known masks."""

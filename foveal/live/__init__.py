@@ -1,0 +1,1 @@
+"""A live session: frames in, answers and speech out, who may start one and what it is lent."""

@@ -1,0 +1,77 @@
+"""The wearer's microphone: sound in, questions out, and silence from us when they speak."""
+
+import logging
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from aiortc.mediastreams import MediaStreamError
+
+from foveal.live.protocol import Talk
+from stream.clock import NS_PER_S, Clock
+
+logger = logging.getLogger(__name__)
+
+Sound = npt.NDArray[np.int16]  # [N, channels]
+
+
+class Listener(Protocol):
+    """Hears one stream: `devices.listen.Listener` is one."""
+
+    def feed(self, pcm: Sound, pts_ns: int, rate_hz: int = 48_000) -> None: ...
+
+    def press(self) -> None: ...
+
+    def release(self) -> None: ...
+
+    def cancel(self) -> None: ...
+
+
+class Ear(Protocol):
+    """What a listener acts on; the session of the wearer."""
+
+    def heard(self, kind: str, data: dict[str, Any]) -> None:
+        """Speech began or ended, or words of it."""
+
+    def asked(self, text: str) -> None:
+        """A whole question was heard."""
+
+
+MakeListener = Callable[[Ear, Clock], Listener]
+
+
+class Microphone:
+    """Feeds an aiortc audio track to a listener while the wearer wants to be heard."""
+
+    def __init__(self, track: Any, listener: Listener, clock: Clock) -> None:
+        self._track, self._listener, self._clock = track, listener, clock
+        self._open = False  # listen all the time
+        self._pressed = False
+        self._samples = 0
+
+    def talk(self, said: Talk) -> None:
+        """Push-to-talk, or listen from now on."""
+        self._open = said.open_mic and said.on
+        if said.open_mic:
+            return
+        if said.on != self._pressed:
+            self._pressed = said.on
+            (self._listener.press if said.on else self._listener.release)()
+
+    async def run(self) -> None:
+        """Listen until the track ends."""
+        try:
+            while True:
+                frame = await self._track.recv()
+                sound = frame.to_ndarray()
+                channels = len(frame.layout.channels)
+                sound = sound.T if frame.format.is_planar else sound.reshape(-1, channels)
+                pts_ns = self._samples * NS_PER_S // frame.sample_rate
+                self._samples += len(sound)
+                if self._open or self._pressed:
+                    self._listener.feed(sound, pts_ns, frame.sample_rate)
+        except MediaStreamError:
+            return
+        finally:
+            self._listener.cancel()

@@ -1,0 +1,62 @@
+"""The loaded models of a live server, and what each session gets of them."""
+
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from devices.speech import Speaker, open_speaker
+from foveal.compose import build_assistant, load_models
+from foveal.config import Config
+from foveal.live.ear import MakeListener
+from foveal.live.hearing import LiveHearingConfig, load_listener_maker
+from foveal.live.voice import LEAD_IN
+from foveal.masklets import LiveMasklets
+from foveal.session import Stages
+from foveal.tracker_setup import open_tracker
+from stream.errors import AssetError
+from stream.keyframes import KeyframeSelector
+from stream.trace import Tracer
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Engine:
+    """`make_stages` gives each session parts of its own around the shared models."""
+
+    make_stages: Callable[[], Stages]
+    speaker: Speaker | None = None
+    make_listener: MakeListener | None = None  # None: questions come as text only
+    lead_in: str | None = None  # said when an answer takes a while to begin
+
+
+def load_engine(config: Config, hearing: LiveHearingConfig | None = None) -> Engine:
+    """Load everything; raises AssetError, QueryError or ConfigError with what to do."""
+    models = load_models(config.index.path, config.models.backbone_height)
+
+    limit = config.session.max_tracks  # a tracker keeps no state: sessions share it
+    tracker = open_tracker(config.masklets, config.tracker, models.backbone, limit)
+
+    def make_stages() -> Stages:
+        return Stages(
+            KeyframeSelector(config.keyframes),
+            models.backbone,
+            LiveMasklets(tracker, limit),
+            models.reader,
+            build_assistant(models, config.reasoning),
+            Tracer(),
+        )
+
+    speaker = open_speaker(config.speech.backend)
+    return Engine(make_stages, speaker, _load_listeners(hearing), LEAD_IN)
+
+
+def _load_listeners(config: LiveHearingConfig | None) -> MakeListener | None:
+    """Hearing; None without its package or its model, which are optional."""
+    try:
+        pool = ThreadPoolExecutor(1, thread_name_prefix="hearing")
+        return load_listener_maker(pool, config)
+    except AssetError as error:
+        logger.warning("questions can be written, not spoken: %s", error)
+        return None

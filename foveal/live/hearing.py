@@ -1,0 +1,140 @@
+"""The wearer is heard: a listener's events become messages, questions, and silence from us."""
+
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from devices.barge import BargeConfig, BargeIn
+from devices.echo import EchoConfig, EchoGuard
+from devices.listen import ListenConfig
+from devices.resample import RawSound
+from devices.turns import (
+    Draft,
+    Final,
+    ListenEvent,
+    Partial,
+    Refused,
+    SpeechEnded,
+    SpeechStarted,
+    Woken,
+)
+from foveal.hearing import Hearing, load_hearing
+from foveal.live.ear import Ear, Listener, MakeListener
+from foveal.live.voice import LiveVoice
+from stream.clock import Clock
+
+
+class SpeakingEar(Ear, Protocol):
+    """An ear of somebody to whom we speak."""
+
+    @property
+    def voice(self) -> LiveVoice | None:
+        """Our voice, which the wearer may interrupt."""
+
+
+@dataclass(frozen=True, slots=True)
+class LiveHearingConfig:
+    """How the wearer is heard in a live session."""
+
+    listen: ListenConfig = field(default_factory=ListenConfig)
+    barge: BargeConfig = field(default_factory=BargeConfig)
+    echo: EchoConfig = field(default_factory=EchoConfig)
+
+
+class LiveHearing:
+    """One wearer's microphone; a `foveal.live.ear.Listener`."""
+
+    def __init__(
+        self, hearing: Hearing, ear: Ear, clock: Clock, config: LiveHearingConfig | None = None
+    ) -> None:
+        config = config or LiveHearingConfig()
+        self._ear, self._now_ns = ear, 0
+        self._barge = BargeIn(_Voice(ear), config.barge)
+        guard = None if config.echo.mode == "off" else EchoGuard(config.echo)
+        voice = getattr(ear, "voice", None)
+        if guard is not None and voice is not None:
+            voice.on_sent = guard.played
+        self._listener = hearing.listener(self._take, clock, config.listen, guard)
+
+    def feed(self, pcm: RawSound, pts_ns: int, rate_hz: int = 48_000) -> None:
+        """Take a block of the microphone."""
+        self._listener.feed(pcm, pts_ns, rate_hz)
+        self._barge.tick(pts_ns)
+
+    def press(self) -> None:
+        """Push-to-talk begins."""
+        self._listener.press()
+
+    def release(self) -> None:
+        """Push-to-talk ends."""
+        self._listener.release()
+
+    def cancel(self) -> None:
+        """The microphone is gone."""
+        self._listener.cancel()
+
+    def _take(self, event: ListenEvent) -> None:
+        action = self._barge.handle(event)
+        if isinstance(event, SpeechStarted | SpeechEnded):
+            self._ear.heard("hearing", {"on": isinstance(event, SpeechStarted)})
+        elif isinstance(event, Partial):
+            self._tell(event.text, final=False, stable=len(event.stable))
+        elif isinstance(event, Draft):
+            self._tell(event.text, final=False)
+        elif isinstance(event, Final):
+            self._tell(event.text, final=True)
+            if action != "resume":  # else it was "uh-huh", while we spoke
+                voice = getattr(self._ear, "voice", None)
+                if voice is not None:
+                    voice.waited(sum(event.timings_ns.values()))
+                self._ear.asked(event.text)
+        elif isinstance(event, Refused | Woken):
+            self._tell("", final=True)
+
+    def _tell(self, text: str, final: bool, stable: int | None = None) -> None:
+        data: dict[str, Any] = {"text": text, "final": final}
+        if stable is not None:
+            data["stable"] = stable
+        self._ear.heard("transcript", data)
+
+
+class _Voice:
+    """The voice of whoever is listened to, as a Player; nobody's when there is none."""
+
+    def __init__(self, ear: Ear) -> None:
+        self._ear = ear
+
+    @property
+    def _voice(self) -> LiveVoice | None:
+        return getattr(self._ear, "voice", None)
+
+    @property
+    def queued(self) -> int:
+        voice = self._voice
+        return int(voice is not None and voice.speaking)
+
+    def hold(self) -> None:
+        if self._voice is not None:
+            self._voice.hold()
+
+    def resume(self) -> None:
+        if self._voice is not None:
+            self._voice.resume()
+
+    def cut_off(self) -> None:
+        if self._voice is not None:
+            self._voice.stop()
+
+
+def listener_maker(hearing: Hearing, config: LiveHearingConfig | None = None) -> MakeListener:
+    """What makes each session's listener; the models are shared."""
+
+    def make(ear: Ear, clock: Clock) -> Listener:
+        return LiveHearing(hearing, ear, clock, config)
+
+    return make
+
+
+def load_listener_maker(pool: Executor, config: LiveHearingConfig | None = None) -> MakeListener:
+    """Load whisper and the voice detector; raises AssetError with what to do."""
+    return listener_maker(load_hearing(pool), config)

@@ -1,0 +1,1 @@
+"""What a run leaves behind: answers, events, annotated video, speech, report."""

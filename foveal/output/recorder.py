@@ -1,0 +1,203 @@
+"""Writes what a session makes into its output folder, as it is made."""
+
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from devices.speech import Speaker
+from foveal.output.captions import Captions
+from foveal.output.lines import LineFile, prepare
+from foveal.output.narrator import Narrator
+from foveal.output.report import ReportBuilder
+from foveal.output.video_thread import VideoThread
+from foveal.records import answer_record
+from foveal.training.annotate import draw, mark_question, told_apart
+from stream.clock import NS_PER_S
+from stream.errors import FovealError
+from stream.events import Answer, AnswerEvent, Region
+from stream.frame import Frame, Keyframe
+from stream.trace import Tracer
+
+HEIGHTS = (480, 720)  # least and most pixels of annotated.mp4 and the report's pictures
+RESULTS = ("answers.jsonl", "events.jsonl", "annotated.mp4", "report.html", "speech/*.wav")
+
+
+class Recorder:
+    """A SessionSink that fills a folder: answers, events, video, speech and the report.
+
+    Every line is on disk when its call returns, so an interrupted run keeps what was finished.
+    Results of an earlier run in the same folder are removed first. A voice or video that fails is
+    refused with its reason, and the session goes on; a folder that takes no answers raises
+    OutputError. `timed` puts measured durations into answers.jsonl: leave it off on a virtual
+    clock, where two replays must give the same bytes.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        speaker: Speaker | None,
+        timed: bool,
+        *,
+        video: bool = True,
+        tracer: Tracer | None = None,
+    ) -> None:
+        self.folder = folder
+        self.answers: list[Answer] = []
+        self.refused: Counter[str] = Counter()  # cause -> count, of what this recorder refused
+        self._narrator = Narrator(speaker) if speaker is not None else None
+        self._timed = timed
+        self._tracer = tracer or Tracer()
+        self._wants_video = video
+        self._captions = Captions()
+        self._last: tuple[Frame, tuple[Region, ...]] | None = None
+        self._finished = False
+        self._open()
+
+    def _open(self) -> None:
+        """Make the folder and its files; on an error nothing stays open."""
+        with ExitStack() as opened:
+            prepare(self.folder, RESULTS)
+            self._answers = opened.enter_context(LineFile(self.folder / "answers.jsonl"))
+            self._events = opened.enter_context(LineFile(self.folder / "events.jsonl"))
+            self._report = ReportBuilder(self.folder / "report.html")
+            self._video = VideoThread(self.folder / "annotated.mp4", HEIGHTS, self._tracer)
+            self._files = opened.pop_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            if not self._finished:
+                self.finish({"ended": "early" if kind is None else kind.__name__})
+        except FovealError:
+            if error is None:  # what ended the session says more than what followed from it
+                raise
+        finally:
+            self._close_video()
+            self._report.close()
+            self._files.close()
+
+    def event(self, event: AnswerEvent) -> None:
+        """Append one event with its stream time in seconds."""
+        at_s = event.stream_ns / NS_PER_S
+        # Nested, because a search has a kind of its own.
+        self._events.write({"event": event.kind, "at_s": at_s, "data": event.data})
+        if event.kind == "question" and self._narrator is not None:
+            self._narrator.begin()
+        elif event.kind == "token" and event.data.get("spoken"):
+            self._say(str(event.data["text"]), event.stream_ns)
+
+    def frame(self, frame: Frame, regions: tuple[Region, ...], keyframe: Keyframe | None) -> None:
+        """Draw one frame of the annotated video, and keep keyframes for the report."""
+        if keyframe is not None:
+            self._report.add_keyframe(keyframe)
+        self._last = (frame, regions)
+        if self._wants_video:
+            self._show(frame, regions, keyframe, self._captions.at(frame.pts_ns), frame.pts_ns)
+
+    def answer(self, answer: Answer, frame: Frame, regions: tuple[Region, ...]) -> None:
+        """Write, speak and report one answer; `regions` are what its spans name in `frame`."""
+        self._answers.write(answer_record(answer, timed=self._timed))
+        self.answers.append(answer)
+        self._captions.add(f"Q: {answer.question.text}\nA: {answer.text}", frame.pts_ns)
+        with self._tracer.span("speech", frame.pts_ns):
+            wav = self._speak(answer, frame.pts_ns)
+        with self._tracer.span("report", frame.pts_ns):
+            self._tell(answer, frame, regions, wav)
+
+    def finish(self, summary: Mapping[str, Any]) -> None:
+        """End the video and write the report; `summary` as ReportBuilder.finish takes it."""
+        self._finished = True
+        self._play_out()
+        self._close_video()
+        refused = Counter(summary.get("refused") or {}) + self.refused
+        self._report.finish({**summary, "refused": dict(refused)})
+
+    def _tell(
+        self, answer: Answer, frame: Frame, regions: tuple[Region, ...], wav: Path | None
+    ) -> None:
+        """The answer's card in the report."""
+        apart = told_apart((*(span.region for span in answer.spans), *regions))
+        spans = tuple(replace(span, region=apart[span.region]) for span in answer.spans)
+        drawn = tuple(dict.fromkeys(apart.values()))
+        picture = draw(frame, drawn, None, None, HEIGHTS)
+        mark_question(picture, answer.question, frame.size)
+        self._report.add_answer(replace(answer, spans=spans), picture, drawn, wav)
+
+    def _show(
+        self,
+        frame: Frame,
+        regions: tuple[Region, ...],
+        keyframe: Keyframe | None,
+        subtitle: str | None,
+        pts_ns: int,
+    ) -> None:
+        try:
+            self._video.show(frame, regions, keyframe, subtitle, pts_ns)
+        except Exception as error:  # whatever a codec or font does, the answers go on
+            self._wants_video = False
+            self._refuse("video", error, pts_ns)
+
+    def _play_out(self) -> None:
+        """Hold the last picture for answers that came at the end, so that they can be read."""
+        if self._last is None:
+            return
+        frame, regions = self._last
+        now_ns = frame.pts_ns
+        for subtitle, duration_ns in self._captions.rest(now_ns):
+            for pts_ns in (now_ns + NS_PER_S // 10, now_ns + duration_ns):
+                if self._wants_video:
+                    self._show(frame, regions, None, subtitle, pts_ns)
+            now_ns += duration_ns
+
+    def _close_video(self) -> None:
+        try:
+            self._video.close()
+        except Exception as error:  # the last pictures' errors come here
+            if self._wants_video:
+                self._wants_video = False
+                self._refuse("video", error, 0 if self._last is None else self._last[0].pts_ns)
+
+    def _say(self, words: str, at_ns: int) -> None:
+        """Speak what these words finish, while the answer goes on."""
+        if self._narrator is None:
+            return
+        try:
+            with self._tracer.span("speech", at_ns):
+                seconds = self._narrator.say(words)
+        except Exception as error:  # a voice is third-party code: no failure of it ends a session
+            self._narrator.give_up()
+            self._refuse("speech", error, at_ns)
+            return
+        if seconds:
+            data = {"answer": len(self.answers) + 1, "duration_s": seconds}
+            self.event(AnswerEvent("audio", at_ns, data))
+
+    def _speak(self, answer: Answer, pts_ns: int) -> Path | None:
+        if self._narrator is None:
+            return None
+        path = self.folder / "speech" / f"{len(self.answers):02d}.wav"
+        try:
+            duration_ns = self._narrator.write(answer.text, path)
+        except Exception as error:  # a voice is third-party code: no failure of it ends a session
+            self._refuse("speech", error, pts_ns)
+            return None
+        file = path.relative_to(self.folder).as_posix()
+        data = {"answer": len(self.answers), "file": file, "duration_s": duration_ns / NS_PER_S}
+        self.event(AnswerEvent("audio", pts_ns, data))
+        return path
+
+    def _refuse(self, cause: str, error: Exception, pts_ns: int) -> None:
+        self.refused[cause] += 1
+        reason = str(error) or type(error).__name__
+        self.event(AnswerEvent("refused", pts_ns, {"cause": cause, "reason": reason}))

@@ -1,0 +1,176 @@
+"""report.html: one self-contained page of what a session saw, said and took. No script in it."""
+
+import base64
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+from foveal.output import report_html
+from foveal.training.annotate import shrink
+from stream.errors import OutputError
+from stream.events import Answer, Region
+from stream.frame import Image, Keyframe
+
+MAX_THUMBNAILS = 48
+THUMBNAIL_HEIGHT = 156  # pixels; shown at 104
+PICTURE_HEIGHT = 640
+MAX_EMBEDDED_AUDIO = 1_000_000  # bytes; longer speech is linked
+MAX_EMBEDDED_TOTAL = 32_000_000  # bytes of speech in one page; what comes later is linked
+FILES = ("annotated.mp4", "answers.jsonl", "events.jsonl", "trace.json")
+
+
+class ReportBuilder:
+    """Collects as the session runs, writes at its end.
+
+    What it keeps in memory is bounded: cards go to a temporary file at once, and of the keyframes
+    at most MAX_THUMBNAILS stay, evenly thinned. Raises OutputError when the disk refuses.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            self._cards = tempfile.TemporaryFile("w+", encoding="utf-8", dir=path.parent)  # noqa: SIM115 - closed in close()
+        except OSError as error:
+            raise self._error(error) from error
+        self._answers = 0
+        self._embedded = 0  # bytes of speech
+        self._reasons: Counter[str] = Counter()
+        self._thumbnails: list[str] = []
+        self._stride = 1  # every stride-th keyframe is kept
+
+    def add_keyframe(self, keyframe: Keyframe) -> None:
+        """Count a keyframe and perhaps keep its thumbnail."""
+        index = self._reasons.total()
+        self._reasons[keyframe.reason] += 1
+        if index % self._stride:
+            return
+        frame = keyframe.frame
+        uri = picture_uri(shrink(frame.image, THUMBNAIL_HEIGHT), 76)
+        self._thumbnails.append(
+            report_html.keyframe(uri, frame.pts_ns, keyframe.reason, keyframe.novelty)
+        )
+        if len(self._thumbnails) > MAX_THUMBNAILS:
+            self._thumbnails = self._thumbnails[::2]
+            self._stride *= 2
+
+    def add_answer(
+        self,
+        answer: Answer,
+        picture: Image,
+        regions: tuple[Region, ...] = (),
+        wav_path: Path | None = None,
+    ) -> None:
+        """Add one question's card; `picture` is the frame with its masks drawn.
+
+        `regions` beyond the answer's own spans need no card: they are in the picture.
+        """
+        self._answers += 1
+        uri = picture_uri(shrink(picture, PICTURE_HEIGHT), 84)
+        audio = self._audio(wav_path) if wav_path else ""
+        try:
+            self._cards.write(report_html.card(self._answers, answer, uri, audio))
+            self._cards.flush()
+        except OSError as error:
+            raise self._error(error) from error
+
+    def finish(self, summary: Mapping[str, Any]) -> None:
+        """Write the page.
+
+        Known keys: "clip" (title), "stages" (name -> StageSummary or its JSON), "refused",
+        "dropped", "faults" (cause -> count). Every other plain value becomes a tile of the header.
+        """
+        part = self._path.with_name(self._path.name + ".part")
+        css = resources.files("foveal.output").joinpath("report.css").read_text(encoding="utf-8")
+        clip = str(summary.get("clip") or "Replay")
+        head, foot = report_html.page(clip, css)
+        try:
+            with part.open("w", encoding="utf-8") as file:
+                file.write(head + self._header(clip, summary))
+                file.write(self._strip())
+                self._copy_cards(file)
+                file.write(report_html.stages(summary.get("stages") or {}))
+                file.write(report_html.refusals(summary))
+                file.write(_footer() + foot)
+            part.replace(self._path)
+        except OSError as error:
+            part.unlink(missing_ok=True)
+            raise self._error(error) from error
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Let go of the temporary file; for a session that ends without `finish`."""
+        self._cards.close()
+
+    def _header(self, clip: str, summary: Mapping[str, Any]) -> str:
+        found = [name for name in FILES if (self._path.parent / name).is_file()]
+        links = "".join(f'<a href="{name}">{name}</a>' for name in found)
+        return (
+            f'<p class="brand">Foveal replay</p><h1>{report_html.text(Path(clip).name)}</h1>'
+            f'<nav class="links">{links}</nav>{report_html.facts(summary)}'
+        )
+
+    def _strip(self) -> str:
+        counts = "".join(
+            f'<li class="tone-{report_html.text(reason)}"><span class="dot"></span>'
+            f"{report_html.text(reason)} {count:,}</li>"
+            for reason, count in self._reasons.most_common()
+        )
+        if not counts:
+            return ""
+        return (
+            f'<h2>Keyframes</h2><div class="strip">{"".join(self._thumbnails)}</div>'
+            f'<ul class="chips">{counts}</ul>'
+        )
+
+    def _copy_cards(self, file: Any) -> None:
+        if not self._answers:
+            return
+        file.write("<h2>Questions and answers</h2>\n")
+        self._cards.seek(0)
+        while chunk := self._cards.read(1 << 20):
+            file.write(chunk)
+
+    def _audio(self, wav: Path) -> str:
+        """A player with the speech in it, or with a link to it when it is long."""
+        try:
+            size = wav.stat().st_size
+            if size >= MAX_EMBEDDED_AUDIO or self._embedded + size > MAX_EMBEDDED_TOTAL:
+                relative = Path(os.path.relpath(wav, self._path.parent)).as_posix()
+                source = report_html.text(relative)
+            else:
+                data = base64.b64encode(wav.read_bytes()).decode("ascii")
+                source = f"data:audio/wav;base64,{data}"
+                self._embedded += size
+        except OSError:
+            return ""
+        return f'<audio controls preload="none" src="{source}"></audio>'
+
+    def _error(self, error: OSError) -> OutputError:
+        return OutputError(
+            f"expected to write the report {self._path}, got: {error.strerror or error}; "
+            "free space or choose another folder"
+        )
+
+
+def picture_uri(image: Image, quality: int) -> str:
+    """[H, W, 3] RGB as a JPEG data URI."""
+    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    done, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not done:
+        raise OutputError(f"expected a picture that JPEG can hold, got {image.shape}")
+    return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode("ascii")
+
+
+def _footer() -> str:
+    return (
+        "<footer>Masks, marks in the answers and swatches share their colours. Evidence stands in "
+        "the sequence between its own tokens; the model did not write it. Stage shares leave out "
+        "what other stages took inside.</footer>"
+    )

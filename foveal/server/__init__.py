@@ -1,0 +1,1 @@
+"""The live server: signalling, sockets, pages, tokens, certificates, MQTT."""

@@ -1,0 +1,356 @@
+"""The live server: cameras and browsers in, answers out, around one set of models.
+
+/session     WebRTC for a browser or phone: camera, microphone, answers, data channel
+/whip /whep  WebRTC for cameras that only send, and for players
+/events      the messages of a session over a WebSocket
+/            the web client; /health, /ready; for admins /sessions and /recordings
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from aiohttp import web
+from aiortc import RTCIceServer
+
+from devices.webrtc.admission import Grant
+from devices.webrtc.gate import Gate, GateConfig
+from devices.webrtc.outgoing import SpeechTrack
+from devices.webrtc.policy import FramePolicy, ReceiveOptions
+from devices.webrtc.problems import Problem
+from devices.webrtc.sdp import Role
+from devices.webrtc.session import PeerSession
+from devices.webrtc.signalling import SignalConfig, SignalServer, build_app
+from foveal.config import SessionConfig
+from foveal.live.ear import Microphone
+from foveal.live.engine import Engine
+from foveal.live.log import Message
+from foveal.live.parts import LiveParts
+from foveal.live.protocol import MAX_QUESTION_CHARS, VERSION, Ask
+from foveal.live.record import Library, RecordPolicy
+from foveal.live.rooms import Room, RoomLimits, Rooms
+from foveal.live.session import LiveSession
+from foveal.live.worker import FairWorker
+from foveal.server.channel import channel_sender
+from foveal.server.pages import page_routes
+from foveal.server.records import RecordPages
+from foveal.server.socket import EventSocket, after_of
+from stream.clock import Clock, MonotonicClock, UnixClock
+from stream.errors import PromptError
+
+logger = logging.getLogger(__name__)
+
+JOIN_S = 5.0  # for the job that runs at shutdown
+ANSWER_S = 120.0  # how long `ask` waits for an answer
+Watcher = Callable[[str, str, dict[str, Any]], None]  # conversation, type, data
+
+
+@dataclass(frozen=True, slots=True)
+class ServeConfig:
+    """Who may come, and how many at once."""
+
+    grants: Callable[[], Sequence[Grant]] | None = None  # None: no tokens needed
+    origins: tuple[str, ...] = ()  # pages of other sites that may connect (CORS)
+    limits: RoomLimits = field(default_factory=RoomLimits)
+    session: SessionConfig = field(default_factory=SessionConfig)
+    record: RecordPolicy | None = None  # None: recording is off
+    ice_servers: tuple[RTCIceServer, ...] = ()
+
+
+class LiveServer:
+    """All sessions of one process. Make it on the event loop; it loads while it listens."""
+
+    def __init__(self, config: ServeConfig, clock: Clock | None = None) -> None:
+        self.config, self._clock = config, clock or MonotonicClock()
+        self.admitting = True  # False: no new sessions; those that are there go on
+        self._engine: Engine | None = None
+        self._worker = FairWorker(self._clock)
+        self._speech = ThreadPoolExecutor(1, thread_name_prefix="speech")
+        self._views = ThreadPoolExecutor(1, thread_name_prefix="views")
+        self.library = None if config.record is None else Library(config.record, UnixClock())
+        self.rooms = Rooms(config.limits, self._clock, self._make_room)
+        self._of: WeakKeyDictionary[PeerSession, Room] = WeakKeyDictionary()
+        self._tracks: WeakKeyDictionary[PeerSession, SpeechTrack] = WeakKeyDictionary()
+        self._watchers: list[Watcher] = []
+        self.stuck = False  # after the end: a model still works, and cannot be stopped
+        self._sweeper: asyncio.Task[None] | None = None
+        self.signals = [
+            self._signal("/session", Role.DUPLEX, "publish"),
+            self._signal("/whip", Role.PUBLISH, "publish"),
+            self._signal("/whep", Role.PLAY, "play"),
+        ]
+
+    async def load(self, load: Callable[[], Engine]) -> None:
+        """Load the models; until then sessions are refused with 503. Raises what `load` raises."""
+        lane = self._worker.lane()
+        self._engine = await asyncio.wrap_future(lane.submit(load))
+
+    def application(self) -> web.Application:
+        """The aiohttp application; it ends all sessions at shutdown."""
+        app = build_app(*self.signals)
+        if self.config.grants is None:
+            app.middlewares.append(_local_hosts_only)
+        gate = Gate(self._gate("events"), self._clock)
+        admin = Gate(self._gate("admin"), self._clock)
+        socket = EventSocket(gate, self.config.origins, self._admit, self.hello)
+        app.router.add_get("/events", socket.handle)
+        app.router.add_get("/health", self._health)
+        app.router.add_get("/ready", self._ready)
+        app.router.add_get("/sessions", admin.guard(self._needs(admin, self._sessions)))
+        records = RecordPages(self.library, admin, self._views)
+        app.add_routes([*records.routes(), *page_routes()])
+        app.on_startup.append(self._start)
+        app.on_shutdown.insert(0, self._stop)  # before the peers go: they hear why
+        app.on_cleanup.append(self._cleanup)
+        return app
+
+    # For others in this process (MQTT, a physical button, ...).
+
+    def watch(self, watcher: Watcher) -> Callable[[], None]:
+        """Call `watcher` with every message of every session; returns how to stop that."""
+        self._watchers.append(watcher)
+        return lambda: self._watchers.remove(watcher)
+
+    async def ask(self, text: Ask | str, conversation: str | None = None) -> dict[str, Any]:
+        """Ask in a session (the only one with a camera, unless named); its `end` message.
+
+        Raises PromptError when there is none, or the question is refused.
+        """
+        room = self.rooms.find(conversation)
+        if conversation is None:
+            room = next((one for one in self.rooms.all if one.live.camera), None)
+        if room is None:
+            raise PromptError("expected a session with a camera, there is none; connect one first")
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[dict[str, Any]] = loop.create_future()
+        turn = 0
+
+        def watcher(name: str, kind: str, data: dict[str, Any]) -> None:
+            if name != room.id or answer.done():
+                return
+            mine = data.get("turn") == turn
+            if kind == "bye":
+                answer.set_exception(PromptError(f"the session ended: {data['reason']}"))
+            elif mine and kind == "end":
+                answer.set_result(data)
+            elif mine and kind == "refused" and data["cause"] in ("question", "internal"):
+                answer.set_exception(PromptError(data["reason"]))
+
+        stop = self.watch(watcher)
+        try:
+            turn = room.ask(text, "other")
+            async with asyncio.timeout(ANSWER_S):
+                return await answer
+        except TimeoutError as error:
+            raise PromptError(f"expected an answer within {ANSWER_S:.0f} s") from error
+        finally:
+            stop()
+
+    def state(self) -> dict[str, Any]:
+        """The server in numbers, without any secret."""
+        limits = self.config.limits
+        full, loading = self.rooms.full or not self.admitting, self._engine is None
+        return {
+            "status": "loading" if loading else "full" if full else "ready",
+            "protocol": VERSION,
+            "version": _version(),
+            "sessions": self.rooms.active,
+            "max_sessions": limits.max_sessions,
+            "camera": any(room.live.camera for room in self.rooms.all),
+            "token_needed": self.config.grants is not None,
+            "speech": self._engine is not None and self._engine.speaker is not None,
+            "listening": self._engine is not None and self._engine.make_listener is not None,
+            "recording": self.library is not None,
+        }
+
+    def hello(self) -> Message:
+        """What every client is told first, besides its session."""
+        state = self.state()
+        names = ("version", "speech", "listening", "recording")
+        return {**{name: state[name] for name in names}, "max_question_chars": MAX_QUESTION_CHARS}
+
+    def _gate(self, scope: str) -> GateConfig:
+        return GateConfig(
+            grants=self.config.grants, scope=scope, allowed_origins=self.config.origins
+        )
+
+    def _signal(self, prefix: str, role: Role, scope: str) -> SignalServer:
+        config = SignalConfig(
+            prefix=prefix,
+            gate=self._gate(scope),
+            max_sessions=4 * self.config.limits.max_sessions,  # the rooms say how many there are
+            receive=ReceiveOptions(policy=FramePolicy.FRESHEST),
+            ice_servers=self.config.ice_servers,
+        )
+
+        def make_tracks(peer: PeerSession) -> list[Any]:
+            after_of(peer.query.get("after"))
+            name = peer.query.get("conversation")
+            if role is Role.PLAY and self.rooms.find(name) is None:
+                raise Problem(404, "expected ?conversation=ID of a session that is live")
+            self._of[peer] = self._admit(name)
+            if role is Role.PUBLISH:
+                return []
+            self._tracks[peer] = SpeechTrack(self._clock)
+            return [self._tracks[peer]]
+
+        return SignalServer(config, self._live, self._clock, role, make_tracks)
+
+    def _admit(self, name: str | None) -> Room:
+        if self._engine is None:
+            raise Problem(503, "the models are loading; try again soon", {"Retry-After": "5"})
+        if not self.admitting and self.rooms.find(name) is None:
+            retry = {"Retry-After": str(self.config.limits.retry_after_s)}
+            raise Problem(503, "no new sessions are taken now; try again later", retry)
+        return self.rooms.admit(name)
+
+    def _make_room(self) -> Room:
+        engine = self._engine
+        assert engine is not None  # `_admit` refuses before
+
+        def make_live(tell: Callable[[str, dict[str, Any]], None]) -> LiveSession:
+            parts = LiveParts(
+                engine.make_stages,
+                self._worker.lane(),
+                self._speech,
+                self.config.session,
+                engine.speaker,
+                engine.lead_in,
+            )
+            return LiveSession(parts, tell, self._clock)
+
+        start = None if self.library is None else self.library.start
+        return Room(make_live, start, self.config.limits, self._clock, self._tell_watchers)
+
+    def _tell_watchers(self, name: str, kind: str, data: dict[str, Any]) -> None:
+        for watcher in list(self._watchers):
+            try:
+                watcher(name, kind, data)
+            except Exception:  # one that fails must not stop the session
+                logger.exception("a watcher failed")
+
+    async def _live(self, peer: PeerSession) -> None:
+        """One WebRTC connection, from its answer to its end."""
+        room = self._of[peer]
+        room.enter()
+        track = self._tracks.get(peer)
+        tasks = [asyncio.create_task(work) for work in self._work_of(peer, room)]
+        ends = [asyncio.create_task(event.wait()) for event in (peer.closed, room.closed)]
+        try:
+            if track is not None and room.live.voice is not None:
+                room.live.voice.attach(track)
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            if room.closed.is_set():
+                await asyncio.sleep(0.05)  # `bye` goes out before the connection
+        finally:
+            if track is not None and room.live.voice is not None:
+                room.live.voice.detach(track)
+            for task in (*tasks, *ends):
+                task.cancel()
+            await asyncio.gather(*tasks, *ends, return_exceptions=True)
+            room.leave()
+
+    def _work_of(self, peer: PeerSession, room: Room) -> list[Coroutine[Any, Any, None]]:
+        work = [self._talk_to(peer, room)]
+        if peer.video is not None:
+            work.append(self._see(peer, room))
+        engine = self._engine
+        if peer.audio is not None and engine is not None and engine.make_listener is not None:
+            microphone = Microphone(
+                peer.audio, engine.make_listener(room, self._clock), self._clock
+            )
+            room.on_talk = microphone.talk
+            work.append(microphone.run())
+        return work
+
+    async def _see(self, peer: PeerSession, room: Room) -> None:
+        assert peer.video is not None
+        try:
+            await room.live.watch(peer.video)
+        except PromptError as error:
+            room.tell("error", {"reason": str(error)})
+            await peer.close()
+
+    async def _talk_to(self, peer: PeerSession, room: Room) -> None:
+        """The data channel, if the peer opens one."""
+        await peer.channel_opened.wait()
+        send = channel_sender(peer)
+        try:
+            link = room.attach(send, after_of(peer.query.get("after")), self.hello())
+        except Problem as problem:
+            send({"type": "error", "reason": problem.detail})
+            return
+        peer.channel.on("message", lambda message: room.receive(message, send))
+        try:
+            await peer.closed.wait()
+        finally:
+            room.detach(link)
+
+    async def _health(self, _: web.Request) -> web.Response:
+        return web.json_response({"status": "ok", "version": _version()})
+
+    async def _ready(self, _: web.Request) -> web.Response:
+        """200 when a session would be taken, else 503 with the reason."""
+        state = self.state()
+        ready = state["status"] == "ready"
+        retry = {} if ready else {"Retry-After": str(self.config.limits.retry_after_s)}
+        return web.json_response(state, status=200 if ready else 503, headers=retry)
+
+    async def _sessions(self, _: web.Request) -> web.Response:
+        rows = [
+            {
+                "conversation": room.id,
+                "active": room.active,
+                "camera": room.live.camera,
+                "waiting": room.live.waiting,
+                "device": room.device,
+            }
+            for room in self.rooms.all
+        ]
+        return web.json_response(rows)
+
+    def _needs(
+        self, gate: Gate, handle: Callable[[web.Request], Awaitable[web.Response]]
+    ) -> Callable[[web.Request], Awaitable[web.Response]]:
+        async def checked(request: web.Request) -> web.Response:
+            gate.authorize(request)
+            return await handle(request)
+
+        return checked
+
+    async def _start(self, _: web.Application) -> None:
+        self._sweeper = asyncio.create_task(self.rooms.run())
+
+    async def _stop(self, _: web.Application) -> None:
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        await self.rooms.close("the server is shutting down")
+
+    async def _cleanup(self, _: web.Application) -> None:
+        self._worker.close()
+        self.stuck = not await asyncio.to_thread(self._worker.join, JOIN_S)
+        self._speech.shutdown(wait=False, cancel_futures=True)
+        self._views.shutdown(wait=False, cancel_futures=True)
+
+
+@web.middleware
+async def _local_hosts_only(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """Without tokens only this machine may come: a name that somebody rebinds to it may not."""
+    host = (request.url.host or "").lower()
+    if host not in ("localhost", "127.0.0.1", "::1"):
+        return Problem(403, "expected localhost as the host, as no token is needed").response()
+    return await handler(request)
+
+
+def _version() -> str:
+    try:
+        return version("foveal")
+    except PackageNotFoundError:
+        return "unknown"

@@ -1,0 +1,1 @@
+"""Data and training runs for the models that this project trains."""

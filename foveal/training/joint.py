@@ -1,0 +1,220 @@
+"""Turns for training through the language model: worded from masks, and read from records."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from foveal.training.ground_data import SIZE
+from foveal.training.ground_store import MASK, Row, Store, tensors, truths
+from foveal.training.pictures import SKIMAGE, load_picture
+from foveal.training.settings import JointOptions
+from perception.backbone import Backbone
+from perception.mask_decoder import picture_input
+from reasoning.annotation.records import (
+    Entity,
+    Information,
+    Record,
+    Segment,
+    TurnRecord,
+    Words,
+    read_jsonl,
+)
+from reasoning.lm import CausalLm
+from reasoning.pixsearch.connector import GRID, POINTED, THING, Visual, grid_boxes
+from reasoning.pixsearch.model import PixSearchModel
+from reasoning.pixsearch.objective import Example, LossWeights, losses
+from reasoning.pixsearch.sequences import MAX_EVIDENCE, encode_turn, shorten
+from reasoning.tokens import neutralise
+from stream.frame import Mask
+from stream.masks import Rle, decode_mask, mask_box
+
+Rng = np.random.Generator
+QUOTE = 40  # characters from which words after evidence are taken for a quotation
+NO_MASK = Rle((1, 1), (1,))  # masks of pictures of a store come from the store
+Posteriors = Callable[[Tensor], Tensor]  # [n, 1280] -> [n, C]
+ASK_LIST = ("What do you see?", "What is in front of me?", "List what is here.")
+ASK_THIS = ("What is this?", "What am I pointing at?", "Name this thing.")
+
+
+class JointTask:
+    """Draws batches of turns; `records` may be empty."""
+
+    def __init__(
+        self,
+        model: PixSearchModel,
+        words: CausalLm,
+        store: Store,
+        records: Sequence[Record],
+        backbone: Backbone,
+        posteriors: Posteriors,
+        options: JointOptions,
+        weights: LossWeights,
+    ) -> None:
+        self._model, self._words, self._store = model, words, store
+        self._backbone, self._posteriors = backbone, posteriors
+        self._options, self._weights = options, weights
+        self._turns = [
+            (record, number)
+            for record in records
+            for number, turn in enumerate(record.turns)
+            if supported(words, turn)
+        ]
+        print(f"{len(self._turns)} of {sum(len(r.turns) for r in records)} turns are supported")
+        self._of_picture: dict[int, list[Row]] = {}
+        for row in store.rows:
+            if row.picture not in store.watched and store.kinds[row.picture] != "weak":
+                self._of_picture.setdefault(row.picture, []).append(row)
+        self._pictures = sorted(self._of_picture)
+
+    def losses(self, rng: Rng, step: int) -> Mapping[str, Tensor]:
+        """One batch."""
+        weights = self._weights
+        if step % self._options.teacher_every:
+            weights = replace(weights, teacher=0.0)
+        return losses(self._model, [self._draw(rng) for _ in range(self._options.batch)], weights)
+
+    def _draw(self, rng: Rng) -> Example:
+        first, second = self._options.mix
+        if self._turns and rng.random() < second / (first + second):
+            record, number = self._turns[int(rng.integers(len(self._turns)))]
+            return self.of_record(record, number)
+        return self.of_store(self._pictures[int(rng.integers(len(self._pictures)))], rng)
+
+    def of_store(self, picture: int, rng: Rng) -> Example:
+        """A turn worded from a picture's masks."""
+        rows = self._of_picture[picture]
+        names = sorted({row.names[0] for row in rows})
+        chosen = [names[n] for n in rng.permutation(len(names))[:3]]
+        masks = {
+            name: truths(self._store, [r.mask for r in rows if r.names[0] == name]).amax(0)
+            for name in chosen
+        }
+        dense, top, image = (maps[0] for maps in tensors(self._store, [picture]))
+        pointed = masks[chosen[0]] if rng.random() < 0.4 else None
+        if pointed is not None:
+            question, pieces = ASK_THIS[int(rng.integers(len(ASK_THIS)))], _this(chosen[0])
+            chosen = chosen[:1]
+        elif rng.random() < 0.5:
+            question = f"Where is the {chosen[0]}?"
+            pieces, chosen = _where(chosen[0], masks[chosen[0]]), chosen[:1]
+        else:
+            question, pieces = ASK_LIST[int(rng.integers(len(ASK_LIST)))], _list(chosen)
+        largest = sorted(rows, key=lambda row: -float(self._store.masks[row.mask].mean()))
+        shown = [truths(self._store, [row.mask])[0] for row in largest[: self._model.config.things]]
+        turn = shorten(encode_turn(self._words, question, pieces), self._options.longest)
+        known = tuple(masks[name] for name in chosen)[: len(turn.spans)]
+        return Example(self._visual(top, shown, pointed), turn, dense, top, image, known)
+
+    def of_record(self, record: Record, number: int) -> Example:
+        """A turn of a record, with the turns before it."""
+        turn = record.turns[number]
+        picture = load_picture(record.image)
+        small = np.asarray(cv2.resize(picture, SIZE[::-1], interpolation=cv2.INTER_AREA), np.uint8)
+        features = self._backbone.features(small, SIZE[0])
+        dense, top = features.dense.clone(), features.top.clone()
+        history = [(past.question, _said(past)) for past in record.turns[:number]]
+        encoded = encode_turn(self._words, turn.question, turn.segments, history)
+        encoded = shorten(encoded, self._options.longest)
+        masks = tuple(shrunk(decode_mask(mask)) for mask in encoded.masks)
+        known = list(masks)
+        pointed = known[0] if turn.point is not None and known else None
+        size = (int(dense.shape[-2]), int(dense.shape[-1]))
+        visual = self._visual(top, known, pointed)
+        return Example(visual, encoded, dense, top, picture_input(small, size), masks)
+
+    def _visual(self, top: Tensor, things: Sequence[Tensor], pointed: Tensor | None) -> Visual:
+        rows, cols = self._model.config.grid
+        pooled = [F.adaptive_avg_pool2d(top[None], (rows, cols))[0].flatten(1).T]
+        shown = [*things[: self._model.config.things], *([] if pointed is None else [pointed])]
+        pooled += [_under(top, mask)[None] for mask in shown]
+        boxes = [grid_boxes(rows, cols), *(_box(mask)[None] for mask in shown)]
+        kinds = [GRID] * (rows * cols) + [THING] * len(things[: self._model.config.things])
+        kinds += [] if pointed is None else [POINTED]
+        return Visual(self._posteriors(torch.cat(pooled)), torch.cat(boxes), tuple(kinds))
+
+
+def supported(words: CausalLm, turn: TurnRecord) -> bool:
+    """Whether what is quoted lies in the part of the evidence that is read.
+
+    A turn that quotes what the model cannot see would teach it to make things up.
+    """
+    seen = ""
+    for segment in turn.segments:
+        if isinstance(segment, Information):
+            pieces = words.pieces(f" {neutralise(segment.text)} ")
+            seen += "".join(text for _, text in pieces[:MAX_EVIDENCE])
+        elif isinstance(segment, Words) and seen:
+            said = segment.text.strip(" :,.…")
+            if len(said) > QUOTE and said[-QUOTE:] not in seen:
+                return False
+    return True
+
+
+def load_records(paths: Sequence[Path]) -> list[Record]:
+    """All records of some JSONL files; their pictures' paths made whole."""
+    return [
+        replace(record, image=picture_path(record.image, path))
+        for path in paths
+        for record in read_jsonl(path)
+    ]
+
+
+def picture_path(image: str, records: Path) -> str:
+    """A record's picture: relative to its file's folder unless absolute or scikit-image's."""
+    return image if image.startswith(SKIMAGE) else str((records.parent / image).resolve())
+
+
+def shrunk(mask: Mask) -> Tensor:
+    """[H, W] -> [h4, w4] 0..1 at the training size."""
+    small = cv2.resize(mask.astype(np.float32), MASK[::-1], interpolation=cv2.INTER_AREA)
+    return torch.from_numpy(np.asarray(small, np.float32))
+
+
+def _under(top: Tensor, mask: Tensor) -> Tensor:
+    weight = F.adaptive_avg_pool2d(mask[None, None], (top.shape[-2], top.shape[-1]))[0, 0]
+    return (top * weight).sum((1, 2)) / weight.sum().clamp(min=1e-4)
+
+
+def _box(mask: Tensor) -> Tensor:
+    box = mask_box((mask > 0.5).numpy()) or (0, 0, MASK[1], MASK[0])
+    return torch.tensor(box) / torch.tensor([MASK[1], MASK[0], MASK[1], MASK[0]])
+
+
+def _article(name: str) -> str:
+    return "an" if name[:1] in "aeiou" else "a"
+
+
+def _this(name: str) -> list[Segment]:
+    lead = Words(f"This is {_article(name)} ")
+    return [lead, Entity(name, NO_MASK), Words(".")]
+
+
+def _where(name: str, mask: Tensor) -> list[Segment]:
+    box = _box(mask)
+    x, y = float(box[0] + box[2]) / 2, float(box[1] + box[3]) / 2
+    across = "on the left" if x < 0.36 else "on the right" if x > 0.64 else ""
+    along = "at the top" if y < 0.3 else "at the bottom" if y > 0.75 else ""
+    place = " ".join(filter(None, (along, across))) or "in the middle"
+    return [Words("The "), Entity(name, NO_MASK), Words(f" is {place}.")]
+
+
+def _list(names: Sequence[str]) -> list[Segment]:
+    return [Words("I can see "), *_enumerate(names), Words(".")]
+
+
+def _enumerate(names: Sequence[str]) -> Iterator[Segment]:
+    for number, name in enumerate(names):
+        if number:
+            yield Words(" and " if number == len(names) - 1 else ", ")
+        yield Words(f"{_article(name)} ")
+        yield Entity(name, NO_MASK)
+
+
+def _said(turn: TurnRecord) -> str:
+    return "".join(p.text for p in turn.segments if isinstance(p, (Words, Entity))).strip()

@@ -1,0 +1,156 @@
+"""Puts the training of the segmenting model together: assets, data, model, and the two phases."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from foveal.compose import load_language_model
+from foveal.pixsearch_setup import new_model, posteriors_of
+from foveal.search_setup import load_backbone, load_recogniser
+from foveal.training.ground_store import Sources, Store, make_store, read_store
+from foveal.training.heads import HeadsTask, giou, watched_masks
+from foveal.training.joint import JointTask, load_records
+from foveal.training.names import NameStates, name_states
+from foveal.training.settings import TrainSettings
+from foveal.training.sheet import write_sheet
+from perception.backbone import Backbone
+from perception.recogniser import Recogniser
+from reasoning.lm import CausalLm
+from reasoning.pixsearch.checkpoint import load_weights, save_model, trained_state
+from reasoning.pixsearch.loop import run_loop
+from reasoning.pixsearch.model import PixSearchModel
+from stream.errors import ConfigError
+
+SHEET_TILES = 24
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bench:
+    """What both phases use."""
+
+    model: PixSearchModel
+    words: CausalLm
+    backbone: Backbone
+    recogniser: Recogniser
+    store: Store
+    names: NameStates
+
+
+def train(
+    settings: TrainSettings, data: Path, work: Path, start: Sequence[str], out: Path
+) -> dict[str, float]:
+    """Run a stage: `work` holds features, checkpoints, curves and sheets; `out` gets the weights.
+
+    `start` are files to begin with, each whole or as FILE:PART,PART, later ones over earlier ones.
+    Returns the gIoU on watched pictures, the file's size and how many numbers each part learnt.
+    """
+    bench = prepare(settings, data, work)
+    for given in start:
+        path, _, parts = given.partition(":")
+        load_weights(bench.model, Path(path), tuple(filter(None, parts.split(","))))
+    if settings.heads is not None:
+        _heads(bench, settings, work / "heads")
+    if settings.joint is not None:
+        _joint(bench, settings, work / "joint")
+    size = save_model(bench.model, out)
+    bench.model.eval()
+    figure = giou(watched_masks(bench.model, bench.store, bench.names))
+    return {"giou": round(figure, 4), "megabytes": round(size / 1e6, 2), **parameters(bench.model)}
+
+
+def prepare(settings: TrainSettings, data: Path, work: Path) -> Bench:
+    """Load the models; make the feature store and the name states unless they are there."""
+    backbone = load_backbone()
+    recogniser = load_recogniser(backbone)
+    words = load_language_model()
+    phase = settings.heads or settings.joint
+    if phase is None:
+        raise ConfigError("expected a `heads` or a `joint` section in the settings, got neither")
+    model = new_model(words, recogniser, settings.model, settings.bf16, phase.seed)
+    folder = work / "store"
+    if not (folder / "table.json").is_file():
+        make_store(folder, _sources(settings, data), settings.store, recogniser, backbone, _told)
+    store = read_store(folder)
+    classes = [names[0].lower() for names in recogniser.class_synonyms]
+    known = sorted({name for row in store.rows for name in row.names} | set(classes))
+    names = name_states(model, words, known, cache=work / "names.pt")
+    return Bench(model, words, backbone, recogniser, store, names)
+
+
+def _heads(bench: Bench, settings: TrainSettings, folder: Path) -> None:
+    assert settings.heads is not None
+    model, recogniser = bench.model, bench.recogniser
+    classes = [names[0].lower() for names in recogniser.class_synonyms]
+    task = HeadsTask(
+        model,
+        bench.store,
+        bench.names,
+        recogniser.class_weights.float(),
+        classes,
+        settings.heads_data,
+        settings.weights,
+    )
+    only = torch.nn.ModuleDict({"masks": model.masks, "project": model.project})
+    run_loop(only, task.losses, settings.heads, folder, lambda step: _watch(bench, folder, step))
+
+
+def _joint(bench: Bench, settings: TrainSettings, folder: Path) -> None:
+    assert settings.joint is not None
+    if settings.joint_data.checkpointing:
+        bench.model.lm.gradient_checkpointing_enable()
+    records = load_records([Path(path) for path in settings.data.records])
+    task = JointTask(
+        bench.model,
+        bench.words,
+        bench.store,
+        records,
+        bench.backbone,
+        lambda pooled: posteriors_of(bench.recogniser, pooled),
+        settings.joint_data,
+        settings.weights,
+    )
+
+    def evaluate(step: int) -> Mapping[str, float]:
+        size = save_model(bench.model, folder / "weights.safetensors")
+        return {**_watch(bench, folder, step), "megabytes": size / 1e6}
+
+    run_loop(bench.model, task.losses, settings.joint, folder, evaluate)
+
+
+def _watch(bench: Bench, folder: Path, step: int) -> Mapping[str, float]:
+    """gIoU of phrases on watched pictures, and a sheet of the first of them."""
+    bench.model.eval()
+    found = watched_masks(bench.model, bench.store, bench.names)
+    tiles = [
+        (name, np.asarray(bench.store.small[n]), (truth > 0.5).numpy(), (soft > 0.5).numpy())
+        for n, name, truth, soft in found[:: max(1, len(found) // SHEET_TILES)][:SHEET_TILES]
+    ]
+    write_sheet(folder / f"sheet-{step:06d}.png", tiles)
+    return {"giou": giou(found)}
+
+
+def _sources(settings: TrainSettings, data: Path) -> Sources:
+    given = settings.data
+    return Sources(
+        data / given.coco,
+        data / given.coco128 if given.coco128 else None,
+        Path(given.stamps) if given.stamps else None,
+        data / given.imagenet if given.imagenet else None,
+    )
+
+
+def _told(done: int, total: int) -> None:
+    if done % 100 == 0 or done == total:
+        print(f"features {done}/{total}", flush=True)
+
+
+def parameters(model: PixSearchModel) -> dict[str, int]:
+    """How many numbers each part learns."""
+    sizes: dict[str, int] = {}
+    for name, tensor in trained_state(model).items():
+        part = name.split(".")[0]
+        sizes[part] = sizes.get(part, 0) + tensor.numel()
+    return sizes
