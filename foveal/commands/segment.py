@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     """0 when a mask was found and written."""
     import cv2
 
-    from foveal.training.annotate import draw
+    from foveal.output.annotate import draw
     from reasoning.assistant import as_region
     from stream.errors import OutputError
     from stream.frame import Frame

@@ -10,7 +10,7 @@ import av.error
 import cv2
 import numpy as np
 
-from foveal.training.annotate import resize
+from foveal.output.annotate import resize
 from stream.clock import NS_PER_S
 from stream.errors import OutputError
 from stream.frame import Image

@@ -9,13 +9,13 @@ from types import TracebackType
 from typing import Any, Self
 
 from devices.speech import Speaker
+from foveal.output.annotate import draw, mark_question, told_apart
 from foveal.output.captions import Captions
 from foveal.output.lines import LineFile, prepare
 from foveal.output.narrator import Narrator
 from foveal.output.report import ReportBuilder
 from foveal.output.video_thread import VideoThread
 from foveal.records import answer_record
-from foveal.training.annotate import draw, mark_question, told_apart
 from stream.clock import NS_PER_S
 from stream.errors import FovealError
 from stream.events import Answer, AnswerEvent, Region

@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 
 from foveal.output import report_html
-from foveal.training.annotate import shrink
+from foveal.output.annotate import shrink
 from stream.errors import OutputError
 from stream.events import Answer, Region
 from stream.frame import Image, Keyframe

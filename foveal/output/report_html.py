@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from foveal.training.annotate import PALETTE, colour, name
+from foveal.output.annotate import PALETTE, colour, name
 from stream.clock import NS_PER_MS, NS_PER_S
 from stream.events import Answer, Evidence, SearchRecord, Span
 from stream.trace import StageSummary

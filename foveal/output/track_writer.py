@@ -5,8 +5,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from foveal.output.annotate import draw
 from foveal.output.annotated_video import AnnotatedVideo
-from foveal.training.annotate import draw
 from perception.forms import forms_of
 from stream.errors import OutputError
 from stream.events import Region

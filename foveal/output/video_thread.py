@@ -4,8 +4,8 @@ from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
+from foveal.output.annotate import draw
 from foveal.output.annotated_video import AnnotatedVideo
-from foveal.training.annotate import draw
 from stream.events import Region
 from stream.frame import Frame, Keyframe
 from stream.trace import Tracer

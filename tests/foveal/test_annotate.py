@@ -10,9 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import ImageFont
 
-from foveal.output.annotated_video import AnnotatedVideo
-from foveal.output.subtitles import MAX_LINES, subtitle_strip, wrap
-from foveal.training.annotate import (
+from foveal.output.annotate import (
     KEYFRAME_COLOUR,
     PALETTE,
     colour,
@@ -21,6 +19,8 @@ from foveal.training.annotate import (
     name,
     told_apart,
 )
+from foveal.output.annotated_video import AnnotatedVideo
+from foveal.output.subtitles import MAX_LINES, subtitle_strip, wrap
 from stream.errors import OutputError
 from stream.events import Question, Region
 from stream.frame import Frame, Image, Keyframe

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from devices.wav import write_wav
 from foveal.output import report, report_html
+from foveal.output.annotate import colour
 from foveal.output.report import MAX_THUMBNAILS, ReportBuilder
-from foveal.training.annotate import colour
 from stream.clock import VirtualClock
 from stream.errors import OutputError
 from stream.events import Answer, Evidence, Question, SearchRecord, Span
