@@ -61,6 +61,7 @@ class TrackerState:
     tracks: tuple[Track, ...] = ()
     grey: Grey | None = None  # the last frame, small
     next_id: int = 1
+    turn: int = 0  # of the lost masklets, which of them is looked for next
 
 
 def remember(track: Track, look: Look, config: TrackerConfig) -> Track:

@@ -111,7 +111,9 @@ class EmbeddedTracker:
         area = float(mask.mean())
         track = Track(state.next_id, first, (), (), colours, window, soft, area)
         grey = make_grey(frame.image) if state.grey is None else state.grey
-        return TrackerState((*state.tracks, track), grey, state.next_id + 1), track.track_id
+        tracks = (*state.tracks, track)
+        after = replace(state, tracks=tracks, grey=grey, next_id=state.next_id + 1)
+        return after, track.track_id
 
     def remove(self, state: TrackerState, track_id: int) -> TrackerState:
         """Forget a masklet; an unknown id raises PromptError."""
@@ -140,16 +142,24 @@ class EmbeddedTracker:
         with torch.inference_mode():
             key = self._key(frame, features)
             view = _view(frame.image, key, state.grey)
-            tracks = self._follow(view, [self._fit(track, key) for track in state.tracks])
-        return TrackerState(tracks, view.grey, state.next_id), _regions(tracks, frame)
+            fitted = [self._fit(track, key) for track in state.tracks]
+            lost = [track.track_id for track in fitted if not track.seen]
+            # One search a frame, in turn: a search costs as much as following two objects.
+            wanted = lost[state.turn % len(lost)] if lost else None
+            tracks = self._follow(view, fitted, wanted)
+        after = TrackerState(tracks, view.grey, state.next_id, state.turn + bool(lost))
+        return after, _regions(tracks, frame)
 
     def _key(self, frame: Frame, features: Features | None) -> torch.Tensor:
         features = features or self._backbone.features(frame.image, self.config.feature_rows)
         return features.dense.to(self._backbone.dtype)
 
-    def _follow(self, view: View, tracks: list[Track]) -> tuple[Track, ...]:
-        """Expected place, carried labels, cues, sharp mask; then judge each."""
-        places = [self._expect(view, track) for track in tracks]
+    def _follow(self, view: View, tracks: list[Track], wanted: int | None) -> tuple[Track, ...]:
+        """Expected place, carried labels, cues, sharp mask; then judge each.
+
+        `wanted` is the lost one that is looked for everywhere.
+        """
+        places = [self._expect(view, track, track.track_id == wanted) for track in tracks]
         live = [(index, place) for index, place in enumerate(places) if place is not None]
         cues = [_cues(view, tracks[index], *place) for index, place in live]
         sharp = self._refiner(cues) if cues else []
@@ -158,7 +168,7 @@ class EmbeddedTracker:
             out[index] = self._judge(view, tracks[index], window, each, soft)
         return tuple(out)
 
-    def _expect(self, view: View, track: Track) -> tuple[Match, Window] | None:
+    def _expect(self, view: View, track: Track, search: bool) -> tuple[Match, Window] | None:
         """Carried labels and the window to look at; None while the object is nowhere."""
         height, width = view.key.shape[-2:]
         last = paste(track.soft, track.window, *view.grey.shape)
@@ -166,7 +176,7 @@ class EmbeddedTracker:
             last = warp_whole(view.flow, last)
         cells = cv2.resize(last, (width, height), interpolation=cv2.INTER_AREA)
         expected = torch.from_numpy(cells).to(view.key.device)
-        if not track.seen:
+        if search:
             found = self._search(view, track)
             # Found nowhere: it may still come out again where it went out of sight.
             expected = expected if found is None else found
