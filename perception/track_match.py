@@ -6,8 +6,8 @@ the object count less: places are compared in units of the object's own size, so
 holds while it grows.
 
 Products run in the features' own type. Half precision is twice as fast, and loses nothing that
-counts: exponents are shifted so that good matches lie near zero, where it is finest. Shapes are
-padded to multiples, because oneDNN keeps compiled code for every shape it ever met.
+counts: exponents are shifted so that good matches lie near zero, where it is finest. They run in
+blocks of few shapes, because oneDNN keeps compiled code, about a megabyte, for every shape it met.
 """
 
 import math
@@ -20,7 +20,8 @@ import torch.nn.functional as F
 
 TINY_LABEL = 1e-3  # soft labels below this are nothing
 EPS = 1e-12
-QUERY_STEP, TABLE_STEP = 128, 512  # rows of products come in multiples of these
+STEP = 128  # queries are padded to a multiple of this
+QUERIES, CELLS = 256, 512  # rows of a block of products
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +77,12 @@ def match_near(
     if len(wanted) == 0:
         blank = torch.zeros_like(expected)
         return Match(blank, blank, blank)
-    queries = _padded([_queries(key, wanted, expected, config)], QUERY_STEP)
-    first, rest = _read(queries, looks)[: len(wanted)].split(2, 1)
+    queries = _padded([_queries(key, wanted, expected, config)], STEP)
+    columns = [
+        F.pad(look.labels, (2, 0) if number else (0, 2)) for number, look in enumerate(looks)
+    ]
+    sums = _read(queries, [look.cells for look in looks], columns)[: len(wanted)]
+    first, rest = sums[:, :2], sums[:, 2:]
     both = config.first_weight * first + rest
     label = both[:, 0] / (both[:, 1] + EPS)
     surety = 1 + config.temperature * torch.log(both[:, 0] + EPS)
@@ -97,14 +102,28 @@ def _queries(
     return torch.cat(rows, 1).to(key.dtype)
 
 
-def _read(queries: torch.Tensor, looks: list[Look]) -> torch.Tensor:
-    """[Q, 4] float32: summed labels and weights of the first look's cells, and of the others'."""
-    table = _padded([look.cells for look in looks], TABLE_STEP)
-    columns = [
-        F.pad(look.labels, (2, 0) if number else (0, 2)) for number, look in enumerate(looks)
-    ]
-    labels = _padded(columns, TABLE_STEP)  # rows that are added weigh nothing
-    return (torch.exp_(queries @ table.T) @ labels).float()
+def _read(
+    queries: torch.Tensor, cells: list[torch.Tensor], labels: list[torch.Tensor]
+) -> torch.Tensor:
+    """[Q, n] float32: labels [M, n] of cells [M, c], summed with exp(query . cell) as weights."""
+    keys, values = (torch.split(_padded(part, CELLS), CELLS) for part in (cells, labels))
+    rows = []
+    for some in torch.split(queries, QUERIES):
+        parts = [torch.exp_(some @ k.T) @ v for k, v in zip(keys, values, strict=True)]
+        rows.append(torch.stack(parts).sum(0, dtype=torch.float32))
+    return torch.cat(rows)
+
+
+def _nearest(queries: torch.Tensor, cells: torch.Tensor) -> torch.Tensor:
+    """[Q] float32: the largest product of each query with any of the cells [M, c]."""
+    repeated = torch.arange(-(-len(cells) // CELLS) * CELLS, device=cells.device) % len(cells)
+    blocks = torch.split(cells[repeated], CELLS)
+    return torch.cat(
+        [
+            torch.stack([(some @ block.T).amax(1) for block in blocks]).amax(0).float()
+            for some in torch.split(queries, QUERIES)
+        ]
+    )
 
 
 def _padded(tables: list[torch.Tensor], step: int) -> torch.Tensor:
@@ -122,21 +141,18 @@ def match_anywhere(
     the one that looks most like the object is kept; where there is none the map is zero.
     """
     tables = [_whole(look) for look in looks]
-    keys = _padded([features for features, _ in tables], TABLE_STEP)
-    labels = _padded([label for _, label in tables], TABLE_STEP)
-    queries = key.flatten(1).T.float() / temperature
-    queries = torch.cat([queries, torch.full_like(queries[:, :1], -1 / temperature)], 1)
-    likeness = _padded([queries.to(key.dtype)], QUERY_STEP) @ keys.T  # (cosine - 1) / T
-    inside = likeness[:, labels[:, 0] > 0.5]
-    nearest = inside.amax(1).float() if inside.shape[1] else likeness.new_full((1,), -torch.inf)
-    summed = (torch.exp_(likeness) @ labels).float()
+    flat = key.flatten(1).T.float() / temperature
+    shifted = torch.cat([flat, torch.full_like(flat[:, :1], -1 / temperature)], 1)
+    queries = _padded([shifted.to(key.dtype)], STEP)  # products are (cosine - 1) / T
+    summed = _read(queries, [cells for cells, _ in tables], [labels for _, labels in tables])
     soft = summed[:, 0] / (summed[:, 1] + EPS)
+    inside = torch.cat([cells[labels[:, 0] > 0.5] for cells, labels in tables])
+    surety = torch.zeros_like(soft)
+    if len(inside):
+        surety = (1 + temperature * _nearest(queries, inside)).clamp(min=0)
     size = key.shape[-2:]
-    cells = size[0] * size[1]
-    surety = (1 + temperature * nearest).clamp(min=0)
-    return _best_part(
-        soft[:cells].reshape(size), surety.expand(len(soft))[:cells].reshape(size), areas
-    )
+    soft, surety = (part[: len(flat)].reshape(size) for part in (soft, surety))
+    return _best_part(soft, surety, areas)
 
 
 def _whole(look: Look) -> tuple[torch.Tensor, torch.Tensor]:
