@@ -27,8 +27,8 @@ from foveal.compose import Models, ReasoningConfig, build_assistant, load_models
 from perception.scene import SceneView
 from reasoning.assistant import Assistant
 from reasoning.decoding import DecodeConfig
+from reasoning.pieces import DONT_KNOW
 from reasoning.policy import PolicyConfig
-from reasoning.scripts import DONT_KNOW
 from stream.clock import NS_PER_MS
 from stream.errors import ConfigError
 from stream.events import Answer, Point, QueryKind, Question

@@ -8,16 +8,18 @@ it.
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from perception.scene import GroundedRegion, Scene
 from reasoning.focus import find_focus
+from reasoning.follow import expand
 from reasoning.intents import IntentClassifier
 from reasoning.lm import CausalLm
-from reasoning.lmm import EntitySpan, Prompt
+from reasoning.lmm import EntitySpan, Prompt, Turn
 from reasoning.phrases import points
+from reasoning.pieces import CallFor, Piece, Say
 from reasoning.policy import Choice, PolicyConfig, choose
-from reasoning.scripts import CallFor, Piece, Say, Scripts
+from reasoning.scripts import Scripts
 from reasoning.support import SupportScorer
 from reasoning.tokens import (
     END,
@@ -31,6 +33,7 @@ from reasoning.tokens import (
     neutralise,
 )
 from stream.clock import NS_PER_S
+from stream.errors import PromptError
 from stream.events import Evidence, TokenStep
 
 FOLLOW_UP_NS = 60 * NS_PER_S  # how long "it" may mean what was last talked about
@@ -73,7 +76,9 @@ class ComposedLMM:
     def prefill(self, prompt: Prompt) -> ComposedState:
         """Score what the question asks for; find what it is about when it is about something."""
         state = ComposedState(prompt)
-        state.script = self._script(state, neutralise(prompt.question.text))
+        recent = [turn.question for turn in prompt.history if _recent(turn, prompt)]
+        question = expand(neutralise(prompt.question.text), map(neutralise, recent))
+        state.script = self._script(state, question)
         return state
 
     def step(self, state: ComposedState, may_search: bool) -> TokenStep:
@@ -142,11 +147,24 @@ class ComposedLMM:
     def _find_subject(self, state: ComposedState, question: str) -> None:
         """What the question is about: what was last talked about, or what is in view."""
         prompt = state.prompt
-        asked = prompt.question
+        asked = replace(prompt.question, text=question)
+        state.focus = None
         if asked.point is None and asked.box is None and prompt.history:
             last = prompt.history[-1]
-            recent = asked.asked_ns - last.asked_ns <= FOLLOW_UP_NS
             words = question.lower().replace("?", " ").split()
-            if recent and last.subject and ({"it", "its"} & set(words)):
+            if _recent(last, prompt) and last.subject and ({"it", "its"} & set(words)):
                 state.subject = last.subject
-        state.focus = find_focus(self._scene, prompt.view, asked)
+                state.focus = self._again(prompt, last.subject)
+        if state.focus is None:
+            state.focus = find_focus(self._scene, prompt.view, asked)
+
+    def _again(self, prompt: Prompt, subject: str) -> GroundedRegion | None:
+        """What was talked about, where it is in view now."""
+        try:
+            return self._scene.find(prompt.view, subject)
+        except PromptError:
+            return None
+
+
+def _recent(turn: Turn, prompt: Prompt) -> bool:
+    return prompt.question.asked_ns - turn.asked_ns <= FOLLOW_UP_NS

@@ -21,8 +21,9 @@ from reasoning.lm import CausalLm
 from stream.errors import AssetError, ConfigError
 
 Intent = Literal[
-    "identify", "describe", "locate", "read", "present", "count", "thing_fact", "fact", "personal"
-]
+    "identify", "describe", "locate", "read", "present", "count", "look", "state", "thing_fact",
+    "fact", "personal", "talk",
+]  # fmt: skip
 INTENTS: tuple[Intent, ...] = get_args(Intent)
 Vectors = npt.NDArray[np.float32]
 

@@ -10,10 +10,50 @@ _ASKS = re.compile(
     r"where(?:['’]s|\s+(?:is|are|did\s+i\s+(?:put|leave)))|(?:on\s+)?which\s+side\s+(?:is|are)|"
     r"(?:can|could)\s+you\s+(?:find|see|show\s+me)|find|show\s+me|point\s+(?:out|at)|locate|"
     r"is\s+there|are\s+there|do\s+you\s+see|can\s+i\s+see|do\s+i\s+have|is\s+(?:this|that|it)|"
-    r"are\s+(?:these|those|they)|how\s+many|count|what\s+is\s+the\s+number\s+of"
-    r")\s+(?:(?:a|an|the|my|any|some|all|one)\s+)*",
+    r"are\s+(?:these|those|they)|how\s+many|count|what\s+is\s+the\s+number\s+of|"
+    r"(?:is|are)\s+(?:(?:the\s+)?\w+\s+)?(?:wearing|holding|carrying|using)|"
+    r"(?:is|are)\s+(?=(?:a|an|any|some)\s)|do(?:es)?\s+(?:i|you|he|she|it|they)\s+have"
+    r")\s+(?:(?:a|an|the|my|your|his|her|any|some|all|one)\s+)*",
     re.IGNORECASE,
 )
+_ARTICLED = re.compile(
+    r"\b(?:the|a|an|my|any|some)\s+(?P<noun>[^\W\d_]+(?:\s+[^\W\d_]+){0,2}?)(?=[\s?.!]*$|"
+    r"\s+(?:is|are|was|were|do|does|in|on|at|of|look|looks|made|here|there|from|with|and|or)\b)",
+    re.IGNORECASE,
+)
+_QUESTION = re.compile(
+    r"^(?:what|where|who|whom|whose|when|why|how|which|is|are|was|were|do|does|did|can|could|"
+    r"will|would|should|has|have|tell|and)\b",
+    re.IGNORECASE,
+)
+_STATE = re.compile(
+    r"^\s*(?:is|are|was|were)\s+(?:the|my|his|her|their)\s+(?P<thing>[^\W\d_]+(?:\s+[^\W\d_]+)??)\s+"
+    r"(?P<state>(?:(?:turned|switched|still|too|very|really|completely|almost|more|already)\s+)*"
+    r"[^\W\d_]+(?:\s+(?:or|and)\s+[^\W\d_]+)?)[\s?.!]*$",
+    re.IGNORECASE,
+)
+_OWNED = re.compile(
+    r"\b(?:(?:his|her|their|its)\s+(?P<own>[^\W\d_]+)|(?P<part>[^\W\d_]+)\s+of\s+(?=(?:the|this|that)\b))",
+    re.IGNORECASE,
+)
+_COLOUR_OF = re.compile(
+    r"\bcolou?r\s+(?:(?:is|are|does|do|has|have|of)\s+)+(?:the|my|this|that|these|those|his|her|their|its)?"
+    r"\s*(?P<thing>[^\W\d_]+(?:\s+[^\W\d_]+)??)(?:\s+(?:have|has|here|now|on|in|at)\b.*)?[\s?.!]*$|"
+    r"^\s*(?:is|are)\s+(?:the|my|his|her|their)\s+(?P<what>[^\W\d_]+(?:\s+[^\W\d_]+)??)\s+"
+    r"(?:red|orange|yellow|green|turquoise|blue|purple|pink|brown|beige|white|black|gr[ae]y)\b",
+    re.IGNORECASE,
+)
+_COMPARED = re.compile(
+    r"\b(?P<kind>bigger|larger|smaller)\b\W+(?:the\s+)?(?P<one>[^\W\d_]+(?:\s[^\W\d_]+)??)\s+or\s+"
+    r"(?:the\s+)?(?P<other>[^\W\d_]+(?:\s[^\W\d_]+)??)[\s?.!]*$|"
+    r"^\s*is\s+the\s+(?P<first>[^\W\d_]+)\s+(?P<how>bigger|larger|smaller)\s+than\s+the\s+"
+    r"(?P<than>[^\W\d_]+)",
+    re.IGNORECASE,
+)
+_POINTING_ONLY = frozenset(
+    {"it", "this", "that", "one", "these", "those", "they", "thing", "is", "he", "she"}
+)
+_PLURALS = frozenset({"people", "men", "women", "children", "mice", "feet", "teeth", "geese"})
 _TAIL = re.compile(
     r"\s+(?:on|in|at|near|under|behind|here|there|around|do|does|did|are|is|can|could|to\s+\w+|"
     r"of\s+me|right\s+now|now)\b.*$|[?.!,;]+.*$",
@@ -82,8 +122,47 @@ def named_thing(question: str) -> str:
     """The thing a locating, counting or yes-no question names ("Where is the cup?" -> "cup")."""
     line = " ".join(question.split())
     begun = _ASKS.match(line)
+    if begun is None and _QUESTION.match(line):
+        found = _ARTICLED.search(line)
+        return found.group("noun").lower() if found else pointed_noun(line)
     rest = line[begun.end() :] if begun else line
     return _TAIL.sub("", rest).strip(" '\"").lower()
+
+
+def state_of(question: str) -> tuple[str, str]:
+    """A thing and the state that is asked for ("Is the door open?"), or empty strings."""
+    match = _STATE.match(question)
+    return (match.group("thing").lower(), match.group("state").lower()) if match else ("", "")
+
+
+def owned_part(question: str) -> tuple[str, str]:
+    """Of a question for a colour: the part that is meant ("its eyes"), and the thing."""
+    match = _COLOUR_OF.search(question)
+    thing = ((match.group("thing") or match.group("what") or "") if match else "").lower()
+    owned = _OWNED.search(question)
+    if owned is not None and owned.group("part") and "colo" not in owned.group("part").lower():
+        return owned.group("part").lower(), ""
+    if owned is not None and owned.group().lower().startswith("its "):
+        return owned.group().lower(), ""
+    return "", "" if set(thing.split()) & _POINTING_ONLY else thing
+
+
+def compared(question: str) -> tuple[str, str, str] | None:
+    """bigger, larger or smaller, and the two things that are compared."""
+    match = _COMPARED.search(question)
+    if match is None:
+        return None
+    found = match.groupdict()
+    one, other = found["one"] or found["first"], found["other"] or found["than"]
+    return (found["kind"] or found["how"]).lower(), one.lower(), other.lower()
+
+
+def plural(phrase: str) -> bool:
+    """Whether a phrase names several things."""
+    last = (phrase.lower().split() or [""])[-1]
+    return last in _PLURALS or (
+        len(last) > 3 and last.endswith("s") and not last.endswith(("ss", "us", "is"))
+    )
 
 
 def pointed_noun(question: str) -> str:
@@ -155,7 +234,7 @@ def fits_type(sentence: str, kind: AnswerType) -> bool:
 def with_article(name: str) -> str:
     """ "espresso" -> "an espresso"; proper names ("Mona Lisa") and plurals stay bare."""
     proper = all(word[:1].isupper() for word in name.split())
-    if not name or proper or (name.endswith("s") and not name.endswith(("ss", "us"))):
+    if not name or proper or plural(name):
         return name
     return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
 

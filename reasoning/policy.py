@@ -12,8 +12,8 @@ from typing import Literal
 from reasoning.intents import Intent
 
 Action = Literal[
-    "name", "list", "find", "read", "check", "count", "look_up_thing", "learn_thing", "ask_text",
-    "give_up",
+    "name", "list", "find", "read", "check", "count", "look", "state", "talk", "look_up_thing",
+    "learn_thing", "ask_text", "give_up",
 ]  # fmt: skip
 SEARCHING: tuple[Action, ...] = ("look_up_thing", "learn_thing", "ask_text")
 
@@ -67,6 +67,9 @@ def choose(
         "read": intents["read"],
         "check": intents["present"],
         "count": intents["count"],
+        "look": intents["look"],
+        "state": intents["state"],
+        "talk": intents["talk"],
         "look_up_thing": intents["identify"] * (1 - sure) - config.search_cost,
         "learn_thing": (fact_of_thing if has_subject else 0.0) - config.search_cost,
         "ask_text": (intents["fact"] + (0.0 if has_subject else fact_of_thing))

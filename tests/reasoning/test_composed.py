@@ -325,7 +325,7 @@ def test_what_fills_the_view_is_searched_for_as_a_picture() -> None:
         (PolicyConfig(search="region"), ["region"]),
         (PolicyConfig(region=False), ["image"]),
         (PolicyConfig(image=False), ["region"]),
-        (PolicyConfig(region=False, image=False), []),
+        (PolicyConfig(region=False, image=False), ["text"]),  # by the name that sight gives
     ],
 )
 def test_modalities_can_be_forced_and_forbidden(policy: PolicyConfig, expected: list[str]) -> None:

@@ -1,0 +1,43 @@
+"""What scripts are made of: words, mentions and calls, and what they know of the turn."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from perception.scene import GroundedRegion
+from reasoning.lmm import Prompt
+from stream.events import Evidence
+
+SURE, LIKELY = 0.75, 0.45  # name probability for "is" and "looks like"
+DONT_KNOW = "I don't know"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Say:
+    """Words of the answer; with a region they mention it."""
+
+    text: str
+    region: GroundedRegion | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CallFor:
+    """A search call with its payload."""
+
+    payload: str
+
+
+Piece = Say | CallFor
+
+
+class TurnState(Protocol):
+    """What scripts read and write of an answer."""
+
+    prompt: Prompt
+    evidence: Sequence[Evidence]
+    focus: GroundedRegion | None
+    subject: str
+    may_search: bool  # whether another call will be run
+
+
+Script = Callable[[TurnState, str], Iterator[Piece]]

@@ -1,0 +1,290 @@
+"""What sight alone tells: names, lists, places, words, colours, counts; and what it cannot tell."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+
+from perception.colour import colours_of
+from perception.scene import GroundedRegion, Scene, where
+from reasoning.listing import enumerate_things, on_side, room_of, side_of, things_in_view, upon
+from reasoning.phrases import (
+    compared,
+    listed,
+    named_thing,
+    owned_part,
+    plural,
+    pointed_noun,
+    state_of,
+    with_article,
+)
+from reasoning.pieces import DONT_KNOW, LIKELY, SURE, Piece, Say, TurnState
+from reasoning.reading import reading
+from stream.errors import PromptError
+
+NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+_HELD = re.compile(r"\b(?:hold(?:ing)?|in\s+(?:my|his|her|their)\s+hands?|carry(?:ing)?)\b", re.I)
+_ROOM = re.compile(
+    r"\b(?:where\s+am\s+i|(?:what|which|kind\s+of)\s+(?:room|place)|place\s+is\s+this)\b", re.I
+)
+_BEHIND = re.compile(r"\bbehind\s+(?:me|us)\b", re.I)
+_ON = re.compile(
+    r"\b(?:on|in|inside|upon|on\s+top\s+of)\s+(?:the|this|that|my)\s+(?P<thing>\w+)", re.I
+)
+_COLOUR = re.compile(
+    r"\bcolou?r|\b(?:red|orange|yellow|green|turquoise|blue|purple|pink|brown|beige|white|black|"
+    r"gr[ae]y)\b",
+    re.I,
+)
+_BIGGEST = re.compile(r"\b(?P<which>biggest|largest|smallest)\b", re.I)
+
+
+class Sight:
+    """Scripts that make no search."""
+
+    def __init__(self, scene: Scene) -> None:
+        self._scene = scene
+
+    def name(self, turn: TurnState, question: str) -> Iterator[Piece]:
+        """What it is."""
+        focus = turn.focus
+        if focus is None:
+            yield Say(f"{DONT_KNOW}: nothing stands out in view.")
+            return
+        if _HELD.search(question):
+            # Hands are not told from other things: what stands out most may not be held.
+            yield Say("It may be")
+        else:
+            yield Say("This is" if focus.score >= SURE else "This looks like")
+        yield Say(f" {with_article(focus.names[0].label)}", focus)
+        yield Say(".")
+
+    def list(self, turn: TurnState, question: str) -> Iterator[Piece]:
+        """What is in view, or in the part of it that is asked about."""
+        view = turn.prompt.view
+        size = view.frame.size
+        if _BEHIND.search(question):
+            yield Say(f"{DONT_KNOW}: I only see what the camera looks at.")
+            return
+        sure, maybe = things_in_view(self._scene, view, turn.focus)
+        everything = {**sure, **maybe}
+        if _ROOM.search(question):
+            room = room_of(everything.values())
+            yield Say(f"This looks like {room}. " if room else f"{DONT_KNOW} where this is. ")
+        elif side := side_of(question):
+            there = on_side(everything, side, size)
+            if there:
+                yield Say("I see")
+                yield from enumerate_things(there, size)
+                yield Say(".")
+                return
+            yield Say(f"{DONT_KNOW} what is {side}: I can name nothing there. ")
+        elif on := _ON.search(question):
+            under = self._found(turn, on.group("thing"))
+            there = upon(everything, under) if under else {}
+            if there:
+                yield Say("I see")
+                yield from enumerate_things(there, size)
+                yield Say(".")
+                return
+        if not everything:
+            count = len(view.things)
+            things = (
+                f"{NUMBERS[count] if count < len(NUMBERS) else count} thing{'s' * (count != 1)}"
+            )
+            verb = "stands" if count == 1 else "stand"
+            yield Say(f"I see {things} that {verb} out, none that I can name.")
+            return
+        yield from self._seen(turn)
+
+    def find(self, turn: TurnState, question: str) -> Iterator[Piece]:
+        """Where it is."""
+        phrase = named_thing(question)
+        thing = self._found(turn, phrase)
+        if thing is None:
+            yield Say(f"I don't see {with_article(phrase or 'such a thing')} in view.")
+            return
+        turn.subject = phrase
+        yield Say("The")
+        yield Say(f" {phrase}", thing)
+        verb = "are" if plural(phrase) else "is"
+        yield Say(f" {verb} {where(thing, turn.prompt.view.frame.size)}.")
+
+    def read(self, turn: TurnState, question: str) -> Iterator[Piece]:
+        """What is written."""
+        yield Say(reading(question, self._scene.read_text(turn.prompt.view)))
+
+    def check(self, turn: TurnState, question: str) -> Iterator[Piece]:
+        """Whether it is there, or whether it is that."""
+        phrase = named_thing(question)
+        if re.match(r"\s*(?:is|are)\s+(?:this|that|it|these|those|they)\b", question, re.I):
+            yield from self._is_that(turn, phrase)
+            return
+        view = turn.prompt.view
+        thing = self._found(turn, phrase)
+        if thing is None:
+            yield Say(f"No, I don't see {_any(phrase)}.")
+            return
+        turn.subject = phrase
+        name = thing.names[0]
+        # What fits the phrase may be named something else: a cat fits "dog" a little.
+        if _same_noun(phrase, name.label):
+            yield Say(
+                "Yes, I see" if name.probability >= LIKELY else "Probably: I see what looks like"
+            )
+        else:
+            yield Say("I am not sure: I see what looks like")
+        yield Say(f" {with_article(name.label)}", thing)
+        yield Say(f" {where(thing, view.frame.size)}.")
+
+    def _is_that(self, turn: TurnState, phrase: str) -> Iterator[Piece]:
+        """ "Is this a cat?": the best name says yes or no."""
+        focus = turn.focus
+        if focus is None:
+            yield Say(f"{DONT_KNOW}: nothing stands out in view.")
+            return
+        best = focus.names[0]
+        same = next((name for name in focus.names if _same_noun(phrase, name.label)), None)
+        if same is None:
+            yield Say(
+                "No, it looks like" if best.probability >= LIKELY else "I don't think so: it may be"
+            )
+            yield Say(f" {with_article(best.label)}", focus)
+        elif same is best:
+            yield Say(
+                "Yes, it looks like" if best.probability >= LIKELY else "Probably: it looks like"
+            )
+            yield Say(f" {with_article(same.label)}", focus)
+        else:
+            yield Say("Perhaps, but it looks more like")
+            yield Say(f" {with_article(best.label)}", focus)
+        yield Say(".")
+
+    def count(self, turn: TurnState, question: str) -> Iterator[Piece]:
+        """How many there are."""
+        phrase = named_thing(question)
+        view = turn.prompt.view
+        first = self._found(turn, phrase)
+        if first is None:
+            yield Say(f"I don't see any {phrase or 'such things'}.")
+            return
+        turn.subject = phrase
+        label = first.names[0].label
+        same = [t for t in view.things if t.names[0].label == label] or [first]
+        count = len(same)
+        number = NUMBERS[count] if count < len(NUMBERS) else str(count)
+        yield Say(f"I count {number}:")
+        for place, thing in enumerate(same):
+            yield Say(" " if place == 0 else ", " if place < count - 1 else " and ")
+            yield Say(with_article(label) if place == 0 else "one", thing)
+            yield Say(f" {where(thing, view.frame.size)}")
+        yield Say(". There may be more that I cannot tell apart.")
+
+    def look(self, turn: TurnState, question: str) -> Iterator[Piece]:
+        """Colours, and which of two things is larger."""
+        pair = compared(question)
+        biggest = _BIGGEST.search(question)
+        if pair:
+            yield from self._larger(turn, *pair)
+        elif biggest:
+            yield from self._extreme(turn, biggest.group("which").lower())
+        elif _COLOUR.search(question):
+            yield from self._colour(turn, question)
+        else:
+            yield from self.state(turn, question)
+
+    def _colour(self, turn: TurnState, question: str) -> Iterator[Piece]:
+        part, phrase = owned_part(question)
+        thing = turn.focus if not phrase else self._found(turn, phrase)
+        if thing is None:
+            yield Say(f"I don't see {with_article(phrase)} in view." if phrase
+                      else f"{DONT_KNOW}: nothing stands out in view.")  # fmt: skip
+            return
+        if part:
+            yield Say(f"{DONT_KNOW} the colour of {part}: I can't tell parts of a thing apart.")
+            return
+        colours = [*colours_of(turn.prompt.view.frame.image, thing.mask)]
+        turn.subject = phrase or turn.subject
+        asked = re.match(r"\s*(?:is|are)\b", question, re.I) and _COLOUR.search(question)
+        word = asked.group().lower().replace("gray", "grey") if asked else ""
+        if word:
+            yield Say("Yes, the" if word in colours else "No, the")
+        else:
+            yield Say("The")
+        yield Say(f" {phrase or pointed_noun(question) or thing.names[0].label}", thing)
+        yield Say(f" {'look' if plural(phrase) else 'looks'} {listed(colours)}.")
+
+    def _larger(self, turn: TurnState, kind: str, one: str, other: str) -> Iterator[Piece]:
+        first, second = self._found(turn, one), self._found(turn, other)
+        for phrase, thing in ((one, first), (other, second)):
+            if thing is None:
+                yield Say(f"I don't see {with_article(phrase)} in view.")
+                return
+        assert first is not None and second is not None
+        swap = (first.mask.sum() < second.mask.sum()) != (kind == "smaller")
+        winner, phrase = (second, other) if swap else (first, one)
+        yield Say("The")
+        yield Say(f" {phrase}", winner)
+        yield Say(f" looks {kind} from here.")
+
+    def _extreme(self, turn: TurnState, which: str) -> Iterator[Piece]:
+        sure, maybe = things_in_view(self._scene, turn.prompt.view, turn.focus)
+        things = sorted({**maybe, **sure}.items(), key=lambda item: int(item[1].mask.sum()))
+        if not things:
+            yield Say(f"{DONT_KNOW}: I see nothing that I can name.")
+            return
+        label, thing = things[0] if which == "smallest" else things[-1]
+        yield Say(f"Of what I can name, the {which} looks to be")
+        yield Say(f" the {label}", thing)
+        yield Say(f" {where(thing, turn.prompt.view.frame.size)}.")
+
+    def state(self, turn: TurnState, question: str) -> Iterator[Piece]:
+        """What looks do not tell here: whether it is open, who is winning, what is being done."""
+        phrase, state = state_of(question)
+        thing = self._found(turn, phrase) if phrase else None
+        if phrase and thing is None:
+            yield Say(f"I don't see {with_article(phrase)} in view.")
+            return
+        if thing is not None:
+            turn.subject = phrase
+            yield Say(f"{DONT_KNOW}: I see the")
+            yield Say(f" {phrase}", thing)
+            verb = "are" if plural(phrase) else "is"
+            yield Say(
+                f", but I can't tell whether {'they' if verb == 'are' else 'it'} {verb} {state}."
+            )
+            return
+        yield Say(f"{DONT_KNOW}: I can't tell that from looks. ")
+        yield from self._seen(turn)
+
+    def _seen(self, turn: TurnState) -> Iterator[Piece]:
+        view = turn.prompt.view
+        sure, maybe = things_in_view(self._scene, view, turn.focus)
+        if sure:
+            yield Say("I see")
+            yield from enumerate_things(sure, view.frame.size)
+        if maybe:
+            yield Say("; there may be" if sure else "I am not sure, but I may see")
+            yield from enumerate_things(maybe, view.frame.size)
+        yield Say("." if sure or maybe else "I see nothing that I can name.")
+
+    def _found(self, turn: TurnState, phrase: str) -> GroundedRegion | None:
+        if not phrase:
+            return turn.focus
+        try:
+            found = self._scene.find(turn.prompt.view, phrase)
+        except PromptError:
+            return None
+        return replace(found) if found.mask.any() else None
+
+
+def _same_noun(phrase: str, label: str) -> bool:
+    return _stem(phrase) == _stem(label)
+
+
+def _stem(words: str) -> str:
+    last = (words.lower().split() or [""])[-1]
+    return last[:-1] if plural(last) else last
+
+
+def _any(phrase: str) -> str:
+    return f"any {phrase}" if plural(phrase) else with_article(phrase or "such a thing")

@@ -1,0 +1,114 @@
+"""Sentences of evidence as they are said: short, joined to what stands before, yes or no first."""
+
+import re
+
+from reasoning.phrases import plural
+from reasoning.support import Support
+from reasoning.tokens import neutralise
+from retrieval.sentences import search_words
+from stream.events import Evidence
+
+# Conversions, pronunciations and other scripts: nothing that is said aloud.
+_BRACKETED = re.compile(r"\s*\((?P<inside>[^()]*)\)")
+_UNSAID = re.compile(
+    r"^\s*(?:[\d.,–\-−+⁄/ ]+\s*(?:ft|in|mi|lb|lbs|oz|°?[CF]|km2?|kg|m|cm|mm|sq\s+\w+|acres?|mph|"
+    r"km/h|US\s+\w+)\b.*|.*[/ˈə].*|[^A-Za-z0-9]*|.*\b(?:pronounced|romanized|lit\.|IPA|born)\b.*)$"
+)
+_YES_NO = re.compile(
+    r"^\s*(?:is|are|was|were|do|does|did|can|could|has|have|will)\b(?!.*\bor\b)", re.IGNORECASE
+)
+_NOT = re.compile(r"\b(?:not|never|no|cannot|n't|without|unlike|neither|nor|rarely)\b|n't\b", re.I)
+_PLAIN_VERB = frozenset(search_words("have get go be like use need contain"))
+
+
+def quoted(support: Support, question: str, lead: str = "", joined: bool = True) -> str:
+    """The sentence with its source.
+
+    `lead` names what the answer's first words are, when they stand already: the sentence goes on
+    from them. With `joined` off a verb stands there too.
+    """
+    sentence, cited = said(neutralise(support.sentence)), cite(support.evidence)
+    agrees = yes_or_no(question, support.sentence, support.evidence.title)
+    first = "" if agrees is None else "Yes: " if agrees else "No: "
+    if sentence.startswith(("It ", "They ")):
+        rest = sentence[sentence.index(" ") :]
+        alone = sentence.startswith("It ")
+        if not lead:
+            begun = _subject(support.evidence, bool(first)) if alone else _titled(support.evidence)
+            return f"{first}{begun}{rest}{cited}"
+        if alone and joined and not first and not plural(lead):
+            return f"{rest}{cited}"
+        sentence = f"{sentence[0].lower()}{sentence[1:]}"
+    elif first:
+        sentence = _begin(sentence)
+    if lead:
+        return f": {first.lower()}{sentence}{cited}"
+    return f"{first}{sentence}{cited}"
+
+
+def said(sentence: str) -> str:
+    """Without the brackets that only a reader needs."""
+
+    def keep(match: re.Match[str]) -> str:
+        return "" if _UNSAID.match(match.group("inside")) else match.group()
+
+    return _BRACKETED.sub(keep, sentence)
+
+
+def yes_or_no(question: str, sentence: str, title: str) -> bool | None:
+    """What a sentence says to a yes-or-no question; None where it holds not all that is asked.
+
+    Only words tell: every content word of the question must be in the sentence (or be the entry's
+    name), and no word of doubt may stand there for a yes.
+    """
+    if not _YES_NO.match(question):
+        return None
+    asked = set(search_words(question)) - set(search_words(title)) - _PLAIN_VERB
+    held = search_words(sentence)
+    if not asked or not all(any(_alike(word, other) for other in held) for word in asked):
+        return None
+    return _NOT.search(sentence) is None
+
+
+def _alike(left: str, right: str) -> bool:
+    """Whether two words are forms of one: swim, swimming; mammal, mammals."""
+    shorter, longer = sorted((left, right), key=len)
+    return longer.startswith(shorter) and len(shorter) >= 3 and len(longer) - len(shorter) <= 4
+
+
+def cite(evidence: Evidence) -> str:
+    """Where it was read."""
+    return f" (Source: {neutralise(evidence.title)}.)"
+
+
+def common(evidence: Evidence) -> str:
+    """The title as it is written inside a sentence: "Cat" is "cat", "Mona Lisa" stays."""
+    title = plain(evidence.title)
+    return title if title in evidence.text else evidence.title
+
+
+def plain(title: str) -> str:
+    """ "Orange (fruit)" -> "orange"."""
+    return title.split(" (")[0].strip().lower()
+
+
+def _subject(evidence: Evidence, inside: bool) -> str:
+    """The name in the place of "It": "The cat", "Nairobi"."""
+    name = neutralise(common(evidence))
+    if name[:1].isupper() or plural(name):
+        return name if inside or not name else f"{name[0].upper()}{name[1:]}"
+    return f"{'the' if inside else 'The'} {name}"
+
+
+def _titled(evidence: Evidence) -> str:
+    return f"{neutralise(evidence.title)}: they"
+
+
+def _begin(sentence: str) -> str:
+    """The sentence behind "Yes:"; a common first word loses its capital."""
+    first = sentence.split(" ", 1)[0]
+    return (
+        f"{first.lower()}{sentence[len(first) :]}"
+        if first in ("The", "A", "An", "This")
+        else sentence
+    )
