@@ -185,4 +185,17 @@ def _load_hibari(voice: str) -> Any:
             f"the voice {voice!r} is not on this machine ({error}); use 'heart', which is in "
             "the package, or fetch it once with the `hibari` command"
         ) from error
-    return Hibari(voice=voice, model=model)
+    tts = Hibari(voice=voice, model=model)
+    tts.sess = _without_arena(tts.model_path)
+    return tts
+
+
+def _without_arena(model: str) -> Any:
+    """The voice's network in a session whose memory does not grow with the lengths it has met."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3  # errors
+    options.enable_cpu_mem_arena = options.enable_mem_pattern = False
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
