@@ -59,8 +59,8 @@ class _Layer:
             fast(one, mixed=mixed) for one in (own.q_proj, own.k_proj, own.v_proj, own.o_proj)
         )
         self._query, self._key = fast(cross.q_proj, mixed=mixed), fast(cross.k_proj, mixed=mixed)
-        self._narrow = cross.q_proj.weight.device.type == "cpu"
         # On a GPU the fused kernels want values as wide as keys.
+        self._narrow = cross.q_proj.weight.device.type == "cpu"
         self._value, self._out = fast(cross.v_proj, mixed=mixed), fast(cross.o_proj, mixed=mixed)
         self._read_out = _after_attention(cross, mixed)
         activation = "relu" if isinstance(layer.activation, torch.nn.ReLU) else "gelu"
@@ -83,6 +83,9 @@ class _Layer:
         query = self._rotate(self._split(self._own_query(normed)))
         key = self._rotate(self._split(self._own_key(normed)))
         value = self._split(self._own_value(normed))
+        if self._narrow and self._mixed:
+            read = attend_rows(query * self._scale, key, value, mixed=True)
+            return self._own_out(read.transpose(1, 2).flatten(2))
         read = F.scaled_dot_product_attention(query, key, value, scale=self._scale)
         return self._own_out(read.transpose(1, 2).flatten(2))
 
@@ -97,7 +100,8 @@ class _Layer:
         query = self._rotate(self._split(self._query(normed)))
         key = self._split(self._turned(self._key(keyed), pointer_tokens))
         if self._narrow:
-            read = attend_narrow(query * self._scale, key, memory, self._mixed)
+            values = memory[:, None].expand(-1, self._heads, -1, -1)
+            read = attend_rows(query * self._scale, key, values, self._mixed)
             return self._read_out(read.transpose(1, 2).flatten(2))
         query = query.expand(key.shape[0], -1, -1, -1)
         value = self._split(self._value(memory))
@@ -131,30 +135,31 @@ class _Layer:
         return turned.reshape(batch, count, length, width).to(heads.dtype)
 
 
-def attend_narrow(
-    query: torch.Tensor, key: torch.Tensor, memory: torch.Tensor, mixed: bool = False
+def attend_rows(
+    query: torch.Tensor, key: torch.Tensor, values: torch.Tensor, mixed: bool = False
 ) -> torch.Tensor:
-    """softmax(Q K') M for scaled queries [B or 1, h, L, d], keys [B, h, N, d], memory [B, N, D].
+    """softmax(Q K') V for scaled queries [B or 1, h, L, d], keys [B, h, N, d], values [B, h, N, D].
 
-    Returns [B, h, L, D]. On CPUs torch's fused kernel needs values as wide as keys; a product with
-    the narrow ones, a few hundred queries at a time, does a third less work. Keys and memory are
-    packed once for all queries. `mixed`: products of bfloat16 numbers.
+    Returns [B, h, L, D]. For CPUs: torch's fused kernel needs values as wide as keys and does not
+    use bfloat16 products there. A few hundred queries at a time; keys and values are packed once
+    for all queries. `mixed`: products of bfloat16 numbers, and weights kept as such.
     """
-    batch, heads, length, _ = query.shape
-    count = key.shape[0]
+    kind = query.dtype
+    if mixed:
+        query = query.to(torch.bfloat16)
+    count, heads, length = key.shape[0], key.shape[1], query.shape[2]
     if count * heads * length * key.shape[2] <= WHOLE_SCORES:
-        weights = torch.softmax(query @ key.transpose(2, 3), dim=-1)
-        return weights @ memory[:, None]
-    out = query.new_empty(count, heads, length, memory.shape[2])
+        weights = torch.softmax(query @ key.to(query.dtype).transpose(2, 3), dim=-1)
+        return (weights @ values.to(query.dtype)).to(kind)
+    out = query.new_empty(count, heads, length, values.shape[3], dtype=kind)
     for one in range(count):
-        values = Rows(memory[one].T, mixed)
         for head in range(heads):
-            keys = Rows(key[one, head], mixed)
-            rows = query[one if batch > 1 else 0, head]
+            keys, held_values = Rows(key[one, head], mixed), Rows(values[one, head].T, mixed)
+            rows = query[one if query.shape[0] > 1 else 0, head]
             for start in range(0, length, ROWS):
                 held = keys.after(rows[start : start + ROWS])
                 torch.softmax(held, -1, out=held)
-                out[one, head, start : start + ROWS] = values.after(held)
+                out[one, head, start : start + ROWS] = held_values.after(held)
     return out
 
 

@@ -16,6 +16,7 @@ from torchvision.transforms.v2 import functional as TF
 
 from perception.sam2_attention import MemoryAttention
 from perception.sam2_compile import CompileMode, Program
+from perception.sam2_decoder import MaskDecoder
 from perception.sam2_encoder import HieraEncoder
 from perception.sam2_parts import (
     ABSENT_LOGIT,
@@ -24,6 +25,7 @@ from perception.sam2_parts import (
     Recalled,
     time_waves,
 )
+from perception.sam2_remember import MemoryEncoder
 from perception.sam2_state import FrameFeatures
 from perception.sam2_upload import Uploader
 from stream.errors import ConfigError
@@ -61,6 +63,8 @@ class Sam2Networks:
                 HieraEncoder(model, self.grid[0], mixed) if HieraEncoder.fits(model) else None
             )
             self._prepare_constants()
+            self._decoder = MaskDecoder(model.mask_decoder, self._wide_positions, mixed)
+            self._memory_encoder = MemoryEncoder(model.memory_encoder, self.grid, mixed)
         self._upload = Uploader(self.device)
         encode = self._encoder.tensors if self._encoder is not None else self._encode
         self.encoding = Program(encode, compiled)
@@ -192,15 +196,8 @@ class Sam2Networks:
             sparse, dense = self._model.prompt_encoder(points[:, None], labels[:, None], None, mask)
         elif mask is not None:
             dense = self._model.prompt_encoder.mask_embed(mask)
-        masks, quality, tokens, presence = self._model.mask_decoder(
-            image_embeddings=seen,
-            image_positional_embeddings=self._wide_positions,
-            sparse_prompt_embeddings=sparse.expand(seen.shape[0], -1, -1, -1),
-            dense_prompt_embeddings=dense,
-            multimask_output=self._several(0 if labels is None else labels.shape[1], first),
-            high_resolution_features=[features.fine, features.middle],
-        )
-        return Candidates(masks[:, 0], quality[:, 0], tokens[:, 0], presence[:, 0, 0])
+        several = self._several(0 if labels is None else labels.shape[1], first)
+        return self._decoder(features, seen, sparse, dense, several)
 
     def choose(self, found: Candidates, choice: Sequence[int] | None = None) -> Decoded:
         """One mask an object: the given one, or the one of the best predicted quality."""
@@ -270,19 +267,16 @@ class Sam2Networks:
                 decoded.logits[:, None], side, mode="bilinear", align_corners=False
             )
         shown = (full > 0).float() if prompted else torch.sigmoid(full)
-        config, encoder = self._config, self._model.memory_encoder
+        config = self._config
         shown = shown * config.sigmoid_scale_for_mem_enc + config.sigmoid_bias_for_mem_enc
-        hidden = encoder.feature_projection(self._as_map(features.tokens[None]))
-        hidden = hidden + encoder.mask_downsampler(shown.to(self.dtype))
-        tokens = encoder.projection(encoder.memory_fuser(hidden))  # [B, D, h, w]
+        tokens = self._memory_encoder(features.tokens, shown.to(self.dtype))
         hidden_embedding = self._model.occlusion_spatial_embedding_parameter
         if hidden_embedding is not None:
-            gone = (decoded.presence <= 0).to(self.dtype)[:, None, None, None]
-            tokens = tokens + gone * hidden_embedding[..., None, None]
+            gone = (decoded.presence <= 0).to(self.dtype)[:, None, None]
+            tokens = tokens + gone * hidden_embedding
         if self.edge:
-            return self._squeezed(tokens)
-        short: torch.Tensor = tokens.to(torch.bfloat16)
-        return short.flatten(2).transpose(1, 2)
+            return self._squeezed(self._as_map(tokens))
+        return tokens.to(torch.bfloat16)
 
     def _squeezed(self, maps: torch.Tensor) -> torch.Tensor:
         """EdgeTAM's 2D spatial perceiver: [B, D, h, w] -> [B, T, D]."""
@@ -294,4 +288,4 @@ class Sam2Networks:
 
     def _as_map(self, tokens: torch.Tensor) -> torch.Tensor:
         """[B, h*w, C] -> [B, C, h, w]."""
-        return tokens.transpose(1, 2).reshape(tokens.shape[0], -1, *self.grid)
+        return tokens.view(len(tokens), *self.grid, -1).permute(0, 3, 1, 2)  # channels last

@@ -5,11 +5,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from perception.sam2_attention import attend_narrow
-from perception.sam2_encoder import HieraEncoder, Layout, regroup
+from perception.sam2_attention import attend_rows
+from perception.sam2_encoder import HieraEncoder
 from perception.sam2_linear import Activation, FastLinear, Rows
 from perception.sam2_model import Sam2Networks
 from perception.sam2_random import random_model, tiny_config, tiny_edgetam_config
+from perception.sam2_windows import Layout, attend, between, order, pool
 
 
 @pytest.mark.parametrize("activation", ["none", "relu", "gelu"])
@@ -49,33 +50,64 @@ def test_packed_rows_equal_a_product(mixed: bool) -> None:
     assert error < (0.01 if mixed else 1e-5)
 
 
-def regrouped(extent: int, window: int) -> tuple[torch.Tensor, Layout]:
-    numbers = torch.arange(extent * extent * 2.0).view(1, extent * extent, 2)
-    return regroup(numbers, Layout(1, extent), window)
+def test_windows_are_slices_and_cut_windows_hold_the_picture_only() -> None:
+    layout = Layout(10, 4)
+    whole, cut, corner = layout.groups
+    assert (whole.count, whole.tokens, whole.padding) == (4, 64, 0)
+    assert (cut.count, cut.rows, cut.cols, cut.padding) == (4, 4, 2, 8)
+    assert (corner.count, corner.tokens, corner.padding) == (1, 4, 12)
+    picture = torch.arange(100).view(10, 10)
+    tokens = order(layout)
+    assert torch.equal(tokens.sort().values, picture.flatten())
+    assert torch.equal(tokens[16:32].view(4, 4), picture[:4, 4:8])
+    assert torch.equal(tokens[64:72].view(4, 2), picture[:4, 8:])
+    assert torch.equal(tokens[88:96].view(4, 2), picture[8:, 4:8].T), "lower ones by columns"
+    assert torch.equal(tokens[96:].view(2, 2), picture[8:, 8:])
 
 
-def test_tokens_in_windows_are_the_pictures_windows() -> None:
-    hidden, layout = regrouped(8, 4)
-    assert layout == Layout(2, 4) and hidden.shape == (4, 16, 2)
-    picture = torch.arange(128.0).view(8, 8, 2)
-    assert torch.equal(hidden[1].view(4, 4, 2), picture[:4, 4:])
-    back, whole = regroup(hidden, layout, 0)
-    assert whole == Layout(1, 8) and torch.equal(back[0].view(8, 8, 2), picture)
-    smaller, layout = regroup(hidden, layout, 2)
-    assert layout == Layout(4, 2) and torch.equal(smaller[5].view(2, 2, 2), picture[2:4, 2:4])
-    assert regrouped(8, 3)[1] == Layout(1, 8), "windows that do not fit are padded elsewhere"
+@pytest.mark.parametrize(("extent", "side"), [(8, 4), (8, 8), (10, 4), (4, 8)])
+def test_pooling_keeps_the_order(extent: int, side: int) -> None:
+    layout = Layout(extent, side)
+    picture = torch.randn(extent, extent, 3, generator=torch.Generator().manual_seed(extent))
+    found = pool(picture.flatten(0, 1)[order(layout)], layout.groups, 2)
+    expected = F.max_pool2d(picture.permute(2, 0, 1)[None], 2)[0].permute(1, 2, 0).flatten(0, 1)
+    assert torch.equal(found, expected[order(layout.pooled(2))])
+
+
+def test_tokens_move_from_one_layout_to_another() -> None:
+    old, new = Layout(8, 4), Layout(8, 3)
+    moved = between(old, new)
+    assert moved is not None and torch.equal(order(old)[moved], order(new))
+    assert between(old, Layout(8, 4)) is None
+
+
+def test_padding_that_is_all_alike_weighs_as_one_token() -> None:
+    generator = torch.Generator().manual_seed(2)
+    query, key, value = torch.randn(3, 2, 2, 5, 8, generator=generator)
+    pad = torch.randn(2, 2, 1, 8, generator=generator)
+    more = [one.expand(2, 2, 7, 8) for one in pad]
+    expected = F.scaled_dot_product_attention(
+        query, torch.cat([key, more[0]], 2), torch.cat([value, more[1]], 2), scale=1.0
+    )
+    found = attend(query, key, value, 7, (pad[0], pad[1]))
+    assert torch.allclose(found, expected, atol=1e-5)
+    rough = attend(query, key, value, 7, (pad[0], pad[1]), mixed=True)
+    assert float((rough - expected).norm() / expected.norm()) < 0.02
 
 
 @pytest.mark.parametrize("queries", [1, 3])
 @pytest.mark.parametrize("length", [40, 700])
-def test_narrow_attention_equals_torchs(queries: int, length: int) -> None:
+def test_attention_in_rows_equals_torchs(queries: int, length: int) -> None:
     generator = torch.Generator().manual_seed(length)
     query = torch.randn(queries, 2, length, 16, generator=generator) * 0.25
     key = torch.randn(3, 2, 2 * length + 5, 16, generator=generator)
     memory = torch.randn(3, 2 * length + 5, 6, generator=generator)
     wide = memory[:, None].expand(-1, 2, -1, -1)
     expected = F.scaled_dot_product_attention(query.expand(3, -1, -1, -1), key, wide, scale=1.0)
-    assert torch.allclose(attend_narrow(query, key, memory), expected, atol=1e-5)
+    assert torch.allclose(attend_rows(query, key, wide), expected, atol=1e-5)
+    rough = attend_rows(query, key, wide, mixed=True)
+    assert rough.dtype == torch.float32
+    assert float((rough - expected).norm() / expected.norm()) < 0.02
 
 
 @pytest.mark.parametrize("size", [128, 192])
