@@ -9,7 +9,13 @@ import torch
 from foveal.assets import asset_path
 from foveal.backend_setup import check_model, load_backend
 from foveal.pixsearch_setup import PixSearchConfig, load_pixsearch
-from foveal.search_setup import load_backbone, load_encoder, load_recogniser, open_searcher
+from foveal.search_setup import (
+    load_backbone,
+    load_detector,
+    load_encoder,
+    load_recogniser,
+    open_searcher,
+)
 from perception.backbone import Backbone
 from perception.naming import NameMatcher
 from perception.ocr import RapidTextReader
@@ -66,7 +72,7 @@ def load_models(index: Path | None = None, height: int = 256) -> Models:
     searcher = open_searcher(index, recogniser)
     encoder = searcher.encoder
     matcher = NameMatcher(recogniser.class_synonyms, searcher.class_vectors, encoder.encode_text)
-    reader = SceneReader(backbone, recogniser, matcher, RapidTextReader())
+    reader = SceneReader(backbone, recogniser, matcher, RapidTextReader(), detector=load_detector())
     return Models(backbone, searcher, load_language_model(), reader)
 
 
@@ -77,7 +83,7 @@ def load_scene_reader() -> SceneReader:
     encoder = load_encoder()
     vectors = class_vectors(encoder, recogniser.class_synonyms)
     matcher = NameMatcher(recogniser.class_synonyms, vectors, encoder.encode_text)
-    return SceneReader(backbone, recogniser, matcher, RapidTextReader())
+    return SceneReader(backbone, recogniser, matcher, RapidTextReader(), detector=load_detector())
 
 
 @lru_cache(maxsize=1)  # sessions of one server share it, as they share the models

@@ -1,6 +1,8 @@
 """Puts search together: pinned assets and an index folder -> a searcher."""
 
 import hashlib
+import logging
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,14 +12,18 @@ from retrieval.knowledge import WIKI_SOURCE, Knowledge, load_folder, load_jsonl,
 from retrieval.search import KnowledgeSearcher
 from retrieval.store import KnowledgeStore, build_store, file_sha256, load_store, save_store
 from retrieval.text_encoder import MiniLmEncoder, Progress
-from stream.errors import SourceError
+from stream.errors import AssetError, SourceError
 
 if TYPE_CHECKING:
     # torch takes seconds: not for text queries
     from perception.backbone import Backbone
+    from perception.detector import Detector
     from perception.recogniser import Recogniser
 
+logger = logging.getLogger(__name__)
+
 BACKBONE = ("efficientnet-lite2", "efficientnet-lite2-9656183e.pth")
+DETECTOR = "human-models"
 SUMMARIES = "summaries_en-us.json"
 
 
@@ -46,6 +52,27 @@ def load_recogniser(backbone: "Backbone | None" = None) -> "Recogniser":
     from perception.recogniser import Recogniser, load_head
 
     return Recogniser(backbone or load_backbone(), load_head())
+
+
+def load_detector() -> "Detector | None":
+    """The embedded object detector; None, with one hint a process, where it was not pulled.
+
+    Raises AssetError for files that are there and do not fit.
+    """
+    from perception.detector import MODEL, Detector
+
+    try:
+        folder = asset_path(DETECTOR, MODEL).parent
+    except AssetError as error:
+        _hint(str(error))
+        return None
+    return Detector.load(folder)
+
+
+@lru_cache(maxsize=8)
+def _hint(text: str) -> None:
+    """Say something once."""
+    logger.warning("no object detector, so everyday things are named and counted worse: %s", text)
 
 
 def read_source(source: str) -> tuple[Knowledge, str]:

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from perception.backbone import Features
+from perception.detector import Detection, Detector
 from perception.naming import Name
 from perception.ocr import TextLine
 from perception.scene import GroundedRegion, SceneView
@@ -70,6 +71,12 @@ class FakeScene:
         features = features or fake_features(frame.size)
         return SceneView(frame, features, things, (self._whole,), posterior)
 
+    def glance(
+        self, frame: Frame, features: Features, tracked: Sequence[Region], seen: SceneView
+    ) -> SceneView:
+        """What was seen, in a later frame."""
+        return seen if frame is seen.frame else replace(seen, frame=frame, features=features)
+
     def new_things(
         self, frame: Frame, features: Features | None = None, tracked: Sequence[Region] = ()
     ) -> tuple[GroundedRegion, ...]:
@@ -106,6 +113,12 @@ class FakeScene:
                 return one
         raise PromptError(f"expected something in view that fits {phrase!r}, found nothing")
 
+    def find_all(self, view: SceneView, phrase: str) -> tuple[GroundedRegion, ...]:
+        """All things of the found one's name."""
+        first = self.find(view, phrase)
+        label = first.names[0].label
+        return tuple(one for one in view.things if one.names[0].label == label)
+
     def around(self, view: SceneView) -> tuple[GroundedRegion, ...]:
         """The given things of a closer look, cut to the frame."""
         return tuple(_fit(one, view.frame.size) for one in self._around)
@@ -121,6 +134,19 @@ class FakeScene:
         return tuple(
             TextLine(text, (0, 8 * n, 32, 8 * n + 8), 0.9) for n, text in enumerate(self._lines)
         )
+
+
+class FakeDetector(Detector):
+    """Sees the given things in every picture."""
+
+    def __init__(self, detections: Sequence[Detection] = ()) -> None:
+        self._detections = tuple(detections)
+        self.looks = 0
+
+    def detect(self, image: Image, min_score: float = 0.0) -> tuple[Detection, ...]:
+        """The given detections, surest first."""
+        self.looks += 1
+        return tuple(sorted(self._detections, key=lambda one: -one.probability))
 
 
 class FakeBackbone:

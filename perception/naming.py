@@ -18,6 +18,21 @@ NEAR, SAME = 0.45, 0.8  # cosines of names: below NEAR unrelated, from SAME the 
 RELATED_WEIGHT = 0.8  # a related name counts less than the name itself
 HEAD_WEIGHT, WORD_WEIGHT = 1.0, 0.6  # the phrase's noun as a name's noun; anywhere in a name
 _WORD = re.compile(r"[^\W_]+")
+_IRREGULAR = {
+    "buses": "bus",
+    "children": "child",
+    "geese": "goose",
+    "knives": "knife",
+    "leaves": "leaf",
+    "loaves": "loaf",
+    "men": "man",
+    "mice": "mouse",
+    "people": "person",
+    "shelves": "shelf",
+    "teeth": "tooth",
+    "women": "woman",
+    "wolves": "wolf",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,19 +67,26 @@ class NameMatcher:
         ranked = sorted(found.items(), key=lambda pair: -pair[1])[:count]
         return tuple(Name(label, probability) for label, probability in ranked)
 
+    def label(self, number: int) -> str:
+        """A class' name."""
+        return self._synonyms[number][0]
+
     def exactly(self, label: str) -> npt.NDArray[np.float32]:
         """[C] 1 for the classes of this label, as `best` gives it, else 0."""
         return np.array([names[0] == label for names in self._synonyms], np.float32)
 
-    def match(self, phrase: str) -> npt.NDArray[np.float32]:
-        """[C] in 0..1: how well each class fits the phrase; zeros for a phrase without words."""
+    def match(self, phrase: str, related: bool = True) -> npt.NDArray[np.float32]:
+        """[C] in 0..1: how well each class fits the phrase; zeros for a phrase without words.
+
+        With `related`, names that only mean something near count a little.
+        """
         words = _words(phrase)
         scores = np.zeros(len(self._synonyms), np.float32)
         if not words:
             return scores
         for number, names in enumerate(self._words):
             scores[number] = max(_word_match(words, name) for name in names)
-        if self._encode is not None and self._vectors is not None:
+        if related and self._encode is not None and self._vectors is not None:
             cosine = self._vectors @ self._encode([" ".join(words)])[0]
             near = np.clip((cosine - NEAR) / (SAME - NEAR), 0, 1) * RELATED_WEIGHT
             scores = np.maximum(scores, near.astype(np.float32))
@@ -75,11 +97,20 @@ class NameMatcher:
         return float(posterior @ self.match(phrase))
 
 
+def words_of(text: str) -> tuple[str, ...]:
+    """The words of a name or phrase in lower case and in the singular."""
+    return tuple(_words(text))
+
+
 def _words(text: str) -> list[str]:
     return [_singular(word) for word in _WORD.findall(text.lower())]
 
 
 def _singular(word: str) -> str:
+    if word in _IRREGULAR:
+        return _IRREGULAR[word]
+    if len(word) > 4 and word.endswith(("ches", "shes", "sses", "xes", "zes")):
+        return word[:-2]
     if len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is")):
         return word[:-1]
     return word

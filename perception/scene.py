@@ -11,17 +11,32 @@ import numpy.typing as npt
 import torch
 
 from perception.backbone import Backbone, Features
+from perception.detector import Detection, Detector
+from perception.named import Found, Namer, as_found, believable, held
 from perception.naming import Name, NameMatcher, Posterior
 from perception.ocr import TextLine, TextReader
 from perception.proposals import COVERED, ProposalConfig, propose
 from perception.recogniser import Recogniser
 from perception.regions import GroundedRegion, holds, merge, share_inside, where, where_box
 from perception.segment import mask_from_box, mask_from_point, refine_seed
+from perception.sights import (
+    Sighting,
+    fits,
+    look,
+    match,
+    meant_as,
+    sight,
+    sightings,
+    told,
+    under,
+    wanted,
+    worth_a_look,
+)
 from perception.surroundings import Surroundings, agreed, look_around
 from stream.errors import PromptError
 from stream.events import Point, Region
 from stream.frame import Frame, Mask
-from stream.masks import Box, decode_mask, mask_box
+from stream.masks import Box, mask_box, mask_iou
 
 __all__ = ["GroundedRegion", "Scene", "SceneReader", "SceneView", "where", "where_box"]
 
@@ -31,6 +46,10 @@ MIN_WINDOW_FIT = 0.3  # the same for windows, which are many and so more often w
 SEED_PEAK = 0.5  # of a phrase map's peak: cells above it seed the mask
 WHOLE_PEAK = 0.25  # the same for what fills the picture
 MIN_AGREED = 0.2  # a name's mean probability from which several views agree on it
+MIN_DETECTED = 0.25  # probability from which a detection answers a phrase
+MIN_COUNTED = 0.4  # the same for each one after the first
+MAX_SEED = 0.35  # share of the picture up to which a detection starts a masklet
+MAX_HIDING = 0.15  # up to it a detection hides the proposals inside
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
@@ -42,6 +61,7 @@ class SceneView:
     things: tuple[GroundedRegion, ...]  # most prominent first
     whole: tuple[Name, ...]  # names of the whole picture
     whole_posterior: Posterior
+    detections: tuple[Detection, ...] = ()  # surest first; several names may share a place
 
 
 class Scene(Protocol):
@@ -53,6 +73,8 @@ class Scene(Protocol):
 
     def find(self, view: SceneView, phrase: str) -> GroundedRegion: ...
 
+    def find_all(self, view: SceneView, phrase: str) -> tuple[GroundedRegion, ...]: ...
+
     def around(self, view: SceneView) -> tuple[GroundedRegion, ...]: ...
 
     def whole_region(self, view: SceneView) -> GroundedRegion: ...
@@ -61,7 +83,10 @@ class Scene(Protocol):
 
 
 class SceneReader:
-    """Perception for the language side: one backbone pass, then crops of what stands out."""
+    """Perception for the language side: one backbone pass, one look of the detector, then crops.
+
+    Without a detector everything works, on the classifier's names and what stands out alone.
+    """
 
     def __init__(
         self,
@@ -70,10 +95,12 @@ class SceneReader:
         matcher: NameMatcher,
         text_reader: TextReader,
         proposals: ProposalConfig | None = None,
+        detector: Detector | None = None,
     ) -> None:
         self._backbone, self._recogniser = backbone, recogniser
         self._matcher, self._text = matcher, text_reader
         self._proposals = proposals or ProposalConfig()
+        self._detector, self._namer = detector, Namer(recogniser, matcher)
         # Several questions on one frame share its windows.
         self._around: WeakKeyDictionary[SceneView, Surroundings] = WeakKeyDictionary()
 
@@ -82,36 +109,70 @@ class SceneReader:
     ) -> SceneView:
         """The frame's things; live masklets come first and keep their track ids."""
         features = features or self._backbone.features(frame.image)
-        held = _held(tracked)
-        found = [*held, *self._stand_out(frame, features, [mask for mask, _, _ in held])]
-        things = self._name(frame, found)
+        detections = look(self._detector, frame.image)
+        live = held(tracked, detections)
+        masks = [one.mask for one in live]
+        seen = sightings(frame.image, detections, masks)
+        closer = [as_found(one) for one in seen if worth_a_look(one)]
+        loose = self._stand_out(frame, features, masks, seen)
+        named = self._namer.name(frame, [*live, *closer, *loose])
+        sure = len(named) - len(loose)
+        plain = [self._namer.as_detected(one) for one in seen if not worth_a_look(one)]
+        things = (*named[:sure], *plain, *merge(believable(named[sure:], seen)))
         whole = self._recogniser.classify([frame.image], [None])[0]
-        return SceneView(frame, features, merge(things), self._matcher.best(whole), whole)
+        return SceneView(frame, features, things, self._matcher.best(whole), whole, detections)
+
+    def glance(
+        self, frame: Frame, features: Features, tracked: Sequence[Region], seen: SceneView
+    ) -> SceneView:
+        """A later frame of a scene that was read: nothing is named anew.
+
+        Its things are the live masklets that `seen` has named, where they are now.
+        """
+        if frame is seen.frame:
+            return seen
+        named = {thing.track_id: thing for thing in seen.things if thing.track_id is not None}
+        things = tuple(
+            replace(named[one.track_id], mask=one.mask, box=box, saliency=one.saliency)
+            for one in held(tracked)
+            if one.track_id in named and (box := mask_box(one.mask)) is not None
+        )
+        # Boxes that were detected in another frame lie elsewhere now.
+        return replace(seen, frame=frame, features=features, things=things, detections=())
 
     def new_things(
         self, frame: Frame, features: Features | None = None, tracked: Sequence[Region] = ()
     ) -> tuple[GroundedRegion, ...]:
-        """Those of `read`'s things that no masklet follows: much less work."""
+        """Those of `read`'s things that no masklet follows: much less work.
+
+        What is detected comes first, under the detector's name; what fills the picture is left out.
+        """
         features = features or self._backbone.features(frame.image)
-        held = [mask for mask, _, _ in _held(tracked)]
-        return merge(self._name(frame, self._stand_out(frame, features, held)))
+        masks = [one.mask for one in held(tracked)]
+        seen = sightings(frame.image, look(self._detector, frame.image), masks)
+        loose = self._namer.name(frame, self._stand_out(frame, features, masks, seen))
+        small = [one for one in seen if one.mask.mean() <= MAX_SEED]
+        return (*map(self._namer.as_detected, small), *merge(believable(loose, seen)))
 
     def _stand_out(
-        self, frame: Frame, features: Features, held: Sequence[Mask]
-    ) -> list[tuple[Mask, float, int | None]]:
-        """What stands out and is not inside one of the masks."""
+        self, frame: Frame, features: Features, masks: Sequence[Mask], seen: Sequence[Sighting]
+    ) -> list[Found]:
+        """What stands out and is not inside a masklet or a detection."""
+        known = [*masks, *(one.mask for one in seen if one.mask.mean() <= MAX_HIDING)]
         return [
-            (found.mask, found.saliency, None)
-            for found in propose(frame.image, features, self._proposals, held)
-            if all(share_inside(found.mask, mask) < COVERED for mask in held)
+            Found(found.mask, found.saliency)
+            for found in propose(frame.image, features, self._proposals, known)
+            if all(share_inside(found.mask, mask) < COVERED for mask in known)
+            and all(mask_iou(found.mask, one.mask) < COVERED for one in seen)
         ]
 
     def names_of(self, view: SceneView, mask: Mask) -> GroundedRegion:
         """A mask of this view with its names; raises PromptError when it is empty."""
-        regions = self._name(view.frame, [(mask, 1.0, None)])
-        if not regions:
+        box = mask_box(mask)
+        if box is None:
             raise PromptError("expected a mask with at least one pixel, got an empty one")
-        return regions[0]
+        found = Found(mask, 1.0, None, match(box, view.detections))
+        return self._namer.name(view.frame, [found])[0]
 
     def point_at(self, view: SceneView, point: Point | None, box: Box | None) -> GroundedRegion:
         """What the wearer points at; raises PromptError for a prompt outside the frame."""
@@ -125,30 +186,65 @@ class SceneReader:
             small = thing.mask.mean() <= MAX_POINTED
             if thing.track_id is not None and small and holds(thing.mask, point):
                 return thing
-        return self.names_of(view, mask_from_point(image, point, view.features))
+        sighting = under(image, point, view.detections)
+        if sighting is not None and sighting.mask.mean() <= MAX_POINTED:
+            return self._namer.name(view.frame, [as_found(sighting)])[0]
+        region = self.names_of(view, mask_from_point(image, point, view.features))
+        if sighting is None or region.score >= sighting.detection.probability:
+            return region
+        # A part of something large that is not known by itself: the large thing is meant.
+        return self._namer.name(view.frame, [as_found(sighting)])[0]
 
     def find(self, view: SceneView, phrase: str) -> GroundedRegion:
         """The thing a phrase names; raises PromptError when nothing in view fits it."""
-        match = self._matcher.match(phrase)
+        detected = fits(phrase, view.detections, MIN_DETECTED)
+        if detected:
+            return self._meant(view, phrase, detected[0])
+        meant = self._meaning(phrase)
 
         def rank(thing: GroundedRegion) -> float:
             # Of several parts that fit, the one that stands out (or is followed) is meant.
-            return float(thing.posterior @ match) * (0.5 + 0.5 * thing.saliency)
+            return float(thing.posterior @ meant) * (0.5 + 0.5 * thing.saliency)
 
         ranked = sorted(view.things, key=rank, reverse=True)
-        if ranked and float(ranked[0].posterior @ match) >= MIN_PHRASE_FIT:
+        if ranked and float(ranked[0].posterior @ meant) >= MIN_PHRASE_FIT:
             return ranked[0]
-        if float(view.whole_posterior @ match) >= MIN_PHRASE_FIT:
-            mask = refine_seed(view.frame.image, self._phrase_map(view.features, match))
+        if float(view.whole_posterior @ meant) >= MIN_PHRASE_FIT:
+            mask = refine_seed(view.frame.image, self._phrase_map(view.features, meant))
             if mask.any():
                 return self.names_of(view, mask)
-        fit = self._windows(view).best(match)[1] if match.any() else 0.0
-        found = self._in_windows(view, match) if fit >= MIN_WINDOW_FIT else None
+        fit = self._windows(view).best(meant)[1] if meant.any() else 0.0
+        found = self._in_windows(view, meant) if fit >= MIN_WINDOW_FIT else None
         if found is None:
             raise PromptError(f"expected something in view that fits {phrase!r}, found nothing")
         # The window's own fit is what decided; a part cut out of it may be named worse.
-        weak = float(found.posterior @ match) < MIN_PHRASE_FIT
-        return replace(found, names=self._matcher.best(match * fit)) if weak else found
+        weak = float(found.posterior @ meant) < MIN_PHRASE_FIT
+        return replace(found, names=self._matcher.best(meant * fit)) if weak else found
+
+    def find_all(self, view: SceneView, phrase: str) -> tuple[GroundedRegion, ...]:
+        """Every thing that a phrase names, surest first; raises PromptError where there is none."""
+        detected = fits(phrase, view.detections, MIN_DETECTED)
+        if not detected:
+            first = self.find(view, phrase)
+            label = first.names[0].label
+            return tuple(t for t in view.things if t.names[0].label == label) or (first,)
+        counted = [one for one in detected[1:] if one.probability >= MIN_COUNTED]
+        return tuple(self._meant(view, phrase, one) for one in (detected[0], *counted))
+
+    def _meant(self, view: SceneView, phrase: str, detection: Detection) -> GroundedRegion:
+        """What a phrase means, by the phrase's own words; a masklet there keeps its id."""
+        region = self._namer.as_detected(sight(view.frame.image, detection))
+        region = replace(region, names=(meant_as(phrase, detection),))
+        for thing in view.things:
+            if thing.track_id is not None and match(thing.box, [detection]) is not None:
+                return replace(region, mask=thing.mask, box=thing.box, track_id=thing.track_id)
+        return region
+
+    def _meaning(self, phrase: str) -> Posterior:
+        """[C] how well each class fits a phrase."""
+        if self._detector is None:
+            return self._matcher.match(phrase)
+        return wanted(self._matcher, phrase)
 
     def whole_region(self, view: SceneView) -> GroundedRegion:
         """What the whole picture is named after: the part that speaks for its best name.
@@ -172,11 +268,18 @@ class SceneReader:
         together = agreed([*posteriors, *self._windows(view).posteriors])
         regions: list[GroundedRegion] = []
         for name in self._matcher.best(together):
-            match = self._matcher.exactly(name.label)
-            region = None if name.probability < MIN_AGREED else self._in_windows(view, match)
-            if region is not None:
-                regions.append(replace(region, names=(name,)))
+            if name.probability < MIN_AGREED:
+                break
+            region = self._in_windows(view, self._matcher.exactly(name.label))
+            if region is None or self._told(view, region, name):
+                continue
+            regions.append(replace(region, names=(name,)))
         return tuple(regions)
+
+    def _told(self, view: SceneView, region: GroundedRegion, name: Name) -> bool:
+        if self._detector is None:
+            return False
+        return told(region, name.label, self._matcher, view.detections)
 
     def _windows(self, view: SceneView) -> Surroundings:
         if view not in self._around:
@@ -196,18 +299,6 @@ class SceneReader:
         """Written words in the frame, from top to bottom."""
         return self._text.read(view.frame.image)
 
-    def _name(
-        self, frame: Frame, found: Sequence[tuple[Mask, float, int | None]]
-    ) -> tuple[GroundedRegion, ...]:
-        shown = [(m, s, i, box) for m, s, i in found if (box := mask_box(m)) is not None]
-        posteriors = self._recogniser.classify(
-            [frame.image] * len(shown), [mask for mask, _, _, _ in shown]
-        )
-        return tuple(
-            GroundedRegion(mask, box, post, self._matcher.best(post), saliency, track_id)
-            for (mask, saliency, track_id, box), post in zip(shown, posteriors, strict=True)
-        )
-
     def _phrase_map(
         self, features: Features, match: npt.NDArray[np.float32], peak: float = SEED_PEAK
     ) -> npt.NDArray[np.float32]:
@@ -220,8 +311,3 @@ class SceneReader:
         size = (features.dense.shape[-1], features.dense.shape[-2])
         grown = np.asarray(cv2.resize(heat, size, interpolation=cv2.INTER_CUBIC), np.float32)
         return np.asarray(np.clip((grown - peak) / (1 - peak) + 0.5, 0, 1), np.float32)
-
-
-def _held(tracked: Sequence[Region]) -> list[tuple[Mask, float, int | None]]:
-    """Masklets in view."""
-    return [(decode_mask(r.mask), r.score, r.track_id) for r in tracked if r.box is not None]

@@ -222,8 +222,31 @@ def test_views_agree_only_when_several_do() -> None:
 def test_a_closer_look_names_the_cat_once_and_shows_where(
     models: "Models", chelsea: SceneView
 ) -> None:
-    found = models.reader.around(chelsea)
+    found = models.reader.around(dataclasses.replace(chelsea, detections=()))
     assert "cat" in found[0].names[0].label.lower()
     assert all(region.mask.any() for region in found)
     assert len({region.names[0].label for region in found}) == len(found)
     assert [one.score for one in found] == sorted((one.score for one in found), reverse=True)
+
+
+def test_a_glance_names_nothing_anew_and_keeps_masklets_that_are_still_there(
+    untrained: SceneReader,
+) -> None:
+    image = np.full((96, 128, 3), 40, np.uint8)
+    image[20:60, 30:70] = 220
+    masks = [np.zeros((96, 128), bool) for _ in range(3)]
+    masks[0][20:60, 30:70] = True
+    masks[1][0:10, 0:20] = True
+    masks[2][25:65, 40:80] = True  # the first one, later
+    regions = [Region(n, 5, encode_mask(masks[n - 1]), mask_box(masks[n - 1]), 0.9) for n in (1, 2)]
+    seen = untrained.read(frame(image), tracked=regions)
+    assert untrained.glance(seen.frame, seen.features, regions, seen) is seen
+    later, features = frame(image[:, ::-1]), seen.features
+    moved = Region(1, 6, encode_mask(masks[2]), mask_box(masks[2]), 0.9)
+    new = Region(3, 6, encode_mask(masks[1]), mask_box(masks[1]), 0.9)
+    view = untrained.glance(later, features, [moved, new], seen)
+    (thing,) = view.things
+    named = next(one for one in seen.things if one.track_id == 1)
+    assert thing.track_id == 1 and thing.box == mask_box(masks[2])
+    assert thing.names == named.names and (thing.mask == masks[2]).all()
+    assert view.frame is later and view.whole == seen.whole
