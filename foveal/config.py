@@ -34,6 +34,13 @@ class SpeechSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordingSettings:
+    """What recordings of live sessions keep."""
+
+    blur_faces: bool = False  # before anything is stored
+
+
+@dataclass(frozen=True, slots=True)
 class IndexSettings:
     """What is searched."""
 
@@ -63,6 +70,7 @@ class Config:
     session: SessionConfig = field(default_factory=SessionConfig)
     reasoning: ReasoningConfig = field(default_factory=ReasoningConfig)
     speech: SpeechSettings = field(default_factory=SpeechSettings)
+    recording: RecordingSettings = field(default_factory=RecordingSettings)
     index: IndexSettings = field(default_factory=IndexSettings)
     models: ModelSettings = field(default_factory=ModelSettings)
 

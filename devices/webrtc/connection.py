@@ -70,6 +70,13 @@ class PeerConnection(RTCPeerConnection):  # type: ignore[misc]  # aiortc is unty
                 return WebRtcSource(receiver, name)
         return TrackSource(track, self.options, self.clock, name)
 
+    def ice_transport(self) -> Any:
+        """The one ICE transport of all sections: everything is bundled."""
+        sections = [one.receiver.transport for one in self.getTransceivers()]
+        if self.sctp is not None:
+            sections.append(self.sctp.transport)
+        return sections[0].transport
+
     def _RTCPeerConnection__createTransceiver(
         self, direction: str, kind: str, sender_track: Any = None
     ) -> Any:

@@ -42,6 +42,7 @@ class Offer:
     text: str
     ufrag: str  # of the first section; BUNDLE makes it everybody's
     mid: str
+    media_line: str  # m= of that section, for fragments about it
     video: bool
     audio: bool
 
@@ -80,7 +81,8 @@ def check_offer(text: str, role: Role = Role.PUBLISH) -> Offer:
     if sum(len(section.ice_candidates) for section in sections) > MAX_CANDIDATES:
         raise Problem(422, f"expected at most {MAX_CANDIDATES} candidates")
     ufrag = first.ice.usernameFragment
-    return Offer(_clean(text), ufrag, mids[0], "video" in kinds, "audio" in kinds)
+    line = next(line for line in text.splitlines() if line.startswith("m="))
+    return Offer(_clean(text), ufrag, mids[0], line, "video" in kinds, "audio" in kinds)
 
 
 def parse_fragment(text: str) -> Fragment:

@@ -11,6 +11,7 @@ from aiortc import RTCIceServer, RTCSessionDescription
 from devices.webrtc.connection import PeerConnection, VideoSource
 from devices.webrtc.policy import ReceiveOptions
 from devices.webrtc.problems import Problem
+from devices.webrtc.restart import IceRestarts
 from devices.webrtc.sdp import Fragment, Offer
 from stream.clock import Clock
 
@@ -34,7 +35,7 @@ class PeerSession:
     ) -> None:
         self.query = dict(query or {})
         self.id = secrets.token_urlsafe(24)  # 192 random bits: the session URL is a secret
-        self.etag = f'"{secrets.token_urlsafe(9)}"'
+        self.etag = _etag()
         self.video: VideoSource | None = None
         self.audio: Any = None
         self.channel: Any = None
@@ -42,6 +43,9 @@ class PeerSession:
         self.connected = asyncio.Event()
         self.closed = asyncio.Event()
         self._offer: Offer | None = None
+        self._ufrags: list[str] = []  # of the client's credentials, newest last
+        self._restarts: IceRestarts | None = None  # with the first one
+        self._ice_servers = ice_servers
         self._closing: asyncio.Future[None] | None = None
         self._connection = PeerConnection(clock, options, ice_servers)
         self._connection.on("track", self._on_track)
@@ -55,7 +59,7 @@ class PeerSession:
 
         Raises Problem 422 when no codec or transport in it can be used.
         """
-        self._offer = offer
+        self._offer, self._ufrags = offer, [offer.ufrag]
         try:
             await self._connection.setRemoteDescription(RTCSessionDescription(offer.text, "offer"))
             self._add(outgoing)
@@ -65,11 +69,21 @@ class PeerSession:
             raise Problem(422, f"this offer cannot be answered: {error}"[:200]) from error
         return str(self._connection.localDescription.sdp)
 
-    async def trickle(self, fragment: Fragment) -> None:
-        """Add late candidates; raises Problem 422 when the fragment asks for an ICE restart."""
+    def restarts(self, fragment: Fragment) -> bool:
+        """Whether a fragment asks for an ICE restart: it has credentials not seen before."""
         assert self._offer is not None  # answered before its URL is known to anybody
-        if fragment.ufrag is not None and fragment.ufrag != self._offer.ufrag:
-            raise Problem(422, "ICE restart is not supported; the session goes on as it is")
+        return fragment.ufrag is not None and fragment.ufrag not in self._ufrags
+
+    async def trickle(self, fragment: Fragment) -> None:
+        """Add late candidates; those of credentials that a restart has replaced are left out."""
+        assert self._offer is not None
+        if fragment.ufrag is not None and fragment.ufrag != self._ufrags[-1]:
+            return
+        if self._restarts is not None and self._restarts.pending:
+            await asyncio.gather(*map(self._restarts.add, fragment.candidates))
+            if fragment.complete:
+                await self._restarts.add(None)
+            return
         for candidate in fragment.candidates:
             candidate.sdpMid = self._offer.mid  # one transport for all, by BUNDLE
         # Together: each multicast DNS name takes up to a second to resolve, or not.
@@ -77,13 +91,37 @@ class PeerSession:
         if fragment.complete:
             await self._connection.addIceCandidate(None)
 
+    async def restart(self, fragment: Fragment) -> str:
+        """Look for another path, while the session goes on; our fragment for the client.
+
+        The session's ETag is another from now on. Raises Problem 400 without a password, 422
+        before the first path is found or after the session has ended.
+        """
+        assert self._offer is not None
+        if fragment.ufrag is None or fragment.pwd is None:
+            raise Problem(400, "expected a=ice-ufrag and a=ice-pwd for an ICE restart")
+        if not self.connected.is_set() or self.closed.is_set():
+            raise Problem(422, "there is no connection to restart; the session is as it was")
+        if self._restarts is None:
+            self._restarts = IceRestarts(self._connection.ice_transport(), self._ice_servers)
+        lines = await self._restarts.gather()
+        self._ufrags, self.etag = [*self._ufrags[-15:], fragment.ufrag], _etag()
+        await self.trickle(fragment)
+        self._restarts.check(fragment.ufrag, fragment.pwd)
+        return "\r\n".join([self._offer.media_line, f"a=mid:{self._offer.mid}", *lines, ""])
+
     async def close(self) -> None:
         """End the session; the frames and audio end with it. Closing twice is fine."""
         if self._closing is None:
-            self._closing = asyncio.ensure_future(self._connection.close())
+            self._closing = asyncio.ensure_future(self._close())
         # aiortc never finishes closing if it is cancelled half way: a cancelled caller leaves it.
         await asyncio.shield(self._closing)
         self.closed.set()
+
+    async def _close(self) -> None:
+        if self._restarts is not None:
+            await self._restarts.close()
+        await self._connection.close()
 
     def _add(self, outgoing: Sequence[Any]) -> None:
         """Put each track into a section that the peer wants to receive in."""
@@ -111,3 +149,7 @@ class PeerSession:
             self.connected.set()
         elif state in ("failed", "closed"):
             self.closed.set()
+
+
+def _etag() -> str:
+    return f'"{secrets.token_urlsafe(9)}"'

@@ -5,7 +5,7 @@ annotated view. Duplex: the same requests for a browser or phone that does both 
 open a data channel.
 
     POST   {prefix}        offer in, answer out: 201 with Location and ETag
-    PATCH  {prefix}/{id}   trickle ICE candidates: 204
+    PATCH  {prefix}/{id}   trickle ICE candidates: 204; ICE restart: 200 with our fragment
     DELETE {prefix}/{id}   end of the session: 200
     OPTIONS                CORS, Accept-Post, ICE servers
 
@@ -138,8 +138,12 @@ class SignalServer:
             raise Problem(428, "expected an If-Match header with the session's ETag")
         if match not in (session.etag, "*"):
             raise Problem(412, "If-Match is not this session's ETag", {"ETag": session.etag})
-        await session.trickle(parse_fragment(await self._gate.text(request, FRAGMENT)))
-        return web.Response(status=204)
+        fragment = parse_fragment(await self._gate.text(request, FRAGMENT))
+        if not session.restarts(fragment):
+            await session.trickle(fragment)
+            return web.Response(status=204)
+        text = await session.restart(fragment)
+        return web.Response(text=text, content_type=FRAGMENT, headers={"ETag": session.etag})
 
     async def _delete(self, request: web.Request) -> web.Response:
         self._gate.authorize(request)

@@ -22,7 +22,7 @@ EPILOG = """examples:
   foveal serve
   foveal serve --host 0.0.0.0 --port 8443 --self-signed
   foveal serve --host 0.0.0.0 --tls-cert cert.pem --tls-key key.pem --tokens tokens.json
-  foveal serve --config edge --max-sessions 1 --record recordings/
+  foveal serve --config edge --max-sessions 1 --record recordings/ --blur-faces
   foveal serve --mqtt mqtts://glasses@broker.local --mqtt-id my-glasses
 
 Open the printed address in a browser. Browsers give the camera only to pages from localhost or
@@ -64,6 +64,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("--record", type=Path, metavar="DIR", help="let clients record into DIR")
     parser.add_argument("--keep-days", type=float, default=7.0, help="of recordings (default 7)")
     parser.add_argument("--keep-mb", type=int, default=10_240, help="of recordings in all")
+    parser.add_argument(
+        "--blur-faces", action="store_true", help="hide faces before anything is recorded"
+    )
     parser.add_argument("--wake", metavar="PHRASE", help="spoken questions begin with this")
     parser.add_argument(
         "--echo",
@@ -96,6 +99,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _settings(args: argparse.Namespace, config: "Config", token: str | None) -> "ServeConfig":
     from devices.webrtc.admission import Grant, hash_token
+    from foveal.blur_setup import blur_maker
     from foveal.live.record import RecordPolicy
     from foveal.live.rooms import RoomLimits
     from foveal.server.app import ServeConfig
@@ -121,7 +125,14 @@ def _settings(args: argparse.Namespace, config: "Config", token: str | None) -> 
 
     record = None
     if args.record is not None:
-        record = RecordPolicy(args.record, args.keep_days * 86_400, args.keep_mb * MB)
+        record = RecordPolicy(
+            args.record,
+            args.keep_days * 86_400,
+            args.keep_mb * MB,
+            make_blur=blur_maker() if args.blur_faces or config.recording.blur_faces else None,
+        )
+    elif args.blur_faces:
+        raise ConfigError("expected --record DIR with --blur-faces, got no folder to record into")
     limits = RoomLimits(args.max_sessions, resume_s=args.resume, idle_s=args.idle)
     return ServeConfig(grants, tuple(args.origin), limits, config.session, record)
 

@@ -6,6 +6,7 @@ frame that it was answered on. Nothing is recorded unless the server offers it a
 
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from fractions import Fraction
@@ -15,6 +16,7 @@ from typing import Any, TextIO
 import av
 import av.error
 
+from foveal.blur import FaceBlur
 from foveal.records import answer_record, json_line
 from stream.clock import NS_PER_MS, NS_PER_S, Clock
 from stream.errors import OutputError
@@ -36,13 +38,15 @@ class RecordPolicy:
     max_age_s: float = 7 * 86_400.0  # older recordings are removed
     max_bytes: int = 10 * 1024**3  # of all together; the oldest go first
     max_seconds: float = 1800.0  # of one
+    make_blur: Callable[[], FaceBlur] | None = None  # hides the faces of each, before it is stored
 
 
 class FileRecording:
     """One recording, in a folder of its own. Every line is on disk when its call returns."""
 
-    def __init__(self, folder: Path, max_seconds: float) -> None:
+    def __init__(self, folder: Path, max_seconds: float, blur: FaceBlur | None = None) -> None:
         """Raises OutputError when the folder cannot be made."""
+        self._blur = blur
         self.id, self._folder, self._max_ns = folder.name, folder, round(max_seconds * NS_PER_S)
         self._container: Any = None
         self._stream: Any = None
@@ -63,6 +67,11 @@ class FileRecording:
             raise OutputError(f"the recording has reached its limit of {self._max_ns // NS_PER_S}s")
         if self._size is not None and frame.size != self._size:
             raise OutputError(f"the picture changed its size from {self._size} to {frame.size}")
+        self._size = frame.size
+        for one in [frame] if self._blur is None else self._blur.step(frame):
+            self._keep(one)
+
+    def _keep(self, frame: Frame) -> None:
         try:
             if self._container is None:
                 self._open(frame.size)
@@ -93,11 +102,14 @@ class FileRecording:
 
     def close(self, reason: str) -> None:
         """Finish the files; raises OutputError when the last frames cannot be written."""
+        for one in [] if self._blur is None else self._blur.flush():
+            self._keep(one)
         summary = {
             "frames": self._frames,
             "seconds": round(self._last_ns / NS_PER_S, 3),
             "size": list(self._size or ()),
             "ended": reason,
+            "faces": "as they were" if self._blur is None else "hidden",
         }
         try:
             if self._container is not None:
@@ -111,7 +123,6 @@ class FileRecording:
             raise OutputError(f"the recording could not be finished: {error}") from error
 
     def _open(self, size: tuple[int, int]) -> None:
-        self._size = size
         self._container = av.open(str(self._folder / CLIP), "w", format="matroska")
         self._stream = self._container.add_stream("libx264rgb", options=LOSSLESS)
         self._stream.height, self._stream.width = size
@@ -144,7 +155,9 @@ class Library:
         self.prune()
         now = datetime.fromtimestamp(self._wall.now_ns() / NS_PER_S, UTC)
         name = now.strftime("%Y%m%d-%H%M%S-%f")
-        return FileRecording(self._policy.folder / name, self._policy.max_seconds)
+        make_blur = self._policy.make_blur
+        blur = None if make_blur is None else make_blur()
+        return FileRecording(self._policy.folder / name, self._policy.max_seconds, blur)
 
     def all(self) -> list[dict[str, Any]]:
         """The finished ones, newest first: id, frames, seconds, size, whether it can be viewed."""

@@ -95,6 +95,7 @@ class LiveSession:
                 self._unspoken,
                 parts.lead_in,
             )
+            self.voice.on_spoken = lambda turn: self._tell("spoken", {"turn": turn})
         self._helpers = [asyncio.create_task(self._patrol())]
         if self.voice is not None:
             self._helpers.append(asyncio.create_task(self.voice.run()))

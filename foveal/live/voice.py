@@ -22,6 +22,7 @@ LEAST_NS = 150 * NS_PER_MS  # ... but an answer from sight alone is given its ti
 
 OnSpeech = Callable[[int, float], None]  # turn, seconds of audio that now wait to be heard
 OnFailure = Callable[[int, str], None]  # turn, why it is not spoken
+END = ""  # stands in the queue behind the last sentence of an answer
 
 
 class LiveVoice:
@@ -47,6 +48,9 @@ class LiveVoice:
         self._patience: asyncio.Task[None] | None = None
         self._waited_ns = 0  # since the wearer's last word
         self.on_sent: Callable[[Pcm], None] | None = None  # told what goes out, 20 ms at a time
+        self.on_spoken: Callable[[int], None] | None = (
+            None  # told the turn that was said to its end
+        )
 
     @property
     def speaking(self) -> bool:
@@ -103,7 +107,7 @@ class LiveVoice:
     def finish(self, turn: int) -> None:
         """The answer has ended."""
         self._calm()
-        for sentence in self._sentences.flush():
+        for sentence in [*self._sentences.flush(), END]:
             self._put(turn, sentence)
 
     def stop(self) -> None:
@@ -136,6 +140,9 @@ class LiveVoice:
         while True:
             turn, sentence = await self._queue.get()
             cuts = self._cuts
+            if sentence == END:
+                await self._hear_out(turn, cuts)
+                continue
             try:
                 chunks = await loop.run_in_executor(self._pool, self._make, sentence)
                 for chunk in chunks:
@@ -155,6 +162,13 @@ class LiveVoice:
                 chunk = trim_silence(chunk, self._speaker.sample_rate)  # the wearer waits
             self._track.say(chunk, self._speaker.sample_rate)
             self._on_speech(turn, len(chunk) / self._speaker.sample_rate)
+
+    async def _hear_out(self, turn: int, cuts: int) -> None:
+        """Wait until everything that was said has gone out, and tell."""
+        while self._cuts == cuts and self._track and self._track.queued:
+            await self._clock.sleep_until(self._clock.now_ns() + ROOM_NS)
+        if self._cuts == cuts and self._track is not None and self.on_spoken is not None:
+            self.on_spoken(turn)
 
     def _put(self, turn: int, sentence: str) -> None:
         if self._track is None:

@@ -18,12 +18,19 @@ from tests.foveal.live_rig import fake_engine, until, validators
 class Site:
     """The server; clients check every message against the schema."""
 
-    def __init__(self, config: ServeConfig, engine: Engine | None = None) -> None:
+    def __init__(
+        self, config: ServeConfig, engine: Engine | None = None, network: Any = None
+    ) -> None:
+        """`network` is an aiohttp middleware between the clients and the server."""
         self._config, self._engine = config, engine or fake_engine()
+        self._network = network
 
     async def __aenter__(self) -> "Site":
         self.server = LiveServer(self._config)
-        self.runner = web.AppRunner(self.server.application(), shutdown_timeout=1.0)
+        app = self.server.application()
+        if self._network is not None:
+            app.middlewares.append(self._network)
+        self.runner = web.AppRunner(app, shutdown_timeout=1.0)
         await self.runner.setup()
         await web.TCPSite(self.runner, "127.0.0.1", 0).start()
         self.url = f"http://127.0.0.1:{self.runner.addresses[0][1]}"

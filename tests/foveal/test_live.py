@@ -102,12 +102,32 @@ async def test_answers_are_spoken_and_a_new_question_cuts_them_off() -> None:
         assert speaker.spoken == ["A cup.", "It is a small vessel."]
         heard = [await track.recv() for _ in range(3)]
         assert np.abs(np.concatenate([one.to_ndarray()[0] for one in heard])).max() > 1000
+        assert rig.of("spoken") == []  # it is being said
         rig.live.ask("And that?")
         assert track.queued == 0
         rig.live.voice.detach(track)
         await rig.until("end", 2)
         assert len(rig.of("speech")) == 2  # nobody listens any more
+        assert rig.of("spoken") == []  # the first was cut off, the second heard by nobody
         assert not rig.live.voice.speaking
+
+
+async def test_an_answer_that_was_played_to_its_end_is_told() -> None:
+    async with LiveRig(speaker=ToneSpeaker(samples_per_char=40)) as rig:
+        assert rig.live.voice is not None
+        track = SpeechTrack(rig.clock)
+        rig.live.voice.attach(track)
+        source = QueueSource()
+        source.put(0)
+        source.queue.put_nowait(None)
+        await rig.live.watch(source)
+        rig.live.ask("What is this?")
+        await rig.until("speech", 2)
+        while not rig.of("spoken"):
+            assert track.queued or len(rig.of("speech")) == 2
+            await track.recv()
+        assert rig.of("spoken") == [{"turn": 1}]
+        assert track.queued == 0
 
 
 async def test_a_frame_that_fails_is_told_and_a_model_that_always_fails_ends_the_camera() -> None:

@@ -20,6 +20,7 @@ async def connect_through(relay: UdpRelay, wearer: PeerClient, site: Site, query
     headers = {"Content-Type": "application/sdp"}
     response = await site.http.post(f"/session{query}", data=offer, headers=headers)
     if response.status == 201:
+        wearer.location = response.headers["Location"]
         answer = relay.server_answer(await response.text())
         await wearer.peer.setRemoteDescription(RTCSessionDescription(answer, "answer"))
     return int(response.status)

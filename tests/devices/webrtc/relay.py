@@ -56,6 +56,16 @@ class UdpRelay:
         _, self._server = _address(sdp)
         return _spliced(sdp, self._port(self._near))
 
+    async def browser_answer(self, sdp: str) -> str:
+        """The server's description as a browser gets it; the first that writes is the client.
+
+        For a client whose candidates the server never hears of.
+        """
+        host, self._server = _address(sdp)
+        self._near = await self._open(host, upward=True)
+        self._far = await self._open(host, upward=False)
+        return _spliced(sdp, self._port(self._near))
+
     async def move(self) -> None:
         """From now on the client's datagrams come from another address; the old one is gone."""
         assert self._far is not None
@@ -72,6 +82,8 @@ class UdpRelay:
 
     def passed(self, data: bytes, source: Address, port: _Port) -> None:
         """One datagram came in."""
+        if port.upward and self._client is None:
+            self._client = source
         if source != (self._client if port.upward else self._server):
             return  # another interface of the same peer: one way is enough
         if self.down or self._random.random() < self.loss:

@@ -90,7 +90,7 @@ async def test_a_patch_is_checked_and_leaves_the_session_alone(
     match = {"If-Match": etag}
     assert await endpoint.patch(location, "nonsense", **match) == 400
     assert await endpoint.patch(location, good, **{**match, "Content-Type": SDP}) == 415
-    assert await endpoint.patch(location, restart, **{"If-Match": "*"}) == 422
+    assert await endpoint.patch(location, restart, **{"If-Match": "*"}) == 422  # not connected yet
     assert await endpoint.patch("/whip/" + "x" * 32, good, **match) == 404
     assert await endpoint.patch(location, good, **{**match, "Authorization": "Bearer x"}) == 401
     assert await endpoint.patch(location, good, **match) == 204
