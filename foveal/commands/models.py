@@ -88,12 +88,8 @@ def _pull_one(asset: "Asset", root: Path, progress: "Progress") -> None:
 
     def fetch(source: str, folder: Path) -> Path:
         download = progress.add_task(source, total=None)
-
-        def arrived(count: int, total: int | None) -> None:
-            progress.update(download, completed=count, total=total)
-
         try:
-            return fetch_archive(source, folder, arrived)
+            return fetch_archive(source, folder)
         finally:
             progress.remove_task(download)
 
