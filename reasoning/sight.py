@@ -21,6 +21,7 @@ from reasoning.pieces import DONT_KNOW, LIKELY, SURE, Piece, Say, TurnState
 from reasoning.reading import reading
 from stream.errors import PromptError
 
+MAX_TOLD = 4  # of things that are counted, whose places are told
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 _HELD = re.compile(r"\b(?:hold(?:ing)?|in\s+(?:my|his|her|their)\s+hands?|carry(?:ing)?)\b", re.I)
 _ROOM = re.compile(
@@ -162,21 +163,19 @@ class Sight:
     def count(self, turn: TurnState, question: str) -> Iterator[Piece]:
         """How many there are."""
         phrase = named_thing(question)
-        view = turn.prompt.view
-        first = self._found(turn, phrase)
-        if first is None:
+        same = self._all_found(turn, phrase)
+        if not same:
             yield Say(f"I don't see any {phrase or 'such things'}.")
             return
         turn.subject = phrase
-        label = first.names[0].label
-        same = [t for t in view.things if t.names[0].label == label] or [first]
-        count = len(same)
+        label, count = same[0].names[0].label, len(same)
         number = NUMBERS[count] if count < len(NUMBERS) else str(count)
-        yield Say(f"I count {number}:")
-        for place, thing in enumerate(same):
-            yield Say(" " if place == 0 else ", " if place < count - 1 else " and ")
+        told = same[:MAX_TOLD]
+        yield Say(f"I count {number}:" if len(told) == count else f"I count {number}, such as")
+        for place, thing in enumerate(told):
+            yield Say(" " if place == 0 else ", " if place < len(told) - 1 else " and ")
             yield Say(with_article(label) if place == 0 else "one", thing)
-            yield Say(f" {where(thing, view.frame.size)}")
+            yield Say(f" {where(thing, turn.prompt.view.frame.size)}")
         yield Say(". There may be more that I cannot tell apart.")
 
     def look(self, turn: TurnState, question: str) -> Iterator[Piece]:
@@ -266,6 +265,14 @@ class Sight:
             yield Say("; there may be" if sure else "I am not sure, but I may see")
             yield from enumerate_things(maybe, view.frame.size)
         yield Say("." if sure or maybe else "I see nothing that I can name.")
+
+    def _all_found(self, turn: TurnState, phrase: str) -> tuple[GroundedRegion, ...]:
+        if not phrase:
+            return () if turn.focus is None else (turn.focus,)
+        try:
+            return self._scene.find_all(turn.prompt.view, phrase)
+        except PromptError:
+            return ()
 
     def _found(self, turn: TurnState, phrase: str) -> GroundedRegion | None:
         if not phrase:
