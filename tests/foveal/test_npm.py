@@ -142,7 +142,7 @@ def test_pull_takes_only_the_named_file_and_only_once(registry: Registry, tmp_pa
 
 @needs_npm
 def test_unknown_package_and_missing_member(registry: Registry, tmp_path: Path) -> None:
-    with pytest.raises(AssetError, match="could not fetch npm:other@1.0.0: .*404"):
+    with pytest.raises(AssetError, match="could not fetch npm:other@1.0.0"):
         fetch_tarball("npm:other@1.0.0", tmp_path)
     with pytest.raises(AssetError, match="no member package/other.bin"):
         pull(tmp_path, member="package/other.bin")
