@@ -2,12 +2,12 @@
 
     python -m benchmarks.answers [--json] [--quick] [--data questions.yaml] [--show]
 
-Every question is asked on its own, of a photograph that was read before. An answer is right when
-it holds an accepted word outside its citation, a miss when it refuses ("I don't know") though the
-answer can be known, and a hallucination when it is neither; of a question that cannot be answered
-only "I don't know" is right. `truthfulness` is accuracy less hallucination. `never` takes the
-search away from the same model, `always-text` makes every question a text search. Times are of the
-whole answer, from the question on.
+Every question is asked on its own (or after what `after` lists), of a photograph that was read
+before. An answer is right when it holds an accepted word outside its citation, a miss when it
+refuses ("I don't know") though the answer can be known, and a hallucination when it is neither; of
+a question that cannot be answered only "I don't know" is right. `truthfulness` is accuracy less
+hallucination. `never` takes the search away from the same model, `always-text` makes every question
+a text search. Times are of the whole answer, from the question on.
 """
 
 import argparse
@@ -29,12 +29,13 @@ from reasoning.assistant import Assistant
 from reasoning.decoding import DecodeConfig
 from reasoning.pieces import DONT_KNOW
 from reasoning.policy import PolicyConfig
-from stream.clock import NS_PER_MS
+from stream.clock import NS_PER_MS, NS_PER_S
 from stream.errors import ConfigError
 from stream.events import Answer, Point, QueryKind, Question
 from stream.frame import Frame
 
 DATA = Path(__file__).parent / "data" / "questions.yaml"
+GENERAL = Path(__file__).parent / "data" / "general.yaml"
 QUICK_STEP = 3  # every third question
 MIN_TRUTHFULNESS = 0.5
 Kind = Literal["thing", "fact", "unanswerable", "visual"]  # thing: a fact about what is in view
@@ -55,6 +56,7 @@ class Asked:
     question: str
     accept: tuple[str, ...] = ()
     point: Point | None = None
+    after: tuple[str, ...] = ()  # questions asked before in the same conversation
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +76,11 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help=f"every {QUICK_STEP}rd question")
     parser.add_argument("--data", type=Path, default=DATA, metavar="YAML")
     parser.add_argument("--show", action="store_true", help="print every answer with its grade")
+    parser.add_argument("--general", action="store_true", help="what a wearer asks from day to day")
     args = parser.parse_args()
-    asked = read_questions(args.data)[:: QUICK_STEP if args.quick else 1]
+    asked = read_questions(GENERAL if args.general else args.data)[
+        :: QUICK_STEP if args.quick else 1
+    ]
     models = load_models()
     views = read_views(models, asked)
     methods = assistants(models)
@@ -105,6 +110,7 @@ def read_questions(path: Path = DATA) -> list[Asked]:
             row["question"],
             tuple(map(str, row.get("accept", ()))),
             (row["point"][0], row["point"][1]) if "point" in row else None,
+            tuple(row.get("after", ())),
         )
         for kind in KINDS
         for row in table.get(kind, ())
@@ -147,8 +153,11 @@ def assistants(models: Models) -> dict[str, Assistant]:
 
 
 def ask(assistant: Assistant, asked: Asked, view: SceneView) -> Answer:
-    """One answer in a conversation of its own."""
+    """One answer in a conversation of its own, five seconds after what was asked before."""
     assistant.forget()
+    for number, earlier in enumerate(asked.after):
+        at = (number - len(asked.after)) * 5 * NS_PER_S
+        assistant.ask(Question(earlier, at), view, lambda _: None)
     return assistant.ask(Question(asked.question, 0, asked.point), view, lambda _: None)
 
 

@@ -10,6 +10,15 @@ WHOLE_LEAD = 0.15  # by which the whole picture's name must beat the best thing'
 GENERIC = frozenset(
     {"thing", "object", "item", "animal", "creature", "food", "drink", "plant", "device", "tool"}
 )
+MAX_HELD, MIN_HELD = 0.2, 0.25  # share of the view, and name, of what may be held
+HANDS_FROM = 0.45  # of the view's height, from above: hands come in from below
+UNHELD = frozenset(
+    (
+        *("person", "bed", "couch", "chair", "table", "bench", "toilet", "refrigerator", "oven"),
+        *("sink", "television", "car", "bus", "train", "truck", "airplane", "boat", "horse", "cow"),
+        *("elephant", "giraffe", "zebra", "bear"),
+    )
+)
 SALIENCY_WEIGHT = 0.5  # prominence against certainty of the name
 
 
@@ -39,6 +48,21 @@ def most_prominent(scene: Scene, view: SceneView) -> GroundedRegion | None:
     if view.whole[0].probability > (best.score if best else 0.0) + WHOLE_LEAD:
         return scene.whole_region(view)
     return best
+
+
+def in_reach(view: SceneView) -> GroundedRegion | None:
+    """What may be in the wearer's hands: something small, named, near the lower middle."""
+    height, width = view.frame.size
+    best: tuple[float, GroundedRegion] | None = None
+    for thing in view.things:
+        x, y = (thing.box[0] + thing.box[2]) / 2 / width, (thing.box[1] + thing.box[3]) / 2 / height
+        large = float(thing.mask.mean()) > MAX_HELD
+        if large or thing.score < MIN_HELD or y < HANDS_FROM or thing.names[0].label in UNHELD:
+            continue
+        rank = thing.score - abs(x - 0.5)
+        if best is None or rank > best[0]:
+            best = (rank, thing)
+    return best[1] if best else None
 
 
 def _prominence(thing: GroundedRegion) -> float:

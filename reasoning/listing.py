@@ -26,6 +26,12 @@ _SIDES = {
     "ceiling": "at the top", "floor": "at the bottom", "middle": "in the middle",
     "center": "in the middle", "centre": "in the middle",
 }  # fmt: skip
+_BESIDE = re.compile(
+    r"\b(?:(?:to|on|at)\s+the\s+)?(?P<how>left|right)\s+(?:hand\s+)?(?:side\s+)?of\s+(?:the|my|this|that)\s+"
+    r"(?P<side>\w+)|\b(?P<near>next\s+to|beside|near|behind|above|over|below|under|beneath|in\s+front\s+of)"
+    r"\s+(?:the|my|this|that)\s+(?P<thing>\w+)",
+    re.IGNORECASE,
+)
 # Things that stand in one kind of room only.
 _ROOMS = (
     ("a bedroom", "bed,four-poster,quilt,pillow,studio couch,bunk bed,cradle,crib,nightstand"),
@@ -102,6 +108,38 @@ def upon(things: Named, under: GroundedRegion) -> Named:
         across = max(0, min(x1, right) - max(x0, left)) / max(1, right - left)
         rests = y0 <= bottom <= y1 + 0.1 * (y1 - y0)
         if across >= ON_SHARE and rests and not _same(thing, under):
+            found[label] = thing
+    return found
+
+
+def beside_of(question: str) -> tuple[str, str] | None:
+    """How things shall lie to which other ("left", "bowl"), or None."""
+    match = _BESIDE.search(question)
+    if match is None:
+        return None
+    how = (match.group("how") or " ".join(match.group("near").split())).lower()
+    return how, (match.group("side") or match.group("thing")).lower()
+
+
+def beside(things: Named, anchor: GroundedRegion, how: str) -> Named:
+    """Those that lie so to another thing; "next to" and the like mean at most its own size away."""
+    x0, y0, x1, y1 = anchor.box
+    wide, high = x1 - x0, y1 - y0
+    found: Named = {}
+    for label, thing in things.items():
+        left, top, right, bottom = thing.box
+        x, y = (left + right) / 2, (top + bottom) / 2
+        near = left < x1 + wide and right > x0 - wide and top < y1 + high and bottom > y0 - high
+        fits = {
+            "left": x < x0,
+            "right": x > x1,
+            "above": y < y0,
+            "over": y < y0,
+            "below": y > y1,
+            "under": y > y1,
+            "beneath": y > y1,
+        }.get(how, near)
+        if fits and not _same(thing, anchor):
             found[label] = thing
     return found
 

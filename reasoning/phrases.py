@@ -115,7 +115,9 @@ _QUANTITY = re.compile(
     r"billion)\b",
     re.IGNORECASE,
 )
-_PERSON = re.compile(r"\b[A-Z][\w'’.-]+\s+(?:(?:de|da|van|von|of|the|al|ibn)\s+)?[A-Z][\w'’-]+")
+_PERSON = re.compile(
+    r"\bby\s+[A-Z]\w+|\b[A-Z][\w'’.-]+\s+(?:(?:de|da|van|von|of|the|al|ibn)\s+)?[A-Z][\w'’-]+"
+)
 
 
 def named_thing(question: str) -> str:

@@ -14,7 +14,7 @@ from reasoning.pieces import DONT_KNOW, LIKELY, CallFor, Piece, Say, Script, Tur
 from reasoning.policy import Action, PolicyConfig
 from reasoning.sight import Sight
 from reasoning.spoken import cite, common, plain, quoted
-from reasoning.support import SupportScorer
+from reasoning.support import Support, SupportScorer, defines
 from reasoning.talk import reply
 from reasoning.tokens import IMAGE, REGION, neutralise
 from stream.events import Evidence
@@ -100,7 +100,7 @@ class Scripts:
         # The passages found by looks were chosen for the question, out of the whole entry: words
         # find the same entry again (docs/log.md).
         told = self._support.rank(asked, (found,), plain(found.title))
-        if told and self._support.enough(told[0]):
+        if told and self._support.enough(told[0], asked):
             yield Say(quoted(told[0], asked, name, joined=sure))
         elif self._policy.reword:
             yield from self._look_up(turn, asked, found.title, name)
@@ -155,8 +155,12 @@ class Scripts:
         if turn.may_search and self._policy.text:
             yield CallFor(query)
             evidence = turn.evidence
-        ranked = self._support.rank(query, evidence, plain(subject))
-        if ranked and self._support.enough(ranked[0]):
+        told = defines(query, evidence[0]) if evidence else ""
+        if told:
+            ranked: Sequence[Support] = (Support(evidence[0], told, 1.0),)
+        else:
+            ranked = self._support.rank(query, evidence, plain(subject))
+        if told or (ranked and self._support.enough(ranked[0], query)):
             turn.subject = turn.subject or ranked[0].evidence.title
             yield Say(quoted(ranked[0], query, lead))
             return

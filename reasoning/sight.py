@@ -3,10 +3,24 @@
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from weakref import WeakKeyDictionary
 
 from perception.colour import colours_of
-from perception.scene import GroundedRegion, Scene, where
-from reasoning.listing import enumerate_things, on_side, room_of, side_of, things_in_view, upon
+from perception.naming import words_of
+from perception.scene import GroundedRegion, Scene, SceneView, where
+from reasoning.focus import in_reach, most_prominent
+from reasoning.listing import (
+    LISTED,
+    Named,
+    beside,
+    beside_of,
+    enumerate_things,
+    on_side,
+    room_of,
+    side_of,
+    things_in_view,
+    upon,
+)
 from reasoning.phrases import (
     compared,
     listed,
@@ -36,6 +50,12 @@ _COLOUR = re.compile(
     r"gr[ae]y)\b",
     re.I,
 )
+_COLOURS = "red|orange|yellow|green|turquoise|blue|purple|pink|brown|beige|white|black|gr[ae]y"
+_COLOURED_ONE = re.compile(
+    rf"\b(?P<first>{_COLOURS})\s+(?:one|thing|object|item)s?\b|"
+    rf"^\s*(?:what|which)(?:\s+\w+)?\s+(?:is|are)\s+(?P<last>{_COLOURS})[\s?.!]*$",
+    re.I,
+)
 _BIGGEST = re.compile(r"\b(?P<which>biggest|largest|smallest)\b", re.I)
 
 
@@ -44,6 +64,8 @@ class Sight:
 
     def __init__(self, scene: Scene) -> None:
         self._scene = scene
+        # Several questions on one view share what the list of it took.
+        self._listed: WeakKeyDictionary[SceneView, tuple[Named, Named]] = WeakKeyDictionary()
 
     def name(self, turn: TurnState, question: str) -> Iterator[Piece]:
         """What it is."""
@@ -52,7 +74,12 @@ class Sight:
             yield Say(f"{DONT_KNOW}: nothing stands out in view.")
             return
         if _HELD.search(question):
-            # Hands are not told from other things: what stands out most may not be held.
+            # Hands are not told from other things: what lies where they are may not be held.
+            near = in_reach(turn.prompt.view)
+            if near is None:
+                yield Say(f"{DONT_KNOW}: I see nothing near your hands that I can name.")
+                return
+            focus = near
             yield Say("It may be")
         else:
             yield Say("This is" if focus.score >= SURE else "This looks like")
@@ -66,27 +93,25 @@ class Sight:
         if _BEHIND.search(question):
             yield Say(f"{DONT_KNOW}: I only see what the camera looks at.")
             return
-        sure, maybe = things_in_view(self._scene, view, turn.focus)
-        everything = {**sure, **maybe}
+        everything = self._everything(turn)
+        there: Named | None = None
         if _ROOM.search(question):
             room = room_of(everything.values())
             yield Say(f"This looks like {room}. " if room else f"{DONT_KNOW} where this is. ")
         elif side := side_of(question):
             there = on_side(everything, side, size)
-            if there:
-                yield Say("I see")
-                yield from enumerate_things(there, size)
-                yield Say(".")
-                return
-            yield Say(f"{DONT_KNOW} what is {side}: I can name nothing there. ")
+        elif beside := beside_of(question):
+            there = self._beside(turn, everything, *beside)
         elif on := _ON.search(question):
             under = self._found(turn, on.group("thing"))
-            there = upon(everything, under) if under else {}
-            if there:
-                yield Say("I see")
-                yield from enumerate_things(there, size)
-                yield Say(".")
-                return
+            there = upon(everything, under) if under else None
+        if there:
+            yield Say("I see")
+            yield from enumerate_things(there, size)
+            yield Say(".")
+            return
+        if there is not None and everything:
+            yield Say("I can name nothing there. ")
         if not everything:
             count = len(view.things)
             things = (
@@ -102,9 +127,9 @@ class Sight:
         phrase = named_thing(question)
         thing = self._found(turn, phrase)
         if thing is None:
-            yield Say(f"I don't see {with_article(phrase or 'such a thing')} in view.")
+            yield Say(f"I don't see {_any(phrase)} in view.")
             return
-        turn.subject = phrase
+        turn.subject = phrase = phrase or thing.names[0].label
         yield Say("The")
         yield Say(f" {phrase}", thing)
         verb = "are" if plural(phrase) else "is"
@@ -121,6 +146,9 @@ class Sight:
             yield from self._is_that(turn, phrase)
             return
         view = turn.prompt.view
+        if re.match(r"(?:any|some)thing\b", phrase):
+            yield from self._seen(turn)
+            return
         thing = self._found(turn, phrase)
         if thing is None:
             yield Say(f"No, I don't see {_any(phrase)}.")
@@ -182,8 +210,11 @@ class Sight:
         """Colours, and which of two things is larger."""
         pair = compared(question)
         biggest = _BIGGEST.search(question)
+        one = _COLOURED_ONE.search(question)
         if pair:
             yield from self._larger(turn, *pair)
+        elif one:
+            yield from self._coloured(turn, (one.group("first") or one.group("last")).lower())
         elif biggest:
             yield from self._extreme(turn, biggest.group("which").lower())
         elif _COLOUR.search(question):
@@ -209,8 +240,26 @@ class Sight:
             yield Say("Yes, the" if word in colours else "No, the")
         else:
             yield Say("The")
-        yield Say(f" {phrase or pointed_noun(question) or thing.names[0].label}", thing)
+        name = thing.names[0].label if thing.score >= LIKELY else "thing"
+        yield Say(f" {phrase or pointed_noun(question) or name}", thing)
         yield Say(f" {'look' if plural(phrase) else 'looks'} {listed(colours)}.")
+
+    def _coloured(self, turn: TurnState, colour: str) -> Iterator[Piece]:
+        """Which thing has a colour; what has it alone comes before what has it too."""
+        image = turn.prompt.view.frame.image
+        wanted = colour.replace("gray", "grey")
+        ranked = []
+        for thing in turn.prompt.view.things:
+            colours = colours_of(image, thing.mask)
+            if wanted in colours and thing.score >= LISTED:
+                ranked.append((colours.index(wanted), len(colours), -thing.score, thing))
+        if not ranked:
+            yield Say(f"{DONT_KNOW}: I see nothing {wanted} that I can name.")
+            return
+        thing = min(ranked, key=lambda row: row[:3])[3]
+        yield Say("That looks like" if thing.score >= LIKELY else "That may be")
+        yield Say(f" {with_article(thing.names[0].label)}", thing)
+        yield Say(f" {where(thing, image.shape[:2])}.")
 
     def _larger(self, turn: TurnState, kind: str, one: str, other: str) -> Iterator[Piece]:
         first, second = self._found(turn, one), self._found(turn, other)
@@ -226,8 +275,7 @@ class Sight:
         yield Say(f" looks {kind} from here.")
 
     def _extreme(self, turn: TurnState, which: str) -> Iterator[Piece]:
-        sure, maybe = things_in_view(self._scene, turn.prompt.view, turn.focus)
-        things = sorted({**maybe, **sure}.items(), key=lambda item: int(item[1].mask.sum()))
+        things = sorted(self._everything(turn).items(), key=lambda item: int(item[1].mask.sum()))
         if not things:
             yield Say(f"{DONT_KNOW}: I see nothing that I can name.")
             return
@@ -257,7 +305,7 @@ class Sight:
 
     def _seen(self, turn: TurnState) -> Iterator[Piece]:
         view = turn.prompt.view
-        sure, maybe = things_in_view(self._scene, view, turn.focus)
+        sure, maybe = self._listing(turn)
         if sure:
             yield Say("I see")
             yield from enumerate_things(sure, view.frame.size)
@@ -265,6 +313,21 @@ class Sight:
             yield Say("; there may be" if sure else "I am not sure, but I may see")
             yield from enumerate_things(maybe, view.frame.size)
         yield Say("." if sure or maybe else "I see nothing that I can name.")
+
+    def _listing(self, turn: TurnState) -> tuple[Named, Named]:
+        view = turn.prompt.view
+        if view not in self._listed:
+            prominent = most_prominent(self._scene, view)
+            self._listed[view] = things_in_view(self._scene, view, prominent)
+        return self._listed[view]
+
+    def _everything(self, turn: TurnState) -> Named:
+        sure, maybe = self._listing(turn)
+        return {**sure, **{label: one for label, one in maybe.items() if label not in sure}}
+
+    def _beside(self, turn: TurnState, things: Named, how: str, phrase: str) -> Named | None:
+        anchor = self._found(turn, phrase)
+        return None if anchor is None else beside(things, anchor, how)
 
     def _all_found(self, turn: TurnState, phrase: str) -> tuple[GroundedRegion, ...]:
         if not phrase:
@@ -289,8 +352,7 @@ def _same_noun(phrase: str, label: str) -> bool:
 
 
 def _stem(words: str) -> str:
-    last = (words.lower().split() or [""])[-1]
-    return last[:-1] if plural(last) else last
+    return (words_of(words) or ("",))[-1]
 
 
 def _any(phrase: str) -> str:

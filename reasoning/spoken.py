@@ -3,9 +3,8 @@
 import re
 
 from reasoning.phrases import plural
-from reasoning.support import Support
+from reasoning.support import Support, yes_or_no
 from reasoning.tokens import neutralise
-from retrieval.sentences import search_words
 from stream.events import Evidence
 
 # Conversions, pronunciations and other scripts: nothing that is said aloud.
@@ -14,11 +13,6 @@ _UNSAID = re.compile(
     r"^\s*(?:[\d.,–\-−+⁄/ ]+\s*(?:ft|in|mi|lb|lbs|oz|°?[CF]|km2?|kg|m|cm|mm|sq\s+\w+|acres?|mph|"
     r"km/h|US\s+\w+)\b.*|.*[/ˈə].*|[^A-Za-z0-9]*|.*\b(?:pronounced|romanized|lit\.|IPA|born)\b.*)$"
 )
-_YES_NO = re.compile(
-    r"^\s*(?:is|are|was|were|do|does|did|can|could|has|have|will)\b(?!.*\bor\b)", re.IGNORECASE
-)
-_NOT = re.compile(r"\b(?:not|never|no|cannot|n't|without|unlike|neither|nor|rarely)\b|n't\b", re.I)
-_PLAIN_VERB = frozenset(search_words("have get go be like use need contain"))
 
 
 def quoted(support: Support, question: str, lead: str = "", joined: bool = True) -> str:
@@ -41,6 +35,8 @@ def quoted(support: Support, question: str, lead: str = "", joined: bool = True)
         sentence = f"{sentence[0].lower()}{sentence[1:]}"
     elif first:
         sentence = _begin(sentence)
+    elif lead and joined and (rest := _without(sentence, lead)):
+        return f"{rest}{cited}"
     if lead:
         return f": {first.lower()}{sentence}{cited}"
     return f"{first}{sentence}{cited}"
@@ -53,27 +49,6 @@ def said(sentence: str) -> str:
         return "" if _UNSAID.match(match.group("inside")) else match.group()
 
     return _BRACKETED.sub(keep, sentence)
-
-
-def yes_or_no(question: str, sentence: str, title: str) -> bool | None:
-    """What a sentence says to a yes-or-no question; None where it holds not all that is asked.
-
-    Only words tell: every content word of the question must be in the sentence (or be the entry's
-    name), and no word of doubt may stand there for a yes.
-    """
-    if not _YES_NO.match(question):
-        return None
-    asked = set(search_words(question)) - set(search_words(title)) - _PLAIN_VERB
-    held = search_words(sentence)
-    if not asked or not all(any(_alike(word, other) for other in held) for word in asked):
-        return None
-    return _NOT.search(sentence) is None
-
-
-def _alike(left: str, right: str) -> bool:
-    """Whether two words are forms of one: swim, swimming; mammal, mammals."""
-    shorter, longer = sorted((left, right), key=len)
-    return longer.startswith(shorter) and len(shorter) >= 3 and len(longer) - len(shorter) <= 4
 
 
 def cite(evidence: Evidence) -> str:
@@ -98,6 +73,12 @@ def _subject(evidence: Evidence, inside: bool) -> str:
     if name[:1].isupper() or plural(name):
         return name if inside or not name else f"{name[0].upper()}{name[1:]}"
     return f"{'the' if inside else 'The'} {name}"
+
+
+def _without(sentence: str, lead: str) -> str:
+    """What a sentence says of the thing that it begins with; empty where it begins otherwise."""
+    begun = re.match(rf"(?:(?:the|an?)\s+)?{re.escape(lead)}(?=[\s,])", sentence, re.IGNORECASE)
+    return sentence[begun.end() :] if begun else ""
 
 
 def _titled(evidence: Evidence) -> str:

@@ -149,7 +149,13 @@ class KnowledgeSearcher:
         scores += named * self._weights.name * (1 - scores)
         mixed = self._mix(dense, lexical)
         found: list[Evidence] = []
-        for place in np.argsort(-scores, kind="stable")[:k]:
+        asked = frozenset(words)
+        held = [
+            n
+            for n, entry in enumerate(entries)
+            if self._titles[entry] and self._titles[entry] <= asked
+        ]
+        for place in _best(scores, held, k):
             entry = int(entries[place])
             span = mixed[bounds[place] :][: starts[entry + 1] - starts[entry]]
             text = self._quote(entry, span, OTHER_PASSAGES) if found else self._read(entry, vector)
@@ -223,3 +229,16 @@ class KnowledgeSearcher:
         found = self.store.entries[entry]
         source = found.url or self.store.source
         return Evidence(found.id, found.title, text, score, source, box)
+
+
+def _best(scores: Vectors, held: Sequence[int], k: int) -> list[int]:
+    """The k best places, best first; the last one is the best of `held` where none of them is in.
+
+    What a question names in full ("the population of Germany") is worth reading even where longer
+    texts about its parts score higher.
+    """
+    order = np.argsort(-scores, kind="stable")
+    best = [int(place) for place in order[:k]]
+    if k > 1 and held and not set(held) & set(best):
+        best[-1] = next(int(place) for place in order if int(place) in set(held))
+    return best

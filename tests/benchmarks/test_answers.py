@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.answers import KINDS, Asked, Outcome, grade, read_questions, summary
+from benchmarks.answers import GENERAL, KINDS, Asked, Outcome, grade, read_questions, summary
+from reasoning.intents import read_examples
 from stream.errors import ConfigError
 
 FACT = Asked("fact", "coffee", "What is the capital of Kenya?", ("Nairobi",))
@@ -58,6 +59,17 @@ def test_no_question_holds_its_answer() -> None:
         for word in one.accept:
             assert not re.search(rf"\b{re.escape(word)}", one.question, re.IGNORECASE), one
         assert bool(one.accept) == (one.kind != "unanswerable")
+
+
+def test_general_questions_are_new_to_the_intent_classifier() -> None:
+    known = {text.lower() for text, _ in read_examples()}
+    asked = read_questions(GENERAL)
+    assert len(asked) >= 40 and any(one.after for one in asked)
+    for one in asked:
+        assert one.question.lower() not in known, one
+        said = " ".join((one.question, *one.after))
+        for word in one.accept:
+            assert not re.search(rf"\b{re.escape(word)}", said, re.IGNORECASE), one
 
 
 def test_an_answerable_question_needs_accepted_words(tmp_path: Path) -> None:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from reasoning.spoken import quoted, said, yes_or_no
-from reasoning.support import Support
+from reasoning.spoken import quoted, said
+from reasoning.support import Support, yes_or_no
 from stream.events import Evidence
 
 
@@ -30,6 +30,7 @@ def told(title: str, sentence: str) -> Support:
             "",
             "The cat is a carnivore. (Source: Cat.)",
         ),
+        ("Cat", "The cat, a pet, hunts.", "What is it?", "cat", ", a pet, hunts. (Source: Cat.)"),
         ("Cat", "They sleep a lot.", "How long?", "cat", ": they sleep a lot. (Source: Cat.)"),
         (
             "Cat",
