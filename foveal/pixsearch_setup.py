@@ -13,6 +13,7 @@ from reasoning.pixsearch.checkpoint import WEIGHTS, load_weights, read_config
 from reasoning.pixsearch.choice import ChoiceConfig
 from reasoning.pixsearch.grounding import GroundConfig, Grounder
 from reasoning.pixsearch.lmm import PixSearchLMM
+from reasoning.pixsearch.lora import fold_lora
 from reasoning.pixsearch.model import ModelConfig, PixSearchModel, own_copy
 
 
@@ -35,6 +36,8 @@ def load_pixsearch(
     """The model behind the decode loop's protocol; raises AssetError for unfit weights."""
     path = config.weights or WEIGHTS
     model = load_weights(new_model(words, recogniser, read_config(path), bf16), path)
+    if bf16:  # a copy of the language model's weights in any case, so it may as well be changed
+        fold_lora(model.lm)
     grounder = Grounder(model.masks, reader, config.ground)
     return PixSearchLMM(
         model, words, grounder, lambda pooled: posteriors_of(recogniser, pooled), config.choice

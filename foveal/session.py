@@ -194,6 +194,9 @@ class Session:
         frame = keyframe.frame
         data = {"reason": keyframe.reason, "novelty": round(keyframe.novelty, 4)}
         self._sink.event(AnswerEvent("keyframe", frame.pts_ns, data))
+        if self._stages.assistant.reads_ahead:
+            self._read_ahead(state, frame, features)
+            asked = True
         if self._config.seed_tracks and self._stages.masklets.room:
             for thing in self._new_things(state, frame, features, asked):
                 if thing.score >= self._config.min_seed_score:
@@ -224,7 +227,7 @@ class Session:
     def _answer(
         self, state: SessionState, frame: Frame, features: Features, question: Question
     ) -> None:
-        view = self._view(state, frame, features)
+        view = self._asked_view(state, frame, features)
         with self._stages.tracer.span("answer", frame.pts_ns):
             answer = self._stages.assistant.ask(question, view, self._sink.event)
         spans = []
@@ -245,6 +248,20 @@ class Session:
             return tuple(thing for thing in things if thing.track_id is None)
         with self._stages.tracer.span("scene", frame.pts_ns):
             return self._stages.reader.new_things(frame, features, state.regions)
+
+    def _read_ahead(self, state: SessionState, frame: Frame, features: Features) -> None:
+        """Let the model take in a keyframe before anything is asked."""
+        view = self._view(state, frame, features)
+        with self._stages.tracer.span("read ahead", frame.pts_ns):
+            self._stages.assistant.see(view)
+
+    def _asked_view(self, state: SessionState, frame: Frame, features: Features) -> SceneView:
+        """What a question is answered from: the frame's own features, and its scene, or the last
+        keyframe's where the model has read that one already."""
+        seen = state.view
+        if seen is None or not self._stages.assistant.reads_ahead:
+            return self._view(state, frame, features)
+        return self._stages.reader.glance(frame, features, state.regions, seen)
 
     def _view(self, state: SessionState, frame: Frame, features: Features) -> SceneView:
         """The frame's scene, read once however many questions it gets."""

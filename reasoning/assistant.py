@@ -7,7 +7,7 @@ from typing import Any
 
 from perception.scene import GroundedRegion, SceneView
 from reasoning.decoding import SearchDecoder
-from reasoning.lmm import Prompt, SegmentingLMM, Turn
+from reasoning.lmm import Prompt, ReadsAhead, SegmentingLMM, Turn
 from reasoning.tokens import neutralise
 from stream.events import Answer, AnswerEvent, EventKind, Question, Region, Span
 from stream.masks import encode_mask
@@ -25,6 +25,21 @@ class Assistant:
     def __init__(self, lmm: SegmentingLMM[Any], decoder: SearchDecoder) -> None:
         self._lmm, self._decoder = lmm, decoder
         self._history: deque[Turn] = deque(maxlen=MAX_TURNS)
+        self._seen: SceneView | None = None  # the keyframe that was read ahead
+
+    @property
+    def reads_ahead(self) -> bool:
+        """Whether `see` saves the next question the reading of what is in view."""
+        return isinstance(self._lmm, ReadsAhead)
+
+    def see(self, view: SceneView) -> None:
+        """Take in a keyframe as it comes: the next questions are asked on top of it.
+
+        Their own frames still give the masks. Does nothing for a model that cannot read ahead.
+        """
+        if isinstance(self._lmm, ReadsAhead):
+            self._lmm.read_view(view)
+            self._seen = view
 
     def ask(self, question: Question, view: SceneView, on_event: OnEvent) -> Answer:
         """Answer from a view; tokens, searches and evidence go to `on_event` as they are made.
@@ -39,7 +54,7 @@ class Assistant:
 
         emit("question", {"text": question.text})
         asked = dataclasses.replace(question, text=shorten(question.text))
-        prompt = Prompt(asked, view, tuple(self._history))
+        prompt = Prompt(asked, view, tuple(self._history), self._seen)
         decoded = self._decoder.decode(self._lmm, prompt, emit)
         self._history.append(Turn(asked.text, decoded.text, at, decoded.subject))
         spans = tuple(
@@ -60,6 +75,7 @@ class Assistant:
     def forget(self) -> None:
         """Start a new conversation."""
         self._history.clear()
+        self._seen = None
 
 
 def shorten(text: str) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 from perception.scene import GroundedRegion, SceneView
 from reasoning.tokens import ControlIds
@@ -28,6 +28,7 @@ class Prompt:
     question: Question
     view: SceneView
     history: tuple[Turn, ...] = ()  # oldest first, bounded by the assistant
+    seen: SceneView | None = None  # the keyframe that was read ahead; without it `view` is read
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,6 +38,14 @@ class EntitySpan:
     start: int  # character offsets into the sequence
     end: int
     region: GroundedRegion
+
+
+@runtime_checkable
+class ReadsAhead(Protocol):
+    """A model that reads a view before it is asked about, so that a question costs only itself."""
+
+    def read_view(self, view: SceneView) -> object:
+        """Read a view's visual context and keep it as long as the view lives."""
 
 
 class SegmentingLMM(Protocol[State]):

@@ -1,7 +1,7 @@
 """Pictures and masks to train and measure the everyday head: COCO JSON and YOLO-seg folders."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,8 +46,13 @@ class Labelled:
     things: tuple[Thing, ...]
 
 
-def read_coco(annotations: Path, images: Path) -> list[Labelled]:
-    """COCO instances with polygons; crowds are left out. Raises SourceError."""
+def read_coco(
+    annotations: Path, images: Path, skip: Collection[str] = frozenset()
+) -> list[Labelled]:
+    """COCO instances with polygons; crowds are left out. Raises SourceError.
+
+    `skip` names files, without their ending, that are not read.
+    """
     try:
         table = json.loads(annotations.read_text(encoding="utf-8"))
         numbers = {c["id"]: n for n, c in enumerate(sorted(table["categories"], key=_by_id), 1)}
@@ -56,7 +61,11 @@ def read_coco(annotations: Path, images: Path) -> list[Labelled]:
             if not item.get("iscrowd") and isinstance(item["segmentation"], list):
                 pair = (item["segmentation"], numbers[item["category_id"]])
                 of_image.setdefault(item["image_id"], []).append(pair)
-        rows = [(images / row["file_name"], of_image.get(row["id"], [])) for row in table["images"]]
+        rows = [
+            (images / row["file_name"], of_image.get(row["id"], []))
+            for row in table["images"]
+            if Path(row["file_name"]).stem not in skip
+        ]
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise SourceError(f"expected COCO instances in {annotations}: {error!r}") from error
     return [_labelled(path, polygons, scale=False) for path, polygons in rows]

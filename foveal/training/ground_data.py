@@ -73,14 +73,19 @@ def is_held_out(name: str) -> bool:
 
 
 def photographs(coco: Path, coco128: Path | None, held_out: bool = False) -> list[Scene]:
-    """coco-mini's train half and coco128's first half; or coco128's second half."""
+    """coco-mini's train half and coco128's first half; or coco128's second half.
+
+    Both are parts of COCO: a photograph of the one that the other keeps for measuring is left out.
+    """
     pictures: list[Labelled] = []
+    halves = coco128_halves(coco128) if coco128 is not None else ((), ())
     if not held_out:
-        pictures = read_coco(coco / "annotations" / "instances_train2017.json", coco / "train2017")
+        kept = frozenset(halves[1]) | measured(coco)
+        table = coco / "annotations" / "instances_train2017.json"
+        pictures = read_coco(table, coco / "train2017", skip=kept)
+        halves = (tuple(stem for stem in halves[0] if stem not in kept), halves[1])
     if coco128 is not None:
-        stems = sorted(path.stem for path in (coco128 / "images" / "train2017").glob("*.jpg"))
-        half = len(stems) // 2
-        pictures += read_yolo(coco128, stems[half:] if held_out else stems[:half])
+        pictures += read_yolo(coco128, halves[1] if held_out else halves[0])
     return [
         Scene(
             picture.image,
@@ -89,6 +94,18 @@ def photographs(coco: Path, coco128: Path | None, held_out: bool = False) -> lis
         )
         for picture in pictures
     ]
+
+
+def coco128_halves(folder: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Names of the pictures to learn from, and of those that are only measured on."""
+    stems = sorted(path.stem for path in (folder / "images" / "train2017").glob("*.jpg"))
+    half = len(stems) // 2
+    return tuple(stems[:half]), tuple(stems[half:])
+
+
+def measured(coco: Path) -> frozenset[str]:
+    """Names of coco-mini's validation photographs."""
+    return frozenset(path.stem for path in (coco / "val2017").glob("*.jpg"))
 
 
 def stamps(folder: Path, held_out: bool = False, limit: int = 220) -> list[CutOut]:
@@ -140,12 +157,12 @@ def compose(backdrop: Scene, cuts: Mapping[str, Sequence[CutOut]], rng: Rng) -> 
     for _ in range(int(rng.integers(1, 5))):
         pool = cuts[kinds[int(rng.integers(len(kinds)))]]
         cut = pool[int(rng.integers(len(pool)))]
-        paint, alpha = _place(cut, rng)
+        paint, alpha = place(cut, rng)
         canvas = canvas * (1 - alpha[..., None]) + paint * alpha[..., None]
         layers = [(mask & (alpha < 0.5), names) for mask, names in layers]
         layers.append((alpha >= 0.5, cut.names))
     things = tuple(Named(mask, names) for mask, names in layers if mask.mean() >= MIN_SHARE)
-    return Scene(_develop(canvas, rng), things, closed=False)
+    return Scene(develop(canvas, rng), things, closed=False)
 
 
 def by_name(cuts: Sequence[CutOut]) -> dict[str, list[CutOut]]:
@@ -173,20 +190,28 @@ def vary(scene: Scene, rng: Rng) -> Scene:
         for thing in scene.things
         if (mask := cut(thing.mask.astype(np.uint8) * 255) >= 128).mean() >= MIN_SHARE / 2
     )
-    return Scene(_develop(cut(scene.image).astype(float), rng), things, scene.closed)
+    return Scene(develop(cut(scene.image).astype(float), rng), things, scene.closed)
 
 
-def _place(cut: CutOut, rng: Rng) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """A cut-out somewhere in a frame: colours [H, W, 3] and opacity [H, W]."""
+def place(
+    cut: CutOut,
+    rng: Rng,
+    frame: tuple[int, int] = SIZE,
+    scales: tuple[float, float] = (0.2, 0.75),
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """A cut-out somewhere in a frame: colours [H, W, 3] and opacity [H, W].
+
+    `scales` are the least and largest longer side as shares of the frame's height.
+    """
     rows, cols = cut.alpha.shape
-    scale = float(rng.uniform(0.2, 0.75)) * SIZE[0] / max(rows, cols)
+    scale = float(rng.uniform(*scales)) * frame[0] / max(rows, cols)
     angle = float(rng.normal(0, 14))
     turn = cv2.getRotationMatrix2D((cols / 2, rows / 2), angle, scale)
     turn[:, 2] += [
-        rng.uniform(0.1, 0.9) * SIZE[1] - cols / 2,
-        rng.uniform(0.15, 0.85) * SIZE[0] - rows / 2,
+        rng.uniform(0.1, 0.9) * frame[1] - cols / 2,
+        rng.uniform(0.15, 0.85) * frame[0] - rows / 2,
     ]
-    size = (SIZE[1], SIZE[0])
+    size = (frame[1], frame[0])
     paint, alpha = cut.image, cut.alpha
     if rng.random() < 0.5:
         paint, alpha = np.ascontiguousarray(paint[:, ::-1]), np.ascontiguousarray(alpha[:, ::-1])
@@ -197,9 +222,11 @@ def _place(cut: CutOut, rng: Rng) -> tuple[npt.NDArray[np.float32], npt.NDArray[
     return np.asarray(colours * gain, np.float32), np.asarray(soft, np.float32)
 
 
-def _develop(canvas: npt.NDArray[np.float64], rng: Rng) -> Image:
+def develop(
+    canvas: npt.NDArray[np.float64], rng: Rng, gamma: tuple[float, float] = (0.7, 1.5)
+) -> Image:
     """Light, grain and blur as a head camera has them."""
-    out = 255 * (np.clip(canvas, 0, 255) / 255) ** float(rng.uniform(0.7, 1.5))
+    out = 255 * (np.clip(canvas, 0, 255) / 255) ** float(rng.uniform(*gamma))
     if rng.random() < 0.3:
         out = cv2.GaussianBlur(out, (0, 0), float(rng.uniform(0.5, 1.4)))
     out = out + rng.normal(0, float(rng.uniform(0, 4)), out.shape)

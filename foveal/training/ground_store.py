@@ -4,7 +4,7 @@ A folder of fixed-shape arrays (memory-mapped) and a table: the training loop se
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +27,8 @@ from foveal.training.ground_data import (
     stamps,
     vary,
 )
+from foveal.training.ground_wide import Labeller, compose_wide, frames_of
+from foveal.training.pictures import HELD_OUT
 from perception.backbone import Backbone
 from perception.recogniser import Recogniser
 from perception.segment import refine_seed
@@ -48,6 +50,7 @@ class Sources:
     coco128: Path | None = None
     stamps: Path | None = None
     imagenet: Path | None = None
+    clips: tuple[Path, ...] = ()  # unlabelled video, for backdrops
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,9 @@ class StoreOptions:
 
     views: int = 3  # of every photograph
     composites: int = 500
+    wide: int = 700  # pictures as glasses take them (ground_wide.py)
+    frames: int = 24  # of each clip, as backdrops of those
+    looks: int = 2  # at every frame that holds a pseudo-label
     weak: int = 250  # pictures of ImageNet with the class's activation as a mask
     seed: int = 0
 
@@ -78,7 +84,7 @@ class Store:
     small: Bytes  # [N, 64, 88, 3]
     masks: Bytes  # [M, 64, 88] 0..255
     rows: tuple[Row, ...]
-    kinds: tuple[str, ...]  # of each picture: photograph, composite, weak
+    kinds: tuple[str, ...]  # of each picture: photograph, composite, wide, frame, weak
     watched: frozenset[int]  # pictures kept out of the steps, to follow the training
 
 
@@ -89,10 +95,14 @@ def make_store(
     recogniser: Recogniser,
     backbone: Backbone,
     progress: Progress | None = None,
+    labeller: Labeller | None = None,
 ) -> Store:
-    """Render pictures, run the backbone, write the folder; returns `read_store(folder)`."""
+    """Render pictures, run the backbone, write the folder; returns `read_store(folder)`.
+
+    `labeller` names what is in the frames of clips.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    scenes = list(_scenes(sources, options, recogniser, backbone))
+    scenes = list(_scenes(sources, options, recogniser, backbone, labeller))
     count = len(scenes)
     dense = _array(folder / "dense.npy", (count, 168, SIZE[0] // 8, SIZE[1] // 8), np.float16)
     top = _array(folder / "top.npy", (count, 1280, SIZE[0] // 32, SIZE[1] // 32), np.float16)
@@ -138,7 +148,11 @@ def read_store(folder: Path) -> Store:
 
 
 def _scenes(
-    sources: Sources, options: StoreOptions, recogniser: Recogniser, backbone: Backbone
+    sources: Sources,
+    options: StoreOptions,
+    recogniser: Recogniser,
+    backbone: Backbone,
+    labeller: Labeller | None,
 ) -> Sequence[tuple[str, bool, Scene]]:
     rng = np.random.default_rng(options.seed)
     photos = photographs(sources.coco, sources.coco128)
@@ -153,7 +167,27 @@ def _scenes(
     for number in range(options.composites):
         backdrop = backdrops[int(rng.integers(len(backdrops)))]
         found.append(("composite", number % 20 == 0, compose(backdrop, kinds, rng)))
+    rooms = frames_of(sources.clips, options.frames, labeller)
+    named = [room for room in rooms if room.things]
+    found += [("frame", False, vary(room, rng)) for room in named for _ in range(options.looks)]
+    found += _wide(rooms + kept, kinds, options.wide, False, rng)
+    # What is watched shares no photograph with what is learnt.
+    unseen = by_name(cut_outs(watched))
+    found += _wide(watched, unseen, options.wide // 20, True, rng)
     return [entry for entry in found if entry[2].things]
+
+
+def _wide(
+    backdrops: Sequence[Scene],
+    cuts: Mapping[str, Sequence[CutOut]],
+    count: int,
+    watched: bool,
+    rng: Rng,
+) -> list[tuple[str, bool, Scene]]:
+    if not backdrops or not cuts:
+        return []
+    drawn = [backdrops[int(rng.integers(len(backdrops)))] for _ in range(count)]
+    return [("wide", watched, compose_wide(backdrop, cuts, rng)) for backdrop in drawn]
 
 
 def _weak(
@@ -165,7 +199,7 @@ def _weak(
     for index in sorted(rng.permutation(len(paths))[:count].tolist()):
         path = paths[index]
         image = cv2.imread(str(path))
-        if image is None or is_held_out(path.stem):
+        if image is None or _measured(path):
             continue
         picture = np.ascontiguousarray(image[..., ::-1])
         mask = _activation(picture, index, recogniser, backbone)
@@ -173,6 +207,11 @@ def _weak(
             names = tuple(name.lower() for name in recogniser.class_synonyms[index])
             found.append(Scene(picture, (Named(mask, names),), closed=False))
     return found
+
+
+def _measured(path: Path) -> bool:
+    """Whether an ImageNet sample is a backdrop or a picture that some benchmark asks about."""
+    return is_held_out(path.stem) or path.stem.split("_", 1)[1] in HELD_OUT
 
 
 def _activation(picture: Image, index: int, recogniser: Recogniser, backbone: Backbone) -> Mask:
@@ -195,15 +234,20 @@ def _array(path: Path, shape: tuple[int, ...], dtype: type) -> npt.NDArray[np.ge
     return np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
 
 
+def here(tensor: torch.Tensor) -> torch.Tensor:
+    """A tensor made of an array, on the device that is trained on."""
+    return tensor.to(torch.get_default_device())
+
+
 def tensors(store: Store, pictures: Sequence[int]) -> tuple[torch.Tensor, ...]:
     """dense, top and image tensors of some pictures, as `MaskDecoder.read` takes them."""
     order = list(pictures)
-    dense = torch.from_numpy(np.stack([store.dense[n] for n in order])).float()
-    top = torch.from_numpy(np.stack([store.top[n] for n in order])).float()
-    small = torch.from_numpy(np.stack([store.small[n] for n in order])).float()
+    dense = here(torch.from_numpy(np.stack([store.dense[n] for n in order]))).float()
+    top = here(torch.from_numpy(np.stack([store.top[n] for n in order]))).float()
+    small = here(torch.from_numpy(np.stack([store.small[n] for n in order]))).float()
     return dense, top, small.permute(0, 3, 1, 2) / 127.5 - 1
 
 
 def truths(store: Store, masks: Sequence[int]) -> torch.Tensor:
     """[N, 64, 88] 0..1."""
-    return torch.from_numpy(np.stack([store.masks[n] for n in masks])).float() / 255
+    return here(torch.from_numpy(np.stack([store.masks[n] for n in masks]))).float() / 255

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from foveal.training.ground_store import MASK, Row, Store, tensors, truths
+from foveal.training.ground_store import MASK, Row, Store, here, tensors, truths
 from foveal.training.names import NameStates
 from perception.mask_decoder import focal_tversky, mask_bce
 from reasoning.pixsearch.grounding import prompt_map
@@ -22,6 +22,8 @@ from reasoning.pixsearch.objective import LossWeights
 
 Rng = np.random.Generator
 CELLS = (MASK[0] // 2, MASK[1] // 2)
+# Of the pictures of a step; what a store lacks goes to all of it.
+SHARES = {"photograph": 0.34, "composite": 0.22, "wide": 0.22, "frame": 0.12, "weak": 0.1}
 LEAST = 16  # pixels of a mask at stride 4 below which it is not asked for
 
 
@@ -73,15 +75,14 @@ class HeadsTask:
             if row.picture not in store.watched:
                 self._of_picture.setdefault(row.picture, []).append(row)
         kinds = store.kinds
-        self._pools = {
-            kind: [n for n in self._of_picture if kinds[n] == kind]
-            for kind in ("photograph", "composite", "weak")
-        }
+        self._pools = {kind: [n for n in self._of_picture if kinds[n] == kind] for kind in SHARES}
         self._every = sorted({name for row in store.rows for name in row.names})
 
     def losses(self, rng: Rng, step: int) -> Mapping[str, Tensor]:
         """One batch."""
-        with torch.autocast("cpu", torch.bfloat16, enabled=self._options.bf16):
+        with torch.autocast(
+            torch.get_default_device().type, torch.bfloat16, enabled=self._options.bf16
+        ):
             return self._losses(rng)
 
     def _losses(self, rng: Rng) -> dict[str, Tensor]:
@@ -117,8 +118,7 @@ class HeadsTask:
         return terms
 
     def _picture(self, rng: Rng) -> int:
-        draw = rng.random()
-        kind = "photograph" if draw < 0.5 else "composite" if draw < 0.88 else "weak"
+        kind = str(rng.choice(list(SHARES), p=list(SHARES.values())))
         pool = self._pools[kind] or list(self._of_picture)
         return pool[int(rng.integers(len(pool)))]
 
@@ -152,7 +152,7 @@ class HeadsTask:
 
     def _query(self, names: Sequence[str], rng: Rng) -> Tensor:
         rows = torch.tensor([self._index[name] for name in names])
-        context = torch.from_numpy(rng.integers(0, len(self._names.states), len(names)))
+        context = here(torch.from_numpy(rng.integers(0, len(self._names.states), len(names))))
         return self._model.query(
             self._names.states[context, rows], self._names.embeddings[context, rows]
         )
@@ -160,7 +160,7 @@ class HeadsTask:
     def _align(self, rng: Rng) -> Tensor:
         """InfoNCE between names' queries and the classifiers' rows in the query space."""
         count = min(self._options.classes, len(self._class_names))
-        chosen = torch.from_numpy(rng.permutation(len(self._class_names))[:count])
+        chosen = here(torch.from_numpy(rng.permutation(len(self._class_names))[:count]))
         rows = self._class_names[chosen]
         context = int(rng.integers(len(self._names.states)))
         query = self._model.query(
@@ -178,7 +178,7 @@ def watched_queries(store: Store) -> list[tuple[int, str, Tensor]]:
     for row in store.rows:
         if row.picture in store.watched:
             found.setdefault((row.picture, row.names[0]), []).append(row.mask)
-    asked = [(n, name, truths(store, masks).amax(0)) for (n, name), masks in found.items()]
+    asked = [(n, name, truths(store, masks).amax(0).cpu()) for (n, name), masks in found.items()]
     return [entry for entry in asked if float((entry[2] > 0.5).sum()) >= LEAST]
 
 
@@ -196,7 +196,8 @@ def watched_masks(
             cells = model.masks.read(*tensors(store, [picture]))
             query = model.query(names.states[0, rows], names.embeddings[0, rows])
             logits, _ = model.mask(cells, torch.zeros(len(own), dtype=torch.long), query)
-            found += [(*entry, soft) for entry, soft in zip(own, logits.sigmoid(), strict=True)]
+            soft = logits.sigmoid().cpu()
+            found += [(*entry, mask) for entry, mask in zip(own, soft, strict=True)]
     return found
 
 

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from foveal.training.ground_data import SIZE
-from foveal.training.ground_store import MASK, Row, Store, tensors, truths
+from foveal.training.ground_store import MASK, Row, Store, here, tensors, truths
 from foveal.training.pictures import SKIMAGE, load_picture
 from foveal.training.settings import JointOptions
 from perception.backbone import Backbone
@@ -117,16 +117,16 @@ class JointTask:
         picture = load_picture(record.image)
         small = np.asarray(cv2.resize(picture, SIZE[::-1], interpolation=cv2.INTER_AREA), np.uint8)
         features = self._backbone.features(small, SIZE[0])
-        dense, top = features.dense.clone(), features.top.clone()
+        dense, top = here(features.dense.clone()), here(features.top.clone())
         history = [(past.question, _said(past)) for past in record.turns[:number]]
         encoded = encode_turn(self._words, turn.question, turn.segments, history)
         encoded = shorten(encoded, self._options.longest)
-        masks = tuple(shrunk(decode_mask(mask)) for mask in encoded.masks)
+        masks = tuple(here(shrunk(decode_mask(mask))) for mask in encoded.masks)
         known = list(masks)
         pointed = known[0] if turn.point is not None and known else None
         size = (int(dense.shape[-2]), int(dense.shape[-1]))
         visual = self._visual(top, known, pointed)
-        return Example(visual, encoded, dense, top, picture_input(small, size), masks)
+        return Example(visual, encoded, dense, top, here(picture_input(small, size)), masks)
 
     def _visual(self, top: Tensor, things: Sequence[Tensor], pointed: Tensor | None) -> Visual:
         rows, cols = self._model.config.grid
@@ -182,7 +182,7 @@ def _under(top: Tensor, mask: Tensor) -> Tensor:
 
 
 def _box(mask: Tensor) -> Tensor:
-    box = mask_box((mask > 0.5).numpy()) or (0, 0, MASK[1], MASK[0])
+    box = mask_box((mask > 0.5).cpu().numpy()) or (0, 0, MASK[1], MASK[0])
     return torch.tensor(box) / torch.tensor([MASK[1], MASK[0], MASK[1], MASK[0]])
 
 

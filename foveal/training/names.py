@@ -1,6 +1,7 @@
 """What the frozen language model makes of names: span states, cached for training the heads."""
 
 import copy
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from reasoning.lm import CausalLm
+from reasoning.pixsearch.lora import lora_state
 from reasoning.pixsearch.model import PixSearchModel
 
 # What stands before a name; each gives it other states.
@@ -41,16 +43,30 @@ def name_states(
     contexts: Sequence[str] = CONTEXTS,
     cache: Path | None = None,
 ) -> NameStates:
-    """Read every name after every context; a file at `cache` of the same names is read instead."""
+    """Read every name after every context.
+
+    A file at `cache` of the same names and adapters is read instead.
+    """
+    adapters = _digest(model)
     if cache is not None and cache.is_file():
         kept = torch.load(cache, weights_only=True)
-        if kept["names"] == list(names) and len(kept["states"]) == len(contexts):
+        same = kept["names"] == list(names) and kept.get("adapters") == adapters
+        if same and len(kept["states"]) == len(contexts):
             return NameStates(tuple(names), kept["states"], kept["embeddings"])
     parts = [_after(model, words, names, context) for context in contexts]
     states, embeddings = (torch.stack(rows) for rows in zip(*parts, strict=True))
     if cache is not None:
-        torch.save({"names": list(names), "states": states, "embeddings": embeddings}, cache)
+        table = {"names": list(names), "adapters": adapters}
+        torch.save({**table, "states": states, "embeddings": embeddings}, cache)
     return NameStates(tuple(names), states, embeddings)
+
+
+def _digest(model: PixSearchModel) -> str:
+    """Of the adapters' numbers: other ones read other states."""
+    digest = hashlib.sha256()
+    for _, tensor in sorted(lora_state(model.lm).items()):
+        digest.update(tensor.cpu().float().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _after(

@@ -10,7 +10,8 @@ import torch
 from foveal.compose import load_language_model
 from foveal.pixsearch_setup import new_model, posteriors_of
 from foveal.search_setup import load_backbone, load_recogniser
-from foveal.training.ground_store import Sources, Store, make_store, read_store
+from foveal.training.crew import AccelerateCrew
+from foveal.training.ground_store import Sources, Store, here, make_store, read_store
 from foveal.training.heads import HeadsTask, giou, watched_masks
 from foveal.training.joint import JointTask, load_records
 from foveal.training.names import NameStates, name_states
@@ -37,6 +38,7 @@ class Bench:
     recogniser: Recogniser
     store: Store
     names: NameStates
+    crew: AccelerateCrew
 
 
 def train(
@@ -46,38 +48,55 @@ def train(
 
     `start` are files to begin with, each whole or as FILE:PART,PART, later ones over earlier ones.
     Returns the gIoU on watched pictures, the file's size and how many numbers each part learnt.
+    Several processes (`accelerate launch`) share the work out; the first one writes.
     """
-    bench = prepare(settings, data, work)
-    for given in start:
-        path, _, parts = given.partition(":")
-        load_weights(bench.model, Path(path), tuple(filter(None, parts.split(","))))
+    crew = AccelerateCrew()
+    torch.set_default_device(crew.device)
+    bench = prepare(settings, data, work, start, crew)
     if settings.heads is not None:
         _heads(bench, settings, work / "heads")
     if settings.joint is not None:
         _joint(bench, settings, work / "joint")
-    size = save_model(bench.model, out)
+    size = save_model(bench.model, out) if crew.rank == 0 else 0
     bench.model.eval()
     figure = giou(watched_masks(bench.model, bench.store, bench.names))
     return {"giou": round(figure, 4), "megabytes": round(size / 1e6, 2), **parameters(bench.model)}
 
 
-def prepare(settings: TrainSettings, data: Path, work: Path) -> Bench:
-    """Load the models; make the feature store and the name states unless they are there."""
-    backbone = load_backbone()
-    recogniser = load_recogniser(backbone)
-    words = load_language_model()
+def prepare(
+    settings: TrainSettings,
+    data: Path,
+    work: Path,
+    start: Sequence[str] = (),
+    crew: AccelerateCrew | None = None,
+) -> Bench:
+    """Load the models and the weights to begin with; make what is cached unless it is there.
+
+    Names are read by the model as it begins: heads that follow an adapted language model learn
+    from that one's states.
+    """
+    crew = crew or AccelerateCrew()
+    with torch.device("cpu"):  # what only reads pictures stays there
+        backbone = load_backbone()
+        recogniser = load_recogniser(backbone)
+        words = load_language_model()
     phase = settings.heads or settings.joint
     if phase is None:
         raise ConfigError("expected a `heads` or a `joint` section in the settings, got neither")
     model = new_model(words, recogniser, settings.model, settings.bf16, phase.seed)
+    for given in start:
+        path, _, parts = given.partition(":")
+        load_weights(model, Path(path), tuple(filter(None, parts.split(","))))
+    model.to(crew.device)
     folder = work / "store"
-    if not (folder / "table.json").is_file():
+    if crew.rank == 0 and not (folder / "table.json").is_file():
         make_store(folder, _sources(settings, data), settings.store, recogniser, backbone, _told)
+    crew.wait()
     store = read_store(folder)
     classes = [names[0].lower() for names in recogniser.class_synonyms]
     known = sorted({name for row in store.rows for name in row.names} | set(classes))
-    names = name_states(model, words, known, cache=work / "names.pt")
-    return Bench(model, words, backbone, recogniser, store, names)
+    names = name_states(model, words, known, cache=work / f"names-{crew.rank}.pt")
+    return Bench(model, words, backbone, recogniser, store, names, crew)
 
 
 def _heads(bench: Bench, settings: TrainSettings, folder: Path) -> None:
@@ -88,13 +107,14 @@ def _heads(bench: Bench, settings: TrainSettings, folder: Path) -> None:
         model,
         bench.store,
         bench.names,
-        recogniser.class_weights.float(),
+        here(recogniser.class_weights.float()),
         classes,
         settings.heads_data,
         settings.weights,
     )
     only = torch.nn.ModuleDict({"masks": model.masks, "project": model.project})
-    run_loop(only, task.losses, settings.heads, folder, lambda step: _watch(bench, folder, step))
+    config, crew = settings.heads, bench.crew
+    run_loop(only, task.losses, config, folder, lambda n: _watch(bench, folder, n), crew=crew)
 
 
 def _joint(bench: Bench, settings: TrainSettings, folder: Path) -> None:
@@ -108,7 +128,7 @@ def _joint(bench: Bench, settings: TrainSettings, folder: Path) -> None:
         bench.store,
         records,
         bench.backbone,
-        lambda pooled: posteriors_of(bench.recogniser, pooled),
+        lambda pooled: here(posteriors_of(bench.recogniser, pooled.cpu())),
         settings.joint_data,
         settings.weights,
     )
@@ -117,7 +137,7 @@ def _joint(bench: Bench, settings: TrainSettings, folder: Path) -> None:
         size = save_model(bench.model, folder / "weights.safetensors")
         return {**_watch(bench, folder, step), "megabytes": size / 1e6}
 
-    run_loop(bench.model, task.losses, settings.joint, folder, evaluate)
+    run_loop(bench.model, task.losses, settings.joint, folder, evaluate, crew=bench.crew)
 
 
 def _watch(bench: Bench, folder: Path, step: int) -> Mapping[str, float]:
@@ -139,6 +159,7 @@ def _sources(settings: TrainSettings, data: Path) -> Sources:
         data / given.coco128 if given.coco128 else None,
         Path(given.stamps) if given.stamps else None,
         data / given.imagenet if given.imagenet else None,
+        tuple(data / clip for clip in given.clips),
     )
 
 

@@ -25,6 +25,7 @@ class DataSettings:
     coco: str = "coco-mini"
     coco128: str = "coco128-seg"
     imagenet: str = "imagenet-samples"
+    clips: tuple[str, ...] = ()  # unlabelled video for backdrops, below --data
     stamps: str = ""  # tuxpaint-stamps; a path of its own
     records: tuple[str, ...] = ()  # JSONL files of search-interleaved turns; paths of their own
 

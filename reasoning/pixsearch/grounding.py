@@ -51,7 +51,7 @@ class GroundState:
     """One answer's masks so far; owned by its state."""
 
     view: SceneView
-    cells: Cells
+    cells: Cells | None  # of the mask decoder, made when the first mask is
     prompt: Tensor  # [h8, w8], see `prompt_map`
     covered: Tensor  # [h8, w8] 0..1: masks of earlier spans (mask feedback)
     pointed: GroundedRegion | None
@@ -78,10 +78,8 @@ class Grounder:
 
     def begin_view(self, view: SceneView) -> GroundState:
         """A state without a question."""
-        with torch.inference_mode():
-            cells = read_frame(self._decoder, view.features, view.frame.image)
-        blank = torch.zeros(cells.cells.shape[-2:])
-        return GroundState(view, cells, blank, blank.clone(), None)
+        blank = torch.zeros(view.features.dense.shape[-2:])
+        return GroundState(view, None, blank, blank.clone(), None)
 
     def ground(self, state: GroundState, query: Tensor) -> GroundedRegion | None:
         """[1, query] -> the region, named; or None.
@@ -106,6 +104,8 @@ class Grounder:
     def soft_mask(self, state: GroundState, query: Tensor) -> tuple[Soft, float]:
         """[1, query] -> probabilities [h4, w4] float32 and the presence, 0..1."""
         with torch.inference_mode():
+            view = state.view
+            state.cells = state.cells or read_frame(self._decoder, view.features, view.frame.image)
             prompts = torch.stack([state.prompt, state.covered])[None]
             logits, presence = self._decoder(state.cells, torch.tensor([0]), query, prompts)
             soft = np.asarray(logits[0].sigmoid().numpy(), np.float32)

@@ -9,6 +9,7 @@ import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -78,18 +79,19 @@ class PixSearchLMM:
         self._grounder, self._posteriors = grounder, posteriors
         self.controls = model.controls
         self._chooser = Chooser(model.controls, choice or ChoiceConfig())
-        self._read: tuple[SceneView, Any] | None = None  # the last view's prefix
+        # Views read ahead, as long as somebody holds them: sessions share the model.
+        self._read: WeakKeyDictionary[SceneView, Any] = WeakKeyDictionary()
 
     def read_view(self, view: SceneView) -> Any:
         """The cache of a view's visual prefix: call it as a keyframe comes, and a question costs
         only its own tokens."""
-        if self._read is None or self._read[0] is not view:
+        if view not in self._read:
             cache = DynamicCache()
             with torch.inference_mode():
                 prefix = self._model.prefix(self.visual(view))
                 self._model.states(prefix[None], cache=cache)
-            self._read = (view, cache)
-        return self._read[1]
+            self._read[view] = cache
+        return self._read[view]
 
     def visual(self, view: SceneView) -> Visual:
         """What the model is shown of a view: a grid of the frame and its most prominent things."""
@@ -120,10 +122,14 @@ class PixSearchLMM:
         return self._grounder.finish(view, soft), presence
 
     def prefill(self, prompt: Prompt) -> PixSearchState:
-        """Read the question on top of the view; what is pointed at comes before its words."""
+        """Read the question on top of the view, or of the keyframe that was read ahead of it.
+
+        What is pointed at comes before its words. The kept cache is never written to: the answer
+        goes on in a copy of its own.
+        """
         model = self._model
         with torch.inference_mode():
-            cache = copy.deepcopy(self.read_view(prompt.view))
+            cache = copy.deepcopy(self.read_view(prompt.seen or prompt.view))
             history = [(turn.question, turn.answer) for turn in prompt.history]
             ids = self._words.encode(question_text(prompt.question.text, history))
             rows = model.embed(torch.tensor(ids))

@@ -1,7 +1,8 @@
 """The training loop: AdamW, warm-up and cosine, a CSV of curves, and checkpoints to go on from.
 
-A step's data and dropout are drawn from (seed, step), so a run that was killed and goes on from its
-checkpoint ends with the same weights as one that was not.
+A step's data and dropout are drawn from (seed, step, part), so a run that was killed and goes on
+from its checkpoint ends with the same weights as one that was not, and several processes that share
+a step's parts out among them end with the weights of one that makes them all.
 """
 
 import csv
@@ -9,7 +10,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -23,6 +24,39 @@ StepLosses = Callable[[Rng, int], Mapping[str, Tensor]]  # -> terms, "loss" amon
 Evaluate = Callable[[int], Mapping[str, float]]
 
 
+class Crew(Protocol):
+    """Processes that train one model together (`foveal.training.crew` makes one of accelerate)."""
+
+    rank: int
+    count: int
+
+    def total(self, gradients: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Each gradient summed over the processes."""
+
+    def everyone(self, terms: Mapping[str, float]) -> Sequence[Mapping[str, float]]:
+        """What every process has, by rank."""
+
+    def wait(self) -> None:
+        """Until all are here."""
+
+
+class Alone:
+    """One process."""
+
+    rank, count = 0, 1
+
+    def total(self, gradients: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Its own."""
+        return gradients
+
+    def everyone(self, terms: Mapping[str, float]) -> Sequence[Mapping[str, float]]:
+        """Its own."""
+        return [terms]
+
+    def wait(self) -> None:
+        """Nobody to wait for."""
+
+
 @dataclass(frozen=True, slots=True)
 class LoopConfig:
     """How long and how fast; PixSearch's betas and no weight decay (Table 9)."""
@@ -30,7 +64,7 @@ class LoopConfig:
     steps: int = 1000
     rate: float = 2e-4
     warm_up: int = 50
-    accumulate: int = 1  # batches per step
+    accumulate: int = 1  # batches (parts) per step, shared out among the processes
     clip: float = 1.0
     weight_decay: float = 0.0
     every: int = 200  # steps between evaluations and checkpoints
@@ -51,11 +85,19 @@ def run_loop(
     folder: Path,
     evaluate: Evaluate | None = None,
     stop_after: int | None = None,
+    crew: Crew | None = None,
 ) -> int:
     """Train what requires a gradient; goes on from `folder`'s checkpoint. Returns the steps done.
 
-    `stop_after` ends the run early at a step, as a kill would after its checkpoint.
+    `stop_after` ends the run early at a step, as a kill would after its checkpoint. Of several
+    processes the first one evaluates and writes. Raises ConfigError when one has nothing to do.
     """
+    crew = crew or Alone()
+    if config.accumulate % crew.count:
+        raise ConfigError(
+            f"expected `accumulate` to be a multiple of the {crew.count} processes, "
+            f"got {config.accumulate}"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     learning = {name: p for name, p in modules.named_parameters() if p.requires_grad}
     optimiser = torch.optim.AdamW(
@@ -65,14 +107,16 @@ def run_loop(
     curves = _Curves(folder / CURVES, first)
     modules.train()
     for step in range(first, config.steps):
-        terms = _step(learning.values(), optimiser, losses, config, step)
+        terms = _step(learning.values(), optimiser, losses, config, step, crew)
         done = step + 1
         curves.add(terms)
         if done % config.every == 0 or done == config.steps or done == stop_after:
-            figures = dict(evaluate(done)) if evaluate is not None else {}
-            curves.write(done, figures)
-            _save(folder, config, learning, optimiser, done)
-            modules.train()
+            if crew.rank == 0:
+                figures = dict(evaluate(done)) if evaluate is not None else {}
+                curves.write(done, figures)
+                _save(folder, config, learning, optimiser, done)
+                modules.train()
+            crew.wait()
         if done == stop_after:
             return done
     return config.steps
@@ -99,18 +143,40 @@ def _step(
     losses: StepLosses,
     config: LoopConfig,
     step: int,
+    crew: Crew,
 ) -> dict[str, float]:
     for group in optimiser.param_groups:
         group["lr"] = rate_at(config, step)
     optimiser.zero_grad(set_to_none=True)
     sums: dict[str, float] = {}
-    for part in range(config.accumulate):
+    for part in range(crew.rank, config.accumulate, crew.count):
         terms = losses(step_rng(config.seed, step, part), step)
         torch.autograd.backward(terms["loss"] / config.accumulate)
         for name, value in terms.items():
             sums[name] = sums.get(name, 0.0) + float(value.detach()) / config.accumulate
+    _share(parameters, crew)
     torch.nn.utils.clip_grad_norm_(list(parameters), config.clip)
     optimiser.step()
+    return _added(crew.everyone(sums))
+
+
+def _share(parameters: Iterable[nn.Parameter], crew: Crew) -> None:
+    """Sum the processes' gradients; a part of the model that none of them used has none."""
+    if crew.count == 1:
+        return
+    learning = list(parameters)
+    own = [torch.zeros_like(p) if p.grad is None else p.grad for p in learning]
+    used = torch.tensor([float(p.grad is not None) for p in learning])
+    *totals, users = crew.total([*own, used])
+    for parameter, total, count in zip(learning, totals, users.tolist(), strict=True):
+        parameter.grad = total if count else None
+
+
+def _added(parts: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    sums: dict[str, float] = {}
+    for terms in parts:
+        for name, value in terms.items():
+            sums[name] = sums.get(name, 0.0) + value
     return sums
 
 

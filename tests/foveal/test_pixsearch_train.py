@@ -5,17 +5,22 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 
+from foveal.demo.clip import DemoOptions, render_demo
 from foveal.training.ground_data import (
     SIZE,
+    CutOut,
     Named,
     Scene,
     by_name,
+    coco128_halves,
     compose,
     cut_outs,
     is_held_out,
+    photographs,
     stamps,
 )
 from foveal.training.ground_store import (
@@ -27,6 +32,7 @@ from foveal.training.ground_store import (
     make_store,
     read_store,
 )
+from foveal.training.ground_wide import compose_wide, frames_of
 from foveal.training.heads import HeadsOptions, HeadsTask, giou, watched_masks, watched_queries
 from foveal.training.joint import JointTask, picture_path, supported
 from foveal.training.names import NameStates, name_states
@@ -42,6 +48,7 @@ from reasoning.pixsearch.model import PixSearchModel
 from reasoning.pixsearch.objective import LossWeights, losses
 from reasoning.pixsearch.sequences import MAX_EVIDENCE
 from stream.errors import ConfigError, SourceError
+from stream.masks import Box
 
 CONFIGS = Path(__file__).resolve().parent.parent.parent / "configs" / "train"
 
@@ -81,6 +88,66 @@ def test_a_name_is_read_as_after_its_context(
         whole = model.states(rows)[0, len(lead) :]
     assert torch.allclose(names.states[0, 2], whole.mean(0), atol=1e-4)
     assert torch.allclose(names.embeddings[0, 2], rows[0, len(lead) :].mean(0), atol=1e-5)
+
+
+def test_wide_scenes_hold_many_small_things_whose_masks_are_theirs() -> None:
+    """Seen through a lens or not: what a mask covers has the colour that was pasted."""
+    rng = np.random.default_rng(3)
+    red = np.zeros((40, 40, 3), np.uint8)
+    red[..., 0] = 250
+    full = np.full((40, 40), 255, np.uint8)
+    cuts = by_name([CutOut(red, full, ("red",))])
+    table = np.zeros((120, 160), bool)
+    table[60:] = True
+    room = Scene(np.full((120, 160, 3), 60, np.uint8), (Named(table, ("table",)),), closed=False)
+    names, shares = set[str](), []
+    for _ in range(12):
+        made = compose_wide(room, cuts, rng)
+        assert made.image.shape == (*SIZE, 3) and not made.closed
+        for one in made.things:
+            names.add(one.names[0])
+            inner = cv2.erode(one.mask.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+            if one.names == ("red",) and inner.any():
+                shares.append(one.mask.mean())
+                colour = made.image[inner].mean(0)
+                assert colour[0] > 3 * max(1.0, colour[2]), colour
+    assert names == {"red", "table"} and len(shares) > 20
+    assert float(np.median(shares)) < 0.06
+
+
+def test_frames_of_clips_get_the_names_that_a_detector_gives_them(tmp_path: Path) -> None:
+    clip = render_demo(tmp_path / "tiny.mp4", DemoOptions(1.0, 320, 180, 4, 3)).clip
+    assert [len(scene.things) for scene in frames_of([clip], 2)] == [0, 0]
+
+    def labeller(image: npt.NDArray[np.uint8]) -> list[tuple[tuple[str, ...], Box]]:
+        return [(("cup", "mug"), (20, 20, 90, 90))]
+
+    for scene in frames_of([clip], 2, labeller):
+        (cup,) = scene.things
+        assert cup.names == ("cup", "mug") and cup.mask.shape == scene.image.shape[:2]
+        assert cup.mask[20:90, 20:90].sum() > 0.9 * cup.mask.sum() > 0
+
+
+def test_photographs_that_are_measured_on_are_not_learnt_from(tmp_path: Path) -> None:
+    """coco128's second half and coco-mini's val half, wherever else they lie."""
+    images = tmp_path / "yolo" / "images" / "train2017"
+    folders = (images, tmp_path / "coco" / "train2017", tmp_path / "coco" / "val2017")
+    for folder in (*folders, tmp_path / "coco" / "annotations"):
+        folder.mkdir(parents=True)
+    picture = np.full((40, 60, 3), 90, np.uint8)
+    for stem in ("001", "002", "003", "004"):
+        cv2.imwrite(str(images / f"{stem}.jpg"), picture)
+    for folder, stem in ((folders[1], "003"), (folders[1], "005"), (folders[2], "001")):
+        cv2.imwrite(str(folder / f"{stem}.jpg"), picture)
+    rows = [{"id": n, "file_name": f"{n:03d}.jpg"} for n in (3, 5)]
+    table = {"categories": [{"id": 1}], "images": rows, "annotations": []}
+    path = tmp_path / "coco" / "annotations" / "instances_train2017.json"
+    path.write_text(json.dumps(table))
+    coco, coco128 = tmp_path / "coco", tmp_path / "yolo"
+    assert coco128_halves(coco128) == (("001", "002"), ("003", "004"))
+    assert len(photographs(coco, None)) == 2  # nothing says that 003 is measured on
+    assert len(photographs(coco, coco128)) == 2  # 005, 002
+    assert len(photographs(coco, coco128, held_out=True)) == 2
 
 
 def test_heads_learn_to_mask_names(
@@ -153,9 +220,9 @@ def test_pictures_become_a_store(tmp_path: Path) -> None:
     path.write_text(json.dumps(document))
     backbone = Backbone.random()
     recogniser = Recogniser(backbone, load_head())
-    options = StoreOptions(views=1, composites=2)
+    options = StoreOptions(views=1, composites=2, wide=2)
     made = make_store(tmp_path / "store", Sources(coco), options, recogniser, backbone)
-    assert set(made.kinds) == {"photograph", "composite"} and made.watched
+    assert set(made.kinds) == {"photograph", "composite", "wide"} and made.watched
     assert {name for row in made.rows for name in row.names} <= {"cat", "dog"}
     for row in made.rows:
         assert made.masks[row.mask].max() > 200

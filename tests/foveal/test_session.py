@@ -15,7 +15,7 @@ from foveal.masklets import LiveMasklets
 from foveal.session import READ_AHEAD_FRAMES, Session, SessionState, Stages
 from perception.backbone import Backbone, Features
 from perception.fakes import FakeBackbone, FakeScene, FakeTracker, thing
-from perception.scene import GroundedRegion, SceneReader
+from perception.scene import GroundedRegion, SceneReader, SceneView
 from perception.tracker import TrackerState
 from reasoning.assistant import Assistant
 from reasoning.decoding import SearchDecoder
@@ -238,6 +238,25 @@ def test_the_backbone_runs_only_where_it_is_needed() -> None:
     made = rig(ScriptedLMM([Mention("cup", CUP)]))
     made.run(clip(6), [Question("a?", 250)])
     assert made.backbone.passes == 4  # keyframe, question, two frames with a masklet
+
+
+def test_keyframes_are_read_ahead_and_a_later_question_reads_no_scene() -> None:
+    class Reading(ScriptedLMM):
+        seen: list[SceneView]
+
+        def read_view(self, view: SceneView) -> None:
+            self.seen = [*getattr(self, "seen", []), view]
+
+    lmm = Reading([Mention("cup", CUP)], ["Yes."])
+    made = rig(lmm, [CUP], SessionConfig(max_tracks=1))
+    made.run(clip(4), [Question("a?", 0), Question("b?", 200)])
+    assert len(made.scene.reads) == len(lmm.seen) == 1  # the keyframe, once
+    first, second = (state.prompt for state in lmm.states)
+    assert first.seen is second.seen is first.view is lmm.seen[0]
+    assert second.view.frame.pts_ns == 200 and second.view.whole == first.view.whole
+    # A conversation that is forgotten is asked about cold.
+    made.session._stages.assistant.forget()
+    assert made.session._stages.assistant._seen is None
 
 
 def test_events_come_in_order() -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from perception.backbone import Features
 from perception.fakes import thing
 from perception.scene import GroundedRegion, SceneView
+from reasoning.assistant import Assistant
 from reasoning.decoding import DecodeConfig, SearchDecoder
 from reasoning.fakes import ScriptedSearcher
 from reasoning.grammar import Grammar, parse
@@ -22,6 +23,7 @@ from reasoning.pixsearch.fakes import CLASSES, tiny_model
 from reasoning.pixsearch.grounding import GroundConfig, Grounder, prompt_map
 from reasoning.pixsearch.lmm import PixSearchLMM, PixSearchState
 from reasoning.pixsearch.model import PixSearchModel
+from reasoning.pixsearch.sequences import question_text
 from reasoning.tokens import CONTROLS, ControlIds
 from stream.errors import ConfigError
 from stream.events import Evidence, Question
@@ -170,6 +172,51 @@ def test_the_cache_through_evidence_equals_reading_it_all_again() -> None:
     assert torch.allclose(state.logits, again.logits, atol=1e-4)
     untouched = model.prefill(Prompt(Question("What is this?", 0), state.ground.view))
     assert int(untouched.cache.get_seq_length()) == before
+
+
+def test_a_view_read_ahead_answers_token_by_token_as_a_cold_one() -> None:
+    """And a question then costs only its own tokens."""
+    model, _ = tiny_model(3)
+    cold, warm = lmm(model), lmm(model)
+    for one in (cold, warm):  # the same posteriors for both
+        one._posteriors = lambda pooled: torch.linspace(0, 1, 3).softmax(-1).repeat(len(pooled), 1)
+    reads: list[int] = []
+    states = model.states
+
+    def counted(embeddings: Any, *args: Any, **kwargs: Any) -> Any:
+        reads.append(int(embeddings.shape[1]))
+        return states(embeddings, *args, **kwargs)
+
+    model.states = counted  # type: ignore[method-assign]
+    scene = view(5)
+    assistants = [Assistant(one, decoder()) for one in (cold, warm)]
+    assert all(assistant.reads_ahead for assistant in assistants)
+    assistants[1].see(scene)
+    assert len(reads) == 1
+    for text in ("What is this?", "And what else is there?"):
+        said = []
+        for assistant in assistants:
+            reads.clear()
+            said.append(assistant.ask(Question(text, 0), scene, lambda event: None))
+        assert said[0].sequence == said[1].sequence and said[0].sequence
+        asked = question_text(text, [(t.question, t.answer) for t in assistants[1]._history][:-1])
+        assert reads[0] == len(WORDS.encode(asked))  # `reads` are those of the one that saw
+
+
+def test_a_later_frame_is_asked_about_on_top_of_the_keyframe() -> None:
+    model = lmm()
+    key, later = view(1), view(2)
+    model.read_view(key)
+    question = Question("What is this?", 0)
+    on_top = model.prefill(Prompt(question, later, seen=key))
+    alone = model.prefill(Prompt(question, key))
+    assert torch.equal(on_top.logits, alone.logits)
+    assert on_top.ground.view is later  # masks are of the frame that is asked about
+
+
+def decoder() -> SearchDecoder:
+    searcher = ScriptedSearcher({"<region>": [Evidence("1", "Cup", "Clay.", 0.5, "test")]})
+    return SearchDecoder(searcher, DecodeConfig(max_tokens=24, max_searches=1))
 
 
 def force(model: PixSearchLMM, state: PixSearchState, labels: Sequence[int], text: str) -> None:

@@ -1,5 +1,7 @@
 """Training a tiny random model: it learns, and a killed run ends like one that was not."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,8 +11,16 @@ from torch import Tensor
 from reasoning.annotation.records import Entity, Information, SearchCall, Words
 from reasoning.pixsearch.checkpoint import load_weights, read_config, save_model, trained_state
 from reasoning.pixsearch.fakes import SMALL, tiny_model, tiny_visual
-from reasoning.pixsearch.loop import CHECKPOINT, CURVES, LoopConfig, Rng, rate_at, run_loop
-from reasoning.pixsearch.lora import without_lora
+from reasoning.pixsearch.loop import (
+    CHECKPOINT,
+    CURVES,
+    LoopConfig,
+    Rng,
+    rate_at,
+    run_loop,
+    step_rng,
+)
+from reasoning.pixsearch.lora import fold_lora, without_lora
 from reasoning.pixsearch.model import PixSearchModel
 from reasoning.pixsearch.objective import Example, LossWeights, batch_of, losses, word_loss
 from reasoning.pixsearch.sequences import Encoded, encode_turn
@@ -180,3 +190,57 @@ def test_recomputing_activations_changes_no_gradient() -> None:
     assert gradients[0].keys() == gradients[1].keys() and len(gradients[0]) > 40
     for name, gradient in gradients[0].items():
         assert torch.allclose(gradient, gradients[1][name], atol=1e-5), name
+
+
+class Halves:
+    """One of two processes that train in turns here: the other one's gradients are made up."""
+
+    count = 2
+
+    def __init__(self, rank: int) -> None:
+        self.rank = rank
+
+    def total(self, gradients: Sequence[Tensor]) -> Sequence[Tensor]:
+        return [gradient * 2 for gradient in gradients]
+
+    def everyone(self, terms: Mapping[str, float]) -> Sequence[Mapping[str, float]]:
+        return [terms, {"other": 1.0}]
+
+    def wait(self) -> None:
+        return None
+
+
+def test_a_process_takes_its_own_parts_and_only_the_first_one_writes(tmp_path: Path) -> None:
+    model, _ = tiny_model()
+    drawn: list[int] = []
+
+    def draw(rng: Rng, step: int) -> dict[str, Tensor]:
+        drawn.append(int(rng.integers(1 << 30)))
+        return losses(model, [example(model, rng)], LossWeights())
+
+    for rank in (0, 1):
+        run_loop(model, draw, replace(CONFIG, steps=1), tmp_path / str(rank), crew=Halves(rank))
+    expected = [int(step_rng(CONFIG.seed, 0, part).integers(1 << 30)) for part in (0, 1)]
+    assert drawn == expected
+    assert [(tmp_path / str(rank) / CURVES).is_file() for rank in (0, 1)] == [True, False]
+    assert "other" in (tmp_path / "0" / CURVES).read_text()
+    with pytest.raises(ConfigError, match="multiple of the 2"):
+        run_loop(model, draw, LoopConfig(accumulate=3), tmp_path, crew=Halves(0))
+
+
+def test_folded_adapters_say_the_same() -> None:
+    model, _ = tiny_model(2)
+    with torch.no_grad():
+        for name, parameter in model.lm.named_parameters():
+            if name.endswith(".up"):
+                parameter.normal_(std=0.1)
+    rows = torch.randn(1, 5, 32)
+    with torch.inference_mode():
+        before = model.states(rows)
+        with without_lora(model.lm):
+            plain = model.states(rows)
+        fold_lora(model.lm)
+        after = model.states(rows)
+    assert torch.allclose(before, after, atol=1e-5)
+    assert not torch.allclose(plain, after, atol=1e-2)
+    assert not [name for name, _ in model.lm.named_parameters() if name.endswith(".up")]
