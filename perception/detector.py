@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from perception.backbone import fast_dtype
 from perception.graph_model import GraphModel
 from perception.letterbox import Boxes, box_ious, letterboxed, suppress, whole_pixels
 from perception.recogniser import EVERYDAY
@@ -19,8 +20,12 @@ from stream.frame import Image
 from stream.masks import Box
 
 MODEL = "centernet.json"
-OUTPUT = "tower_0/detections"  # [1, 100, 6]: x0, y0, x1, y1, score, class
+# [1, 128, 128, 80] how much each cell is the centre of a thing of each class, and [1, 128, 128, 4]
+# how far its left, top, right and bottom edges are.
+OUTPUTS = ("tower_0/keypoints", "tower_0/wh")
 SIDE = 512
+CELL = 4  # pixels
+MAX_BOXES = 100
 SAME_CLASS_IOU = 0.5  # above it two boxes of a class are one thing
 SAME_PLACE_IOU = 0.7  # the same of two classes
 MIN_SCORE = 0.2  # of the network; below it two of three boxes are wrong
@@ -52,17 +57,39 @@ class Detector:
     @classmethod
     def load(cls, folder: Path) -> "Detector":
         """Read the asset's files; raises AssetError when they do not fit."""
-        return cls(GraphModel.load(folder / MODEL, (OUTPUT,)))
+        return cls(GraphModel.load(folder / MODEL, OUTPUTS, fast_dtype("cpu")))
 
     def detect(self, image: Image, min_score: float = MIN_SCORE) -> tuple[Detection, ...]:
         """What is in a [H, W, 3] uint8 RGB picture, surest first; names may share a place."""
         square, fitted = letterboxed(image, SIDE)
-        tensor = torch.from_numpy(square).float()[None]
-        rows = self._model(tensor)[0][0].numpy()
-        rows = rows[rows[:, 4] >= min_score]
-        boxes = fitted.back(np.asarray(rows[:, :4], np.float32))
-        found = _per_class(boxes, rows[:, 4], rows[:, 5].astype(int), fitted.size)
+        heat, reach = self._model(torch.from_numpy(square).float()[None])
+        boxes, scores, labels = peaks(heat[0].float().numpy(), reach[0].float().numpy(), min_score)
+        found = _per_class(fitted.back(boxes), scores, labels, fitted.size)
         return tuple(sorted(found, key=lambda one: -one.probability))
+
+
+def peaks(
+    heat: npt.NDArray[np.float32], reach: npt.NDArray[np.float32], least: float
+) -> tuple[Boxes, npt.NDArray[np.float32], npt.NDArray[np.intp]]:
+    """[h, w, C] centres and [h, w, 4] reaches -> boxes [N, 4], scores [N], classes [N].
+
+    A centre is a cell that none of its eight neighbours exceeds in its class. Only cells of at
+    least `least` are looked at, which takes a tenth of the time of pooling the whole map.
+    """
+    rows, cols, labels = np.nonzero(heat >= least)
+    scores = heat[rows, cols, labels]
+    around = np.pad(heat, ((1, 1), (1, 1), (0, 0)))
+    peak = np.ones(len(scores), bool)
+    for down in range(3):
+        for right in range(3):
+            peak &= around[rows + down, cols + right, labels] <= scores
+    best = np.flatnonzero(peak)
+    best = best[np.argsort(-scores[best], kind="stable")][:MAX_BOXES]
+    rows, cols = rows[best], cols[best]
+    centre = CELL * np.stack([cols, rows], axis=1).astype(np.float32)
+    edges = reach[rows, cols]
+    boxes = np.concatenate([centre - edges[:, :2], centre + edges[:, 2:]], axis=1)
+    return np.asarray(boxes, np.float32), scores[best], labels[best]
 
 
 def distinct(detections: Sequence[Detection]) -> tuple[Detection, ...]:

@@ -50,7 +50,7 @@ class GraphModel:
         outputs: Sequence[str],
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        """`dtype` is what convolutions compute in; everything after them is float32.
+        """`dtype` is what convolutions compute in and give.
 
         Raises AssetError for operations that `perception.graph_ops` does not know.
         """

@@ -49,6 +49,7 @@ MIN_AGREED = 0.2  # a name's mean probability from which several views agree on 
 MIN_DETECTED = 0.25  # probability from which a detection answers a phrase
 MIN_COUNTED = 0.4  # the same for each one after the first
 MAX_SEED = 0.35  # share of the picture up to which a detection starts a masklet
+FEW = 3  # proposals that are looked at however much is detected
 MAX_HIDING = 0.15  # up to it a detection hides the proposals inside
 
 
@@ -159,9 +160,10 @@ class SceneReader:
     ) -> list[Found]:
         """What stands out and is not inside a masklet or a detection."""
         known = [*masks, *(one.mask for one in seen if one.mask.mean() <= MAX_HIDING)]
+        few = replace(self._proposals, limit=max(FEW, self._proposals.limit - len(seen)))
         return [
             Found(found.mask, found.saliency)
-            for found in propose(frame.image, features, self._proposals, known)
+            for found in propose(frame.image, features, few, known)
             if all(share_inside(found.mask, mask) < COVERED for mask in known)
             and all(mask_iou(found.mask, one.mask) < COVERED for one in seen)
         ]

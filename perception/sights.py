@@ -21,15 +21,15 @@ from stream.events import Point
 from stream.frame import Image, Mask
 from stream.masks import Box, mask_box, mask_iou
 
-LIKELY = 0.35  # probability from which a detection is shown as a thing
+LIKELY = 0.4  # probability from which a detection is shown as a thing
 SAME_BOX = 0.5  # overlap of boxes from which a region is what was detected
 SAME_MASK = 0.4  # the same of masks
 FINER = 0.3  # the classifier's probability from which a kind is said instead of its class
 FINER_SHARE = 0.6  # its share of all that the classifier holds for the class
-SURE = 0.8  # probability from which the classifier is asked for finer names only
+SURE = 0.6  # probability from which the classifier is asked for finer names only
 TINY = 0.002  # share of the picture below which the classifier sees too little
 TOLD = 0.15  # probability below which the detector says that a class is not there
-MAX_THINGS = 8
+MAX_THINGS = 6
 FULL_SIZE = 0.04  # share of the picture from which a thing is as prominent as it gets
 NAMES = 3
 

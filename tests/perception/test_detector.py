@@ -10,7 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from skimage import data
 
-from perception.detector import OUTPUT, Detection, Detector, distinct, overlaps, probability
+from perception.detector import (
+    MODEL,
+    OUTPUTS,
+    Detection,
+    Detector,
+    distinct,
+    overlaps,
+    peaks,
+    probability,
+)
 from perception.faces import FaceDetector
 from perception.graph_model import GraphModel
 from perception.graph_node import Node
@@ -24,20 +33,22 @@ CUP, BOTTLE, CAT = (next(n for n, words in enumerate(EVERYDAY) if words[0] == na
 
 def says(*rows: tuple[float, float, float, float, float, int]) -> Detector:
     """A detector whose network always says the same, in its own 512 x 512 pixels."""
-    table = torch.zeros(1, 100, 6)
-    table[0, : len(rows)] = torch.tensor(rows, dtype=torch.float32)
-    nodes = [
+    heat, reach = torch.zeros(1, 128, 128, 80), torch.zeros(1, 128, 128, 4)
+    for x0, y0, x1, y1, score, label in rows:
+        col, row = (min(127, max(0, int((a + b) / 8))) for a, b in ((x0, x1), (y0, y1)))
+        heat[0, row, col, label] = score
+        reach[0, row, col] = torch.tensor([4 * col - x0, 4 * row - y0, x1 - 4 * col, y1 - 4 * row])
+    nodes = [Node(name, "Const", (), {}) for name in ("zero", "axes", "heat", "reach")]
+    nodes += [
         Node("x", "Placeholder", (), {}),
         Node("none", "Mul", ("x", "zero"), {}),
         Node("sum", "Mean", ("none", "axes"), {"keep_dims": False}),
-        Node("zero", "Const", (), {}),
-        Node("axes", "Const", (), {}),
-        Node("table", "Const", (), {}),
-        Node(OUTPUT, "Add", ("sum", "table"), {}),
+        Node(OUTPUTS[0], "Add", ("sum", "heat"), {}),
+        Node(OUTPUTS[1], "Add", ("sum", "reach"), {}),
     ]
     axes = torch.tensor([0, 1, 2, 3], dtype=torch.int32)
-    weights = {"zero": torch.zeros(()), "axes": axes, "table": table}
-    return Detector(GraphModel(nodes, weights, (OUTPUT,)))
+    weights = {"zero": torch.zeros(()), "axes": axes, "heat": heat, "reach": reach}
+    return Detector(GraphModel(nodes, weights, OUTPUTS))
 
 
 def blank(height: int, width: int) -> Image:
@@ -56,8 +67,8 @@ def test_boxes_come_back_to_the_pictures_pixels() -> None:
 def test_one_box_a_thing_and_one_name_a_place() -> None:
     found = says(
         (100, 100, 200, 200, 0.8, CUP),
-        (105, 100, 205, 200, 0.7, CUP),  # the same cup again
-        (101, 100, 201, 200, 0.6, BOTTLE),  # or is it a bottle
+        (109, 100, 209, 200, 0.7, CUP),  # the same cup again
+        (100, 100, 200, 200, 0.6, BOTTLE),  # or is it a bottle
         (300, 300, 400, 400, 0.5, CUP),
         (300, 100, 400, 200, 0.1, CUP),  # hardly anything
     ).detect(blank(512, 512))
@@ -113,6 +124,19 @@ def test_things_in_photographs() -> None:
     astronaut = detector.detect(np.ascontiguousarray(data.astronaut()))
     assert astronaut[0].name == "person"
     assert detector.detect(blank(300, 500)) == ()
+
+
+@pytest.mark.assets
+def test_peaks_are_what_the_graph_itself_would_give() -> None:
+    square, _ = letterboxed(np.ascontiguousarray(data.astronaut()), 512)
+    picture = torch.from_numpy(square).float()[None]
+    path = asset() / MODEL
+    heat, reach = GraphModel.load(path, OUTPUTS)(picture)
+    (rows,) = GraphModel.load(path, ("tower_0/detections",))(picture)
+    theirs = rows[0, rows[0, :, 4] >= 0.2].numpy()
+    boxes, scores, labels = peaks(heat[0].numpy(), reach[0].numpy(), 0.2)
+    assert np.allclose(theirs[:, 4], scores) and (theirs[:, 5].astype(int) == labels).all()
+    assert np.allclose(theirs[:, :4], boxes, atol=0.01)
 
 
 @pytest.mark.assets
