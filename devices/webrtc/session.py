@@ -80,9 +80,8 @@ class PeerSession:
         if fragment.ufrag is not None and fragment.ufrag != self._ufrags[-1]:
             return
         if self._restarts is not None and self._restarts.pending:
+            # Without their end: the client may be met at an address that it cannot tell.
             await asyncio.gather(*map(self._restarts.add, fragment.candidates))
-            if fragment.complete:
-                await self._restarts.add(None)
             return
         for candidate in fragment.candidates:
             candidate.sdpMid = self._offer.mid  # one transport for all, by BUNDLE

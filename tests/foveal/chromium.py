@@ -148,11 +148,12 @@ class Browser:
                 "Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1
             )
 
-    async def hold_space(self, seconds: float) -> None:
-        """Push-to-talk by the keyboard."""
+    async def hold_space_until(self, condition: str, longest_s: float = 14.0) -> None:
+        """Push-to-talk by the keyboard, until an expression is true or for so long."""
         key = {"key": " ", "code": "Space", "windowsVirtualKeyCode": 32}
         await self.call("Input.dispatchKeyEvent", type="keyDown", text=" ", **key)
-        await asyncio.sleep(seconds)
+        with contextlib.suppress(AssertionError):
+            await self.until(condition, longest_s)
         await self.call("Input.dispatchKeyEvent", type="keyUp", **key)
 
     async def screenshot(self, path: Path) -> None:

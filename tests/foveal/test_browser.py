@@ -59,21 +59,21 @@ async def browser(tmp_path: Path) -> AsyncIterator[Browser]:
         assert one.errors == []
 
 
-async def start(browser: Browser, url: str, **window: Any) -> None:
+async def start(browser: Browser, url: str, patience_s: float = 60, **window: Any) -> None:
     """Open the page, start the camera, wait for masks."""
     await browser.open(url, **window)
     await browser.run("document.getElementById('use-camera').click()")
     await browser.until("document.body.dataset.state === 'live'", 40)
-    await browser.until("foveal.regions?.regions.some(one => one.mask)", 60)
+    await browser.until("foveal.regions?.regions.some(one => one.mask)", patience_s)
 
 
-async def ask(browser: Browser, text: str, turns: int) -> None:
+async def ask(browser: Browser, text: str, turns: int, timeout_s: float = 60) -> None:
     """Type a question and wait for the whole answer."""
     await browser.run(
         f"(() => {{ document.getElementById('text').value = {text!r};"
         " document.getElementById('ask').requestSubmit(); })()"
     )
-    await browser.until(f"document.querySelectorAll('.fall').length >= {turns}", 60)
+    await browser.until(f"document.querySelectorAll('.fall').length >= {turns}", timeout_s)
 
 
 async def shown(browser: Browser, selector: str) -> list[str]:
@@ -201,27 +201,53 @@ def spoken_question(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-async def ask_aloud(browser: Browser) -> str:
-    """Hold the talk key while the question is heard; what the answer sounds like, as text."""
+async def spoken_answer(browser: Browser) -> str:
+    """Hold the talk key until the question was heard; what the answer sounds like, as text.
+
+    Empty when it did not come about: nothing was understood, or the answer was not played.
+    """
+    before = await browser.run("document.querySelectorAll('.turn').length")
+    await browser.hold_space_until("/coffee/i.test(document.getElementById('hearing').textContent)")
     await browser.run(START_RECORDER)
-    for attempt in (1, 2):  # who talks into the microphone all the time may cut an answer off
-        await browser.hold_space(6.0)
-        await browser.until("document.querySelectorAll('.fall').length >= 2", 60)
-        try:
-            await browser.until("document.querySelectorAll('.fall .mark').length >= 2", 30)
+    last = f"[...document.querySelectorAll('.turn')][{before}]"
+    try:
+        await browser.until(f"{last}?.querySelector('.fall')", 90)
+        await browser.until(f"{last}.hasAttribute('data-spoken')", 60)
+    except AssertionError:
+        await browser.run("document.getElementById('quiet').click()")
+        return ""
+    asked = (await shown(browser, ".question"))[before]
+    if "coffee" not in asked.lower() or "spoken" not in asked:
+        return ""
+    await asyncio.sleep(1.5)  # what the network and the browser still hold back
+    return load_hearing().transcriber.transcribe(voiced(await recorded(browser, 16_000))).text
+
+
+def voiced(sound: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """The sound at 16 kHz without its long silences; at most as much as whisper takes at once."""
+    blocks = sound[: len(sound) // 1600 * 1600].reshape(-1, 1600)
+    loud = np.sqrt(np.mean(blocks**2, axis=1)) > 0.003
+    near = np.convolve(loud, np.ones(7), mode="same") > 0
+    return np.ascontiguousarray(blocks[near].reshape(-1)[: 28 * 16_000])
+
+
+async def ask_aloud(browser: Browser, attempts: int = 4) -> str:
+    """What the answer to the spoken question sounds like.
+
+    On a loaded machine Chromium's microphone stutters, and so does what it plays: then ask again,
+    as a wearer would.
+    """
+    said = ""
+    for _ in range(attempts):
+        said = await spoken_answer(browser)
+        if "coffee" in said.lower():
             break
-        except AssertionError:
-            if attempt == 2:
-                raise
-    assert set(await shown(browser, ".question .how")) == {"spoken"}
-    assert "coffee" in (await shown(browser, ".question"))[1].lower()
-    await asyncio.sleep(5.0)
-    return load_hearing().transcriber.transcribe(await recorded(browser, 16_000)).text
+    return said
 
 
 async def read_until(output: asyncio.StreamReader, words: str) -> str:
     """The first line that holds these words."""
-    async with asyncio.timeout(150):
+    async with asyncio.timeout(400):
         while words not in (line := (await output.readline()).decode()):
             assert line, f"the server ended before it said {words!r}"
     return line
@@ -249,16 +275,15 @@ async def test_a_real_server_answers_a_real_browser(
         url = (await read_until(server.stdout, "listens on")).split()[-1]
         await read_until(server.stdout, "ready")
         async with Browser(tmp_path / "browser", demo_camera, spoken_question) as browser:
-            await start(browser, url)
+            await start(browser, url, 150)
             await browser.until("foveal.voice !== null")
             await browser.run(START_RECORDER)
-            await ask(browser, QUESTION, 1)
+            await ask(browser, QUESTION, 1, 120)
             (answer,) = await shown(browser, ".answer")
             assert "coffee" in answer.lower()
             assert "Coffee" in await shown(browser, ".card strong")
             assert await shown(browser, ".asking b")
-            await browser.until("document.querySelector('.fall .mark')", 60)
-            await asyncio.sleep(1.0)
+            await browser.until("document.querySelector('.turn').hasAttribute('data-spoken')", 60)
             assert await heard(browser) > 0.005
             assert "coffee" in (await ask_aloud(browser)).lower()
             assert browser.errors == []

@@ -74,6 +74,7 @@ const handlers = {
     panels.turn(transcript.last, sound);
     speaking(message.duration_s);
   },
+  spoken({turn}) { transcript.spoken(turn); clearTimeout(speaking.timer); hearing(''); },
   refused(message) { transcript.refused(message); },
   hearing({on}) { hearing(on ? 'listening' : ''); },
   transcript({text, final}) { hearing(final ? '' : text); },
@@ -326,7 +327,7 @@ function speaking(seconds) {
   speakingUntil = Math.max(performance.now(), speakingUntil) + 1000 * seconds;
   hearing('speaking');
   clearTimeout(speaking.timer);
-  speaking.timer = setTimeout(() => hearing(''), speakingUntil - performance.now());
+  speaking.timer = setTimeout(() => hearing(''), speakingUntil - performance.now() + 2000);
 }
 
 function hearing(text) {

@@ -3,6 +3,9 @@
 const VERSION = 1;
 const PAUSES = [500, 1000, 2000, 4000, 8000];
 const KEY = 'foveal.conversation';
+const RESTART_MS = 6000;   // another path is looked for so long; then a new connection is made
+const BLIP_MS = 1000;      // a gap in the network that may close by itself
+const ICE = /^a=(ice-ufrag|ice-pwd|candidate|end-of-candidates)/;
 
 export class Refused extends Error {
   constructor(status, detail, retryAfter) {
@@ -20,9 +23,10 @@ export class Link extends EventTarget {
     this.conversation = null;
     this.seq = 0;
     this.wanted = false;
-    this.tries = 0;
+    this.tries = this.restarts = 0;
     this.peer = this.channel = this.socket = null;
     addEventListener('online', () => this.#hurry());
+    navigator.connection?.addEventListener('change', () => this.#moved());
   }
 
   get open() {
@@ -104,7 +108,7 @@ export class Link extends EventTarget {
     channel.onclose = () => this.#lost(peer);
     peer.onconnectionstatechange = () => {
       if (peer.connectionState === 'failed') this.#lost(peer);
-      if (peer.connectionState === 'disconnected') setTimeout(() => peer.connectionState === 'disconnected' && this.#lost(peer), 2500);
+      if (peer.connectionState === 'disconnected') setTimeout(() => peer.connectionState === 'disconnected' && this.#moved(), BLIP_MS);
     };
     peer.ontrack = event => this.#tell('voice', {stream: new MediaStream([event.track])});
     const [video] = this.media.getVideoTracks(), [audio] = this.media.getAudioTracks();
@@ -120,7 +124,8 @@ export class Link extends EventTarget {
     await peer.setLocalDescription();
     const answer = await this.#offer(peer);
     this.place = answer.headers.get('Location');
-    await peer.setRemoteDescription({type: 'answer', sdp: await answer.text()});
+    this.answer = await answer.text();
+    await peer.setRemoteDescription({type: 'answer', sdp: this.answer});
     // Candidates found by now go along with ours; on a local network that is all of them.
     await this.#trickle(peer, answer.headers.get('ETag'));
     await new Promise((done, fail) => {
@@ -144,9 +149,54 @@ export class Link extends EventTarget {
     return response;
   }
 
+  async #gathered(peer) {
+    if (peer.iceGatheringState === 'complete') return;
+    const done = new Promise(done => { peer.onicegatheringstatechange = () => peer.iceGatheringState === 'complete' && done(); });
+    await Promise.race([done, new Promise(done => setTimeout(done, 800))]);
+  }
+
+  // The network changed, or is gone: another path under the same connection (ICE restart by PATCH,
+  // RFC 9725 section 4.3.3). Nothing else changes; without a path a new connection resumes.
+  async #moved() {
+    const {peer, place} = this;
+    if (!this.wanted || !peer || !place || this.restarting || this.channel?.readyState !== 'open') return;
+    this.restarting = true;
+    this.#state('lost');
+    try {
+      await this.#restart(peer, place);
+      const end = performance.now() + RESTART_MS;
+      while (!['connected', 'completed'].includes(peer.iceConnectionState)) {
+        if (performance.now() > end) throw new Error('no other path');
+        await new Promise(done => setTimeout(done, 100));
+      }
+      this.restarts += 1;
+      if (peer === this.peer) this.#state('live');
+    } catch {
+      this.#lost(peer);
+    } finally {
+      this.restarting = false;
+    }
+  }
+
+  async #restart(peer, place) {
+    peer.restartIce();
+    await peer.setLocalDescription();
+    await this.#gathered(peer);
+    const lines = peer.localDescription.sdp.split('\r\n'), section = lines.findIndex(line => line.startsWith('m='));
+    const next = lines.findIndex((line, index) => index > section && line.startsWith('m='));
+    const first = lines.slice(section, next < 0 ? undefined : next).filter(line => ICE.test(line) && !line.startsWith('a=end'));
+    const headers = {'Content-Type': 'application/trickle-ice-sdpfrag', 'If-Match': '*', ...this.headers()};
+    const response = await fetch(place, {method: 'PATCH', body: [...first, 'a=end-of-candidates'].join('\r\n'), headers, signal: AbortSignal.timeout(RESTART_MS)});
+    if (response.status !== 200) throw new Error('the box cannot restart');
+    const news = (await response.text()).split('\r\n').filter(line => ICE.test(line));
+    // Its answer is the old one by the new way: credentials and candidates are exchanged.
+    const rest = this.answer.split('\r\n').filter(line => !ICE.test(line));
+    this.answer = rest.flatMap(line => line.startsWith('a=mid:') ? [line, ...news] : [line]).join('\r\n');
+    await peer.setRemoteDescription({type: 'answer', sdp: this.answer});
+  }
+
   async #trickle(peer, etag) {
-    if (peer.iceGatheringState !== 'complete')
-      await Promise.race([new Promise(done => { peer.onicegatheringstatechange = () => peer.iceGatheringState === 'complete' && done(); }), new Promise(done => setTimeout(done, 800))]);
+    await this.#gathered(peer);
     const lines = peer.localDescription.sdp.split('\r\n').filter(line => line.startsWith('a=candidate'));
     const headers = {'Content-Type': 'application/trickle-ice-sdpfrag', 'If-Match': etag, ...this.headers()};
     if (lines.length) await fetch(this.place, {method: 'PATCH', body: [...lines, 'a=end-of-candidates'].join('\r\n'), headers}).catch(() => {});

@@ -121,6 +121,11 @@ export class Transcript {
     if (one.timings) this.#waterfall(one);
   }
 
+  // Played to its end.
+  spoken(turn) {
+    this.turns.get(turn)?.root.setAttribute('data-spoken', '');
+  }
+
   refused({turn, cause, reason}) {
     const one = this.turns.get(turn);
     if (!one || !['question', 'internal'].includes(cause)) return;

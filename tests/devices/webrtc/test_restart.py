@@ -10,11 +10,11 @@ import pytest
 import devices.webrtc.restart
 from devices.webrtc.restart import IceRestarts
 from devices.webrtc.sdp import Fragment, parse_fragment
+from devices.webrtc.signalling import FRAGMENT
 from tests.devices.webrtc.relay import UdpRelay
 from tests.devices.webrtc.test_relay import Link, linked, until
 from tests.devices.webrtc.whip_rig import (
     AUTH,
-    FRAGMENT,
     Start,
     camera_offer,
     connect,
