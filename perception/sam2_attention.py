@@ -1,9 +1,10 @@
 """SAM 2's memory attention for many objects at once, with the work they share done once.
 
-The weights are those of transformers' `Sam2VideoMemoryAttention`; the result is the same up to
-rounding. Differences in work: the first layer's self-attention sees only the picture, so it runs
-once for all objects; rotary factors are made once; values stay in the memory's own small width (64
-instead of 256) inside the attention and are projected after it. Softmax rows sum to 1, so
+The weights are those of transformers' `Sam2VideoMemoryAttention` or `EdgeTamVideoMemoryAttention`;
+the result is the same up to rounding. Differences in work: the first layer's self-attention sees
+only the picture, so it runs once for all objects; rotary factors are made once; values stay in the
+memory's own small width (64 instead of 256) inside the attention and are projected after it.
+Softmax rows sum to 1, so
 
     softmax(Q K') (M V' + b) O' + c  =  (softmax(Q K') M) (O V)' + (O b + c).
 """
@@ -13,7 +14,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from perception.sam2_linear import FastLinear, Rows, fast
+from perception.sam2_linear import Activation, FastLinear, Rows, fast
 
 POSITION_SCALE = 0.1  # of the picture's position code, as in the SAM 2 code
 ROWS = 256  # queries whose scores are held at a time on a CPU
@@ -23,11 +24,14 @@ WHOLE_SCORES = 1 << 21  # scores of all objects together up to which they are he
 class MemoryAttention:
     """Conditions one frame's features on each object's memory."""
 
-    def __init__(self, module: Any, mixed: bool = False) -> None:
-        cos, sin = module.rotary_emb(module.layers[0].layer_norm1.weight, module.position_ids)
-        # One complex factor for each pair of channels instead of two doubled real tables.
-        turn = torch.complex(cos[0, :, ::2].contiguous(), sin[0, :, ::2].contiguous())
-        self._layers = [_Layer(layer, turn, mixed) for layer in module.layers]
+    def __init__(self, module: Any, memory_length: int, mixed: bool = False) -> None:
+        """`memory_length`: tokens of one frame's memory."""
+        turn = key_turn = _turn(module, module.position_ids)
+        if hasattr(module, "position_ids_k"):  # EdgeTAM: only the last tokens have a place
+            placed = _turn(module, module.position_ids_k)
+            key_turn = torch.ones_like(placed[:1]).repeat(memory_length, 1)
+            key_turn[memory_length - len(placed) :] = placed
+        self._layers = [_Layer(layer, turn, key_turn, mixed) for layer in module.layers]
         self._norm = module.layer_norm
 
     def __call__(
@@ -48,12 +52,14 @@ class MemoryAttention:
 
 
 class _Layer:
-    def __init__(self, layer: Any, turn: torch.Tensor, mixed: bool = False) -> None:
+    def __init__(
+        self, layer: Any, turn: torch.Tensor, key_turn: torch.Tensor, mixed: bool = False
+    ) -> None:
         own, cross = layer.self_attn, layer.cross_attn_image
         self._norms = (layer.layer_norm1, layer.layer_norm2, layer.layer_norm3)
         self._heads: int = own.num_attention_heads
         self._scale: float = own.scaling
-        self._turn = turn
+        self._turn, self._key_turn = turn, key_turn
         self._mixed = mixed
         self._own_query, self._own_key, self._own_value, self._own_out = (
             fast(one, mixed=mixed) for one in (own.q_proj, own.k_proj, own.v_proj, own.o_proj)
@@ -63,9 +69,8 @@ class _Layer:
         self._narrow = cross.q_proj.weight.device.type == "cpu"
         self._value, self._out = fast(cross.v_proj, mixed=mixed), fast(cross.o_proj, mixed=mixed)
         self._read_out = _after_attention(cross, mixed)
-        activation = "relu" if isinstance(layer.activation, torch.nn.ReLU) else "gelu"
-        self._grow = fast(layer.linear1, activation, mixed)  # type: ignore[arg-type]
-        self._shrink = fast(layer.linear2, mixed=mixed)
+        grow, shrink, activation = _perceptron(layer)
+        self._grow, self._shrink = fast(grow, activation, mixed), fast(shrink, mixed=mixed)
 
     def __call__(
         self,
@@ -109,12 +114,13 @@ class _Layer:
         return self._out(read.transpose(1, 2).flatten(2))
 
     def _turned(self, keys: torch.Tensor, pointer_tokens: int) -> torch.Tensor:
-        """Rotary code on the spatial part of keys [B, k*L + P, heads*d], in their own memory."""
+        """Rotary code on the spatial part of keys [B, k*T + P, heads*d], in their own memory."""
         batch, length, width = keys.shape
-        frames, cells = (length - pointer_tokens) // self._turn.shape[0], self._turn.shape[0]
+        cells = self._key_turn.shape[0]
+        frames = (length - pointer_tokens) // cells
         spatial = keys[:, : frames * cells]
         split = spatial.view(batch, frames, cells, self._heads, width // self._heads // 2, 2)
-        turn = self._turn[:, None]  # the same for each head
+        turn = self._key_turn[:, None]  # the same for each head
         if keys.dtype == torch.float32:
             torch.view_as_complex(split).mul_(turn)
         else:
@@ -127,10 +133,9 @@ class _Layer:
         return projected.view(batch, length, self._heads, -1).transpose(1, 2)
 
     def _rotate(self, heads: torch.Tensor) -> torch.Tensor:
-        """Axial rotary position code on [B, heads, k*L, d]; it repeats for each memory frame."""
+        """Axial rotary position code on [B, heads, L, d]."""
         batch, count, length, width = heads.shape
-        frames = length // self._turn.shape[0]
-        pairs = heads.float().reshape(batch, count, frames, -1, width // 2, 2)
+        pairs = heads.float().reshape(batch, count, length, width // 2, 2)
         turned = torch.view_as_real(torch.view_as_complex(pairs) * self._turn)
         return turned.reshape(batch, count, length, width).to(heads.dtype)
 
@@ -161,6 +166,21 @@ def attend_rows(
                 torch.softmax(held, -1, out=held)
                 out[one, head, start : start + ROWS] = held_values.after(held)
     return out
+
+
+def _turn(module: Any, positions: torch.Tensor) -> torch.Tensor:
+    """[L, d/2] one complex factor for each pair of channels, not two doubled real tables."""
+    cos, sin = module.rotary_emb(module.layers[0].layer_norm1.weight, positions)
+    return torch.complex(cos[0, :, ::2].contiguous(), sin[0, :, ::2].contiguous())
+
+
+def _perceptron(layer: Any) -> tuple[Any, Any, Activation]:
+    """The two layers of a perceptron and what lies between, as SAM 2 and as EdgeTAM name them."""
+    if hasattr(layer, "linear1"):
+        grow, shrink, between = layer.linear1, layer.linear2, layer.activation
+    else:
+        grow, shrink, between = layer.mlp.up_proj, layer.mlp.down_proj, layer.mlp.act_fn
+    return grow, shrink, "relu" if isinstance(between, torch.nn.ReLU) else "gelu"
 
 
 def _after_attention(cross: Any, mixed: bool) -> FastLinear:

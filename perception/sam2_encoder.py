@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from perception.sam2_attention import attend_rows
-from perception.sam2_linear import FastLinear, fast
+from perception.sam2_linear import FastLinear, as_linear, fast, folded
 from perception.sam2_state import FrameFeatures
 from perception.sam2_windows import Layout, Windows, attend, between, order, pool
 
@@ -44,9 +44,9 @@ class HieraEncoder:
         self._ends = [int(end) for end in backbone.stage_ends]
         fine, middle, coarse, top = (ends[end] for end in self._ends)
         convs = neck.convs  # coarse to fine
-        self._top, self._coarse = _as_linear(convs[0], mixed), _as_linear(convs[1], mixed)
-        self._middle = _folded(convs[2], model.mask_decoder.conv_s1, mixed)
-        self._fine = _folded(convs[3], model.mask_decoder.conv_s0, mixed)
+        self._top, self._coarse = as_linear(convs[0], mixed), as_linear(convs[1], mixed)
+        self._middle = folded(convs[2], model.mask_decoder.conv_s1, mixed)
+        self._fine = folded(convs[3], model.mask_decoder.conv_s0, mixed)
         row_by_row = [torch.argsort(order(one)) for one in (fine, middle, coarse, top)]
         *levels, small = (one.to(device) for one in row_by_row)
         self._back = levels
@@ -164,17 +164,6 @@ class _Block:
 
 def _is_gelu(perceptron: Any) -> bool:
     return perceptron.num_layers == 2 and "gelu" in type(perceptron.activation).__name__.lower()
-
-
-def _as_linear(conv: Any, mixed: bool) -> FastLinear:
-    """A 1x1 convolution as a linear layer over channels."""
-    return FastLinear(conv.weight[:, :, 0, 0], conv.bias, mixed=mixed)
-
-
-def _folded(first: Any, second: Any, mixed: bool) -> FastLinear:
-    """Two 1x1 convolutions in a row as one linear layer."""
-    before, after = first.weight[:, :, 0, 0], second.weight[:, :, 0, 0]
-    return FastLinear(after @ before, after @ first.bias + second.bias, mixed=mixed)
 
 
 def _as_map(tokens: torch.Tensor) -> torch.Tensor:

@@ -47,6 +47,17 @@ def fast(module: Any, activation: Activation = "none", mixed: bool = False) -> F
     return FastLinear(module.weight, module.bias, activation, mixed)
 
 
+def as_linear(conv: Any, mixed: bool = False) -> FastLinear:
+    """A 1x1 convolution as a linear layer over channels."""
+    return FastLinear(conv.weight[:, :, 0, 0], conv.bias, mixed=mixed)
+
+
+def folded(first: Any, second: Any, mixed: bool = False) -> FastLinear:
+    """Two 1x1 convolutions in a row as one linear layer."""
+    before, after = first.weight[:, :, 0, 0], second.weight[:, :, 0, 0]
+    return FastLinear(after @ before, after @ first.bias + second.bias, mixed=mixed)
+
+
 class Rows:
     """A [N, K] matrix that is multiplied from the left again and again: `x @ rows.T`."""
 

@@ -17,6 +17,7 @@ from torchvision.transforms.v2 import functional as TF
 from perception.sam2_attention import MemoryAttention
 from perception.sam2_compile import CompileMode, Program
 from perception.sam2_decoder import MaskDecoder
+from perception.sam2_edge import EdgeEncoder, Perceiver
 from perception.sam2_encoder import HieraEncoder
 from perception.sam2_parts import (
     ABSENT_LOGIT,
@@ -58,17 +59,16 @@ class Sam2Networks:
         self.device, self.dtype = weight.device, weight.dtype
         self.grid: tuple[int, int] = tuple(config.vision_config.backbone_feature_sizes[-1])
         with torch.inference_mode():
-            self._attention = None if self.edge else MemoryAttention(model.memory_attention, mixed)
-            self._encoder = (
-                HieraEncoder(model, self.grid[0], mixed) if HieraEncoder.fits(model) else None
-            )
+            self._encoder = _encoder(model, self.grid[0], mixed)
             self._prepare_constants()
+            length = len(self._memory_positions)
+            self._attention = MemoryAttention(model.memory_attention, length, mixed)
             self._decoder = MaskDecoder(model.mask_decoder, self._wide_positions, mixed)
             self._memory_encoder = MemoryEncoder(model.memory_encoder, self.grid, mixed)
         self._upload = Uploader(self.device)
         encode = self._encoder.tensors if self._encoder is not None else self._encode
         self.encoding = Program(encode, compiled)
-        self.attending = Program(self._attend, "off" if self.edge else compiled)
+        self.attending = Program(self._attend, compiled)
 
     def _prepare_constants(self) -> None:
         """Everything that depends on the model alone, not on pictures."""
@@ -87,11 +87,11 @@ class Sam2Networks:
         channels = self._config.memory_encoder_output_channels
         memory = torch.zeros(1, channels, *self.grid, device=self.device, dtype=self.dtype)
         code = encoder.position_encoding(memory.shape, self.device, self.dtype)
+        self._memory_positions = code[0].flatten(1).T  # [T, D]
+        self._perceiver: Perceiver | None = None
         if self.edge:
-            _, code = model.spatial_perceiver(memory, code)
-            self._memory_positions = code[0]  # [T, D]
-        else:
-            self._memory_positions = code[0].flatten(1).T
+            self._perceiver = Perceiver(model.spatial_perceiver, self.grid, code)
+            self._memory_positions = model.spatial_perceiver(memory, code)[1][0]
 
     def features(self, image: Image) -> FrameFeatures:
         """One image encoder pass over a [H, W, 3] uint8 RGB picture."""
@@ -133,16 +133,12 @@ class Sam2Networks:
         pointers, pointer_positions = self._pointer_tokens(recalled)
         memory = torch.cat([tokens.flatten(1, 2), pointers], dim=1)
         codes = torch.cat([positions.flatten(1, 2), pointer_positions], dim=1)
-        if self._attention is not None:
-            (seen,) = self.attending(features.tokens, memory, codes, constants=(pointers.shape[1],))
-        else:
-            seen = self._edge_attention(features, memory, codes, pointers.shape[1], recalled)
+        (seen,) = self.attending(features.tokens, memory, codes, constants=(pointers.shape[1],))
         return self._as_map(seen)
 
     def _attend(
         self, tokens: torch.Tensor, memory: torch.Tensor, codes: torch.Tensor, pointers: int
     ) -> tuple[torch.Tensor]:
-        assert self._attention is not None, "EdgeTAM has its own"
         return (self._attention(tokens, self._positions, memory, codes, pointers),)
 
     def _pointer_tokens(self, recalled: Recalled) -> tuple[torch.Tensor, torch.Tensor]:
@@ -156,26 +152,6 @@ class Sam2Networks:
         waves = time_waves(recalled.pointer_offsets / self.pointer_frames, channels)
         codes = self._model.temporal_positional_encoding_projection_layer(waves.to(self.dtype))
         return tokens, codes.repeat_interleave(splits, dim=1)
-
-    def _edge_attention(
-        self,
-        features: FrameFeatures,
-        memory: torch.Tensor,
-        codes: torch.Tensor,
-        pointer_tokens: int,
-        recalled: Recalled,
-    ) -> torch.Tensor:
-        batch = memory.shape[0]
-        seen = self._model.memory_attention(
-            current_vision_features=features.tokens[:, None].expand(-1, batch, -1),
-            current_vision_position_embeddings=self._positions[:, None].expand(-1, batch, -1),
-            memory=memory.transpose(0, 1),
-            memory_posision_embeddings=codes.transpose(0, 1),
-            num_object_pointer_tokens=pointer_tokens,
-            num_spatial_memory_tokens=recalled.tokens.shape[1],
-        )
-        out: torch.Tensor = seen[0] if seen.ndim == 4 else seen.transpose(0, 1)
-        return out
 
     def candidates(
         self,
@@ -274,18 +250,17 @@ class Sam2Networks:
         if hidden_embedding is not None:
             gone = (decoded.presence <= 0).to(self.dtype)[:, None, None]
             tokens = tokens + gone * hidden_embedding
-        if self.edge:
-            return self._squeezed(self._as_map(tokens))
+        if self._perceiver is not None:
+            return self._perceiver(tokens)
         return tokens.to(torch.bfloat16)
-
-    def _squeezed(self, maps: torch.Tensor) -> torch.Tensor:
-        """EdgeTAM's 2D spatial perceiver: [B, D, h, w] -> [B, T, D]."""
-        encoder = self._model.memory_encoder
-        code = encoder.position_encoding(maps[:1].shape, maps.device, maps.dtype)
-        # transformers' perceiver takes one object at a time (a `view` of expanded latents).
-        rows = [self._model.spatial_perceiver(one[None], code)[0] for one in maps]
-        return torch.cat(rows)
 
     def _as_map(self, tokens: torch.Tensor) -> torch.Tensor:
         """[B, h*w, C] -> [B, C, h, w]."""
         return tokens.view(len(tokens), *self.grid, -1).permute(0, 3, 1, 2)  # channels last
+
+
+def _encoder(model: Any, grid: int, mixed: bool) -> HieraEncoder | EdgeEncoder | None:
+    """An image encoder of our own, or None for a backbone that is built otherwise."""
+    if HieraEncoder.fits(model):
+        return HieraEncoder(model, grid, mixed)
+    return EdgeEncoder(model) if EdgeEncoder.fits(model) else None

@@ -92,6 +92,7 @@ def random_model(config: Any, seed: int = 0) -> Any:
     model = kinds[config.model_type](config)
     randomise(model.eval(), seed)
     with torch.no_grad():
+        _tame(model)
         _calibrate(model)
         model.mask_decoder.pred_obj_score_head.proj_out.bias.fill_(PRESENCE_BIAS)
         for name, parameter in model.memory_attention.named_parameters():
@@ -101,6 +102,13 @@ def random_model(config: Any, seed: int = 0) -> Any:
         shared = model.shared_image_embedding.positional_embedding
         model.prompt_encoder.shared_embedding.positional_embedding.copy_(shared)
     return model
+
+
+def _tame(model: Any) -> None:
+    """Halve a convolutional backbone's normalisations: its random depth multiplies rounding."""
+    for module in model.vision_encoder.backbone.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.weight.mul_(0.5)
 
 
 def _calibrate(model: Any) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from perception.sam2_linear import FastLinear, fast
+from perception.sam2_linear import FastLinear, as_linear, fast
 from stream.errors import ConfigError
 
 FEW = 4  # channels up to which layer norm runs over whole maps
@@ -25,10 +25,10 @@ class MemoryEncoder:
         self._down = module.mask_downsampler.layers
         for layer in self._down:
             layer.conv.to(memory_format=torch.channels_last)
-        self._mask = _as_linear(module.mask_downsampler.final_conv, mixed)
-        self._frame = _as_linear(module.feature_projection, mixed)
+        self._mask = as_linear(module.mask_downsampler.final_conv, mixed)
+        self._frame = as_linear(module.feature_projection, mixed)
         self._blocks = [_Block(layer, grid, mixed) for layer in module.memory_fuser.layers]
-        self._out = _as_linear(module.projection, mixed)
+        self._out = as_linear(module.projection, mixed)
 
     def __call__(self, tokens: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
         """`masks`: scaled as the model's configuration says."""
@@ -78,8 +78,3 @@ def _normed(maps: torch.Tensor, norm: Any) -> torch.Tensor:
     even = (maps - mean) * torch.rsqrt(spread + norm.eps)
     out: torch.Tensor = even * gain + norm.bias[:, None, None]
     return out
-
-
-def _as_linear(conv: Any, mixed: bool) -> FastLinear:
-    """A 1x1 convolution as a linear layer over channels."""
-    return FastLinear(conv.weight[:, :, 0, 0], conv.bias, mixed=mixed)

@@ -6,11 +6,13 @@ import torch
 import torch.nn.functional as F
 
 from perception.sam2_attention import attend_rows
+from perception.sam2_edge import EdgeEncoder, Perceiver
 from perception.sam2_encoder import HieraEncoder
 from perception.sam2_linear import Activation, FastLinear, Rows
 from perception.sam2_model import Sam2Networks
 from perception.sam2_random import random_model, tiny_config, tiny_edgetam_config
 from perception.sam2_windows import Layout, attend, between, order, pool
+from stream.errors import ConfigError
 
 
 @pytest.mark.parametrize("activation", ["none", "relu", "gelu"])
@@ -125,5 +127,38 @@ def test_the_own_image_pass_equals_transformers(size: int) -> None:
     assert torch.allclose(found.fine.flatten(2)[0].T, fine[:, 0], atol=1e-4)
 
 
-def test_another_backbone_goes_through_transformers() -> None:
-    assert not HieraEncoder.fits(random_model(tiny_edgetam_config(), seed=1))
+@pytest.mark.parametrize("fits", [True, False])
+def test_edgetams_image_pass_equals_transformers(
+    fits: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own pass, and the plain one for a backbone that is built otherwise."""
+    model = random_model(tiny_edgetam_config(), seed=1)
+    assert not HieraEncoder.fits(model) and EdgeEncoder.fits(model)
+    monkeypatch.setattr(EdgeEncoder, "fits", lambda model: fits)
+    networks = Sam2Networks(model)
+    picture = np.random.default_rng(0).integers(0, 255, (90, 120, 3), dtype=np.uint8)
+    with torch.inference_mode():
+        found = networks.features(picture)
+        outputs = model.get_image_features(networks.pixels(picture), return_dict=True)
+    fine, middle, coarse = outputs.fpn_hidden_states
+    for one, other in ((found.tokens, coarse[:, 0]), (found.fine.flatten(2)[0].T, fine[:, 0])):
+        assert float((one - other).norm() / other.norm()) < 1e-4
+    assert torch.allclose(found.middle.flatten(2)[0].T, middle[:, 0], atol=1e-3)
+
+
+def test_the_perceiver_takes_all_objects_at_once() -> None:
+    module = random_model(tiny_edgetam_config(), seed=1).spatial_perceiver
+    tokens = torch.randn(3, 64, 64, generator=torch.Generator().manual_seed(4))
+    code = torch.randn(1, 64, 8, 8, generator=torch.Generator().manual_seed(5))
+    with torch.inference_mode():
+        found = Perceiver(module, (8, 8), code)(tokens)
+        maps = tokens.transpose(1, 2).reshape(3, 64, 8, 8)
+        expected = torch.cat([module(one[None], code)[0] for one in maps])
+    assert torch.allclose(found, expected, atol=1e-5)
+
+
+def test_edgetam_refuses_a_size_its_perceiver_cannot_cut() -> None:
+    with pytest.raises(ConfigError, match="a multiple of 64 for EdgeTAM, got 80"):
+        Perceiver(
+            random_model(tiny_edgetam_config()).spatial_perceiver, (5, 5), torch.zeros(1, 64, 5, 5)
+        )
