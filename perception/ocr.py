@@ -11,7 +11,9 @@ from stream.frame import Image
 from stream.masks import Box
 
 MAX_SIDE = 960  # pixels of the longer side that is read
+MAX_GROWN = 2.0  # times that a small picture is enlarged
 MIN_SIDE = 32  # a smaller picture holds no words
+MIN_BOX = 0.3  # probability of a box of words: the engine's own 0.5 loses lines of a plain page
 MIN_SCORE = 0.6
 MAX_ASPECT = 2  # a longer picture is padded: the engine enlarges the shorter side to 736 pixels
 
@@ -45,12 +47,13 @@ class RapidTextReader:
         """[H, W, 3] uint8 RGB -> the lines it is sure of, from top to bottom."""
         if min(image.shape[:2]) < MIN_SIDE:
             return ()
-        scale = min(1.0, MAX_SIDE / max(image.shape[:2]))
-        small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        scale = min(MAX_GROWN, MAX_SIDE / max(image.shape[:2]))
+        how = cv2.INTER_AREA if scale <= 1 else cv2.INTER_CUBIC
+        small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=how)
         rows, cols = small.shape[:2]
         below, right = max(0, cols // MAX_ASPECT - rows), max(0, rows // MAX_ASPECT - cols)
         small = cv2.copyMakeBorder(small, 0, below, 0, right, cv2.BORDER_REPLICATE)
-        found, _ = self._engine(np.ascontiguousarray(small[..., ::-1]))
+        found, _ = self._engine(np.ascontiguousarray(small[..., ::-1]), box_thresh=MIN_BOX)
         lines = [
             TextLine(str(text), _box(corners, scale, image.shape), float(score))
             for corners, text, score in found or ()

@@ -28,7 +28,7 @@ _QUESTION = re.compile(
 )
 _STATE = re.compile(
     r"^\s*(?:is|are|was|were)\s+(?:the|my|his|her|their)\s+(?P<thing>[^\W\d_]+(?:\s+[^\W\d_]+)??)\s+"
-    r"(?P<state>(?:(?:turned|switched|still|too|very|really|completely|almost|more|already)\s+)*"
+    r"(?P<state>(?:(?:turned|switched|half|fully|still|too|very|really|completely|almost|more|already)\s+)*"
     r"[^\W\d_]+(?:\s+(?:or|and)\s+[^\W\d_]+)?)[\s?.!]*$",
     re.IGNORECASE,
 )
@@ -52,6 +52,16 @@ _COMPARED = re.compile(
 )
 _POINTING_ONLY = frozenset(
     {"it", "this", "that", "one", "these", "those", "they", "thing", "is", "he", "she"}
+)
+MAX_NOUN_WORDS = 5
+_JOINED = re.compile(
+    r"\s+(?:ever|never|always|is|was|are|were|has|have|had|can|lives?|lived)\b", re.I
+)
+_BEFORE_THING = frozenset(
+    (
+        *("is", "was", "are", "were", "do", "does", "did", "can", "could", "will", "would", "has"),
+        *("have", "what", "how", "why", "when", "where", "who", "think", "know", "say", "and"),
+    )
 )
 _PLURALS = frozenset({"people", "men", "women", "children", "mice", "feet", "teeth", "geese"})
 _TAIL = re.compile(
@@ -128,7 +138,9 @@ def named_thing(question: str) -> str:
         found = _ARTICLED.search(line)
         return found.group("noun").lower() if found else pointed_noun(line)
     rest = line[begun.end() :] if begun else line
-    return _TAIL.sub("", rest).strip(" '\"").lower()
+    thing = _TAIL.sub("", rest).strip(" '\"").lower()
+    # A long rest is no name of a thing, only what else was said.
+    return thing if len(thing.split()) <= MAX_NOUN_WORDS else ""
 
 
 def state_of(question: str) -> tuple[str, str]:
@@ -170,26 +182,41 @@ def plural(phrase: str) -> bool:
 def pointed_noun(question: str) -> str:
     """The noun after a pointing word ("What brand is this car?" -> "car"), or an empty string."""
     for match in _POINTED.finditer(question):
-        if _has_noun(match):
+        if _has_noun(match) and not _relative(match):
             return match.group("noun").lower()
     return ""
 
 
 def points(question: str) -> bool:
     """Whether the question points at something in view or in the talk."""
-    return _POINTED.search(question) is not None
+    return any(not _relative(match) for match in _POINTED.finditer(question))
 
 
 def resolve(question: str, subject: str) -> str:
     """Put a subject in the place of the first pointing words ("it" -> "coffee")."""
 
+    done = False
+
     def put(match: re.Match[str]) -> str:
+        nonlocal done
+        if done or _relative(match):
+            return match.group()
+        done = True
         if match.group().lower() == "its":
             return f"{subject}'s"
         noun = match.group("noun")
         return f"{subject} {noun}" if noun and not _has_noun(match) else subject
 
-    return _POINTED.sub(put, question, count=1)
+    return _POINTED.sub(put, question)
+
+
+def _relative(match: re.Match[str]) -> bool:
+    """Whether "that" only joins: "the largest animal that ever lived"."""
+    if match.group("point") is None or match.group("point").lower() != "that":
+        return False
+    before = match.string[: match.start()].split()
+    joined = _JOINED.match(match.string[match.start() + len("that") :])
+    return bool(before) and joined is not None and before[-1].lower() not in _BEFORE_THING
 
 
 def _has_noun(match: re.Match[str]) -> bool:

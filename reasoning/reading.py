@@ -7,6 +7,7 @@ from perception.ocr import TextLine
 from reasoning.tokens import neutralise
 
 MAX_READ = 6  # lines
+TALL = 0.7  # of the tallest line's height
 NOTHING = "I can't make out any words in view."
 _TITLE = re.compile(r"\b(?:title|heading|headline|name|called|about|topic|brand)\b", re.IGNORECASE)
 _PLACE = re.compile(
@@ -52,8 +53,10 @@ def reading(question: str, lines: Sequence[TextLine]) -> str:
                 return f"The {name} may be in this: {_quoted(found)}."
             return f"I see no {name} among the words. It says: {_quoted(lines)}."
     if _TITLE.search(question):
-        tallest = max(lines, key=lambda line: line.box[3] - line.box[1])
-        return f"The largest words say: {_quoted([tallest])}."
+        heights = [line.box[3] - line.box[1] for line in lines]
+        # A line that runs askew has a tall box: of the tall ones the topmost is the title.
+        tall = [n for n, height in enumerate(heights) if height >= TALL * max(heights)]
+        return f"The title seems to be {_quoted([lines[tall[0]]])}."
     return f"It says: {_quoted(lines)}."
 
 

@@ -149,6 +149,8 @@ class Sight:
         if re.match(r"(?:any|some)thing\b", phrase):
             yield from self._seen(turn)
             return
+        if re.match(r"(?:any|some)(?:one|body)\b", phrase):
+            phrase = "person"
         thing = self._found(turn, phrase)
         if thing is None:
             yield Say(f"No, I don't see {_any(phrase)}.")

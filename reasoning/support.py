@@ -35,6 +35,16 @@ _DEFINED = re.compile(
     re.IGNORECASE,
 )
 _MADE = re.compile(r"\b(?:made|used|known|called|like|for|from|of)\b", re.IGNORECASE)
+_MADE_BY = re.compile(
+    r"\b(?:wrote|written|painted|invented|discovered|composed|built|designed|founded|developed|"
+    r"directed|created|made|sculpted)\b",
+    re.IGNORECASE,
+)
+_MAKER = re.compile(
+    r"\bby\s+(?:[\w-]+\s+){0,6}[A-Z]|\b(?:wrote|writer|painter|painted|inventor|invented|discoverer|"
+    r"discovered|composer|composed|built|designer|designed|founder|founded|developer|developed|"
+    r"directed|creator|created)\b"
+)
 _YES_NO = re.compile(
     r"^\s*(?:is|are|was|were|do|does|did|can|could|has|have|will)\b(?!.*\bor\b)", re.IGNORECASE
 )
@@ -56,6 +66,7 @@ class SupportWeights:
     kind: float = 0.45  # added for the right kind of words, taken away without them
     subject: float = 0.9  # taken away by the share of the subject's words it does not hold
     titled: float = 0.5  # taken from other entries' sentences where one bears the subject's name
+    maker: float = 0.3  # taken away without a word for making where the maker is asked for
     enough: float = 0.9
     unsaid: float = 0.2  # more than `enough` for a yes-or-no question whose words it does not hold
     span: float = 0.8  # by which the other signals may lie below the best for a model's look
@@ -122,6 +133,8 @@ class SupportScorer:
             score = weights.nearness * near
             if kind != "any":
                 score += weights.kind if fits_type(text, kind) else -weights.kind
+            if kind == "who" and _MADE_BY.search(question) and not _MAKER.search(text):
+                score -= weights.maker
             words = titles[entry.id] | set(search_words(text))
             if about:
                 score -= weights.subject * len(about - words) / len(about)

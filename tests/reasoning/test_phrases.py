@@ -10,12 +10,15 @@ from reasoning.assistant import MAX_CHARS
 from reasoning.phrases import (
     AnswerType,
     answer_type,
+    compared,
     fits_type,
     listed,
     named_thing,
+    owned_part,
     pointed_noun,
     points,
     resolve,
+    state_of,
     with_article,
 )
 
@@ -188,3 +191,53 @@ def test_no_pattern_backtracks_without_end(part: str) -> None:
         answer_type(question)
         for kind in get_args(AnswerType):
             fits_type(question, kind)
+
+
+@pytest.mark.parametrize(
+    ("question", "pointing"),
+    [
+        ("What is the largest animal that ever lived?", False),
+        ("Which is the bird that can fly backwards?", False),
+        ("Who invented that?", True),
+        ("What is that used for?", True),
+        ("How is that made?", True),
+    ],
+)
+def test_that_points_or_joins(question: str, pointing: bool) -> None:
+    assert points(question) is pointing
+    assert (resolve(question, "tea") != question) is pointing
+
+
+@pytest.mark.parametrize(
+    ("question", "found"),
+    [
+        ("Is the door open?", ("door", "open")),
+        ("Is the light switched off?", ("light", "switched off")),
+        ("Is the cup half empty?", ("cup", "half empty")),
+        ("Is my bag still there?", ("bag", "still there")),
+        ("Is it open?", ("", "")),
+    ],
+)
+def test_state_of(question: str, found: tuple[str, str]) -> None:
+    assert state_of(question) == found
+
+
+@pytest.mark.parametrize(
+    ("question", "part", "thing"),
+    [
+        ("What colour is the cup?", "", "cup"),
+        ("What color are my running shoes?", "", "running shoes"),
+        ("What is the colour of the wall?", "", "wall"),
+        ("What colour is it?", "", ""),
+        ("What colour are its eyes?", "its eyes", ""),
+        ("Is the ball red?", "", "ball"),
+    ],
+)
+def test_owned_part(question: str, part: str, thing: str) -> None:
+    assert owned_part(question) == (part, thing)
+
+
+def test_compared() -> None:
+    assert compared("Which is bigger, the bed or the lamp?") == ("bigger", "bed", "lamp")
+    assert compared("Is the cup smaller than the bowl?") == ("smaller", "cup", "bowl")
+    assert compared("Which is it?") is None

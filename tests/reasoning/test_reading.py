@@ -21,7 +21,7 @@ POSTER = (
             "It says: “Spring concert Town hall, 12.05.2026 Doors open at 19:30 "
             "Tickets: +43 662 123456”.",
         ),
-        ("What is the title?", "The largest words say: “Spring concert”."),
+        ("What is the title?", "The title seems to be “Spring concert”."),
         ("Read the second line.", "The second line says: “Town hall, 12.05.2026”."),
         ("Read the last line", "The last line says: “Tickets: +43 662 123456”."),
         ("At what time does it start?", "The time may be in this: “Doors open at 19:30”."),

@@ -44,7 +44,7 @@ FROM, HOT, LIKED = (
     "Many people like it for breakfast.",
 )
 TEA = entry("Tea", f"{FROM} {HOT} {LIKED}")
-NONE = SupportWeights(0.0, 0.0, 0.0, 0.0, 0.0)
+NONE = SupportWeights(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 
 
 def test_no_evidence_no_support() -> None:
