@@ -9,6 +9,7 @@ from stream.frame import Frame, Mask
 
 if TYPE_CHECKING:
     from perception.backbone import Features
+    from perception.cutter import Cutter
 
 MAX_OBJECTS = 64
 
@@ -31,20 +32,21 @@ def open_follower(settings: MaskletSettings) -> Follower:
 
 
 class EmbeddedFollower:
-    """The embedded tracker; a box or point becomes a mask by edges and feature similarity."""
+    """The embedded tracker; a box or point becomes a mask first."""
 
     def __init__(self) -> None:
+        from foveal.mask_setup import load_cutter
         from foveal.search_setup import load_backbone
         from perception.tracker import EmbeddedTracker, TrackerConfig
 
-        self._backbone = load_backbone()
+        self._backbone, self._cutter = load_backbone(), load_cutter()
         self._tracker = EmbeddedTracker(self._backbone, TrackerConfig(max_tracks=MAX_OBJECTS))
         self._state = self._tracker.init_state()
 
     def start(self, frame: Frame, prompt: Prompt) -> int:
         """Begin a masklet; raises PromptError for an unusable prompt."""
         features = self._backbone.features(frame.image)
-        mask = to_mask(checked(prompt, frame.size), frame, features)
+        mask = to_mask(checked(prompt, frame.size), frame, features, self._cutter)
         self._state, track_id = self._tracker.add(self._state, frame, features, mask)
         return track_id
 
@@ -88,13 +90,11 @@ class Sam2Follower:
         self._tracker.prefetch(frame)
 
 
-def to_mask(prompt: Prompt, frame: Frame, features: "Features") -> Mask:
+def to_mask(prompt: Prompt, frame: Frame, features: "Features", cutter: "Cutter") -> Mask:
     """[H, W] mask of a prompt on this frame, for a tracker that takes only masks."""
-    from perception.segment import mask_from_box, mask_from_point
-
     if isinstance(prompt, MaskPrompt):
         return prompt.mask
     if isinstance(prompt, BoxPrompt):
-        return mask_from_box(frame.image, prompt.box)
+        return cutter.from_box(frame.image, prompt.box)
     x, y = positive_points(prompt)[0]
-    return mask_from_point(frame.image, (int(x), int(y)), features)
+    return cutter.from_point(frame.image, (int(x), int(y)), features)

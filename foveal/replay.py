@@ -17,6 +17,7 @@ from foveal.compose import build_assistant, load_models
 from foveal.config import Config, SpeechSettings
 from foveal.config_load import load_config
 from foveal.hearing import load_hearing, spoken_questions
+from foveal.mask_setup import load_cutter
 from foveal.masklets import LiveMasklets
 from foveal.memory import bound_arenas
 from foveal.output.recorder import Recorder
@@ -177,6 +178,7 @@ def build_stages(config: Config, tracer: Tracer) -> Stages:
         models.reader,
         build_assistant(models, config.reasoning),
         tracer,
+        load_cutter(),
     )
 
 

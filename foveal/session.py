@@ -19,13 +19,15 @@ from typing import Protocol, TypeVar
 from foveal.config import SessionConfig
 from foveal.masklets import LiveMasklets
 from perception.backbone import Backbone, Features
+from perception.cutter import Cutter, EdgeCutter
 from perception.scene import GroundedRegion, SceneReader, SceneView
 from reasoning.assistant import Assistant
 from stream.channel import Channel, OverflowPolicy
 from stream.errors import BadFrame, ChannelClosed, FovealError, PromptError
 from stream.events import Answer, AnswerEvent, Question, Region, Span
-from stream.frame import Frame, FrameSource, Keyframe
+from stream.frame import Frame, FrameSource, Keyframe, Mask
 from stream.keyframes import KeyframeSelector, KeyframeState
+from stream.masks import decode_mask, encode_mask, mask_box
 from stream.trace import Tracer
 
 READ_AHEAD_FRAMES = 4
@@ -55,6 +57,7 @@ class Stages:
     reader: SceneReader
     assistant: Assistant
     tracer: Tracer
+    cutter: Cutter = field(default_factory=EdgeCutter)
 
 
 @dataclass(slots=True, eq=False)
@@ -199,8 +202,9 @@ class Session:
             asked = True
         if self._config.seed_tracks and self._stages.masklets.room:
             for thing in self._new_things(state, frame, features, asked):
-                if thing.score >= self._config.min_seed_score:
-                    region = self._stages.masklets.seed(frame, features, thing.mask)
+                if thing.score >= self._config.min_seed_score and self._stages.masklets.room:
+                    mask = self._sharp(frame, thing.mask)
+                    region = self._stages.masklets.seed(frame, features, mask)
                     if region is not None:
                         state.regions = (*state.regions, region)
         for region in state.regions:
@@ -232,7 +236,10 @@ class Session:
             answer = self._stages.assistant.ask(question, view, self._sink.event)
         spans = []
         for span in answer.spans:
-            region = self._follow(state, frame, features, span.region)
+            region = span.region
+            if question.point is None and question.box is None:  # else it was cut out exactly
+                region = self._sharp_region(state, frame, region)
+            region = self._follow(state, frame, features, region)
             spans.append(Span(span.start, span.end, region))
             self._sink.event(region_event(region))
         answer = replace(answer, spans=tuple(spans))
@@ -282,6 +289,18 @@ class Session:
         if all(known.track_id != followed.track_id for known in state.regions):
             state.regions = (*state.regions, followed)
         return followed
+
+    def _sharp_region(self, state: SessionState, frame: Frame, region: Region) -> Region:
+        """A new region of an answer along the thing's border; after the answer, which waits for
+        nothing. A masklet's own region is left as it is."""
+        if region.box is None or any(one.track_id == region.track_id for one in state.regions):
+            return region
+        mask = self._sharp(frame, decode_mask(region.mask))
+        return replace(region, mask=encode_mask(mask), box=mask_box(mask))
+
+    def _sharp(self, frame: Frame, mask: Mask) -> Mask:
+        with self._stages.tracer.span("mask", frame.pts_ns):
+            return self._stages.cutter.sharpen(frame.image, mask)
 
     def _refuse(self, state: SessionState, pts_ns: int, cause: str, reason: str) -> None:
         state.refused[cause] = state.refused.get(cause, 0) + 1

@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from perception.backbone import Features
-from perception.segment import Soft, mask_from_box, mask_from_point, refine_seed
+from perception.segment import mask_from_box, mask_from_point
 from stream.events import Point
 from stream.frame import Image, Mask
 from stream.masks import Box
@@ -18,8 +18,8 @@ class Cutter(Protocol):
     def from_point(self, image: Image, point: Point, features: Features) -> Mask:
         """The thing under a point (x, y); raises PromptError for a point outside the picture."""
 
-    def from_seed(self, image: Image, seed: Soft) -> Mask:
-        """The thing that a coarse soft mask [h, w] in 0..1 lies on."""
+    def sharpen(self, image: Image, mask: Mask) -> Mask:
+        """The thing that a rough mask [H, W] lies on; an empty mask stays empty."""
 
 
 class EdgeCutter:
@@ -33,6 +33,6 @@ class EdgeCutter:
         """See `mask_from_point`."""
         return mask_from_point(image, point, features)
 
-    def from_seed(self, image: Image, seed: Soft) -> Mask:
-        """See `refine_seed`."""
-        return refine_seed(image, seed)
+    def sharpen(self, image: Image, mask: Mask) -> Mask:
+        """As it is: all rough masks were cut along edges when they were made."""
+        return mask

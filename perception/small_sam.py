@@ -19,12 +19,12 @@ import torch.nn.functional as F
 
 from perception.backbone import Features
 from perception.pictures import shrink
-from perception.segment import LIKELY_LEVEL, Soft, check_point, ellipse
+from perception.segment import Soft, check_point, ellipse
 from perception.tiny_vit import CELL, CHANNELS, TinyViT
 from stream.errors import AssetError
 from stream.events import Point
 from stream.frame import Image, Mask
-from stream.masks import Box, clip_box, mask_box
+from stream.masks import Box, clip_box, mask_box, mask_iou
 
 ENCODER, DECODER = "encoder.onnx", "sam.onnx"
 SIDE = 768  # pixels of the picture's longer side that the encoder sees
@@ -34,6 +34,7 @@ MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 BLANK = 448  # pixels a side of the empty picture whose middle stands for the padding
 OUTSIDE, INSIDE, CORNER, OPPOSITE, NOTHING = 0, 1, 2, 3, -1  # labels of SAM's points
 SPECK = 0.02  # of the largest part: smaller ones are left out
+ROUGH = 0.5  # how much a rough mask counts in what it is sharpened to
 KEPT = 4  # looks that are remembered
 
 Prompts = list[tuple[float, float, int]]  # x, y in the picture's pixels, label
@@ -90,60 +91,74 @@ class SmallSam:
         mask[y, x] = True
         return mask
 
-    def from_seed(self, image: Image, seed: Soft) -> Mask:
-        """A coarse soft mask [h, w] in 0..1 -> the thing it lies on, [H, W].
+    def sharpen(self, image: Image, mask: Mask) -> Mask:
+        """A rough mask [H, W] -> the thing it lies on; an empty one stays empty.
 
-        Asked by the seed's box and twice by its innermost point; the decoder's own guess of how
-        well a mask fits decides. A coarse seed's outline misleads more than it helps as a prompt.
+        Asked by the mask's box, and twice by its innermost point; the decoder's own guess of how
+        well its answer fits decides, and how much of the rough mask is in it. The rough outline
+        itself misleads more than it helps as a prompt.
         """
-        height, width = image.shape[:2]
-        soft = cv2.resize(seed, (width, height), interpolation=cv2.INTER_LINEAR)
-        likely = np.asarray(soft >= LIKELY_LEVEL)
-        box = mask_box(likely)
+        box = mask_box(mask)
         if box is None:
-            return likely
-        x, y = inner_point(likely)
+            return mask
+        x, y = inner_point(mask)
         corners: Prompts = [(box[0], box[1], CORNER), (box[2], box[3], OPPOSITE)]
         ways: list[Prompts] = [[*corners, PAD], [(x, y, INSIDE), PAD], [(x, y, INSIDE), PAD, PAD]]
         seen = self.look(image)
-        logits, _ = max((self.logits(seen, way) for way in ways), key=lambda pair: pair[1])
-        return _parts(paste(logits, seen))
+        best, best_score = mask, 0.0
+        for way in ways:
+            logits, score = self.logits(seen, way)
+            found = _parts(paste(logits, seen))
+            score *= 1 - ROUGH + ROUGH * mask_iou(found, mask)
+            if score > best_score and found.any():
+                best, best_score = found, score
+        return best
 
     def look(self, image: Image) -> Look:
         """The encoder's pass over a [H, W, 3] uint8 RGB picture."""
         for known, seen in self._looks:
             if known() is image:
                 return seen
+        seen = self.view(image, self._side)
+        alive = [pair for pair in self._looks if pair[0]() is not None]
+        self._looks = [(weakref.ref(image), seen), *alive][:KEPT]
+        return seen
+
+    def view(self, image: Image, side: int) -> Look:
+        """The same at `side` pixels of the longer side, not kept."""
         height, width = image.shape[:2]
-        scale = self._side / max(height, width)
+        scale = side / max(height, width)
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         small = shrink(image, size) if scale < 1 else cv2.resize(image, size)
         pixels = (torch.from_numpy(np.asarray(small)).float() - torch.tensor(MEAN)) / torch.tensor(
             STD
         )
         padded = F.pad(pixels, (0, 0, 0, -size[0] % CELL, 0, -size[1] % CELL))
-        found = self._encoder(padded.permute(2, 0, 1)[None])[0].numpy()
+        found = self._encoder(padded.permute(2, 0, 1)[None])[0].float().numpy()
         cells = np.empty((1, CHANNELS, CANVAS // CELL, CANVAS // CELL), np.float32)
         cells[:] = self._blank[:, None, None]
         cells[0, :, : found.shape[1], : found.shape[2]] = found
-        seen = Look(cells, scale, (height, width))
-        alive = [pair for pair in self._looks if pair[0]() is not None]
-        self._looks = [(weakref.ref(image), seen), *alive][:KEPT]
-        return seen
+        return Look(cells, scale, (height, width))
 
     def _ask(self, image: Image, prompts: Prompts) -> Mask:
         seen = self.look(image)
         return _parts(paste(self.logits(seen, prompts)[0], seen))
 
-    def logits(self, seen: Look, prompts: Prompts) -> tuple[Soft, float]:
-        """[256, 256] logits over the canvas, and the decoder's own guess of their IoU."""
+    def logits(
+        self, seen: Look, prompts: Prompts, before: Soft | None = None
+    ) -> tuple[Soft, float]:
+        """[256, 256] logits over the canvas, and the decoder's own guess of their IoU.
+
+        `before`: logits of a mask to start from, of the same size.
+        """
+        shown = np.zeros((LOW, LOW), np.float32) if before is None else before
         places = np.array([[(x * seen.scale, y * seen.scale) for x, y, _ in prompts]], np.float32)
         feed = {
             "image_embeddings": seen.cells,
             "point_coords": places,
             "point_labels": np.array([[label for _, _, label in prompts]], np.float32),
-            "mask_input": np.zeros((1, 1, LOW, LOW), np.float32),
-            "has_mask_input": np.zeros(1, np.float32),
+            "mask_input": shown[None, None],
+            "has_mask_input": np.array([before is not None], np.float32),
             "orig_im_size": np.array([LOW, LOW], np.float32),
         }
         score, logits = self._decoder.run(["iou_predictions", "low_res_masks"], feed)

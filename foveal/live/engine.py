@@ -11,6 +11,7 @@ from foveal.config import Config
 from foveal.live.ear import MakeListener
 from foveal.live.hearing import LiveHearingConfig, load_listener_maker
 from foveal.live.voice import LEAD_IN
+from foveal.mask_setup import load_cutter
 from foveal.masklets import LiveMasklets
 from foveal.session import Stages
 from foveal.tracker_setup import open_tracker
@@ -38,6 +39,8 @@ def load_engine(config: Config, hearing: LiveHearingConfig | None = None) -> Eng
     limit = config.session.max_tracks  # a tracker keeps no state: sessions share it
     tracker = open_tracker(config.masklets, config.tracker, models.backbone, limit)
 
+    cutter = load_cutter()
+
     def make_stages() -> Stages:
         return Stages(
             KeyframeSelector(config.keyframes),
@@ -46,6 +49,7 @@ def load_engine(config: Config, hearing: LiveHearingConfig | None = None) -> Eng
             models.reader,
             build_assistant(models, config.reasoning),
             Tracer(),
+            cutter,
         )
 
     speaker = open_speaker(config.speech.backend)

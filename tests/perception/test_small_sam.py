@@ -15,7 +15,6 @@ from foveal.demo.scene import CUP
 from perception.backbone import Features
 from perception.fakes import fake_features
 from perception.onnx_weights import OnnxWeights
-from perception.regions import share_inside
 from perception.small_sam import ENCODER, SmallSam
 from perception.tiny_vit import TinyViT
 from stream.errors import AssetError, PromptError
@@ -70,13 +69,12 @@ def test_a_box_and_a_point_give_the_cup(sam: SmallSam, coffee: Image) -> None:
     assert point[250, 300] and point[CUP_BOX[1] : CUP_BOX[3], CUP_BOX[0] : CUP_BOX[2]].any()
 
 
-def test_a_coarse_seed_becomes_a_thing_inside_it(sam: SmallSam, coffee: Image) -> None:
-    """A seed does not say how much is meant: the cup, or the coffee in it."""
-    seed = np.zeros((20, 30), np.float32)
-    seed[2:15, 9:20] = 1.0
-    mask = sam.from_seed(coffee, seed)
-    assert share_inside(mask, cup(coffee)) > 0.9 and mask.sum() > 0.3 * cup(coffee).sum()
-    assert not sam.from_seed(coffee, np.zeros((20, 30), np.float32)).any()
+def test_a_rough_mask_becomes_the_cup(sam: SmallSam, coffee: Image) -> None:
+    rough = np.zeros(coffee.shape[:2], bool)
+    rough[40:300, 180:400] = True
+    sharp = sam.sharpen(coffee, rough)
+    assert mask_iou(sharp, cup(coffee)) > max(0.75, mask_iou(rough, cup(coffee)))
+    assert not sam.sharpen(coffee, np.zeros_like(rough)).any()
 
 
 def test_a_box_never_overflows_and_a_tiny_picture_works(sam: SmallSam) -> None:
