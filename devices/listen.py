@@ -24,17 +24,15 @@ the transcriber, one utterance of this listener at a time; several listeners may
 waits: what cannot be transcribed in time is dropped and counted in `stats().dropped` by cause.
 """
 
-import asyncio
 import logging
-from collections import deque
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from typing import Literal
 
-from devices.endpoint import Ended, EndpointConfig, Hint, Paused, Resumed, Started
+from devices.endpoint import Ended, EndpointConfig, Paused, Resumed, Started
 from devices.hearing import Ear, Gate, Heard
 from devices.resample import RawSound, Sound
 from devices.transcribe import GuardConfig, Transcriber, Transcript, doubt
+from devices.transcribing import MAX_WAITING, Job, JobQueue, Utterance
 from devices.turns import (
     Draft,
     Final,
@@ -47,7 +45,7 @@ from devices.turns import (
     Woken,
 )
 from devices.vad import VoiceDetector
-from devices.wording import Agreement, after_wake_phrase, ending
+from devices.wording import after_wake_phrase, ending
 from stream.clock import NS_PER_MS, NS_PER_S, Clock
 from stream.errors import ConfigError, DeviceError
 
@@ -68,7 +66,6 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-MAX_WAITING = 4  # finished utterances that wait for the transcriber
 AWAKE_NS = 8 * NS_PER_S  # after the wake phrase alone
 
 
@@ -101,30 +98,6 @@ class ListenStats:
     echoes: int  # windows of 32 ms
 
 
-@dataclass(slots=True, eq=False)
-class _Utterance:
-    """One utterance on its way to its words."""
-
-    started_ns: int
-    hint: Hint = "unknown"
-    agreement: Agreement = field(default_factory=Agreement)
-    partial_ns: int = 0  # up to where it was transcribed
-    drafting: "_Job | None" = None  # covers all speech so far
-    ended: Ended | None = None
-    ended_at_ns: int = 0  # on the clock
-
-
-@dataclass(slots=True, eq=False)
-class _Job:
-    """One run of the transcriber."""
-
-    kind: Literal["partial", "draft", "final"]
-    utterance: _Utterance
-    sound: Sound
-    until_ns: int  # end of the speech that it covers
-    heard: Transcript | None = None
-
-
 class Listener:
     """Listens to one stream; make and use it on one event loop."""
 
@@ -140,13 +113,11 @@ class Listener:
     ) -> None:
         self.config = config or ListenConfig()
         self._ear = Ear(detector, self.config.endpoint, self.config.push_to_talk, gate)
-        self._transcriber, self._on_event = transcriber, on_event
-        self._clock, self._pool = clock, pool
-        self._open: _Utterance | None = None
-        self._waiting: deque[_Job] = deque()
-        self._working: asyncio.Task[None] | None = None
+        self._jobs = JobQueue(transcriber, pool, self._heard)
+        self._on_event, self._clock = on_event, clock
+        self._open: Utterance | None = None
         self._awake_until_ns = -1
-        self._utterances = self._transcriptions = 0
+        self._utterances = 0
         self._dropped: dict[str, int] = {}
 
     @property
@@ -158,9 +129,11 @@ class Listener:
         """The numbers so far."""
         ear = self._ear.stats
         dropped = dict(self._dropped)
+        if self._jobs.stale:
+            dropped["stale draft"] = self._jobs.stale
         if ear.broken:
             dropped["samples not finite"] = ear.broken
-        return ListenStats(self._utterances, self._transcriptions, dropped, ear.gaps, ear.echoes)
+        return ListenStats(self._utterances, self._jobs.done, dropped, ear.gaps, ear.echoes)
 
     def feed(self, pcm: RawSound, pts_ns: int, rate_hz: int = 48_000) -> None:
         """Take the block of sound that begins at `pts_ns`; a malformed one is dropped, counted."""
@@ -184,8 +157,7 @@ class Listener:
 
     async def drain(self) -> None:
         """Wait until everything heard so far is transcribed."""
-        while self._working is not None:
-            await self._working
+        await self._jobs.drain()
 
     async def close(self) -> None:
         """The sound has ended: end the open utterance and wait for its words."""
@@ -196,7 +168,7 @@ class Listener:
         """Forget everything that is under way; no more events."""
         self._on_event = lambda _: None
         self._ear.stop()
-        self._waiting.clear()
+        self._jobs.clear()
         self._open = None
 
     def _take(self, heard: list[Heard]) -> None:
@@ -204,13 +176,13 @@ class Listener:
             event = one.event
             if isinstance(event, Started):
                 self._utterances += 1
-                self._open = _Utterance(event.at_ns, partial_ns=event.at_ns)
+                self._open = Utterance(event.at_ns, partial_ns=event.at_ns)
                 self._on_event(SpeechStarted(event.at_ns, event.decided_ns))
             elif isinstance(event, Resumed) and self._open is not None:
                 self._open.drafting, self._open.hint = None, "unknown"
             elif isinstance(event, Paused) and self._open is not None and self.config.drafts:
                 assert one.sound is not None
-                self._open.drafting = _Job("draft", self._open, one.sound, event.since_ns)
+                self._open.drafting = Job("draft", self._open, one.sound, event.since_ns)
                 self._put(self._open.drafting)
             elif isinstance(event, Ended):
                 assert one.sound is not None
@@ -229,66 +201,42 @@ class Listener:
             if draft.heard is not None:
                 self._finish(draft, draft.heard, drafted=True)
             return
-        self._put(_Job("final", utterance, sound, event.ended_ns))
+        self._put(Job("final", utterance, sound, event.ended_ns))
 
     def _wish_partial(self) -> None:
         """Transcribe what was said so far, if the transcriber has nothing better to do."""
         utterance, every_ns = self._open, self.config.partial_every_ns
-        if utterance is None or every_ns is None or self._ear.silent or self._working is not None:
+        if utterance is None or every_ns is None or self._ear.silent or self._jobs.busy:
             return
         if self._ear.now_ns - utterance.partial_ns >= every_ns:
             utterance.partial_ns = self._ear.now_ns
-            self._put(_Job("partial", utterance, self._ear.sound(), self._ear.now_ns))
+            self._put(Job("partial", utterance, self._ear.sound(), self._ear.now_ns))
 
-    def _put(self, job: _Job) -> None:
-        """Queue a job: finals before drafts; at most one draft, and a few finals."""
-        finals = [one for one in self._waiting if one.kind == "final"]
-        if job.kind == "final":
-            if len(finals) >= MAX_WAITING:
-                self._drop("busy")
-                self._refuse(job, "busy", f"more than {MAX_WAITING} utterances wait")
-                return
-            finals.append(job)
-        elif len(finals) >= MAX_WAITING:
-            if job.utterance.drafting is job:
-                job.utterance.drafting = None
+    def _put(self, job: Job) -> None:
+        if self._jobs.put(job):
             return
-        else:
-            dropped = len(self._waiting) - len(finals)
-            if dropped:
-                self._dropped["stale draft"] = self._dropped.get("stale draft", 0) + dropped
-            finals.append(job)
-        self._waiting = deque(finals)
-        if self._working is None:
-            self._working = asyncio.get_running_loop().create_task(self._work())
+        if job.kind == "final":
+            self._drop("busy")
+            self._refuse(job, "busy", f"more than {MAX_WAITING} utterances wait")
+        elif job.utterance.drafting is job:
+            job.utterance.drafting = None
 
-    async def _work(self) -> None:
-        try:
-            while self._waiting:
-                await self._run(self._waiting.popleft())
-        finally:
-            self._working = None
-
-    async def _run(self, job: _Job) -> None:
-        loop = asyncio.get_running_loop()
-        try:
-            heard = await loop.run_in_executor(self._pool, self._transcriber.transcribe, job.sound)
-        except Exception:  # third-party code: the next utterance is heard all the same
-            logger.exception("an utterance could not be transcribed")
+    def _heard(self, job: Job, heard: Transcript | None) -> None:
+        """What a job has come to; None when the transcriber failed."""
+        if heard is None:
             self._drop("failed")
             if job.utterance.drafting is job:
                 job.utterance.drafting = None  # the end of the utterance tries again
             if job.kind == "final":
                 self._refuse(job, "failed", "the transcriber failed")
             return
-        self._transcriptions += 1
         job.heard = heard
         if job.kind == "final":
             self._finish(job, heard, drafted=False)
         elif job.utterance.ended is None:
             self._tell(job, heard)
 
-    def _tell(self, job: _Job, heard: Transcript) -> None:
+    def _tell(self, job: Job, heard: Transcript) -> None:
         """A transcript of an utterance that is still open."""
         if doubt(heard, self.config.guard) is not None:
             return
@@ -304,7 +252,7 @@ class Listener:
         else:
             self._on_event(Partial(heard.text, utterance.agreement.text, job.until_ns))
 
-    def _finish(self, job: _Job, heard: Transcript, drafted: bool) -> None:
+    def _finish(self, job: Job, heard: Transcript, drafted: bool) -> None:
         """The words of an utterance that has ended."""
         utterance, ended = job.utterance, job.utterance.ended
         assert ended is not None
@@ -337,7 +285,7 @@ class Listener:
             return text
         return rest
 
-    def _refuse(self, job: _Job, cause: str, reason: str) -> None:
+    def _refuse(self, job: Job, cause: str, reason: str) -> None:
         ended = job.utterance.ended
         assert ended is not None
         self._on_event(Refused(cause, reason, ended.started_ns, ended.ended_ns))

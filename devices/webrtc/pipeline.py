@@ -52,6 +52,7 @@ class DecodePipeline:
         make_decoder: Callable[[RTCRtpCodecParameters], VideoDecoder] = get_decoder,
     ) -> None:
         self._clock = clock
+        self.policy = options.policy
         self._make_decoder = make_decoder
         self._encoded = EncodedBuffer(options)
         self._pictures: PictureBuffer[Picture] = PictureBuffer(options)
@@ -105,6 +106,13 @@ class DecodePipeline:
             if closed:
                 raise ChannelClosed("the video track has ended")
             await self._ready.wait()
+
+    def take_now(self) -> Picture | None:
+        """The next picture if there is one; from any thread."""
+        with self._changed:
+            picture = self._pictures.take(self._clock.now_ns())
+            self._changed.notify_all()
+            return picture
 
     def stats(self) -> tuple[ChannelStats, ChannelStats]:
         """(before the decoder, after it)."""

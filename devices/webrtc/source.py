@@ -9,7 +9,8 @@ from aiortc.mediastreams import MediaStreamError
 
 from devices.webrtc.buffers import PictureBuffer
 from devices.webrtc.capture import ticks_to_ns
-from devices.webrtc.policy import ReceiveOptions
+from devices.webrtc.pipeline import Picture
+from devices.webrtc.policy import FramePolicy, ReceiveOptions
 from devices.webrtc.receiver import LowLatencyReceiver, ReceiveStats
 from stream.clock import NS_PER_S, Clock
 from stream.errors import ChannelClosed
@@ -35,8 +36,22 @@ class WebRtcSource:
             except ChannelClosed:
                 return
             # Only pictures that are used are converted, and not on the event loop.
-            image = await asyncio.to_thread(to_rgb, picture.picture)
-            yield Frame(ticks_to_ns(picture.ticks), picture.arrival_ns, image, self._name)
+            yield await asyncio.to_thread(self._frame, picture)
+
+    def newer(self) -> Frame | None:
+        """A frame that has come since the last one was handed out; from any thread.
+
+        For a consumer that had to wait for its turn with the frame before. None under a policy
+        that hands out every frame.
+        """
+        if self._receiver.pipeline.policy is not FramePolicy.FRESHEST:
+            return None
+        picture = self._receiver.pipeline.take_now()
+        return None if picture is None else self._frame(picture)
+
+    def _frame(self, picture: Picture) -> Frame:
+        image = to_rgb(picture.picture)
+        return Frame(ticks_to_ns(picture.ticks), picture.arrival_ns, image, self._name)
 
     def capture_unix_ns(self, pts_ns: int) -> int | None:
         """When that frame was captured by the sender's wall clock; None until RTCP told."""

@@ -8,38 +8,30 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from aiohttp import web
-from aiortc import RTCIceServer
 
-from devices.webrtc.admission import Grant
-from devices.webrtc.gate import Gate, GateConfig
-from devices.webrtc.outgoing import SpeechTrack
-from devices.webrtc.policy import FramePolicy, ReceiveOptions
+from devices.webrtc.gate import Gate
 from devices.webrtc.problems import Problem
 from devices.webrtc.sdp import Role
-from devices.webrtc.session import PeerSession
-from devices.webrtc.signalling import SignalConfig, SignalServer, build_app
-from foveal.config import SessionConfig
-from foveal.live.ear import Microphone
+from devices.webrtc.signalling import build_app
+from foveal.live.ear import MakeListener
 from foveal.live.engine import Engine
 from foveal.live.log import Message
 from foveal.live.parts import LiveParts
 from foveal.live.protocol import MAX_QUESTION_CHARS, VERSION, Ask
-from foveal.live.record import Library, RecordPolicy
-from foveal.live.rooms import Room, RoomLimits, Rooms
+from foveal.live.record import Library
+from foveal.live.rooms import Room, Rooms
 from foveal.live.session import LiveSession
 from foveal.live.worker import FairWorker
-from foveal.server.channel import channel_sender
 from foveal.server.pages import page_routes
+from foveal.server.peers import Peers, ServeConfig
 from foveal.server.records import RecordPages
-from foveal.server.socket import EventSocket, after_of
+from foveal.server.socket import EventSocket
 from stream.clock import Clock, MonotonicClock, UnixClock
 from stream.errors import PromptError
 
@@ -47,19 +39,9 @@ logger = logging.getLogger(__name__)
 
 JOIN_S = 5.0  # for the job that runs at shutdown
 ANSWER_S = 120.0  # how long `ask` waits for an answer
+
+__all__ = ["LiveServer", "ServeConfig"]
 Watcher = Callable[[str, str, dict[str, Any]], None]  # conversation, type, data
-
-
-@dataclass(frozen=True, slots=True)
-class ServeConfig:
-    """Who may come, and how many at once."""
-
-    grants: Callable[[], Sequence[Grant]] | None = None  # None: no tokens needed
-    origins: tuple[str, ...] = ()  # pages of other sites that may connect (CORS)
-    limits: RoomLimits = field(default_factory=RoomLimits)
-    session: SessionConfig = field(default_factory=SessionConfig)
-    record: RecordPolicy | None = None  # None: recording is off
-    ice_servers: tuple[RTCIceServer, ...] = ()
 
 
 class LiveServer:
@@ -74,15 +56,14 @@ class LiveServer:
         self._views = ThreadPoolExecutor(1, thread_name_prefix="views")
         self.library = None if config.record is None else Library(config.record, UnixClock())
         self.rooms = Rooms(config.limits, self._clock, self._make_room)
-        self._of: WeakKeyDictionary[PeerSession, Room] = WeakKeyDictionary()
-        self._tracks: WeakKeyDictionary[PeerSession, SpeechTrack] = WeakKeyDictionary()
+        self._peers = Peers(self, self._clock)
         self._watchers: list[Watcher] = []
         self.stuck = False  # after the end: a model still works, and cannot be stopped
         self._sweeper: asyncio.Task[None] | None = None
         self.signals = [
-            self._signal("/session", Role.DUPLEX, "publish"),
-            self._signal("/whip", Role.PUBLISH, "publish"),
-            self._signal("/whep", Role.PLAY, "play"),
+            self._peers.endpoint("/session", Role.DUPLEX, "publish"),
+            self._peers.endpoint("/whip", Role.PUBLISH, "publish"),
+            self._peers.endpoint("/whep", Role.PLAY, "play"),
         ]
 
     async def load(self, load: Callable[[], Engine]) -> None:
@@ -95,9 +76,9 @@ class LiveServer:
         app = build_app(*self.signals)
         if self.config.grants is None:
             app.middlewares.append(_local_hosts_only)
-        gate = Gate(self._gate("events"), self._clock)
-        admin = Gate(self._gate("admin"), self._clock)
-        socket = EventSocket(gate, self.config.origins, self._admit, self.hello)
+        gate = Gate(self.config.gate("events"), self._clock)
+        admin = Gate(self.config.gate("admin"), self._clock)
+        socket = EventSocket(gate, self.config.origins, self.admit, self.hello)
         app.router.add_get("/events", socket.handle)
         app.router.add_get("/health", self._health)
         app.router.add_get("/ready", self._ready)
@@ -174,34 +155,17 @@ class LiveServer:
         names = ("version", "speech", "listening", "recording")
         return {**{name: state[name] for name in names}, "max_question_chars": MAX_QUESTION_CHARS}
 
-    def _gate(self, scope: str) -> GateConfig:
-        return GateConfig(
-            grants=self.config.grants, scope=scope, allowed_origins=self.config.origins
-        )
+    @property
+    def make_listener(self) -> MakeListener | None:
+        """What makes a session's listener; None when nothing can be heard."""
+        return None if self._engine is None else self._engine.make_listener
 
-    def _signal(self, prefix: str, role: Role, scope: str) -> SignalServer:
-        config = SignalConfig(
-            prefix=prefix,
-            gate=self._gate(scope),
-            max_sessions=4 * self.config.limits.max_sessions,  # the rooms say how many there are
-            receive=ReceiveOptions(policy=FramePolicy.FRESHEST),
-            ice_servers=self.config.ice_servers,
-        )
+    def find(self, name: str | None) -> Room | None:
+        """The session of that name, if it is there."""
+        return self.rooms.find(name)
 
-        def make_tracks(peer: PeerSession) -> list[Any]:
-            after_of(peer.query.get("after"))
-            name = peer.query.get("conversation")
-            if role is Role.PLAY and self.rooms.find(name) is None:
-                raise Problem(404, "expected ?conversation=ID of a session that is live")
-            self._of[peer] = self._admit(name)
-            if role is Role.PUBLISH:
-                return []
-            self._tracks[peer] = SpeechTrack(self._clock)
-            return [self._tracks[peer]]
-
-        return SignalServer(config, self._live, self._clock, role, make_tracks)
-
-    def _admit(self, name: str | None) -> Room:
+    def admit(self, name: str | None) -> Room:
+        """The session of that name, or a new one; raises Problem 503 when none can be had."""
         if self._engine is None:
             raise Problem(503, "the models are loading; try again soon", {"Retry-After": "5"})
         if not self.admitting and self.rooms.find(name) is None:
@@ -211,7 +175,7 @@ class LiveServer:
 
     def _make_room(self) -> Room:
         engine = self._engine
-        assert engine is not None  # `_admit` refuses before
+        assert engine is not None  # `admit` refuses before
 
         def make_live(tell: Callable[[str, dict[str, Any]], None]) -> LiveSession:
             parts = LiveParts(
@@ -233,63 +197,6 @@ class LiveServer:
                 watcher(name, kind, data)
             except Exception:  # one that fails must not stop the session
                 logger.exception("a watcher failed")
-
-    async def _live(self, peer: PeerSession) -> None:
-        """One WebRTC connection, from its answer to its end."""
-        room = self._of[peer]
-        room.enter()
-        track = self._tracks.get(peer)
-        tasks = [asyncio.create_task(work) for work in self._work_of(peer, room)]
-        ends = [asyncio.create_task(event.wait()) for event in (peer.closed, room.closed)]
-        try:
-            if track is not None and room.live.voice is not None:
-                room.live.voice.attach(track)
-            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-            if room.closed.is_set():
-                await asyncio.sleep(0.05)  # `bye` goes out before the connection
-        finally:
-            if track is not None and room.live.voice is not None:
-                room.live.voice.detach(track)
-            for task in (*tasks, *ends):
-                task.cancel()
-            await asyncio.gather(*tasks, *ends, return_exceptions=True)
-            room.leave()
-
-    def _work_of(self, peer: PeerSession, room: Room) -> list[Coroutine[Any, Any, None]]:
-        work = [self._talk_to(peer, room)]
-        if peer.video is not None:
-            work.append(self._see(peer, room))
-        engine = self._engine
-        if peer.audio is not None and engine is not None and engine.make_listener is not None:
-            microphone = Microphone(
-                peer.audio, engine.make_listener(room, self._clock), self._clock
-            )
-            room.on_talk = microphone.talk
-            work.append(microphone.run())
-        return work
-
-    async def _see(self, peer: PeerSession, room: Room) -> None:
-        assert peer.video is not None
-        try:
-            await room.live.watch(peer.video)
-        except PromptError as error:
-            room.tell("error", {"reason": str(error)})
-            await peer.close()
-
-    async def _talk_to(self, peer: PeerSession, room: Room) -> None:
-        """The data channel, if the peer opens one."""
-        await peer.channel_opened.wait()
-        send = channel_sender(peer)
-        try:
-            link = room.attach(send, after_of(peer.query.get("after")), self.hello())
-        except Problem as problem:
-            send({"type": "error", "reason": problem.detail})
-            return
-        peer.channel.on("message", lambda message: room.receive(message, send))
-        try:
-            await peer.closed.wait()
-        finally:
-            room.detach(link)
 
     async def _health(self, _: web.Request) -> web.Response:
         return web.json_response({"status": "ok", "version": _version()})

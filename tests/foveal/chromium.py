@@ -100,7 +100,7 @@ class Browser:
         number = next(self._ids)
         self._answers[number] = asyncio.get_running_loop().create_future()
         await self._page.send_str(json.dumps({"id": number, "method": method, "params": params}))
-        answer = await asyncio.wait_for(self._answers[number], 30)
+        answer = await asyncio.wait_for(self._answers[number], 120)
         if "error" in answer:
             raise RuntimeError(f"{method}: {answer['error']}")
         return dict(answer["result"])

@@ -16,7 +16,8 @@ from reasoning.fakes import ScriptedLMM, ScriptState
 from stream.clock import NS_PER_S
 from stream.errors import PromptError
 from stream.events import TokenStep
-from tests.foveal.live_rig import SAID, LiveRig, QueueSource, make_stages, until
+from stream.frame import Frame
+from tests.foveal.live_rig import SAID, LiveRig, QueueSource, frame, make_stages, until
 
 
 async def test_frames_become_regions_and_questions_answers() -> None:
@@ -128,6 +129,38 @@ async def test_an_answer_that_was_played_to_its_end_is_told() -> None:
             await track.recv()
         assert rig.of("spoken") == [{"turn": 1}]
         assert track.queued == 0
+
+
+class FreshSource(QueueSource):
+    """As a camera's source: pictures that come while one waits for its turn can be had."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fresh: list[Frame] = []
+
+    def newer(self) -> Frame | None:
+        return self.fresh.pop() if self.fresh else None
+
+
+async def test_a_frame_that_waited_for_its_turn_gives_way_to_the_newest() -> None:
+    async with LiveRig() as rig:
+        source, turn = FreshSource(), threading.Event()
+        watching = asyncio.create_task(rig.live.watch(source))
+        source.put(0)
+        await rig.until("regions")
+        rig.worker.lane().submit(lambda: turn.wait(10))  # another session's turn
+        source.put(100)
+        await asyncio.sleep(0.05)
+        source.fresh.append(frame(433))
+        turn.set()
+        await rig.until("regions", 2)
+        source.put(500)
+        await rig.until("regions", 3)
+        times = [told["pts_ms"] for told in rig.of("regions")]
+        assert [time - times[0] for time in times] == [0, 433, 500]
+        assert (await rig.until("stats"))["dropped"] == {"superseded": 1}
+        source.queue.put_nowait(None)
+        await watching
 
 
 async def test_a_frame_that_fails_is_told_and_a_model_that_always_fails_ends_the_camera() -> None:

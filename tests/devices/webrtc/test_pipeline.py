@@ -80,6 +80,21 @@ async def test_every_frame_makes_the_decoder_wait_and_drops_nothing() -> None:
     await pipeline.aclose()
 
 
+async def test_the_newest_picture_can_be_had_at_once_from_another_thread() -> None:
+    decoder = FakeDecoder()
+    pipeline = start(FramePolicy.FRESHEST, decoder)
+    assert await asyncio.to_thread(pipeline.take_now) is None
+    feed(pipeline, (0, KEY), (1, DELTA), (2, DELTA))
+    await settle(lambda: decoder.decoded == [0, 1, 2] and pipeline.hungry)
+    picture = await asyncio.to_thread(pipeline.take_now)
+    assert picture is not None and picture.ticks == 2
+    assert pipeline.take_now() is None
+    waiting = asyncio.create_task(pipeline.take())
+    feed(pipeline, (3, DELTA))
+    assert (await waiting).ticks == 3
+    await pipeline.aclose()
+
+
 async def test_a_waiting_consumer_is_told_of_the_end() -> None:
     pipeline = start(FramePolicy.AUTO, FakeDecoder())
     waiting = asyncio.create_task(pipeline.take())

@@ -1,0 +1,195 @@
+"""The worker's half of a live session: frames and questions through the models, what they make out.
+
+Everything here runs in the worker's thread, a job at a time, except `waiting`, to which the event
+loop adds. A recording starts another conversation, so that it can be replayed to the same answers.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from foveal.live.parts import LiveParts, LiveRecording
+from foveal.live.protocol import Ask, answer_data, regions_data
+from foveal.session import Session, SessionState, Stages
+from stream.clock import NS_PER_MS, Clock
+from stream.errors import ChannelClosed, FovealError
+from stream.events import Answer, AnswerEvent, Question, Region
+from stream.frame import Frame, Keyframe
+
+logger = logging.getLogger(__name__)
+
+Renewal = tuple[LiveRecording | None, str]  # the recording of a new conversation, and why
+Deliver = Callable[[str, dict[str, Any]], None]  # type, data; called in the worker
+
+
+@dataclass(slots=True)
+class Turn:
+    """One question on its way to its answer."""
+
+    number: int
+    ask: Ask
+    asked_ns: int  # on the clock
+    told: dict[str, Any]  # of the `asked` message
+    began_ns: int = 0
+    heard: bool = False  # its first audio was queued
+
+
+@dataclass(slots=True)
+class Meter:
+    """What the last second was like."""
+
+    frames: int = 0
+    age_ns: int = 0
+    since_ns: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class Run:
+    """One conversation from its first frame on: a recording starts another."""
+
+    stages: Stages
+    session: Session
+    state: SessionState
+    recording: LiveRecording | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Conversation:
+    """A SessionSink; `deliver` takes its messages, in order."""
+
+    parts: LiveParts
+    deliver: Deliver
+    clock: Clock
+    meter: Meter
+    run: Run | None = None  # made with the first job
+    waiting: deque[Turn] = field(default_factory=deque)
+    turn: Turn | None = None  # being answered
+    ended: bool = False
+    failures: int = 0  # frames in a row that no model could take
+
+    def prepare(self, renew: Renewal | None) -> Run:
+        """The conversation, a new one if asked for."""
+        if self.run is None or renew is not None:
+            if self.run is not None and renew is not None:
+                self.stop_recording(renew[1])
+            stages = self.parts.make_stages()
+            session = Session(stages, self, self.parts.config)
+            self.run = Run(stages, session, session.init_state(), renew[0] if renew else None)
+            if renew is not None:
+                self._post("forgot", {})
+            if self.run.recording is not None:
+                self._post("recording", {"on": True, "id": self.run.recording.id})
+        return self.run
+
+    def step(self, frame: Frame, renew: Renewal | None) -> None:
+        """One frame, and at most one question."""
+        if self.ended:
+            return
+        try:
+            run = self.prepare(renew)
+            if run.recording is not None:
+                run.recording.frame(frame)
+        except Exception as error:
+            self._fail(error)
+            return
+        self._answering(frame, lambda due: run.session.step(run.state, frame, due))
+
+    def _answering(self, frame: Frame, work: Callable[[deque[Question]], None]) -> None:
+        """Do `work` with the question that is next, if any."""
+        turn = self.waiting[0] if self.waiting else None
+        due: deque[Question] = deque()
+        try:
+            if turn is not None:
+                self.turn, turn.began_ns = turn, self.clock.now_ns()
+                question = turn.ask.question(frame.pts_ns, frame.size)
+                due.append(question)
+                if self.run is not None and self.run.recording is not None:
+                    self.run.recording.question(question)
+                    self.run.recording.message("asked", turn.told, frame.pts_ns)
+                self._post("started", {"pts_ms": frame.pts_ns // NS_PER_MS})
+            work(due)
+            self.failures = 0
+        except ChannelClosed:
+            return  # ended in mid-answer
+        except Exception as error:  # whatever a model does, the session goes on
+            due.clear()
+            self._fail(error)
+        finally:
+            if turn is not None and not due:
+                self.waiting.popleft()
+            self.turn = None
+
+    def _fail(self, error: Exception) -> None:
+        self.failures += 1
+        if isinstance(error, FovealError):
+            reason = str(error)
+        else:
+            logger.exception("a frame failed", exc_info=error)
+            reason = type(error).__name__
+        self._post("refused", {"cause": "internal", "reason": reason})
+        if self.run is not None and self.run.recording is not None:
+            self.stop_recording(f"a frame failed: {reason}")
+
+    def stop_recording(self, reason: str) -> None:
+        """End the recording, if there is one."""
+        run = self.run
+        if run is None or run.recording is None:
+            return
+        recording, run.recording = run.recording, None
+        try:
+            recording.close(reason)
+        except FovealError as error:
+            reason = str(error)
+        self.deliver("recording", {"on": False, "id": recording.id, "reason": reason})
+
+    def answer_paused(self, frame: Frame) -> None:
+        """The next question about the last frame, as no other comes."""
+        run = self.run
+        assert run is not None  # there was a last frame
+
+        def answer(due: deque[Question]) -> None:
+            run.session.answer_late(run.state, due)
+            self._post("regions", regions_data(run.state.regions, frame.pts_ns, frame.size, 0))
+
+        self._answering(frame, answer)
+
+    def frame(self, frame: Frame, regions: tuple[Region, ...], keyframe: Keyframe | None) -> None:
+        """SessionSink: one frame is done."""
+        age_ns = max(0, self.clock.now_ns() - frame.arrival_ns)
+        self.meter.frames += 1
+        self.meter.age_ns = max(self.meter.age_ns, age_ns)
+        self._post("regions", regions_data(regions, frame.pts_ns, frame.size, age_ns))
+
+    def event(self, event: AnswerEvent) -> None:
+        """SessionSink: pass one event on; raises ChannelClosed once the session has ended."""
+        if self.ended:
+            raise ChannelClosed("the session has ended")
+        if self.turn is not None:
+            self.parts.lane.give_way()
+        if event.kind in ("region", "end", "question"):
+            return  # told with all others of the frame, and with the whole answer
+        self._post(event.kind, {"pts_ms": event.stream_ns // NS_PER_MS, **event.data})
+
+    def answer(self, answer: Answer, frame: Frame, regions: tuple[Region, ...]) -> None:
+        """SessionSink: an answer is finished."""
+        timings = {name: taken / NS_PER_MS for name, taken in answer.timings_ns.items()}
+        if self.turn is not None:
+            now_ns = self.clock.now_ns()
+            timings["waited"] = (self.turn.began_ns - self.turn.asked_ns) / NS_PER_MS
+            timings["turn"] = (now_ns - self.turn.asked_ns) / NS_PER_MS
+        timings = {name: round(taken, 1) for name, taken in timings.items()}
+        if self.run is not None and self.run.recording is not None:
+            self.run.recording.answer(answer)
+        data = {"pts_ms": frame.pts_ns // NS_PER_MS, "size": list(frame.size)}
+        self._post("end", {**data, **answer_data(answer), "timings_ms": timings})
+
+    def _post(self, kind: str, data: dict[str, Any]) -> None:
+        """From the worker to the loop, in order."""
+        if self.turn is not None and kind not in ("regions", "keyframe"):
+            data = {"turn": self.turn.number, **data}
+        if self.run is not None and self.run.recording is not None:
+            last = self.run.state.last
+            self.run.recording.message(kind, data, 0 if last is None else last.pts_ns)
+        self.deliver(kind, data)

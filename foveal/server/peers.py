@@ -1,0 +1,149 @@
+"""The WebRTC connections of a server: each joins a session, for as long as it lasts."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+from weakref import WeakKeyDictionary
+
+from aiortc import RTCIceServer
+
+from devices.webrtc.admission import Grant
+from devices.webrtc.gate import GateConfig
+from devices.webrtc.outgoing import SpeechTrack
+from devices.webrtc.policy import FramePolicy, ReceiveOptions
+from devices.webrtc.problems import Problem
+from devices.webrtc.sdp import Role
+from devices.webrtc.session import PeerSession
+from devices.webrtc.signalling import SignalConfig, SignalServer
+from foveal.config import SessionConfig
+from foveal.live.ear import MakeListener, Microphone
+from foveal.live.log import Message
+from foveal.live.record import RecordPolicy
+from foveal.live.rooms import Room, RoomLimits
+from foveal.server.channel import channel_sender
+from foveal.server.socket import after_of
+from stream.clock import Clock
+from stream.errors import PromptError
+
+
+@dataclass(frozen=True, slots=True)
+class ServeConfig:
+    """Who may come, and how many at once."""
+
+    grants: Callable[[], Sequence[Grant]] | None = None  # None: no tokens needed
+    origins: tuple[str, ...] = ()  # pages of other sites that may connect (CORS)
+    limits: RoomLimits = field(default_factory=RoomLimits)
+    session: SessionConfig = field(default_factory=SessionConfig)
+    record: RecordPolicy | None = None  # None: recording is off
+    ice_servers: tuple[RTCIceServer, ...] = ()
+
+    def gate(self, scope: str) -> GateConfig:
+        """Who may use what needs this scope."""
+        return GateConfig(grants=self.grants, scope=scope, allowed_origins=self.origins)
+
+
+class Server(Protocol):
+    """What connections need of their server."""
+
+    config: ServeConfig
+
+    @property
+    def make_listener(self) -> MakeListener | None:
+        """What makes a session's listener; None when nothing can be heard."""
+
+    def admit(self, name: str | None) -> Room:
+        """The session of that name, or a new one; raises Problem when none can be had."""
+
+    def find(self, name: str | None) -> Room | None:
+        """The session of that name."""
+
+    def hello(self) -> Message:
+        """What every client is told first."""
+
+
+class Peers:
+    """The connections of one server; belongs to the event loop."""
+
+    def __init__(self, server: Server, clock: Clock) -> None:
+        self._server, self._clock = server, clock
+        self._of: WeakKeyDictionary[PeerSession, Room] = WeakKeyDictionary()
+        self._tracks: WeakKeyDictionary[PeerSession, SpeechTrack] = WeakKeyDictionary()
+
+    def endpoint(self, prefix: str, role: Role, scope: str) -> SignalServer:
+        """Where connections of one kind are agreed on."""
+        config = SignalConfig(
+            prefix=prefix,
+            gate=self._server.config.gate(scope),
+            max_sessions=4 * self._server.config.limits.max_sessions,  # rooms limit it
+            receive=ReceiveOptions(policy=FramePolicy.FRESHEST),
+            ice_servers=self._server.config.ice_servers,
+        )
+
+        def make_tracks(peer: PeerSession) -> list[Any]:
+            after_of(peer.query.get("after"))
+            name = peer.query.get("conversation")
+            if role is Role.PLAY and self._server.find(name) is None:
+                raise Problem(404, "expected ?conversation=ID of a session that is live")
+            self._of[peer] = self._server.admit(name)
+            if role is Role.PUBLISH:
+                return []
+            self._tracks[peer] = SpeechTrack(self._clock)
+            return [self._tracks[peer]]
+
+        return SignalServer(config, self._live, self._clock, role, make_tracks)
+
+    async def _live(self, peer: PeerSession) -> None:
+        """One WebRTC connection, from its answer to its end."""
+        room = self._of[peer]
+        room.enter()
+        track = self._tracks.get(peer)
+        tasks = [asyncio.create_task(work) for work in self._work_of(peer, room)]
+        ends = [asyncio.create_task(event.wait()) for event in (peer.closed, room.closed)]
+        try:
+            if track is not None and room.live.voice is not None:
+                room.live.voice.attach(track)
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            if room.closed.is_set():
+                await asyncio.sleep(0.05)  # `bye` goes out before the connection
+        finally:
+            if track is not None and room.live.voice is not None:
+                room.live.voice.detach(track)
+            for task in (*tasks, *ends):
+                task.cancel()
+            await asyncio.gather(*tasks, *ends, return_exceptions=True)
+            room.leave()
+
+    def _work_of(self, peer: PeerSession, room: Room) -> list[Coroutine[Any, Any, None]]:
+        work = [self._talk_to(peer, room)]
+        if peer.video is not None:
+            work.append(self._see(peer, room))
+        make_listener = self._server.make_listener
+        if peer.audio is not None and make_listener is not None:
+            microphone = Microphone(peer.audio, make_listener(room, self._clock), self._clock)
+            room.on_talk = microphone.talk
+            work.append(microphone.run())
+        return work
+
+    async def _see(self, peer: PeerSession, room: Room) -> None:
+        assert peer.video is not None
+        try:
+            await room.live.watch(peer.video)
+        except PromptError as error:
+            room.tell("error", {"reason": str(error)})
+            await peer.close()
+
+    async def _talk_to(self, peer: PeerSession, room: Room) -> None:
+        """The data channel, if the peer opens one."""
+        await peer.channel_opened.wait()
+        send = channel_sender(peer)
+        try:
+            link = room.attach(send, after_of(peer.query.get("after")), self._server.hello())
+        except Problem as problem:
+            send({"type": "error", "reason": problem.detail})
+            return
+        peer.channel.on("message", lambda message: room.receive(message, send))
+        try:
+            await peer.closed.wait()
+        finally:
+            room.detach(link)
