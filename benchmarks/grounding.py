@@ -8,7 +8,8 @@ second half by file name), and `adt` (frames of real glasses with every instance
 every name that one thing of a picture carries and no other, of at least 1 % of the picture. `giou`
 is the mean over phrases of intersection over union; a method that finds nothing scores 0. `foveal`
 reads the frame, then the phrase as the entity of an answer, and makes the span's mask; `composed`
-is `perception.scene`'s find; `centre` an ellipse in the middle of the frame.
+is `perception.scene`'s find (with the detector); `foveal-one-look` sees the whole frame only, no
+windows; `centre` an ellipse in the middle of the frame.
 """
 
 import argparse
@@ -35,6 +36,7 @@ from foveal.training.ground_data import (
 )
 from foveal.training.sheet import write_sheet
 from perception.scene import SceneView
+from reasoning.pixsearch.grounding import GroundConfig
 from stream.errors import PromptError
 from stream.frame import Frame, Image, Mask
 from stream.masks import mask_iou
@@ -99,6 +101,7 @@ def main() -> int:
 def answers(models: Models, weights: Path | None) -> dict[str, Answer]:
     """The methods by name."""
     model = trained_model(models, PixSearchConfig(weights=weights))
+    once = trained_model(models, PixSearchConfig(ground=GroundConfig(looks=False), weights=weights))
 
     def composed(view: SceneView, phrase: str) -> Mask:
         try:
@@ -108,6 +111,7 @@ def answers(models: Models, weights: Path | None) -> dict[str, Answer]:
 
     return {
         "foveal": lambda view, phrase: model.ground(view, phrase)[0],
+        "foveal-one-look": lambda view, phrase: once.ground(view, phrase)[0],
         "composed": composed,
         "centre": lambda view, phrase: centre(view.frame.size),
     }

@@ -18,6 +18,9 @@ index:
 `search_ratio` is the share of questions with a call, `searches` calls per question, `text`, `image`
 and `region` its parts. Right, wrong and refused are graded as in benchmarks.answers. --tuning asks
 the other half of the questions, on which gates may be set; figures to report come from the first.
+
+--model pixsearch asks the trained model instead: it has no policy to set, so the methods are never,
+always (a gate of 0 and one call), foveal-no-X, foveal-budget-N, and gates from 0.1 to 0.9.
 """
 
 import argparse
@@ -38,8 +41,10 @@ from benchmarks.answers import (
 )
 from benchmarks.report import emit
 from foveal.compose import Models, ReasoningConfig, build_assistant, load_models
+from foveal.pixsearch_setup import PixSearchConfig
 from reasoning.assistant import Assistant
 from reasoning.decoding import DecodeConfig
+from reasoning.pixsearch.choice import ChoiceConfig
 from reasoning.policy import PolicyConfig
 from stream.events import QueryKind
 
@@ -48,6 +53,8 @@ QUESTIONS = FOLDER / "search_policy.yaml"
 TUNING = FOLDER / "search_policy_tuning.yaml"
 PICTURES = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
 MAX_SHARE = 0.67  # of always-text's searches (MMSearch-R1, arXiv 2506.20670)
+TRAINED_TOKENS = 64  # of the trained model's own in an answer
+GATES = (0.1, 0.3, 0.7, 0.9)  # 0.5 is `foveal`
 BUDGETS = (1, 2, 4)  # 0 is `never`, 3 is `foveal`
 
 
@@ -58,7 +65,7 @@ def main() -> None:
     asked = present(everything, args.data)[:: QUICK_STEP if args.quick else 1]
     models = load_models()
     views = read_views(models, asked, args.data)
-    methods = assistants(models, args.only)
+    methods = assistants(models, args.only, args.model)
     outcomes: dict[str, list[Outcome]] = {name: [] for name in methods}
     for one in asked:
         for name, assistant in methods.items():
@@ -86,6 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--quick", action="store_true", help=f"every {QUICK_STEP}rd question")
     parser.add_argument("--data", type=Path, default=PICTURES, help="folder of the photographs")
     parser.add_argument("--tuning", action="store_true", help="ask the tuning half")
+    parser.add_argument("--model", choices=["composed", "pixsearch"], default="composed")
     parser.add_argument("--only", nargs="*", metavar="METHOD", help="these methods and foveal")
     parser.add_argument("--show", action="store_true", help="print every answer with its grade")
     return parser
@@ -114,11 +122,28 @@ def configs() -> dict[str, ReasoningConfig]:
     return found
 
 
-def assistants(models: Models, only: Sequence[str] | None = None) -> dict[str, Assistant]:
+def trained_configs() -> dict[str, ReasoningConfig]:
+    """The same for the trained model; the embedded reply limit keeps a run within an hour."""
+
+    def asked(searches: int = 3, **choice: float) -> ReasoningConfig:
+        limits = DecodeConfig(max_tokens=TRAINED_TOKENS, max_searches=searches)
+        trained = PixSearchConfig(choice=ChoiceConfig(**choice))  # type: ignore[arg-type]
+        return ReasoningConfig(model="pixsearch", decode=limits, pixsearch=trained)
+
+    found = {"foveal": asked(), "never": asked(0), "always": asked(1, search_gate=0.0)}
+    found |= {f"foveal-no-{kind}": asked(**{kind: False}) for kind in get_args(QueryKind)}
+    found |= {f"foveal-budget-{budget}": asked(budget) for budget in BUDGETS}
+    return found | {f"foveal-gate-{gate}": asked(search_gate=gate) for gate in GATES}
+
+
+def assistants(
+    models: Models, only: Sequence[str] | None = None, model: str = "composed"
+) -> dict[str, Assistant]:
     """The methods over one set of models; `foveal` is always among them."""
+    table = configs() if model == "composed" else trained_configs()
     return {
         name: build_assistant(models, config)
-        for name, config in configs().items()
+        for name, config in table.items()
         if only is None or name == "foveal" or name in only
     }
 

@@ -8,7 +8,8 @@ import torch
 
 from foveal.assets import asset_path
 from foveal.backend_setup import check_model, load_backend
-from foveal.pixsearch_setup import PixSearchConfig, load_pixsearch
+from foveal.mask_setup import load_cutter
+from foveal.pixsearch_setup import PixSearchConfig, load_network, load_pixsearch
 from foveal.search_setup import (
     load_backbone,
     load_detector,
@@ -27,6 +28,7 @@ from reasoning.decoding import DecodeConfig, SearchDecoder
 from reasoning.intents import IntentClassifier, load_weights
 from reasoning.lm import CausalLm
 from reasoning.pixsearch.lmm import PixSearchLMM
+from reasoning.pixsearch.model import PixSearchModel
 from reasoning.policy import PolicyConfig
 from reasoning.support import SupportScorer
 from retrieval.search import KnowledgeSearcher
@@ -72,7 +74,14 @@ def load_models(index: Path | None = None, height: int = 256) -> Models:
     searcher = open_searcher(index, recogniser)
     encoder = searcher.encoder
     matcher = NameMatcher(recogniser.class_synonyms, searcher.class_vectors, encoder.encode_text)
-    reader = SceneReader(backbone, recogniser, matcher, RapidTextReader(), detector=load_detector())
+    reader = SceneReader(
+        backbone,
+        recogniser,
+        matcher,
+        RapidTextReader(),
+        detector=load_detector(),
+        cutter=load_cutter(),
+    )
     return Models(backbone, searcher, load_language_model(), reader)
 
 
@@ -83,15 +92,30 @@ def load_scene_reader() -> SceneReader:
     encoder = load_encoder()
     vectors = class_vectors(encoder, recogniser.class_synonyms)
     matcher = NameMatcher(recogniser.class_synonyms, vectors, encoder.encode_text)
-    return SceneReader(backbone, recogniser, matcher, RapidTextReader(), detector=load_detector())
+    return SceneReader(
+        backbone,
+        recogniser,
+        matcher,
+        RapidTextReader(),
+        detector=load_detector(),
+        cutter=load_cutter(),
+    )
+
+
+@lru_cache(maxsize=1)
+def _trained_network(models: Models, weights: Path | None) -> PixSearchModel:
+    """One network for all settings that differ only in their gates."""
+    bf16 = models.backbone.dtype is torch.bfloat16
+    return load_network(models.lm, load_recogniser(models.backbone), bf16, weights)
 
 
 @lru_cache(maxsize=1)  # sessions of one server share it, as they share the models
 def trained_model(models: Models, config: PixSearchConfig) -> PixSearchLMM:
     """The trained segmenting model; raises AssetError when its weights are absent or do not fit."""
-    bf16 = models.backbone.dtype is torch.bfloat16
+    network = _trained_network(models, config.weights)
     recogniser = load_recogniser(models.backbone)
-    return load_pixsearch(models.lm, models.reader, recogniser, bf16, config)
+    reader, backbone = models.reader, models.backbone
+    return load_pixsearch(network, models.lm, reader, recogniser, config, backbone)
 
 
 def build_assistant(

@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from perception.backbone import Backbone
 from perception.recogniser import Recogniser
 from perception.scene import SceneReader
 from reasoning.lm import CausalLm
@@ -26,19 +27,28 @@ class PixSearchConfig:
     weights: Path | None = None  # None is the file that is shipped
 
 
-def load_pixsearch(
-    words: CausalLm,
-    reader: SceneReader,
-    recogniser: Recogniser,
-    bf16: bool,
-    config: PixSearchConfig,
-) -> PixSearchLMM:
-    """The model behind the decode loop's protocol; raises AssetError for unfit weights."""
-    path = config.weights or WEIGHTS
+def load_network(
+    words: CausalLm, recogniser: Recogniser, bf16: bool, weights: Path | None = None
+) -> PixSearchModel:
+    """The trained network, ready to answer; raises AssetError for unfit weights."""
+    path = weights or WEIGHTS
     model = load_weights(new_model(words, recogniser, read_config(path), bf16), path)
     if bf16:  # a copy of the language model's weights in any case, so it may as well be changed
         fold_lora(model.lm)
-    grounder = Grounder(model.masks, reader, config.ground)
+    return model
+
+
+def load_pixsearch(
+    model: PixSearchModel,
+    words: CausalLm,
+    reader: SceneReader,
+    recogniser: Recogniser,
+    config: PixSearchConfig,
+    backbone: Backbone | None = None,
+) -> PixSearchLMM:
+    """A network behind the decode loop's protocol; `backbone` gives closer looks at parts."""
+    look = backbone.features if backbone is not None else None
+    grounder = Grounder(model.masks, reader, config.ground, look)
     return PixSearchLMM(
         model, words, grounder, lambda pooled: posteriors_of(recogniser, pooled), config.choice
     )

@@ -18,6 +18,9 @@ class ChoiceConfig:
     search_gate: float = 0.5  # probability of <search> from which a search is made (CBDR's beta)
     max_query: int = 24  # tokens of a text query
     repeat: int = 4  # no stretch of so many tokens is written twice; 0 allows it
+    text: bool = True  # may search with words
+    image: bool = True  # … with the whole picture
+    region: bool = True  # … with the last entity's region
     reserved: int = 17  # the vocabulary's first ids are its own special tokens
 
     def __post_init__(self) -> None:
@@ -54,7 +57,13 @@ class Chooser:
             barred[token - first] = False
         search, end = self._controls.id_of(SEARCH), self._controls.id_of(END)
         if grammar.place == "answer":
-            if not may_search or float(logits.softmax(-1)[search]) < self._config.search_gate:
+            config = self._config
+            possible = config.text or config.image or (config.region and named)
+            if (
+                not may_search
+                or not possible
+                or float(logits.softmax(-1)[search]) < self._config.search_gate
+            ):
                 barred[search - first] = True
             else:
                 return search
@@ -63,8 +72,12 @@ class Chooser:
         if grammar.place == "payload":
             if len(grammar.payload) >= self._config.max_query:
                 whole = "".join(grammar.payload).strip()
-                return self._controls.id_of(END_SEARCH if whole else REGION if named else IMAGE)
-            barred[self._controls.id_of(REGION) - first] |= not named
+                region = named and self._config.region
+                return self._controls.id_of(END_SEARCH if whole else REGION if region else IMAGE)
+            barred[self._controls.id_of(REGION) - first] |= not (named and self._config.region)
+            barred[self._controls.id_of(IMAGE) - first] |= not self._config.image
+            if not self._config.text and not grammar.payload:
+                scores[:first] = -torch.inf
             if not grammar.takes_text:
                 return self._controls.id_of(END_SEARCH)
         scores[first : first + len(CONTROLS)][barred] = -torch.inf

@@ -1,6 +1,7 @@
 """From mask queries to regions of one view: prompts, feedback of earlier masks, and full size."""
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import cv2
@@ -9,13 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from perception.backbone import Features
 from perception.mask_decoder import Cells, MaskDecoder, read_frame
 from perception.scene import GroundedRegion, SceneView
 from perception.segment import Soft, refine_seed
 from reasoning.lmm import Prompt
 from stream.errors import ConfigError
 from stream.events import Point
-from stream.frame import Mask
+from stream.frame import Image, Mask
 from stream.masks import Box, mask_iou
 
 AGREE = 0.3  # overlap with what is pointed at, below which the model looks elsewhere
@@ -37,12 +39,15 @@ class GroundConfig:
     presence_gate: float = 0.15  # below it the thing is taken to be out of view
     mask_level: float = 0.5  # probability from which a pixel belongs to the thing
     refine: bool = True  # follow the picture's own edges (GrabCut)
+    looks: bool = True  # also at windows of half the size: what is small in the whole
+    look_gate: float = 0.5  # presence from which a window's mask counts
 
     def __post_init__(self) -> None:
-        if not (0 <= self.presence_gate <= 1 and 0 < self.mask_level < 1):
+        gates = (self.presence_gate, self.look_gate)
+        if not (all(0 <= gate <= 1 for gate in gates) and 0 < self.mask_level < 1):
             raise ConfigError(
-                "expected a presence_gate in 0..1 and a mask_level between 0 and 1, got "
-                f"{self.presence_gate}, {self.mask_level}"
+                "expected presence_gate and look_gate in 0..1 and a mask_level between 0 and 1, "
+                f"got {self.presence_gate}, {self.look_gate}, {self.mask_level}"
             )
 
 
@@ -55,16 +60,23 @@ class GroundState:
     prompt: Tensor  # [h8, w8], see `prompt_map`
     covered: Tensor  # [h8, w8] 0..1: masks of earlier spans (mask feedback)
     pointed: GroundedRegion | None
+    windows: list[tuple[Box, Cells]] = field(default_factory=list)  # closer looks, once made
 
 
 class Grounder:
     """Makes masks of one view after the other."""
 
     def __init__(
-        self, decoder: MaskDecoder, scene: Sight, config: GroundConfig | None = None
+        self,
+        decoder: MaskDecoder,
+        scene: Sight,
+        config: GroundConfig | None = None,
+        features: Callable[[Image], Features] | None = None,
     ) -> None:
+        """`features` is the backbone, for closer looks; without it there are none."""
         self._decoder, self._scene = decoder, scene
         self._config = config or GroundConfig()
+        self._features = features if self._config.looks else None
 
     def begin(self, prompt: Prompt) -> GroundState:
         """Start an answer about a view; what the wearer points at is cut out by perception."""
@@ -102,14 +114,56 @@ class Grounder:
         return self._scene.names_of(state.view, mask)
 
     def soft_mask(self, state: GroundState, query: Tensor) -> tuple[Soft, float]:
-        """[1, query] -> probabilities [h4, w4] float32 and the presence, 0..1."""
+        """[1, query] -> probabilities [h4, w4] float32 and the presence, 0..1.
+
+        Twice as fine where windows were looked at: of the whole and those windows that hold the
+        thing, the surest one speaks for each pixel. What is pointed at needs no second look.
+        """
+        view = state.view
         with torch.inference_mode():
-            view = state.view
             state.cells = state.cells or read_frame(self._decoder, view.features, view.frame.image)
-            prompts = torch.stack([state.prompt, state.covered])[None]
-            logits, presence = self._decoder(state.cells, torch.tensor([0]), query, prompts)
-            soft = np.asarray(logits[0].sigmoid().numpy(), np.float32)
-            return soft, float(presence[0].sigmoid())
+            soft, presence = self._decode(state.cells, state.prompt, state.covered, query)
+            if self._features is None or state.pointed is not None:
+                return soft, presence
+            state.windows = state.windows or list(self._look(view))
+            return self._merge(state, query, soft, presence)
+
+    def _look(self, view: SceneView) -> Iterator[tuple[Box, Cells]]:
+        """The frame's quarters and its middle, read each for itself."""
+        assert self._features is not None
+        for box in windows(view.frame.size):
+            x0, y0, x1, y1 = box
+            part = np.ascontiguousarray(view.frame.image[y0:y1, x0:x1])
+            yield box, read_frame(self._decoder, self._features(part), part)
+
+    def _merge(
+        self, state: GroundState, query: Tensor, soft: Soft, presence: float
+    ) -> tuple[Soft, float]:
+        height, width = state.view.frame.size
+        fine = np.asarray(cv2.resize(soft, None, fx=2, fy=2), np.float32)
+        down, across = fine.shape[0] / height, fine.shape[1] / width
+        for (x0, y0, x1, y1), cells in state.windows:
+            shares = (x0 / width, y0 / height, x1 / width, y1 / height)
+            prompt = _part_of(state.prompt, shares, cells)
+            covered = _part_of(state.covered, shares, cells)
+            part, sure = self._decode(cells, prompt, covered, query)
+            if sure < self._config.look_gate:
+                continue
+            rows = slice(round(y0 * down), round(y1 * down))
+            cols = slice(round(x0 * across), round(x1 * across))
+            place = fine[rows, cols]
+            near = cv2.resize(part, place.shape[::-1], interpolation=cv2.INTER_LINEAR)
+            np.maximum(place, near, out=place)
+            presence = max(presence, sure)
+        return fine, presence
+
+    def _decode(
+        self, cells: Cells, prompt: Tensor, covered: Tensor, query: Tensor
+    ) -> tuple[Soft, float]:
+        prompts = torch.stack([prompt, covered])[None]
+        logits, presence = self._decoder(cells, torch.tensor([0]), query, prompts)
+        soft = np.asarray(logits[0].sigmoid().numpy(), np.float32)
+        return soft, float(presence[0].sigmoid())
 
     def finish(self, view: SceneView, soft: Soft) -> Mask:
         """Probabilities at stride 4 -> a mask of the frame."""
@@ -118,6 +172,26 @@ class Grounder:
             return refine_seed(view.frame.image, soft)
         large = cv2.resize(soft, (width, height), interpolation=cv2.INTER_LINEAR)
         return np.asarray(large >= self._config.mask_level)
+
+
+def windows(size: tuple[int, int]) -> list[Box]:
+    """The four quarters and the middle of a frame (height, width), each half as high and wide."""
+    height, width = size
+    rows, cols = height // 2, width // 2
+    corners = [(y, x) for y in (0, height - rows) for x in (0, width - cols)]
+    corners.append(((height - rows) // 2, (width - cols) // 2))
+    return [(x, y, x + cols, y + rows) for y, x in corners]
+
+
+def _part_of(plane: Tensor, shares: tuple[float, float, float, float], cells: Cells) -> Tensor:
+    """A window's part of a map [h8, w8], at the window's own size."""
+    height, width = plane.shape
+    x0, y0, x1, y1 = shares
+    rows = slice(int(y0 * height), max(int(y0 * height) + 1, round(y1 * height)))
+    cols = slice(int(x0 * width), max(int(x0 * width) + 1, round(x1 * width)))
+    size = (int(cells.cells.shape[-2]), int(cells.cells.shape[-1]))
+    grown = F.interpolate(plane[rows, cols][None, None], size, mode="bilinear")
+    return grown[0, 0]
 
 
 def prompt_map(

@@ -93,6 +93,20 @@ class PixSearchLMM:
             self._read[view] = cache
         return self._read[view]
 
+    def forget_view(self, view: SceneView) -> None:
+        """Drop what `read_view` kept: the next question reads the view itself."""
+        self._read.pop(view, None)
+
+    @property
+    def network(self) -> PixSearchModel:
+        """The model itself, for those who measure it."""
+        return self._model
+
+    @property
+    def words(self) -> CausalLm:
+        """Its tokenizer's side."""
+        return self._words
+
     def visual(self, view: SceneView) -> Visual:
         """What the model is shown of a view: a grid of the frame and its most prominent things."""
         rows, cols = self._model.config.grid

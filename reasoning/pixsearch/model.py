@@ -146,7 +146,12 @@ class PixSearchModel(nn.Module):
 def own_copy(lm: Any, dtype: torch.dtype = torch.float32) -> Any:
     """A language model to adapt that shares its frozen weights with `lm` where the type allows."""
     shared = {id(tensor): tensor for tensor in (*lm.parameters(), *lm.buffers())}
-    twin = copy.deepcopy(lm, shared)
-    if dtype != next(lm.parameters()).dtype:
-        twin = copy.deepcopy(lm).to(dtype)
+    if dtype == next(lm.parameters()).dtype:
+        twin = copy.deepcopy(lm, shared)
+    else:
+        # Converted one by one: a whole copy in the old type would be in memory for a while.
+        memo: dict[int, Any] = {
+            id(p): nn.Parameter(p.detach().to(dtype), requires_grad=False) for p in lm.parameters()
+        }
+        twin = copy.deepcopy(lm, memo).to(dtype)
     return twin

@@ -302,3 +302,64 @@ def test_settings_out_of_range_are_refused() -> None:
             replace(ChoiceConfig(), **broken)
     with pytest.raises(ConfigError):
         GroundConfig(mask_level=1.0)
+
+
+def test_closer_looks_find_what_the_whole_misses_and_only_where_it_is() -> None:
+    """A decoder that answers by brightness: the window with the thing speaks, the others do not."""
+    image = np.zeros((64, 64, 3), np.uint8)
+    image[40:60, 4:28] = 255
+    asked: list[int] = []
+
+    def features(part: Any) -> Features:
+        asked.append(int(part.mean()))
+        return Features(torch.rand(8, 8, 8), torch.rand(12, 2, 2), (32, 32))
+
+    made = lmm()
+    seen = replace(view(), frame=Frame(0, 0, image, "test"))
+    grounder = Grounder(MODEL.masks, OneScene(), GroundConfig(refine=False), features)
+
+    def decode(cells: Any, prompt: Any, covered: Any, query: Any) -> tuple[Any, float]:
+        number = len(done)
+        done.append(number)
+        # The whole first, then quarters row by row, then the middle: only the third quarter has it.
+        return np.full((16, 16), 0.9 if number == 3 else 0.6, np.float32) * (number > 0), (
+            0.8 if number == 3 else 0.2
+        )
+
+    done: list[int] = []
+    grounder._decode = decode  # type: ignore[method-assign]
+    state = grounder.begin_view(seen)
+    soft, presence = grounder.soft_mask(state, torch.zeros(1, 8))
+    assert soft.shape == (32, 32) and presence == 0.8 and len(asked) == len(done) - 1 == 5
+    assert (soft[16:, :16] > 0.8).all() and soft[:16].max() == 0 and soft[:, 16:].max() == 0
+    grounder.soft_mask(state, torch.zeros(1, 8))
+    assert len(asked) == 5  # the windows are read once
+    pointed = replace(state, pointed=_with_posterior(CUP))
+    assert grounder.soft_mask(pointed, torch.zeros(1, 8))[0].shape == (16, 16)
+    assert made.controls is MODEL.controls
+
+
+@pytest.mark.parametrize("kinds", [("text",), ("image",), ("region",), ("text", "image", "region")])
+def test_a_kind_of_search_can_be_taken_away(kinds: tuple[str, ...]) -> None:
+    """The ablations: whatever the logits are, no other kind of query is written."""
+    controls = ControlIds(40)
+    allowed = {kind: kind in kinds for kind in ("text", "image", "region")}
+    chooser = Chooser(controls, ChoiceConfig(0.0, max_query=4, reserved=2, **allowed))
+    random = torch.Generator().manual_seed(1)
+    for named in (True, False):
+        grammar, calls = Grammar(), []
+        for _ in range(40):
+            logits = torch.randn(47, generator=random) * 9
+            token = chooser.choose(logits, grammar, [5], True, named)
+            control = controls.control(token)
+            call = grammar.push(control or "x", control)
+            if call is not None:
+                calls.append(call.kind)
+                for piece, special in (("<information>", 1), ("y", 0), ("</information>", 1)):
+                    grammar.push(
+                        piece, controls.control(controls.id_of(piece)) if special else None
+                    )
+            if grammar.place == "ended":
+                break
+        usable = set(kinds) - (set() if named else {"region"})
+        assert set(calls) <= usable and bool(calls) == bool(usable)
