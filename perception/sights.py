@@ -191,8 +191,8 @@ def told(
 ) -> bool:
     """Whether a `label` that several views agree on adds nothing to what was detected.
 
-    It does not where the same or a kind of it was detected, where an everyday thing is named that
-    the detector does not see, or where it sees something else in its place.
+    It does not where the same or a kind of it was detected, where it is an everyday thing or a kind
+    of one that the detector does not see, or where it sees something else in its place.
     """
     classes = set(np.flatnonzero(matcher.exactly(label)).tolist())
     seen = {one.label for one in detections if one.probability >= LIKELY}
@@ -200,7 +200,8 @@ def told(
     first = len(region.posterior) - len(EVERYDAY)
     if any(classes & {*kinds()[one], first + one} for one in seen):
         return True
-    if any(number >= first and number - first not in hinted for number in classes):
+    everyday = {n for n, members in enumerate(kinds()) if classes & {*members, first + n}}
+    if everyday and not everyday & hinted:
         return True
     other = match(region.box, distinct(detections))
     return other is not None and other.probability >= LIKELY

@@ -1,5 +1,6 @@
 """Scenes: things with masks and names in real photographs, and any frame at all."""
 
+import copy
 import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -222,7 +223,11 @@ def test_views_agree_only_when_several_do() -> None:
 def test_a_closer_look_names_the_cat_once_and_shows_where(
     models: "Models", chelsea: SceneView
 ) -> None:
-    found = models.reader.around(dataclasses.replace(chelsea, detections=()))
+    unaided = copy.copy(models.reader)
+    unaided._detector = None
+    found = unaided.around(dataclasses.replace(chelsea, detections=()))
+    told = {one.names[0].label for one in models.reader.around(chelsea)}
+    assert not any("cat" in label for label in told)  # it was detected
     assert "cat" in found[0].names[0].label.lower()
     assert all(region.mask.any() for region in found)
     assert len({region.names[0].label for region in found}) == len(found)
