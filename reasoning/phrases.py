@@ -12,7 +12,7 @@ _ASKS = re.compile(
     r"is\s+there|are\s+there|do\s+you\s+see|can\s+i\s+see|do\s+i\s+have|is\s+(?:this|that|it)|"
     r"are\s+(?:these|those|they)|how\s+many|count|what\s+is\s+the\s+number\s+of|"
     r"(?:is|are)\s+(?:(?:the\s+)?\w+\s+)?(?:wearing|holding|carrying|using)|"
-    r"(?:is|are)\s+(?=(?:a|an|any|some)\s)|do(?:es)?\s+(?:i|you|he|she|it|they)\s+have"
+    r"(?:is|are)(?=\s+(?:a|an|any|some)\s|\s+(?:any|some)(?:one|body|thing)\b)|do(?:es)?\s+(?:i|you|he|she|it|they)\s+have"
     r")\s+(?:(?:a|an|the|my|your|his|her|any|some|all|one)\s+)*",
     re.IGNORECASE,
 )

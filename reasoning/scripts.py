@@ -155,11 +155,8 @@ class Scripts:
         if turn.may_search and self._policy.text:
             yield CallFor(query)
             evidence = turn.evidence
-        told = defines(query, evidence[0]) if evidence else ""
-        if told:
-            ranked: Sequence[Support] = (Support(evidence[0], told, 1.0),)
-        else:
-            ranked = self._support.rank(query, evidence, plain(subject))
+        told = [Support(one, text, 1.0) for one in evidence if (text := defines(query, one))]
+        ranked = told or self._support.rank(query, evidence, plain(subject))
         if told or (ranked and self._support.enough(ranked[0], query)):
             turn.subject = turn.subject or ranked[0].evidence.title
             yield Say(quoted(ranked[0], query, lead))

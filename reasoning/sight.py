@@ -8,7 +8,7 @@ from weakref import WeakKeyDictionary
 from perception.colour import colours_of
 from perception.naming import words_of
 from perception.scene import GroundedRegion, Scene, SceneView, where
-from reasoning.focus import in_reach, most_prominent
+from reasoning.focus import GENERIC, in_reach, most_prominent
 from reasoning.listing import (
     LISTED,
     Named,
@@ -199,6 +199,11 @@ class Sight:
             return
         turn.subject = phrase
         label, count = same[0].names[0].label, len(same)
+        if phrase and not _same_noun(phrase, label) and not _is_group(phrase):
+            yield Say(f"I am not sure of any {phrase}: what comes nearest is")
+            yield Say(f" {with_article(label)}", same[0])
+            yield Say(f" {where(same[0], turn.prompt.view.frame.size)}.")
+            return
         number = NUMBERS[count] if count < len(NUMBERS) else str(count)
         told = same[:MAX_TOLD]
         yield Say(f"I count {number}:" if len(told) == count else f"I count {number}, such as")
@@ -351,6 +356,11 @@ class Sight:
 
 def _same_noun(phrase: str, label: str) -> bool:
     return _stem(phrase) == _stem(label)
+
+
+def _is_group(phrase: str) -> bool:
+    """Whether a phrase means things of many names ("animals")."""
+    return _stem(phrase) in GENERIC
 
 
 def _stem(words: str) -> str:

@@ -5,9 +5,11 @@ import re
 from reasoning.phrases import plural
 from reasoning.support import Support, yes_or_no
 from reasoning.tokens import neutralise
+from retrieval.sentences import search_words
 from stream.events import Evidence
 
 # Conversions, pronunciations and other scripts: nothing that is said aloud.
+_PRONOUN = re.compile(r"\b(?:it|its|they|their|he|she|his|her)\b", re.IGNORECASE)
 _BRACKETED = re.compile(r"\s*\((?P<inside>[^()]*)\)")
 _UNSAID = re.compile(
     r"^\s*(?:[\d.,–\-−+⁄/ ]+\s*(?:ft|in|mi|lb|lbs|oz|°?[CF]|km2?|kg|m|cm|mm|sq\s+\w+|acres?|mph|"
@@ -39,7 +41,14 @@ def quoted(support: Support, question: str, lead: str = "", joined: bool = True)
         return f"{rest}{cited}"
     if lead:
         return f": {first.lower()}{sentence}{cited}"
+    if _PRONOUN.search(sentence) and not _names(support.evidence.title, sentence):
+        sentence = f"{neutralise(support.evidence.title)}: {sentence}"
     return f"{first}{sentence}{cited}"
+
+
+def _names(title: str, sentence: str) -> bool:
+    """Whether a sentence says whom or what it is about."""
+    return bool(set(search_words(title)) & set(search_words(sentence)))
 
 
 def said(sentence: str) -> str:

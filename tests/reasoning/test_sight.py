@@ -68,6 +68,7 @@ def said(script: str, question: str, *things: GroundedRegion) -> str:
         ("check", "Are there any dogs?", "No, I don't see any dogs."),
         ("check", "Is this a cup?", "Yes, it looks like a cup."),
         ("check", "Is this a dog?", "No, it looks like a cup."),
+        ("check", "Is anybody there?", "No, I don't see a person."),
         ("count", "How many dogs are there?", "I don't see any dogs."),
     ],
 )  # fmt: skip

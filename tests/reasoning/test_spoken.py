@@ -91,3 +91,8 @@ def test_what_is_said_of_brackets(sentence: str, short: str) -> None:
 )
 def test_yes_or_no(question: str, sentence: str, answer: bool | None) -> None:
     assert yes_or_no(question, sentence, "Penguin") is answer
+
+
+def test_a_sentence_that_names_nobody_gets_a_name() -> None:
+    support = told("Blue whale", "At 30 m, it is the largest animal.")
+    assert quoted(support, "Which is the largest?").startswith("Blue whale: At 30 m, it is")
