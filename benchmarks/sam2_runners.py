@@ -37,15 +37,12 @@ def make_runners(
     size: int, frames: list[Frame], masks: list[Mask], args: argparse.Namespace
 ) -> dict[str, Runner]:
     """The trackers that are installed, all with the same weights."""
-    predictor = sam2_predictor(size, args.device)
+    edge = args.model == "edgetam"
+    predictor = None if edge else sam2_predictor(size, args.device)
     if predictor is not None:
         model = convert({k: v.cpu() for k, v in predictor.state_dict().items()}, size)
     else:
-        from transformers import Sam2VideoConfig
-
-        config = Sam2VideoConfig()
-        resize_config(config, size)
-        model = random_model(config)
+        model = random_model(_config(edge, size))
     model = model.to(args.device, getattr(torch, args.precision))
     runners = {
         "foveal": foveal_runner(model, frames, masks),
@@ -62,6 +59,24 @@ def make_runners(
                 peer = sam2_runner(predictor, frames, masks)
             runners["sam2-autocast"] = _autocast(peer, args.device)
     return runners
+
+
+def _config(edge: bool, size: int) -> Any:
+    """SAM 2.1-tiny, or EdgeTAM as it is released."""
+    from transformers import (
+        EdgeTamVideoConfig,
+        EdgeTamVisionConfig,
+        Sam2VideoConfig,
+        TimmWrapperConfig,
+    )
+
+    config = Sam2VideoConfig()
+    if edge:
+        stages = {"in_chans": 3, "features_only": True, "out_indices": [0, 1, 2, 3]}
+        backbone = TimmWrapperConfig(architecture="repvit_m1", model_args=stages)
+        config = EdgeTamVideoConfig(vision_config=EdgeTamVisionConfig(backbone_config=backbone))
+    resize_config(config, size)
+    return config
 
 
 def _autocast(runner: Runner, device: str) -> Runner:
@@ -110,11 +125,12 @@ def foveal_runner(
 
 def transformers_runner(model: Any, frames: list[Frame], masks: list[Mask]) -> Runner:
     """transformers' streaming session, every frame kept as it does."""
-    from transformers import Sam2VideoInferenceSession
+    from transformers import EdgeTamVideoInferenceSession, Sam2VideoInferenceSession
 
     networks = Sam2Networks(model)  # only for its resize, the same as the processor's
     side = (networks.image_size, networks.image_size)
-    session = Sam2VideoInferenceSession(
+    kind = EdgeTamVideoInferenceSession if networks.edge else Sam2VideoInferenceSession
+    session = kind(
         inference_device=networks.device,
         inference_state_device=networks.device,
         video_storage_device=networks.device,

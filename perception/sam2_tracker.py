@@ -6,13 +6,13 @@ from dataclasses import replace
 import torch
 
 from perception.backbone import Features
-from perception.prompts import BoxPrompt, MaskPrompt, PointsPrompt, Prompt, checked
+from perception.prompts import BoxPrompt, MaskPrompt, Prompt, checked
 from perception.sam2_looks import Looks
-from perception.sam2_memory import MemoryRules, Outcome, before
+from perception.sam2_memory import MemoryRules, Outcome
 from perception.sam2_model import Sam2Networks
-from perception.sam2_parts import PROMPT_LOGIT_LIMIT, Decoded, Recalled
 from perception.sam2_regions import regions_of
 from perception.sam2_return import Returns
+from perception.sam2_segment import Segmenter
 from perception.sam2_state import (
     FrameFeatures,
     Memory,
@@ -40,6 +40,7 @@ class Sam2Tracker:
         self.networks = networks
         self.config = config or Sam2Config()
         self._rules = MemoryRules(self.config, networks.memory_frames, networks.pointer_frames)
+        self._segmenter = Segmenter(networks, self._rules, self.config.max_batch)
         self._looks = Looks(networks.grid, self.config)
         self._returns: Returns | None = None
         if self.config.reidentify:
@@ -69,7 +70,7 @@ class Sam2Tracker:
             waiting = [track for track in state.tracks if track.index < state.index]
             if waiting:
                 state, seen = self._look(state, frame)
-                followed = self._follow(waiting, seen, state.index)
+                followed = self._segmenter.follow(waiting, seen, state.index)
                 if self._returns is not None:
                     self._reidentify(self._returns, waiting, followed, seen, frame.size)
                 tracks = tuple(followed.get(track.track_id, track) for track in state.tracks)
@@ -92,7 +93,7 @@ class Sam2Tracker:
             )
         with torch.inference_mode():
             state, seen = self._look(self._advance(state, frame), frame)
-            outcome = self._prompted(seen, given, frame.size, None)
+            outcome = self._segmenter.prompted(seen, given, frame.size, None)
         self._require_found(outcome, given)
         memory = Memory(state.index, outcome.tokens, outcome.pointer)
         track = Sam2Track(
@@ -123,7 +124,7 @@ class Sam2Tracker:
         track = self._find(state, track_id)
         with torch.inference_mode():
             state, seen = self._look(state, frame)
-            outcome = self._prompted(seen, given, frame.size, track)
+            outcome = self._segmenter.prompted(seen, given, frame.size, track)
         self._require_found(outcome, given)
         mended = self._with_look(self._rules.mended(track, outcome), seen)
         tracks = tuple(mended if t.track_id == track_id else t for t in state.tracks)
@@ -191,98 +192,8 @@ class Sam2Tracker:
             new = returns.judged(old, new, maps)
             box = returns.sought(new, maps, size)
             if box is not None:
-                new = returns.taken(new, self._prompted(seen, box, size, new), maps)
+                new = returns.taken(new, self._segmenter.prompted(seen, box, size, new), maps)
             followed[old.track_id] = new
-
-    def _follow(
-        self, tracks: Sequence[Sam2Track], seen: FrameFeatures, index: int
-    ) -> dict[int, Sam2Track]:
-        """Follow objects in batches of those that remember equally much."""
-        groups: dict[tuple[int, int, int], list[Sam2Track]] = {}
-        for track in tracks:
-            recent, pointers = self._rules.recent(track, index), self._rules.pointers(track, index)
-            shape = (len(track.prompted), len(recent), len(pointers))
-            groups.setdefault(shape, []).append(track)
-        followed: dict[int, Sam2Track] = {}
-        for group in groups.values():
-            for start in range(0, len(group), self.config.max_batch):
-                batch = group[start : start + self.config.max_batch]
-                for track, outcome in zip(batch, self._tracked(batch, seen, index), strict=True):
-                    followed[track.track_id] = self._rules.updated(track, outcome, index)
-        return followed
-
-    def _tracked(
-        self, tracks: Sequence[Sam2Track], seen: FrameFeatures, index: int
-    ) -> list[Outcome]:
-        view = self.networks.conditioned(seen, self._recall(tracks, index))
-        found = self.networks.candidates(seen, view)
-        choice = self._rules.pick(tracks, found)
-        decoded = self.networks.choose(found, choice)
-        outcomes = _outcomes(decoded, self.networks.remember(seen, decoded, prompted=False))
-        return [
-            self._rules.judged(track, outcome, found, row, choice[row])
-            for row, (track, outcome) in enumerate(zip(tracks, outcomes, strict=True))
-        ]
-
-    def _recall(self, tracks: Sequence[Sam2Track], index: int) -> Recalled:
-        """Stack the memories of objects that hold equally many."""
-        tokens, offsets, pointers, times = [], [], [], []
-        for track in tracks:
-            recent, thin = self._rules.recent(track, index), self._rules.pointers(track, index)
-            tokens.append(torch.stack([m.tokens for m in (*track.prompted, *recent)]))
-            offsets.append([0] * len(track.prompted) + self._rules.ages(recent, index))
-            vectors = [m.pointer for m in track.prompted] + [p.vector for p in thin]
-            pointers.append(torch.stack(vectors))
-            times.append(
-                [index - m.index for m in track.prompted] + [index - p.index for p in thin]
-            )
-        device = self.networks.device
-        return Recalled(
-            torch.stack(tokens),
-            torch.tensor(offsets, device=device),
-            torch.stack(pointers),
-            torch.tensor(times, dtype=torch.float32, device=device),
-        )
-
-    def _prompted(
-        self,
-        seen: FrameFeatures,
-        prompt: Prompt,
-        size: tuple[int, int],
-        track: Sam2Track | None,
-    ) -> Outcome:
-        """Segment by a prompt; with a track, on top of what it remembers and shows now."""
-        networks = self.networks
-        if isinstance(prompt, MaskPrompt):
-            decoded, full = networks.adopt(seen, prompt.mask)
-            return _outcomes(decoded, networks.remember(seen, decoded, True, full))[0]
-        points, labels = self._points(prompt, size)
-        mask, view, first = None, networks.alone(seen), True
-        if track is not None:
-            past = before(track)
-            if past.prompted:
-                view, first = networks.conditioned(seen, self._recall([past], track.index)), False
-            if isinstance(prompt, PointsPrompt):
-                limit = PROMPT_LOGIT_LIMIT
-                mask = track.logits.clamp(-limit, limit)[None, None].to(networks.dtype)
-        decoded = networks.choose(networks.candidates(seen, view, points, labels, mask, first))
-        return _outcomes(decoded, networks.remember(seen, decoded, prompted=True))[0]
-
-    def _points(
-        self, prompt: BoxPrompt | PointsPrompt, size: tuple[int, int]
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """[1, K, 2] model pixels and [1, K] labels."""
-        if isinstance(prompt, BoxPrompt):
-            x0, y0, x1, y1 = prompt.box
-            places, kinds = [(x0, y0), (x1, y1)], [2, 3]
-        else:
-            places = list(prompt.points)  # type: ignore[arg-type]
-            kinds = [int(on) for on in prompt.labels]
-        scale = torch.tensor([size[1], size[0]], dtype=torch.float32)
-        points = torch.tensor(places, dtype=torch.float32) / scale * self.networks.image_size
-        labels = torch.tensor([kinds], dtype=torch.int32)
-        networks = self.networks
-        return points[None].to(networks.device, networks.dtype), labels.to(networks.device)
 
     def _require_found(self, outcome: Outcome, prompt: Prompt) -> None:
         if isinstance(prompt, MaskPrompt):
@@ -309,18 +220,3 @@ class Sam2Tracker:
                 f"expected at most {fits} masklets in a state of {budget} bytes, got one more "
                 f"({need} bytes); remove one, or raise state_budget_bytes"
             )
-
-
-def _outcomes(decoded: Decoded, tokens: torch.Tensor) -> list[Outcome]:
-    """Split a batch into objects whose tensors do not keep the batch alive."""
-    presence, quality = decoded.presence.tolist(), decoded.quality.tolist()
-    return [
-        Outcome(
-            decoded.logits[row].clone(),
-            decoded.pointers[row].clone(),
-            tokens[row].clone(memory_format=torch.contiguous_format),
-            presence[row],
-            quality[row],
-        )
-        for row in range(len(presence))
-    ]

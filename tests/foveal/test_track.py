@@ -187,6 +187,56 @@ def test_bad_input_is_refused_in_one_line(
     assert code == 1 and error.startswith("foveal: ") and reason in error
 
 
+TRACKERS = [
+    pytest.param("sam2", id="sam2"),
+    pytest.param("embedded", id="embedded", marks=pytest.mark.assets),
+]
+
+
+@pytest.mark.parametrize("tracker", TRACKERS)
+@pytest.mark.parametrize(
+    ("mask", "reason"), [((HEIGHT, WIDTH), "at least one pixel"), ((9, 9), "frame's size")]
+)
+def test_an_unusable_mask_leaves_the_other_object(
+    clip: Path, weights: Path, tmp_path: Path, tracker: str, mask: tuple[int, int], reason: str
+) -> None:
+    picture = np.zeros(mask, np.uint8) if mask == (HEIGHT, WIDTH) else np.full(mask, 255, np.uint8)
+    cv2.imwrite(str(tmp_path / "mask.png"), picture)
+    cues = ["--box", "20,28,62,68", "--mask", str(tmp_path / "mask.png"), "--box", "500,1,600,9"]
+    name = f"sam2:{weights}" if tracker == "sam2" else tracker
+    out = tmp_path / "out"
+    flags = ["--no-video", "--duration", "0.2", "--tracker", name, "--out", str(out)]
+    assert main(["track", str(clip), *cues, *flags]) == 1
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["frames"] == 2 and list(summary["in_view"]) == ["1"]
+    assert reason in summary["refused_prompts"]["2"]
+    assert "meets the 128x96 frame" in summary["refused_prompts"]["3"]
+
+
+@pytest.mark.parametrize("tracker", TRACKERS)
+def test_a_size_that_changes_mid_stream_and_too_many_objects(
+    clip: Path, weights: Path, tmp_path: Path, tracker: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("foveal.followers.MAX_OBJECTS", 3)
+    folder = tmp_path / "turned"
+    folder.mkdir()
+    for index, path in enumerate(sorted(clip.glob("*.png"))[:2]):
+        picture = cv2.imread(str(path))
+        assert picture is not None
+        cv2.imwrite(str(folder / path.name), picture if index == 0 else picture[:, :96].copy())
+    cues = [part for at in range(5) for part in ("--box", f"{at},{at // 2},{at + 20},{at + 9}")]
+    name = f"sam2:{weights}" if tracker == "sam2" else tracker
+    out = tmp_path / "out"
+    assert (
+        main(["track", str(folder), *cues, "--no-video", "--tracker", name, "--out", str(out)]) == 1
+    )
+    summary = json.loads((out / "summary.json").read_text())
+    assert list(summary["refused_prompts"]) == ["4", "5"]
+    assert "at most 3 masklets" in summary["refused_prompts"]["5"]
+    assert [len(line["regions"]) for line in lines_of(out)] == [3, 3]
+    assert lines_of(out)[1]["regions"][0]["mask"]["size"] == [96, 96]
+
+
 def test_an_unknown_tracker_or_clip_is_refused(
     clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
