@@ -9,23 +9,28 @@ import torch
 
 from foveal.compose import load_language_model
 from foveal.pixsearch_setup import new_model, posteriors_of
-from foveal.search_setup import load_backbone, load_recogniser
+from foveal.search_setup import load_backbone, load_detector, load_recogniser
 from foveal.training.crew import AccelerateCrew
 from foveal.training.ground_store import Sources, Store, here, make_store, read_store
+from foveal.training.ground_wide import Labeller
 from foveal.training.heads import HeadsTask, giou, watched_masks
 from foveal.training.joint import JointTask, load_records
 from foveal.training.names import NameStates, name_states
 from foveal.training.settings import TrainSettings
 from foveal.training.sheet import write_sheet
 from perception.backbone import Backbone
-from perception.recogniser import Recogniser
+from perception.detector import distinct
+from perception.recogniser import EVERYDAY, Recogniser
 from reasoning.lm import CausalLm
 from reasoning.pixsearch.checkpoint import load_weights, save_model, trained_state
 from reasoning.pixsearch.loop import run_loop
 from reasoning.pixsearch.model import PixSearchModel
 from stream.errors import ConfigError
+from stream.frame import Image
+from stream.masks import Box
 
 SHEET_TILES = 24
+SURE = 0.5  # probability from which a detection is taken for a label
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,7 +95,8 @@ def prepare(
     model.to(crew.device)
     folder = work / "store"
     if crew.rank == 0 and not (folder / "table.json").is_file():
-        make_store(folder, _sources(settings, data), settings.store, recogniser, backbone, _told)
+        sources, labeller = _sources(settings, data), _labeller() if settings.data.clips else None
+        make_store(folder, sources, settings.store, recogniser, backbone, _told, labeller)
     crew.wait()
     store = read_store(folder)
     classes = [names[0].lower() for names in recogniser.class_synonyms]
@@ -161,6 +167,19 @@ def _sources(settings: TrainSettings, data: Path) -> Sources:
         data / given.imagenet if given.imagenet else None,
         tuple(data / clip for clip in given.clips),
     )
+
+
+def _labeller() -> Labeller | None:
+    """The embedded detector as a source of pseudo-labels; None where it was not pulled."""
+    detector = load_detector()
+    if detector is None:
+        return None
+
+    def label(image: Image) -> list[tuple[tuple[str, ...], Box]]:
+        found = [one for one in detector.detect(image) if one.probability >= SURE]
+        return [(EVERYDAY[one.label], one.box) for one in distinct(found)]
+
+    return label
 
 
 def _told(done: int, total: int) -> None:

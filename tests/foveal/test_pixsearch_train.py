@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from foveal.demo.clip import DemoOptions, render_demo
+from foveal.training import run
 from foveal.training.ground_data import (
     SIZE,
     CutOut,
@@ -39,7 +40,8 @@ from foveal.training.names import NameStates, name_states
 from foveal.training.settings import JointOptions, load_settings
 from foveal.training.sheet import write_sheet
 from perception.backbone import Backbone
-from perception.recogniser import Recogniser, load_head
+from perception.detector import Detection
+from perception.recogniser import EVERYDAY, Recogniser, load_head
 from reasoning.annotation.records import Information, TurnRecord, Words
 from reasoning.lm import CausalLm
 from reasoning.pixsearch.connector import POINTED
@@ -299,3 +301,18 @@ def test_settings_of_the_stages_are_read_and_checked(tmp_path: Path) -> None:
         path.write_text(text)
         with pytest.raises(ConfigError, match=message):
             load_settings(path)
+
+
+def test_only_sure_detections_become_labels(monkeypatch: pytest.MonkeyPatch) -> None:
+    class OneDetector:
+        def detect(self, image: npt.NDArray[np.uint8]) -> tuple[Detection, ...]:
+            cup, dog = (0, 0, 20, 20), (30, 30, 60, 60)
+            return Detection(41, 0.9, cup), Detection(45, 0.8, cup), Detection(16, 0.3, dog)
+
+    monkeypatch.setattr(run, "load_detector", OneDetector)
+    labeller = run._labeller()
+    assert labeller is not None
+    (label,) = labeller(np.zeros((64, 64, 3), np.uint8))
+    assert label == (EVERYDAY[41], (0, 0, 20, 20))  # one name a place
+    monkeypatch.setattr(run, "load_detector", lambda: None)
+    assert run._labeller() is None
