@@ -25,6 +25,7 @@ from benchmarks.report import emit
 from benchmarks.vos import PlainPropagation
 from foveal.assets import asset_path
 from foveal.masklets import LiveMasklets
+from foveal.tracker_setup import load_renewer
 from perception.backbone import Backbone, Features
 from perception.tracker import EmbeddedTracker
 from stream.frame import Frame, Image, Mask
@@ -214,7 +215,7 @@ class _Masklets:
     """The session's masklets: the embedded tracker and re-identification by looks."""
 
     def __init__(self, backbone: Backbone) -> None:
-        self._masklets = LiveMasklets(EmbeddedTracker(backbone), 3)
+        self._masklets = LiveMasklets(EmbeddedTracker(backbone, renewer=load_renewer()), 3)
 
     def start(self, frame: Frame, features: Features, mask: Mask) -> None:
         region = self._masklets.seed(frame, features, mask)
@@ -232,7 +233,7 @@ class _Embedded:
     """The embedded tracker alone."""
 
     def __init__(self, backbone: Backbone) -> None:
-        self._tracker = EmbeddedTracker(backbone)
+        self._tracker = EmbeddedTracker(backbone, renewer=load_renewer())
         self._state = self._tracker.init_state()
 
     def start(self, frame: Frame, features: Features, mask: Mask) -> None:

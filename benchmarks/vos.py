@@ -23,6 +23,7 @@ from skimage.io import imread
 
 from benchmarks.report import emit
 from foveal.assets import asset_path
+from foveal.tracker_setup import load_renewer
 from perception.backbone import Backbone
 from perception.sam2_load import load_sam2_tracker
 from perception.sam2_tracker import Sam2Tracker
@@ -136,7 +137,7 @@ def _contour(mask: Mask) -> "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]":
 
 
 def _embedded(backbone: Backbone, images: list[Image], mask: Mask) -> Iterator[Mask]:
-    tracker = EmbeddedTracker(backbone)
+    tracker = EmbeddedTracker(backbone, renewer=load_renewer())
     state = tracker.init_state()
     state, _ = tracker.add(state, Frame(0, 0, images[0], "davis"), None, mask)
     for index, image in enumerate(images[1:], 1):
@@ -160,7 +161,7 @@ def speed(backbone: Backbone, root: Path, count: int) -> tuple[float, float]:
     name = min(path.name for path in (root / "JPEGImages" / "480p").iterdir())
     images, masks = _load(root, name, SPEED_FRAMES)
     height, width = masks[0].shape
-    tracker = EmbeddedTracker(backbone)
+    tracker = EmbeddedTracker(backbone, renewer=load_renewer())
     state, first = tracker.init_state(), Frame(0, 0, images[0], "davis")
     boxes = [np.zeros((height, width), bool) for _ in range(2)]
     boxes[0][: height // 3, : width // 3] = True

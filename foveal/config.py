@@ -121,6 +121,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "keyframes.drift_gap_ns": (1, 3_600_000_000_000),
     "keyframes.min_novelty": SHARE,
     "tracker.recent": (1, 64),
+    "tracker.renew_every": (0, 100_000),
     "tracker.max_tracks": (1, 256),
     "tracker.min_area": SHARE,
     "tracker.min_score": SHARE,

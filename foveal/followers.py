@@ -37,10 +37,12 @@ class EmbeddedFollower:
     def __init__(self) -> None:
         from foveal.mask_setup import load_cutter
         from foveal.search_setup import load_backbone
+        from foveal.tracker_setup import load_renewer
         from perception.tracker import EmbeddedTracker, TrackerConfig
 
         self._backbone, self._cutter = load_backbone(), load_cutter()
-        self._tracker = EmbeddedTracker(self._backbone, TrackerConfig(max_tracks=MAX_OBJECTS))
+        config = TrackerConfig(max_tracks=MAX_OBJECTS)
+        self._tracker = EmbeddedTracker(self._backbone, config, renewer=load_renewer())
         self._state = self._tracker.init_state()
 
     def start(self, frame: Frame, prompt: Prompt) -> int:

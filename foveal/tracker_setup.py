@@ -10,6 +10,7 @@ from stream.errors import AssetError, ConfigError
 if TYPE_CHECKING:
     from perception.backbone import Backbone
     from perception.sam2_tracker import Sam2Tracker
+    from perception.track_renew import Renewer
 
 EMBEDDED = "embedded"
 KINDS = ("sam2", "edgetam")
@@ -52,8 +53,18 @@ def open_tracker(
     Raises AssetError, with what to do, when weights are out of reach.
     """
     if settings.tracker == EMBEDDED:
-        return EmbeddedTracker(backbone, embedded)
+        return EmbeddedTracker(backbone, embedded, renewer=load_renewer())
     return open_sam2(settings, max_tracks)
+
+
+def load_renewer() -> "Renewer | None":
+    """The small SAM that cuts masks anew; None where it was not pulled."""
+    from foveal.mask_setup import load_cutter
+    from perception.small_sam import SmallSam
+    from perception.track_renew import Renewer
+
+    cutter = load_cutter()
+    return Renewer(cutter) if isinstance(cutter, SmallSam) else None
 
 
 def open_sam2(settings: MaskletSettings, max_tracks: int) -> "Sam2Tracker":

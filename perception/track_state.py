@@ -20,6 +20,7 @@ class TrackerConfig:
     return_score: float = 0.75  # mean label of a search, to take a lost object as found again
     return_surety: float = 0.66  # and how like its looks it must be, a cosine
     colour_rate: float = 0.1  # share of a new frame in the colour model
+    renew_every: int = 24  # frames between masks that are cut anew; 0 never cuts them
     feature_rows: int | None = None  # resolution of the tracker's own backbone pass
     match: MatchConfig = field(default_factory=MatchConfig)
 
@@ -62,6 +63,7 @@ class TrackerState:
     grey: Grey | None = None  # the last frame, small
     next_id: int = 1
     turn: int = 0  # of the lost masklets, which of them is looked for next
+    steps: int = 0  # frames followed
 
 
 def remember(track: Track, look: Look, config: TrackerConfig) -> Track:
@@ -73,3 +75,13 @@ def remember(track: Track, look: Look, config: TrackerConfig) -> Track:
         if len(spaced) > config.spaced and gap < config.max_gap:
             spaced, gap = spaced[1::2], 2 * gap
     return replace(track, recent=recent, spaced=spaced[-config.spaced :], gap=gap, since=since)
+
+
+def replace_look(track: Track, look: Look) -> Track:
+    """The same memory with another look at the last frame."""
+    last = track.recent[-1]
+
+    def swapped(looks: tuple[Look, ...]) -> tuple[Look, ...]:
+        return tuple(look if each is last else each for each in looks)
+
+    return replace(track, recent=swapped(track.recent), spaced=swapped(track.spaced))

@@ -5,6 +5,7 @@ backbone's dense features from what is remembered of it, the last mask moved by 
 its colours. A lost object is looked for in the whole picture until it is found again.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import cv2
@@ -41,16 +42,17 @@ from perception.track_roi import (
     paste_part,
     window_around,
 )
-from perception.track_state import Track, TrackerConfig, TrackerState, remember
+from perception.track_state import Track, TrackerConfig, TrackerState, remember, replace_look
 from stream.errors import PromptError
 from stream.events import Region
 from stream.frame import Frame, Image, Mask
-from stream.masks import Box, encode_mask, mask_box
+from stream.masks import Box, decode_mask, encode_mask, mask_box
 
 __all__ = ["EmbeddedTracker", "Track", "TrackerConfig", "TrackerState"]
 
 LEVEL = 0.5  # soft mask that counts as the object
 NOWHERE = ((0, 0, 0, 0), np.zeros((0, 0), np.float32))  # box and soft mask of what is out of sight
+Renewer = Callable[[Image, list[Mask]], list[Mask | None]]  # such as track_renew.Renewer
 SMALLEST_RETURN, LARGEST_RETURN = 0.15, 4.0  # of its largest remembered area, to be found again
 RETURN_LABEL = 0.6  # mean label under the mask of what comes back
 
@@ -74,8 +76,13 @@ class EmbeddedTracker:
         backbone: Backbone,
         config: TrackerConfig | None = None,
         refiner: Refiner | None = None,
+        renewer: Renewer | None = None,
     ) -> None:
-        """`refiner` is the shipped head unless given, such as `refine.blend`."""
+        """`refiner` is the shipped head unless given, such as `refine.blend`.
+
+        `renewer` cuts all masks anew every `renew_every` frames; without it they are only carried.
+        """
+        self._renewer = renewer
         self._backbone = backbone
         self._refiner = refiner or shipped_refiner()
         self.config = config or TrackerConfig()
@@ -147,8 +154,12 @@ class EmbeddedTracker:
             # One search a frame, in turn: a search costs as much as following two objects.
             wanted = lost[state.turn % len(lost)] if lost else None
             tracks = self._follow(view, fitted, wanted)
-        after = TrackerState(tracks, view.grey, state.next_id, state.turn + bool(lost))
-        return after, _regions(tracks, frame)
+            steps, regions = state.steps + 1, _regions(tracks, frame)
+            if self._renewer and self.config.renew_every and steps % self.config.renew_every == 0:
+                tracks = self._renew(view, tracks, regions, self._renewer)
+                regions = _regions(tracks, frame)
+        after = TrackerState(tracks, view.grey, state.next_id, state.turn + bool(lost), steps)
+        return after, regions
 
     def _key(self, frame: Frame, features: Features | None) -> torch.Tensor:
         features = features or self._backbone.features(frame.image, self.config.feature_rows)
@@ -220,6 +231,26 @@ class EmbeddedTracker:
         fresh = colour_model(colour_bins(255 * cues.colour), soft)
         colours = (1 - config.colour_rate) * track.colours + config.colour_rate * fresh
         return replace(track, colours=colours, window=window, soft=soft, area=area, seen=True)
+
+    def _renew(
+        self, view: View, tracks: tuple[Track, ...], regions: tuple[Region, ...], renewer: Renewer
+    ) -> tuple[Track, ...]:
+        """Masks cut anew, in the places of those that were just remembered."""
+        out, seen = list(tracks), [number for number, track in enumerate(tracks) if track.seen]
+        fresh = renewer(view.image, [decode_mask(regions[number].mask) for number in seen])
+        rows, cols = view.key.shape[-2:]
+        for number, mask in zip(seen, fresh, strict=True):
+            if mask is None:
+                continue
+            whole = mask.astype(np.float32)
+            window = window_around(whole, LEVEL)
+            assert window is not None, "a mask cut anew overlaps the one before"
+            label = torch.from_numpy(cv2.resize(whole, (cols, rows), interpolation=cv2.INTER_AREA))
+            look = make_look(view.key, label.to(view.key.device), self.config.match)
+            track = replace_look(tracks[number], look)
+            soft, area = crop(whole, window), float(mask.mean())
+            out[number] = replace(track, window=window, soft=soft, area=area)
+        return tuple(out)
 
     def _fit(self, track: Track, key: torch.Tensor) -> Track:
         """Bring memory to the grid of a frame of another size."""

@@ -1,0 +1,56 @@
+"""A masklet's mask cut anew from the picture now and then, so that small errors do not add up.
+
+MobileSAM is shown the masklet's box and mask. What it cuts is taken when it is mostly the same
+thing; when it is not, either may be wrong, and the tracker goes on with its own.
+"""
+
+import cv2
+import numpy as np
+import torch
+
+from perception.backbone import fast_dtype
+from perception.small_sam import CANVAS, CORNER, LOW, OPPOSITE, Look, Prompts, SmallSam, paste
+from stream.frame import Image, Mask
+from stream.masks import mask_box, mask_iou
+
+SIDE = 512  # pixels of the picture's longer side that the encoder sees
+SAME = 0.7  # overlap from which two masks are of one thing
+SURE = 10.0  # logit of the mask that is shown, inside, and minus that outside
+
+
+class Renewer:
+    """One look at a picture, then every mask of it cut anew."""
+
+    def __init__(self, sam: SmallSam) -> None:
+        """`sam` may be shared with what else asks it for masks."""
+        self._sam = sam
+
+    def __call__(self, image: Image, masks: list[Mask]) -> list[Mask | None]:
+        """[H, W] masks -> the same things cut anew; None for what is not found as it was."""
+        if not masks:
+            return []
+        half = fast_dtype("cpu") is torch.bfloat16
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            seen = self._sam.view(image, SIDE)
+        return [self._one(seen, mask) for mask in masks]
+
+    def _one(self, seen: Look, mask: Mask) -> Mask | None:
+        box = mask_box(mask)
+        if box is None:
+            return None
+        x0, y0, x1, y1 = box
+        prompts: Prompts = [(x0, y0, CORNER), (x1, y1, OPPOSITE)]
+        fresh = paste(self._sam.logits(seen, prompts, _shown(seen, mask))[0], seen)
+        return fresh if mask_iou(fresh, mask) >= SAME else None
+
+
+def _shown(seen: Look, mask: Mask) -> "np.ndarray[tuple[int, ...], np.dtype[np.float32]]":
+    """[H, W] -> [LOW, LOW] logits over the canvas."""
+    step = seen.scale * LOW / CANVAS
+    shift = (step - 1) / 2  # between the middles of pixels
+    matrix = np.array([[step, 0, shift], [0, step, shift]], np.float32)
+    # A mask is far larger than the canvas: averaged first, or thin parts would be missed.
+    width = max(1, round(1 / step))
+    soft = cv2.blur(mask.astype(np.float32), (width, width))
+    low = cv2.warpAffine(soft, matrix, (LOW, LOW), flags=cv2.INTER_LINEAR)
+    return np.asarray((2 * low - 1) * SURE, np.float32)
