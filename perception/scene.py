@@ -29,6 +29,7 @@ from perception.sights import (
     sightings,
     told,
     under,
+    unseen,
     wanted,
     worth_a_look,
 )
@@ -46,6 +47,7 @@ MIN_WINDOW_FIT = 0.3  # the same for windows, which are many and so more often w
 SEED_PEAK = 0.5  # of a phrase map's peak: cells above it seed the mask
 WHOLE_PEAK = 0.25  # the same for what fills the picture
 MIN_AGREED = 0.2  # a name's mean probability from which several views agree on it
+DOUBTED = 0.5  # both, for what the detector knows and does not see
 MIN_DETECTED = 0.25  # probability from which a detection answers a phrase
 MIN_COUNTED = 0.4  # the same for each one after the first
 MAX_SEED = 0.35  # share of the picture up to which a detection starts a masklet
@@ -203,20 +205,21 @@ class SceneReader:
         if detected:
             return self._meant(view, phrase, detected[0])
         meant = self._meaning(phrase)
+        part, window = self._gates(view, phrase)
 
         def rank(thing: GroundedRegion) -> float:
             # Of several parts that fit, the one that stands out (or is followed) is meant.
             return float(thing.posterior @ meant) * (0.5 + 0.5 * thing.saliency)
 
         ranked = sorted(view.things, key=rank, reverse=True)
-        if ranked and float(ranked[0].posterior @ meant) >= MIN_PHRASE_FIT:
+        if ranked and float(ranked[0].posterior @ meant) >= part:
             return ranked[0]
-        if float(view.whole_posterior @ meant) >= MIN_PHRASE_FIT:
+        if float(view.whole_posterior @ meant) >= part:
             mask = refine_seed(view.frame.image, self._phrase_map(view.features, meant))
             if mask.any():
                 return self.names_of(view, mask)
         fit = self._windows(view).best(meant)[1] if meant.any() else 0.0
-        found = self._in_windows(view, meant) if fit >= MIN_WINDOW_FIT else None
+        found = self._in_windows(view, meant) if fit >= window else None
         if found is None:
             raise PromptError(f"expected something in view that fits {phrase!r}, found nothing")
         # The window's own fit is what decided; a part cut out of it may be named worse.
@@ -241,6 +244,15 @@ class SceneReader:
             if thing.track_id is not None and match(thing.box, [detection]) is not None:
                 return replace(region, mask=thing.mask, box=thing.box, track_id=thing.track_id)
         return region
+
+    def _gates(self, view: SceneView, phrase: str) -> tuple[float, float]:
+        """How well a part of the view, and a window of it, must fit a phrase.
+
+        Better where the detector knows what is meant, and sees no trace of it.
+        """
+        if self._detector is not None and unseen(phrase, view.detections):
+            return DOUBTED, DOUBTED
+        return MIN_PHRASE_FIT, MIN_WINDOW_FIT
 
     def _meaning(self, phrase: str) -> Posterior:
         """[C] how well each class fits a phrase."""

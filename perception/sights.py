@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from perception.detector import Detection, Detector, distinct, overlaps
+from perception.detector import SAME_PLACE_IOU, Detection, Detector, distinct, overlaps
 from perception.kinds import EXACT, fitting, has_finer, kinds
 from perception.naming import Name, NameMatcher, Posterior, words_of
 from perception.recogniser import EVERYDAY
@@ -29,6 +29,7 @@ FINER_SHARE = 0.6  # its share of all that the classifier holds for the class
 SURE = 0.6  # probability from which the classifier is asked for finer names only
 TINY = 0.002  # share of the picture below which the classifier sees too little
 TOLD = 0.15  # probability below which the detector says that a class is not there
+RIVAL = 0.5  # of a surer name's probability in the same place, that another name needs
 MAX_THINGS = 6
 FULL_SIZE = 0.04  # share of the picture from which a thing is as prominent as it gets
 NAMES = 3
@@ -112,10 +113,28 @@ def under(image: Image, point: Point, detections: Sequence[Detection]) -> Sighti
 
 
 def fits(phrase: str, detections: Sequence[Detection], least: float) -> list[Detection]:
-    """The detections that a phrase means, surest first, one a place."""
+    """The detections that a phrase means, surest first, one a place.
+
+    What is far more surely something else is left out: a cat fits "dog" a little.
+    """
     meant = fitting(phrase)
+    others = [one for one in detections if one.label not in meant]
+
+    def rivalled(one: Detection) -> bool:
+        shared = overlaps(one.box, others)
+        return any(
+            iou > SAME_PLACE_IOU and RIVAL * other.probability > one.probability
+            for iou, other in zip(shared, others, strict=True)
+        )
+
     chosen = [one for one in detections if meant.get(one.label, 0.0) * one.probability >= least]
-    return list(distinct(chosen))
+    return [one for one in distinct(chosen) if not rivalled(one)]
+
+
+def unseen(phrase: str, detections: Sequence[Detection]) -> bool:
+    """Whether a phrase means an everyday thing of which the detector sees no trace."""
+    meant = fitting(phrase)
+    return bool(meant) and not any(one.label in meant for one in detections)
 
 
 def meant_as(phrase: str, detection: Detection) -> Name:

@@ -20,6 +20,7 @@ from perception.sights import (
     prominence,
     sightings,
     under,
+    unseen,
     wanted,
 )
 from stream.errors import PromptError
@@ -94,6 +95,9 @@ def test_detections_that_a_phrase_means() -> None:
     ]
     assert [one.box[0] for one in fits("mugs", there, 0.25)] == [20, 80]
     assert [one.name for one in fits("animal", there, 0.25)] == ["cat"]
+    cat = [seen("cat", 0.9), seen("dog", 0.3), seen("dog", 0.3, (90, 20, 140, 60))]
+    assert [one.box[0] for one in fits("dog", cat, 0.25)] == [90]
+    assert unseen("zebra", there) and not unseen("mug", there) and not unseen("sky", there)
     assert fits("car", there, 0.25) == [] and fits("zebra crossing", there, 0.25) == []
 
 
