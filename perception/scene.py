@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 
 from perception.backbone import Backbone, Features
+from perception.cutter import Cutter, EdgeCutter
 from perception.detector import Detection, Detector
 from perception.named import Found, Namer, as_found, believable, held
 from perception.naming import Name, NameMatcher, Posterior
@@ -18,7 +19,7 @@ from perception.ocr import TextLine, TextReader
 from perception.proposals import COVERED, ProposalConfig, propose
 from perception.recogniser import Recogniser
 from perception.regions import GroundedRegion, holds, merge, share_inside, where, where_box
-from perception.segment import mask_from_box, mask_from_point, refine_seed
+from perception.segment import refine_seed
 from perception.sights import (
     Sighting,
     fits,
@@ -99,10 +100,12 @@ class SceneReader:
         text_reader: TextReader,
         proposals: ProposalConfig | None = None,
         detector: Detector | None = None,
+        cutter: Cutter | None = None,
     ) -> None:
         self._backbone, self._recogniser = backbone, recogniser
         self._matcher, self._text = matcher, text_reader
         self._proposals = proposals or ProposalConfig()
+        self._cutter: Cutter = cutter or EdgeCutter()
         self._detector, self._namer = detector, Namer(recogniser, matcher)
         # Several questions on one frame share its windows.
         self._around: WeakKeyDictionary[SceneView, Surroundings] = WeakKeyDictionary()
@@ -182,7 +185,7 @@ class SceneReader:
         """What the wearer points at; raises PromptError for a prompt outside the frame."""
         image = view.frame.image
         if box is not None:
-            return self.names_of(view, mask_from_box(image, box))
+            return self.names_of(view, self._cutter.from_box(image, box))
         if point is None:
             raise PromptError("expected a point or a box, got neither")
         for thing in view.things:
@@ -192,12 +195,18 @@ class SceneReader:
                 return thing
         sighting = under(image, point, view.detections)
         if sighting is not None and sighting.mask.mean() <= MAX_POINTED:
-            return self._namer.name(view.frame, [as_found(sighting)])[0]
-        region = self.names_of(view, mask_from_point(image, point, view.features))
+            return self._exactly(view.frame, sighting)
+        region = self.names_of(view, self._cutter.from_point(image, point, view.features))
         if sighting is None or region.score >= sighting.detection.probability:
             return region
         # A part of something large that is not known by itself: the large thing is meant.
-        return self._namer.name(view.frame, [as_found(sighting)])[0]
+        return self._exactly(view.frame, sighting)
+
+    def _exactly(self, frame: Frame, sighting: Sighting) -> GroundedRegion:
+        """A detection that is pointed at, cut out as well as can be."""
+        mask = self._cutter.from_box(frame.image, sighting.detection.box)
+        found = as_found(replace(sighting, mask=mask))
+        return self._namer.name(frame, [found])[0]
 
     def find(self, view: SceneView, phrase: str) -> GroundedRegion:
         """The thing a phrase names; raises PromptError when nothing in view fits it."""

@@ -74,13 +74,19 @@ def _read(path: Path) -> "Image":
 
 
 def _ground(args: argparse.Namespace, image: "Image") -> "GroundedRegion":
+    from dataclasses import replace
+
     from foveal.compose import load_scene_reader
+    from foveal.mask_setup import load_cutter
     from stream.frame import Frame
+    from stream.masks import mask_box
 
     reader = load_scene_reader()
     view = reader.read(Frame(0, 0, image, args.picture.name))
     if args.phrase is not None:
-        return reader.find(view, args.phrase)
+        found = reader.find(view, args.phrase)
+        mask = load_cutter().sharpen(image, found.mask)
+        return replace(found, mask=mask, box=mask_box(mask) or found.box)
     if args.point is not None:
         x, y = _numbers(args.point, 2)
         return reader.point_at(view, (x, y), None)
