@@ -140,7 +140,7 @@ def named_thing(question: str) -> str:
     rest = line[begun.end() :] if begun else line
     thing = _TAIL.sub("", rest).strip(" '\"").lower()
     # A long rest is no name of a thing, only what else was said.
-    return thing if len(thing.split()) <= MAX_NOUN_WORDS else ""
+    return thing if len(thing.split()) <= MAX_NOUN_WORDS and thing not in _POINTING_ONLY else ""
 
 
 def state_of(question: str) -> tuple[str, str]:

@@ -191,7 +191,7 @@ def defines(question: str, entry: Evidence) -> str:
         _DEFINED.match(question) is None
         or _MADE.search(question)
         or not asked
-        or asked != set(search_words(entry.title))
+        or asked != set(search_words(entry.title.split(" (")[0]))
     ):
         return ""
     first = _sentences(entry.text)[:1]

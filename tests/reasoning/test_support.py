@@ -9,7 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reasoning.lm import CausalLm
-from reasoning.support import MAX_CHARS, MAX_SENTENCES, NO_PASSAGE, SupportScorer, SupportWeights
+from reasoning.support import (
+    MAX_CHARS,
+    MAX_SENTENCES,
+    NO_PASSAGE,
+    SupportScorer,
+    SupportWeights,
+    defines,
+)
 from retrieval.fakes import HashEncoder
 from stream.events import Evidence
 
@@ -145,3 +152,18 @@ def test_any_text_survives(question: str, entries: list[tuple[str, str]], subjec
     ranked = scorer({"e": -1.0}).rank(question, evidence, subject)
     assert [one.score for one in ranked] == sorted((one.score for one in ranked), reverse=True)
     assert all(one.evidence in evidence for one in ranked)
+
+
+@pytest.mark.parametrize(
+    ("question", "told"),
+    [
+        ("What is a table?", True),
+        ("Tell me about tables.", True),
+        ("What is a table made of?", False),
+        ("Who invented the table?", False),
+        ("What is a round table?", False),
+    ],
+)
+def test_a_definition_is_the_first_sentence_of_the_entry(question: str, told: bool) -> None:
+    table = entry("Table (furniture)", "A table is a piece of furniture. It has legs of wood.")
+    assert defines(question, table) == ("A table is a piece of furniture." if told else "")
