@@ -25,7 +25,9 @@ class EdgeEncoder:
         encoder = model.vision_encoder
         # A copy, since the model is the caller's.
         backbone = reparameterize_model(copy.deepcopy(encoder.backbone.timm_model), inplace=True)
-        self._backbone = backbone.to(memory_format=torch.channels_last).requires_grad_(False)
+        kind = encoder.neck.convs[0].weight.dtype  # folding leaves float32 behind
+        backbone = backbone.to(dtype=kind, memory_format=torch.channels_last)
+        self._backbone = backbone.requires_grad_(False)
         convs = encoder.neck.convs  # coarse to fine
         self._top, self._coarse = as_linear(convs[0]), as_linear(convs[1])
         self._middle = folded(convs[2], model.mask_decoder.conv_s1)

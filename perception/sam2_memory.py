@@ -61,8 +61,13 @@ class MemoryRules:
         """Pointers that are read at frame `index`."""
         return tuple(p for p in track.pointers if index - p.index <= self._pointers)
 
-    def pick(self, tracks: Sequence[Sam2Track], found: Candidates) -> list[int]:
-        """Which of the decoder's masks each object takes: the best, or SAMURAI's choice."""
+    def pick(self, tracks: Sequence[Sam2Track], found: Candidates) -> list[int] | None:
+        """Which of the decoder's masks each object takes: SAMURAI's choice, or the best.
+
+        None: the best, and nobody has to know here which that is (a GPU need not be waited for).
+        """
+        if self.config.policy == "recent":
+            return None
         best = found.quality.argmax(-1).tolist()
         if self.config.policy != "samurai" or found.quality.shape[1] < 2:
             return [int(one) for one in best]

@@ -42,6 +42,8 @@ class Segmenter:
         choice = self._rules.pick(tracks, found)
         decoded = self.networks.choose(found, choice)
         outcomes = _outcomes(decoded, self.networks.remember(seen, decoded, prompted=False))
+        if choice is None:
+            return outcomes
         return [
             self._rules.judged(track, outcome, found, row, choice[row])
             for row, (track, outcome) in enumerate(zip(tracks, outcomes, strict=True))
@@ -110,7 +112,7 @@ class Segmenter:
 
 def _outcomes(decoded: Decoded, tokens: torch.Tensor) -> list[Outcome]:
     """Split a batch into objects whose tensors do not keep the batch alive."""
-    presence, quality = decoded.presence.tolist(), decoded.quality.tolist()
+    presence, quality = torch.stack([decoded.presence, decoded.quality]).tolist()  # one wait
     return [
         Outcome(
             decoded.logits[row].clone(),

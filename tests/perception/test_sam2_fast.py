@@ -146,6 +146,12 @@ def test_edgetams_image_pass_equals_transformers(
     assert torch.allclose(found.middle.flatten(2)[0].T, middle[:, 0], atol=1e-3)
 
 
+def test_edgetam_works_in_half_precision() -> None:
+    networks = Sam2Networks(random_model(tiny_edgetam_config(), seed=1).to(torch.bfloat16))
+    found = networks.features(np.zeros((90, 120, 3), np.uint8))
+    assert found.tokens.dtype == torch.bfloat16 and bool(found.tokens.isfinite().all())
+
+
 def test_the_perceiver_takes_all_objects_at_once() -> None:
     module = random_model(tiny_edgetam_config(), seed=1).spatial_perceiver
     tokens = torch.randn(3, 64, 64, generator=torch.Generator().manual_seed(4))

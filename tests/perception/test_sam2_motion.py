@@ -47,4 +47,4 @@ def test_motion_chooses_among_masks_of_like_quality() -> None:
     assert samurai.pick([track], found) == [1]
     fresh = replace(track, motion=replace(track.motion, stable=3))  # type: ignore[type-var]
     assert samurai.pick([fresh], found) == [0], "motion has no say before it is stable"
-    assert MemoryRules(Sam2Config(), 6, 15).pick([track], found) == [0]
+    assert MemoryRules(Sam2Config(), 6, 15).pick([track], found) is None, "the best, unseen"
