@@ -192,7 +192,7 @@ def _load_hibari(voice: str) -> Any:
 
 def _without_arena(model: str) -> Any:
     """The voice's network in a session whose memory does not grow with the lengths it has met."""
-    import onnxruntime
+    import onnxruntime  # type: ignore[import-untyped]
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
