@@ -13,12 +13,18 @@ Grey = npt.NDArray[np.uint8]  # [ROWS, w]
 Flow = npt.NDArray[np.float32]  # [ROWS, w, 2]: where a pixel was one frame before, in flow pixels
 
 
+def halved(image: Image) -> Image:
+    """[H, W, 3] uint8 at half the size, which is quick; as it is where that would be too small."""
+    rows, cols = image.shape[:2]
+    if rows < 2 * ROWS:
+        return image
+    return np.asarray(cv2.resize(image, (cols // 2, rows // 2), interpolation=cv2.INTER_AREA))
+
+
 def make_grey(image: Image) -> Grey:
     """[H, W, 3] uint8 -> small grey picture."""
     rows, cols = image.shape[:2]
     width = int(np.clip(round(cols * ROWS / rows), 16, 4 * ROWS))
-    if rows >= 2 * ROWS:  # halving is quick, and what is left of the way is short
-        image = np.asarray(cv2.resize(image, (cols // 2, rows // 2), interpolation=cv2.INTER_AREA))
     small = cv2.resize(image, (width, ROWS), interpolation=cv2.INTER_AREA)
     return np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), np.uint8)
 

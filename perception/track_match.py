@@ -34,6 +34,7 @@ class MatchConfig:
     spread: float = 0.4  # of the prior of place, in sizes of the object
     min_spread: float = 3.0  # the same, in cells
     max_cells: int = 512  # remembered of one look; a larger one is thinned out
+    max_queries: int = 896  # cells matched at once; of more, every other one
     first_weight: float = 1.0  # a cell of the first look counts as this many others
 
 
@@ -77,17 +78,43 @@ def match_near(
     if len(wanted) == 0:
         blank = torch.zeros_like(expected)
         return Match(blank, blank, blank)
-    queries = _padded([_queries(key, wanted, expected, config)], STEP)
+    asked = wanted if len(wanted) <= config.max_queries else _every_other(wanted, expected)
+    queries = _padded([_queries(key, asked, expected, config)], STEP)
     columns = [
         F.pad(look.labels, (2, 0) if number else (0, 2)) for number, look in enumerate(looks)
     ]
-    sums = _read(queries, [look.cells for look in looks], columns)[: len(wanted)]
+    sums = _read(queries, [look.cells for look in looks], columns)[: len(asked)]
     first, rest = sums[:, :2], sums[:, 2:]
     both = config.first_weight * first + rest
     label = both[:, 0] / (both[:, 1] + EPS)
     surety = 1 + config.temperature * torch.log(both[:, 0] + EPS)
-    parts = (label, first[:, 0] / (first[:, 1] + EPS), surety.clamp(0, 1))
-    return Match(*(_back(part, wanted, expected) for part in parts))
+    parts = torch.stack([label, first[:, 0] / (first[:, 1] + EPS), surety.clamp(0, 1)])
+    maps = _back(parts, asked, expected)
+    return Match(*(maps if asked is wanted else _fill(maps, asked, wanted, expected)))
+
+
+def _every_other(cells: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """The cells on the white squares of a chequerboard."""
+    width = like.shape[-1]
+    return cells[(cells // width + cells % width) % 2 == 0]
+
+
+def _fill(
+    maps: torch.Tensor, known: torch.Tensor, wanted: torch.Tensor, like: torch.Tensor
+) -> torch.Tensor:
+    """[3, h, w]: cells that are wanted and not known get the mean of the known ones beside them."""
+    there = _mark(known, like)
+    missing = _mark(wanted, like) - there
+    planes = torch.cat([maps, there[None]])[:, None]
+    cross = planes.new_tensor([[0, 1, 0], [1, 0, 1], [0, 1, 0]])[None, None]
+    around = F.conv2d(planes, cross, padding=1)[:, 0]
+    return maps + missing * around[:3] / around[3].clamp(min=1)
+
+
+def _mark(cells: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    flat = torch.zeros_like(like).flatten()
+    flat[cells] = 1
+    return flat.reshape(like.shape)
 
 
 def _queries(
@@ -193,10 +220,11 @@ def _places(cells: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
     return (grid - middle) / _size(label)
 
 
-def _back(part: torch.Tensor, cells: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-    whole = torch.zeros_like(like).flatten()
-    whole[cells] = torch.where(part >= TINY_LABEL, part, torch.zeros_like(part))
-    return whole.reshape(like.shape)
+def _back(parts: torch.Tensor, cells: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """[n, M] -> [n, h, w], zero elsewhere."""
+    whole = like.new_zeros(len(parts), like.numel())
+    whole[:, cells] = torch.where(parts >= TINY_LABEL, parts, torch.zeros_like(parts))
+    return whole.reshape(len(parts), *like.shape)
 
 
 def _pool(maps: torch.Tensor) -> torch.Tensor:

@@ -18,6 +18,7 @@ from perception.track_flow import (
     Flow,
     Grey,
     backward_flow,
+    halved,
     make_grey,
     residual,
     warp_whole,
@@ -32,6 +33,7 @@ from perception.track_match import (
 )
 from perception.track_net import shipped_refiner
 from perception.track_roi import (
+    ROI,
     Soft,
     Window,
     colour_bins,
@@ -46,7 +48,7 @@ from perception.track_state import Track, TrackerConfig, TrackerState, remember,
 from stream.errors import PromptError
 from stream.events import Region
 from stream.frame import Frame, Image, Mask
-from stream.masks import Box, decode_mask, encode_mask, mask_box
+from stream.masks import Box, decode_mask, encode_part, mask_box
 
 __all__ = ["EmbeddedTracker", "Track", "TrackerConfig", "TrackerState"]
 
@@ -62,6 +64,7 @@ class View:
     """What one frame gives to all objects."""
 
     image: Image
+    half: Image  # at half the size
     key: torch.Tensor  # [C, h, w]
     grey: Grey
     flow: Flow | None
@@ -117,7 +120,7 @@ class EmbeddedTracker:
         first = make_look(key, torch.from_numpy(cells).to(key.device), self.config.match)
         area = float(mask.mean())
         track = Track(state.next_id, first, (), (), colours, window, soft, area)
-        grey = make_grey(frame.image) if state.grey is None else state.grey
+        grey = make_grey(halved(frame.image)) if state.grey is None else state.grey
         tracks = (*state.tracks, track)
         after = replace(state, tracks=tracks, grey=grey, next_id=state.next_id + 1)
         return after, track.track_id
@@ -263,15 +266,17 @@ class EmbeddedTracker:
 
 
 def _view(image: Image, key: torch.Tensor, before: Grey | None) -> View:
-    grey = make_grey(image)
+    half = halved(image)
+    grey = make_grey(half)
     flow = None if before is None else backward_flow(grey, before)
     if flow is None or before is None:
-        return View(image, key, grey, None, np.ones(grey.shape, np.float32))
-    return View(image, key, grey, flow, residual(flow, grey, before))
+        return View(image, half, key, grey, None, np.ones(grey.shape, np.float32))
+    return View(image, half, key, grey, flow, residual(flow, grey, before))
 
 
 def _cues(view: View, track: Track, match: Match, window: Window) -> Cues:
-    colour = crop(view.image, window)
+    large = (window.x1 - window.x0) * view.half.shape[1] > 2 * ROI  # there is no more to see
+    colour = crop(view.half if large else view.image, window)
     moved = warp_window(view.flow, track.soft, track.window, window)
     return Cues(
         track.track_id,
@@ -292,14 +297,14 @@ def _regions(tracks: tuple[Track, ...], frame: Frame) -> tuple[Region, ...]:
     regions = []
     for number, (track, ((x0, y0, x1, y1), soft)) in enumerate(zip(tracks, parts, strict=True)):
         inside = soft >= LEVEL
-        for box, other in parts[:number] + parts[number + 1 :]:
-            mine, theirs = _overlap((x0, y0, x1, y1), box)
+        for place, other in parts[:number] + parts[number + 1 :]:
+            mine, theirs = _overlap((x0, y0, x1, y1), place)
             inside[mine] &= soft[mine] >= other[theirs]
-        score = float(soft[inside].mean()) if inside.any() else 0.0
-        mask: Mask = np.zeros(frame.size, bool)
-        mask[y0:y1, x0:x1] = inside
-        code = encode_mask(mask)
-        regions.append(Region(track.track_id, frame.pts_ns, code, mask_box(mask), score))
+        code = encode_part(inside, (x0, y0), frame.size)
+        near = mask_box(inside)
+        box = None if near is None else (near[0] + x0, near[1] + y0, near[2] + x0, near[3] + y0)
+        score = 0.0 if near is None else float(track.soft[track.soft >= LEVEL].mean())
+        regions.append(Region(track.track_id, frame.pts_ns, code, box, score))
     return tuple(regions)
 
 

@@ -50,6 +50,31 @@ def encode_mask(mask: Mask) -> Rle:
     return Rle((int(height), int(width)), tuple(int(run) for run in runs))
 
 
+def encode_part(part: Mask, corner: tuple[int, int], size: tuple[int, int]) -> Rle:
+    """A [h, w] bool part of a [H, W] mask of `size` with nothing outside it, as encode_mask does.
+
+    `corner` is the part's x, y in the mask. Costs what the part costs, not what the mask does.
+    """
+    x, y = corner
+    height, width = size
+    rows, columns = part.shape
+    flat = np.zeros((columns, rows + 1), bool)  # a column ends in what is not in the mask
+    flat[:, :rows] = part.T
+    flat = flat.reshape(-1)
+    column, row = np.divmod(np.flatnonzero(flat[1:] != flat[:-1]) + 1, rows + 1)
+    if flat[:1].any():
+        column, row = np.concatenate(([0], column)), np.concatenate(([0], row))
+    edges = (x + column) * height + y + row
+    # Where one column ends in the mask and the next begins in it, there is no edge.
+    twice = np.flatnonzero(edges[1:] == edges[:-1])
+    edges = np.delete(edges, np.concatenate((twice, twice + 1)))
+    bounds = np.concatenate(([0], edges, [height * width]))
+    runs = np.diff(bounds).tolist()
+    if len(runs) > 1 and runs[-1] == 0:
+        runs.pop()
+    return Rle((height, width), tuple(int(run) for run in runs))
+
+
 def decode_mask(rle: Rle) -> Mask:
     """Rle -> [H, W] bool."""
     values = np.arange(len(rle.counts)) % 2 == 1

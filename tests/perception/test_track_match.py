@@ -77,3 +77,17 @@ def test_a_search_finds_a_thing_far_away() -> None:
     assert surety > 0.9
     none, surety = match_anywhere(torch.roll(key, 20, 2), [look], 0.03, (100, 256))
     assert (float(none.max()), surety) == (0.0, 0.0)
+
+
+def test_of_many_cells_every_other_one_is_matched_and_the_rest_filled_in() -> None:
+    key, label = _key(4), _square(4, 6, 20)
+    smooth = F.normalize(F.avg_pool2d(key[None], 5, 1, 2)[0], dim=0)
+    few, many = MatchConfig(max_queries=200), MatchConfig(max_queries=2000)
+    looks = [make_look(smooth, label, many)]
+    whole, thinned = (match_near(smooth, label, looks, config) for config in (many, few))
+    white = (torch.arange(32)[:, None] + torch.arange(40)) % 2 == 0
+    torch.testing.assert_close(thinned.both[white], whole.both[white])
+    inside = label > 0.5
+    assert float((thinned.both - whole.both)[inside].abs().mean()) < 0.25
+    far = F.max_pool2d(label[None], 25, 1, 12)[0] == 0
+    assert not thinned.both[far].any()

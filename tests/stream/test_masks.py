@@ -8,7 +8,16 @@ from hypothesis.extra.numpy import array_shapes, arrays
 
 from stream.errors import PromptError
 from stream.frame import Mask
-from stream.masks import Rle, box_iou, clip_box, decode_mask, encode_mask, mask_box, mask_iou
+from stream.masks import (
+    Rle,
+    box_iou,
+    clip_box,
+    decode_mask,
+    encode_mask,
+    encode_part,
+    mask_box,
+    mask_iou,
+)
 
 masks = arrays(np.bool_, array_shapes(min_dims=2, max_dims=2, max_side=12))
 
@@ -59,3 +68,12 @@ def test_clip_box() -> None:
     assert clip_box((-5, -5, 3, 4), 10, 10) == (0, 0, 3, 4)
     with pytest.raises(PromptError, match="meets the 10x8 frame"):
         clip_box((20, 0, 30, 5), 8, 10)
+
+
+@given(masks, st.integers(0, 3), st.integers(0, 3), st.integers(0, 3), st.integers(0, 3))
+def test_a_part_is_encoded_as_the_whole_mask_is(
+    part: Mask, left: int, top: int, right: int, bottom: int
+) -> None:
+    whole = np.pad(part, ((top, bottom), (left, right)))
+    size = (whole.shape[0], whole.shape[1])
+    assert encode_part(part, (left, top), size) == encode_mask(whole)
