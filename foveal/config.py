@@ -133,6 +133,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "tracker.match.reach": (1, 64),
     "tracker.match.ring": (1, 64),
     "tracker.match.max_cells": (16, 100_000),
+    "tracker.match.max_queries": (16, 100_000),
     "tracker.match.spread": (0.01, 100.0),
     "tracker.match.min_spread": (0.1, 100.0),
     "tracker.match.first_weight": (0.0, 100.0),
@@ -151,6 +152,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "reasoning.pixsearch.choice.repeat": (0, 64),
     "reasoning.pixsearch.choice.reserved": (0, 1000),
     "reasoning.pixsearch.ground.presence_gate": SHARE,
+    "reasoning.pixsearch.ground.look_gate": SHARE,
     "reasoning.pixsearch.ground.mask_level": (0.01, 0.99),
     "models.backbone_height": (64, 2048),
 }

@@ -27,10 +27,11 @@ from stream.errors import BadFrame, ChannelClosed, FovealError, PromptError
 from stream.events import Answer, AnswerEvent, Question, Region, Span
 from stream.frame import Frame, FrameSource, Keyframe, Mask
 from stream.keyframes import KeyframeSelector, KeyframeState
-from stream.masks import decode_mask, encode_mask, mask_box
+from stream.masks import Box, box_iou, decode_mask, encode_mask, mask_box
 from stream.trace import Tracer
 
 READ_AHEAD_FRAMES = 4
+SAME_BOX = 0.5  # overlap from which a detection and a mask are of one thing
 
 T = TypeVar("T")
 
@@ -203,7 +204,7 @@ class Session:
         if self._config.seed_tracks and self._stages.masklets.room:
             for thing in self._new_things(state, frame, features, asked):
                 if thing.score >= self._config.min_seed_score and self._stages.masklets.room:
-                    mask = self._sharp(frame, thing.mask)
+                    mask = self._sharp(state, frame, thing.mask)
                     region = self._stages.masklets.seed(frame, features, mask)
                     if region is not None:
                         state.regions = (*state.regions, region)
@@ -295,16 +296,27 @@ class Session:
         nothing. A masklet's own region is left as it is."""
         if region.box is None or any(one.track_id == region.track_id for one in state.regions):
             return region
-        mask = self._sharp(frame, decode_mask(region.mask))
+        mask = self._sharp(state, frame, decode_mask(region.mask))
         return replace(region, mask=encode_mask(mask), box=mask_box(mask))
 
-    def _sharp(self, frame: Frame, mask: Mask) -> Mask:
+    def _sharp(self, state: SessionState, frame: Frame, mask: Mask) -> Mask:
+        box = _detected(state.view, frame, mask)
         with self._stages.tracer.span("mask", frame.pts_ns):
-            return self._stages.cutter.sharpen(frame.image, mask)
+            return self._stages.cutter.sharpen(frame.image, mask, box)
 
     def _refuse(self, state: SessionState, pts_ns: int, cause: str, reason: str) -> None:
         state.refused[cause] = state.refused.get(cause, 0) + 1
         self._sink.event(AnswerEvent("refused", pts_ns, {"cause": cause, "reason": reason}))
+
+
+def _detected(view: SceneView | None, frame: Frame, mask: Mask) -> Box | None:
+    """The detector's box of what a mask lies on, if it saw that in this frame."""
+    rough = mask_box(mask)
+    if rough is None or view is None or view.frame is not frame:
+        return None
+    boxes = [(box_iou(one.box, rough), one.box) for one in view.detections]
+    overlap, box = max(boxes, default=(0.0, rough))
+    return box if overlap >= SAME_BOX else None
 
 
 def _thread(name: str) -> ThreadPoolExecutor:

@@ -18,8 +18,11 @@ class Cutter(Protocol):
     def from_point(self, image: Image, point: Point, features: Features) -> Mask:
         """The thing under a point (x, y); raises PromptError for a point outside the picture."""
 
-    def sharpen(self, image: Image, mask: Mask) -> Mask:
-        """The thing that a rough mask [H, W] lies on; an empty mask stays empty."""
+    def sharpen(self, image: Image, mask: Mask, box: Box | None = None) -> Mask:
+        """The thing that a rough mask [H, W] lies on; an empty mask stays empty.
+
+        `box` is where the thing was seen, if that is known better than by the mask.
+        """
 
 
 class EdgeCutter:
@@ -33,6 +36,6 @@ class EdgeCutter:
         """See `mask_from_point`."""
         return mask_from_point(image, point, features)
 
-    def sharpen(self, image: Image, mask: Mask) -> Mask:
+    def sharpen(self, image: Image, mask: Mask, box: Box | None = None) -> Mask:
         """As it is: all rough masks were cut along edges when they were made."""
         return mask

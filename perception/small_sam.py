@@ -34,7 +34,6 @@ MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 BLANK = 448  # pixels a side of the empty picture whose middle stands for the padding
 OUTSIDE, INSIDE, CORNER, OPPOSITE, NOTHING = 0, 1, 2, 3, -1  # labels of SAM's points
 SPECK = 0.02  # of the largest part: smaller ones are left out
-ROUGH = 0.5  # how much a rough mask counts in what it is sharpened to
 KEPT = 4  # looks that are remembered
 
 Prompts = list[tuple[float, float, int]]  # x, y in the picture's pixels, label
@@ -91,16 +90,20 @@ class SmallSam:
         mask[y, x] = True
         return mask
 
-    def sharpen(self, image: Image, mask: Mask) -> Mask:
+    def sharpen(self, image: Image, mask: Mask, box: Box | None = None) -> Mask:
         """A rough mask [H, W] -> the thing it lies on; an empty one stays empty.
 
-        Asked by the mask's box, and twice by its innermost point; the decoder's own guess of how
-        well its answer fits decides, and how much of the rough mask is in it. The rough outline
-        itself misleads more than it helps as a prompt.
+        Asked by the box, if a detector saw the thing; else by the mask's box, and twice by its
+        innermost point: the decoder's own guess of how well its answer fits decides, times the
+        overlap with the rough mask. The rough outline itself misleads more than it helps as a
+        prompt. (Train half of coco-mini, boxes off by 6 %: 0.748 by the box, 0.701 by the mask.)
         """
-        box = mask_box(mask)
-        if box is None:
+        rough = mask_box(mask)
+        if rough is None:
             return mask
+        if box is not None:
+            return self.from_box(image, box)
+        box = rough
         x, y = inner_point(mask)
         corners: Prompts = [(box[0], box[1], CORNER), (box[2], box[3], OPPOSITE)]
         ways: list[Prompts] = [[*corners, PAD], [(x, y, INSIDE), PAD], [(x, y, INSIDE), PAD, PAD]]
@@ -109,7 +112,7 @@ class SmallSam:
         for way in ways:
             logits, score = self.logits(seen, way)
             found = _parts(paste(logits, seen))
-            score *= 1 - ROUGH + ROUGH * mask_iou(found, mask)
+            score *= mask_iou(found, mask)
             if score > best_score and found.any():
                 best, best_score = found, score
         return best
