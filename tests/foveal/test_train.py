@@ -19,9 +19,12 @@ QUESTIONS = {
     "read": ("What does the sign say?", "Read the page."),
     "present": ("Is there a dog?", "Do you see a cat?"),
     "count": ("How many chairs are there?", "Count the cups."),
+    "look": ("What colour is the car?", "What shape is the plate?"),
+    "state": ("Is the door open?", "Is the lamp switched on?"),
     "thing_fact": ("When was this made?", "Who invented it?"),
     "fact": ("Who wrote Faust?", "How tall is the Eiffel Tower?"),
     "personal": ("What is my name?", "Who am I meeting today?"),
+    "talk": ("Hello there!", "Thank you very much."),
 }
 
 
