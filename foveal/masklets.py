@@ -46,6 +46,17 @@ class Doubting(Protocol):
     def doubt(self, state: Any, track_id: int) -> Any: ...
 
 
+@runtime_checkable
+class LookingAhead(Protocol):
+    """A tracker that can make ahead what it will need of a coming frame alone."""
+
+    @property
+    def look_every(self) -> int:
+        """Of how many frames one is worth it; 0 for none."""
+
+    def look_ahead(self, frame: Frame) -> None: ...
+
+
 @dataclass(slots=True, eq=False)
 class _Life:
     """What is known of one masklet."""
@@ -68,6 +79,7 @@ class LiveMasklets:
         self._gone: dict[int, Look] = {}  # oldest first
         self._next_id = 1
         self._checked_ns = 0
+        self._shown = 0  # frames that were looked ahead at, or might have been
 
     @property
     def live(self) -> int:
@@ -99,6 +111,16 @@ class LiveMasklets:
             if region.box is not None:
                 self._lives[region.track_id].seen_ns = frame.pts_ns
         return true
+
+    def look_ahead(self, frame: Frame) -> None:
+        """Every frame that `step` will be given soon; from a thread of its own, if wanted."""
+        tracker = self._tracker
+        if not (isinstance(tracker, LookingAhead) and self._limit and tracker.look_every):
+            return
+        # Not asked: whether anything is followed now. That would depend on how far `step` is.
+        self._shown += 1
+        if self._shown % tracker.look_every == 0:
+            tracker.look_ahead(frame)
 
     def _came_back(self, region: Region) -> bool:
         return region.box is not None and not self._lives[region.track_id].here

@@ -131,9 +131,7 @@ class Session:
         try:
             async for frame in source.frames():
                 due = bisect_right(asked, frame.pts_ns)
-                features = None
-                if self._stages.masklets.live or due > done:
-                    features = await _in(thread, partial(self._guess, frame))
+                features = await _in(thread, partial(self._make_ahead, frame, due > done))
                 done = due
                 await channel.put((frame, features))
         except ChannelClosed:
@@ -141,10 +139,16 @@ class Session:
         finally:
             await channel.close()
 
-    def _guess(self, frame: Frame) -> Features | None:
-        """Features that may be wanted; a frame that has none is refused when its turn comes."""
+    def _make_ahead(self, frame: Frame, asked: bool) -> Features | None:
+        """What the tracker needs of the frame alone, and features that may be wanted.
+
+        A frame that has none is refused when its turn comes.
+        """
+        masklets = self._stages.masklets
         try:
-            return self._features(frame)
+            with self._stages.tracer.span("look ahead", frame.pts_ns):
+                masklets.look_ahead(frame)
+            return self._features(frame) if masklets.live or asked else None
         except BadFrame:
             return None
 

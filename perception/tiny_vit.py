@@ -100,6 +100,7 @@ class TinyViT:
         inner = self._norm(f"{block}/mlp/norm")
         grow, shrink = self._linear(f"{block}/mlp/fc1"), self._linear(f"{block}/mlp/fc2")
         (bias,) = self._of(f"{block}/attn/Add")  # [heads, window^2, window^2]
+        bias = bias[None]  # torch's quick attention on a processor takes a mask of four axes only
 
         def attend(x: Tensor) -> Tensor:
             parts, grid = _split(x.permute(0, 2, 3, 1), window)

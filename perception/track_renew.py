@@ -4,6 +4,8 @@ MobileSAM is shown the masklet's box and mask. What it cuts is taken when it is 
 thing; when it is not, either may be wrong, and the tracker goes on with its own.
 """
 
+import weakref
+
 import cv2
 import numpy as np
 import torch
@@ -15,6 +17,7 @@ from stream.masks import mask_box, mask_iou
 
 SIDE = 512  # pixels of the picture's longer side that the encoder sees
 SAME = 0.7  # overlap from which two masks are of one thing
+KEPT = 2  # looks made ahead
 SURE = 10.0  # logit of the mask that is shown, inside, and minus that outside
 
 
@@ -24,15 +27,29 @@ class Renewer:
     def __init__(self, sam: SmallSam) -> None:
         """`sam` may be shared with what else asks it for masks."""
         self._sam = sam
+        self._ahead: list[tuple[weakref.ref[Image], Look]] = []
+
+    def look_ahead(self, image: Image) -> None:
+        """Look at a picture whose masks will be asked for; kept while the picture lives."""
+        alive = [pair for pair in self._ahead if pair[0]() is not None]
+        self._ahead = [(weakref.ref(image), self._look(image)), *alive][:KEPT]
+
+    def ready(self, image: Image) -> bool:
+        """Whether this picture was looked at."""
+        return any(known() is image for known, _ in self._ahead)
 
     def __call__(self, image: Image, masks: list[Mask]) -> list[Mask | None]:
         """[H, W] masks -> the same things cut anew; None for what is not found as it was."""
         if not masks:
             return []
+        ahead = (seen for known, seen in self._ahead if known() is image)
+        seen = next(ahead, None) or self._look(image)
+        return [self._one(seen, mask) for mask in masks]
+
+    def _look(self, image: Image) -> Look:
         half = fast_dtype("cpu") is torch.bfloat16
         with torch.autocast("cpu", torch.bfloat16, enabled=half):
-            seen = self._sam.view(image, SIDE)
-        return [self._one(seen, mask) for mask in masks]
+            return self._sam.view(image, SIDE)
 
     def _one(self, seen: Look, mask: Mask) -> Mask | None:
         box = mask_box(mask)

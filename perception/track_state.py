@@ -63,7 +63,7 @@ class TrackerState:
     grey: Grey | None = None  # the last frame, small
     next_id: int = 1
     turn: int = 0  # of the lost masklets, which of them is looked for next
-    steps: int = 0  # frames followed
+    since: int = 0  # frames followed since masks were cut anew
 
 
 def remember(track: Track, look: Look, config: TrackerConfig) -> Track:

@@ -5,8 +5,8 @@ backbone's dense features from what is remembered of it, the last mask moved by 
 its colours. A lost object is looked for in the whole picture until it is found again.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -54,9 +54,21 @@ __all__ = ["EmbeddedTracker", "Track", "TrackerConfig", "TrackerState"]
 
 LEVEL = 0.5  # soft mask that counts as the object
 NOWHERE = ((0, 0, 0, 0), np.zeros((0, 0), np.float32))  # box and soft mask of what is out of sight
-Renewer = Callable[[Image, list[Mask]], list[Mask | None]]  # such as track_renew.Renewer
 SMALLEST_RETURN, LARGEST_RETURN = 0.15, 4.0  # of its largest remembered area, to be found again
 RETURN_LABEL = 0.6  # mean label under the mask of what comes back
+
+
+class MaskRenewer(Protocol):
+    """Cuts masks anew from the picture (`perception.track_renew`)."""
+
+    def __call__(self, image: Image, masks: list[Mask]) -> list[Mask | None]:
+        """[H, W] masks -> the same things cut anew; None for what is not found as it was."""
+
+    def look_ahead(self, image: Image) -> None:
+        """Make now what depends on the picture alone; its masks will be asked for soon."""
+
+    def ready(self, image: Image) -> bool:
+        """Whether that was done."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,11 +91,12 @@ class EmbeddedTracker:
         backbone: Backbone,
         config: TrackerConfig | None = None,
         refiner: Refiner | None = None,
-        renewer: Renewer | None = None,
+        renewer: MaskRenewer | None = None,
     ) -> None:
         """`refiner` is the shipped head unless given, such as `refine.blend`.
 
-        `renewer` cuts all masks anew every `renew_every` frames; without it they are only carried.
+        `renewer` cuts all masks anew every `renew_every` frames, and when it has looked ahead;
+        without it they are only carried.
         """
         self._renewer = renewer
         self._backbone = backbone
@@ -157,12 +170,30 @@ class EmbeddedTracker:
             # One search a frame, in turn: a search costs as much as following two objects.
             wanted = lost[state.turn % len(lost)] if lost else None
             tracks = self._follow(view, fitted, wanted)
-            steps, regions = state.steps + 1, _regions(tracks, frame)
-            if self._renewer and self.config.renew_every and steps % self.config.renew_every == 0:
+            since, regions = state.since + 1, _regions(tracks, frame)
+            if self._renewer and self._due(self._renewer, since, frame):
+                since = 0
                 tracks = self._renew(view, tracks, regions, self._renewer)
                 regions = _regions(tracks, frame)
-        after = TrackerState(tracks, view.grey, state.next_id, state.turn + bool(lost), steps)
+        after = TrackerState(tracks, view.grey, state.next_id, state.turn + bool(lost), since)
         return after, regions
+
+    @property
+    def look_every(self) -> int:
+        """Of how many frames one is worth looking ahead at; 0 for none."""
+        return self.config.renew_every if self._renewer else 0
+
+    def look_ahead(self, frame: Frame) -> None:
+        """Make what `step` needs of this frame alone and takes long; masks are renewed there.
+
+        Any thread may call it.
+        """
+        if self._renewer:
+            self._renewer.look_ahead(frame.image)
+
+    def _due(self, renewer: MaskRenewer, since: int, frame: Frame) -> bool:
+        every = self.config.renew_every
+        return every > 0 and (since >= every or renewer.ready(frame.image))
 
     def _key(self, frame: Frame, features: Features | None) -> torch.Tensor:
         features = features or self._backbone.features(frame.image, self.config.feature_rows)
@@ -236,7 +267,11 @@ class EmbeddedTracker:
         return replace(track, colours=colours, window=window, soft=soft, area=area, seen=True)
 
     def _renew(
-        self, view: View, tracks: tuple[Track, ...], regions: tuple[Region, ...], renewer: Renewer
+        self,
+        view: View,
+        tracks: tuple[Track, ...],
+        regions: tuple[Region, ...],
+        renewer: MaskRenewer,
     ) -> tuple[Track, ...]:
         """Masks cut anew, in the places of those that were just remembered."""
         out, seen = list(tracks), [number for number, track in enumerate(tracks) if track.seen]

@@ -226,3 +226,29 @@ def test_what_comes_back_is_compared_at_once() -> None:
     tracker.hidden.clear()
     (back,) = masklets.step(frame(3), red)
     assert (back.track_id, back.box) == (first.track_id, first.box)
+
+
+class FarSeeing(FakeTracker):
+    """Looks ahead at every third frame."""
+
+    look_every = 3
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ahead: list[int] = []
+
+    def look_ahead(self, frame: Frame) -> None:
+        self.ahead.append(frame.pts_ns)
+
+
+def test_the_tracker_looks_ahead_at_every_so_manyth_frame() -> None:
+    tracker = FarSeeing()
+    masklets = LiveMasklets(tracker, 2)
+    for pts_ns in range(1, 8):
+        masklets.look_ahead(frame(pts_ns))
+    assert tracker.ahead == [3, 6]
+    nothing_followed = LiveMasklets(tracker, 0)
+    for pts_ns in range(1, 8):
+        nothing_followed.look_ahead(frame(pts_ns))
+    assert tracker.ahead == [3, 6]
+    make(2)[0].look_ahead(frame())  # one that has nothing to make ahead

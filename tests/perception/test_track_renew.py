@@ -49,17 +49,30 @@ def test_what_is_no_thing_is_left_alone(renewer: Renewer) -> None:
     assert renewer(image, []) == []
 
 
+class OnceRenewer:
+    """A double of the network: the first mask that is asked for becomes `fixed`, others nothing."""
+
+    def __init__(self, fixed: Mask) -> None:
+        self._fixed = fixed
+        self.asked: list[Image] = []
+        self.ahead: list[Image] = []
+
+    def __call__(self, image: Image, masks: list[Mask]) -> list[Mask | None]:
+        self.asked.append(image)
+        return [self._fixed if len(self.asked) == 1 else None for _ in masks]
+
+    def look_ahead(self, image: Image) -> None:
+        self.ahead.append(image)
+
+    def ready(self, image: Image) -> bool:
+        return any(known is image for known in self.ahead)
+
+
 def test_a_mask_cut_anew_is_shown_and_remembered(random_backbone: Backbone) -> None:
-    """Every second frame a double of the network answers with a fixed mask, or with nothing."""
     frames = [compose((face(),), ((80 + 2 * i, 70),), i) for i in range(6)]
     fixed = frames[0][1][0].copy()
     fixed[:, : fixed.shape[1] // 4] = False
-    asked: list[int] = []
-
-    def renew(image: Image, masks: list[Mask]) -> list[Mask | None]:
-        asked.append(len(masks))
-        return [fixed if len(asked) == 1 else None for _ in masks]
-
+    renew = OnceRenewer(fixed)
     tracker = EmbeddedTracker(random_backbone, TrackerConfig(renew_every=2), renewer=renew)
     plain = EmbeddedTracker(random_backbone)
     state, _ = tracker.add(tracker.init_state(), frames[0][0], None, frames[0][1][0])
@@ -74,4 +87,30 @@ def test_a_mask_cut_anew_is_shown_and_remembered(random_backbone: Backbone) -> N
             assert float(state.tracks[0].recent[-1].label.sum()) == pytest.approx(
                 fixed.sum() / 64 * state.tracks[0].first.label.numel() * 64 / fixed.size, rel=0.02
             )
-    assert asked == [1, 1]
+    assert len(renew.asked) == 2
+
+
+def test_masks_are_cut_anew_where_it_was_looked_ahead(random_backbone: Backbone) -> None:
+    frames = [compose((face(),), ((80 + 2 * i, 70),), i) for i in range(6)]
+    renew = OnceRenewer(frames[0][1][0])
+    tracker = EmbeddedTracker(random_backbone, TrackerConfig(renew_every=4), renewer=renew)
+    assert tracker.look_every == 4 and EmbeddedTracker(random_backbone).look_every == 0
+    tracker.look_ahead(frames[2][0])
+    state, _ = tracker.add(tracker.init_state(), frames[0][0], None, frames[0][1][0])
+    for frame, _ in frames[1:]:
+        state, _ = tracker.step(state, frame)
+    assert len(renew.asked) == 1 and renew.asked[0] is frames[2][0].image
+    assert state.since == 3
+
+
+@pytest.mark.assets
+def test_looking_ahead_changes_no_mask(renewer: Renewer) -> None:
+    frame, (mask,) = compose((face(),), ((80, 70),), 0)
+    (plain,) = renewer(frame.image, [mask])
+    other = frame.image.copy()
+    assert not renewer.ready(other)
+    renewer.look_ahead(other)
+    assert renewer.ready(other) and not renewer.ready(frame.image)
+    (ahead,) = renewer(other, [mask])
+    assert (plain is None) == (ahead is None)
+    assert plain is None or ahead is None or bool((plain == ahead).all())
