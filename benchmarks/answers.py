@@ -1,6 +1,8 @@
 """Answer quality on questions with known right answers, search by policy beside never and always.
 
     python -m benchmarks.answers [--json] [--quick] [--data questions.yaml] [--show]
+    python -m benchmarks.answers --general
+    python -m benchmarks.answers --everyday [--tuning] [--pictures DIR]
 
 Every question is asked on its own (or after what `after` lists), of a photograph that was read
 before. An answer is right when it holds an accepted word outside its citation, a miss when it
@@ -8,11 +10,15 @@ refuses ("I don't know") though the answer can be known, and a hallucination whe
 a question that cannot be answered only "I don't know" is right. `truthfulness` is accuracy less
 hallucination. `never` takes the search away from the same model, `always-text` makes every question
 a text search. Times are of the whole answer, from the question on.
+
+--general and --everyday ask two other sets; of the latter only the --tuning half was worked on. Its
+photographs are files of DIR (default ../shared/data) beside scikit-image's; questions whose
+photograph is absent are left out.
 """
 
 import argparse
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -36,6 +42,9 @@ from stream.frame import Frame
 
 DATA = Path(__file__).parent / "data" / "questions.yaml"
 GENERAL = Path(__file__).parent / "data" / "general.yaml"
+EVERYDAY = Path(__file__).parent / "data" / "everyday.yaml"
+EVERYDAY_TUNING = Path(__file__).parent / "data" / "everyday_tuning.yaml"
+PICTURES = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
 QUICK_STEP = 3  # every third question
 MIN_TRUTHFULNESS = 0.5
 Kind = Literal["thing", "fact", "unanswerable", "visual"]  # thing: a fact about what is in view
@@ -71,18 +80,11 @@ class Outcome:
 
 def main() -> None:
     """Ask every method every question, interleaved, and print what came of it."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--json", action="store_true", help="the last line is JSON in any case")
-    parser.add_argument("--quick", action="store_true", help=f"every {QUICK_STEP}rd question")
-    parser.add_argument("--data", type=Path, default=DATA, metavar="YAML")
-    parser.add_argument("--show", action="store_true", help="print every answer with its grade")
-    parser.add_argument("--general", action="store_true", help="what a wearer asks from day to day")
-    args = parser.parse_args()
-    asked = read_questions(GENERAL if args.general else args.data)[
-        :: QUICK_STEP if args.quick else 1
-    ]
+    args = _parser().parse_args()
+    asked = present(read_questions(_questions(args)), args.pictures)
+    asked = asked[:: QUICK_STEP if args.quick else 1]
     models = load_models()
-    views = read_views(models, asked)
+    views = read_views(models, asked, args.pictures)
     methods = assistants(models)
     outcomes: dict[str, list[Outcome]] = {name: [] for name in methods}
     for one in asked:
@@ -98,6 +100,30 @@ def main() -> None:
     ours, others = rows["foveal"], [rows[name] for name in ("never", "always-text")]
     met = ours["truthfulness"] >= max(MIN_TRUTHFULNESS, *(row["truthfulness"] for row in others))
     emit("answers", rows, goal, met, note="times of the whole answer")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--json", action="store_true", help="the last line is JSON in any case")
+    parser.add_argument("--quick", action="store_true", help=f"every {QUICK_STEP}rd question")
+    parser.add_argument("--data", type=Path, default=DATA, metavar="YAML")
+    parser.add_argument("--pictures", type=Path, default=PICTURES, help="folder of photographs")
+    parser.add_argument("--show", action="store_true", help="print every answer with its grade")
+    parser.add_argument("--general", action="store_true", help="what a wearer asks from day to day")
+    parser.add_argument("--everyday", action="store_true", help="what people ask an assistant")
+    parser.add_argument("--tuning", action="store_true", help="the tuning half of --everyday")
+    return parser
+
+
+def _questions(args: argparse.Namespace) -> Path:
+    if args.everyday:
+        return EVERYDAY_TUNING if args.tuning else EVERYDAY
+    return GENERAL if args.general else Path(args.data)
+
+
+def present(asked: Iterable[Asked], pictures: Path) -> list[Asked]:
+    """The questions whose photograph is there."""
+    return [o for o in asked if not Path(o.view).suffix or (pictures / o.view).is_file()]
 
 
 def read_questions(path: Path = DATA) -> list[Asked]:

@@ -24,17 +24,18 @@ always (a gate of 0 and one call), foveal-no-X, foveal-budget-N, and gates from 
 """
 
 import argparse
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
 from benchmarks.answers import (
     KINDS,
+    PICTURES,
     QUICK_STEP,
-    Asked,
     Outcome,
     ask,
     outcome,
+    present,
     read_questions,
     read_views,
     summary,
@@ -51,7 +52,6 @@ from stream.events import QueryKind
 FOLDER = Path(__file__).parent / "data"
 QUESTIONS = FOLDER / "search_policy.yaml"
 TUNING = FOLDER / "search_policy_tuning.yaml"
-PICTURES = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
 MAX_SHARE = 0.67  # of always-text's searches (MMSearch-R1, arXiv 2506.20670)
 TRAINED_TOKENS = 64  # of the trained model's own in an answer
 GATES = (0.1, 0.3, 0.7, 0.9)  # 0.5 is `foveal`
@@ -97,11 +97,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", nargs="*", metavar="METHOD", help="these methods and foveal")
     parser.add_argument("--show", action="store_true", help="print every answer with its grade")
     return parser
-
-
-def present(asked: Iterable[Asked], pictures: Path) -> list[Asked]:
-    """The questions whose photograph is there."""
-    return [o for o in asked if not Path(o.view).suffix or (pictures / o.view).is_file()]
 
 
 def configs() -> dict[str, ReasoningConfig]:

@@ -5,7 +5,18 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.answers import GENERAL, KINDS, Asked, Outcome, grade, read_questions, summary
+from benchmarks.answers import (
+    EVERYDAY,
+    EVERYDAY_TUNING,
+    GENERAL,
+    KINDS,
+    Asked,
+    Outcome,
+    grade,
+    present,
+    read_questions,
+    summary,
+)
 from reasoning.intents import read_examples
 from stream.errors import ConfigError
 
@@ -70,6 +81,21 @@ def test_general_questions_are_new_to_the_intent_classifier() -> None:
         said = " ".join((one.question, *one.after))
         for word in one.accept:
             assert not re.search(rf"\b{re.escape(word)}", said, re.IGNORECASE), one
+
+
+def test_the_everyday_halves_share_nothing() -> None:
+    halves = [read_questions(path) for path in (EVERYDAY, EVERYDAY_TUNING)]
+    known = {text.lower() for text, _ in read_examples()}
+    views = [{one.view for one in half if Path(one.view).suffix} for half in halves]
+    assert not views[0] & views[1] and min(map(len, halves)) >= 20
+    assert len({one.question for half in halves for one in half}) == sum(map(len, halves))
+    assert not known & {one.question.lower() for one in halves[0]}
+
+
+def test_questions_without_their_photograph_are_left_out(tmp_path: Path) -> None:
+    asked = read_questions(EVERYDAY)
+    left = present(asked, tmp_path)
+    assert left and len(left) < len(asked) and not any(Path(one.view).suffix for one in left)
 
 
 def test_an_answerable_question_needs_accepted_words(tmp_path: Path) -> None:

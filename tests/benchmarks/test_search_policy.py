@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
-from benchmarks.answers import KINDS, Asked, Outcome, read_questions
-from benchmarks.search_policy import QUESTIONS, TUNING, configs, present, row_of
+from benchmarks.answers import KINDS, Asked, Outcome, present, read_questions
+from benchmarks.search_policy import QUESTIONS, TUNING, configs, row_of
 
 
 def test_no_question_holds_its_answer_and_every_kind_is_asked() -> None:
