@@ -8,9 +8,7 @@ import weakref
 
 import cv2
 import numpy as np
-import torch
 
-from perception.backbone import fast_dtype
 from perception.small_sam import CANVAS, CORNER, LOW, OPPOSITE, Look, Prompts, SmallSam, paste
 from stream.frame import Image, Mask
 from stream.masks import mask_box, mask_iou
@@ -32,7 +30,7 @@ class Renewer:
     def look_ahead(self, image: Image) -> None:
         """Look at a picture whose masks will be asked for; kept while the picture lives."""
         alive = [pair for pair in self._ahead if pair[0]() is not None]
-        self._ahead = [(weakref.ref(image), self._look(image)), *alive][:KEPT]
+        self._ahead = [(weakref.ref(image), self._sam.view(image, SIDE)), *alive][:KEPT]
 
     def ready(self, image: Image) -> bool:
         """Whether this picture was looked at."""
@@ -43,13 +41,8 @@ class Renewer:
         if not masks:
             return []
         ahead = (seen for known, seen in self._ahead if known() is image)
-        seen = next(ahead, None) or self._look(image)
+        seen = next(ahead, None) or self._sam.view(image, SIDE)
         return [self._one(seen, mask) for mask in masks]
-
-    def _look(self, image: Image) -> Look:
-        half = fast_dtype("cpu") is torch.bfloat16
-        with torch.autocast("cpu", torch.bfloat16, enabled=half):
-            return self._sam.view(image, SIDE)
 
     def _one(self, seen: Look, mask: Mask) -> Mask | None:
         box = mask_box(mask)
