@@ -6,6 +6,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from foveal.mask_setup import load_cutter
+from foveal.search_setup import load_detector
 from perception.backbone import Backbone
 from perception.recogniser import Recogniser
 from perception.scene import SceneReader
@@ -48,7 +50,10 @@ def load_pixsearch(
 ) -> PixSearchLMM:
     """A network behind the decode loop's protocol; `backbone` gives closer looks at parts."""
     look = backbone.features if backbone is not None else None
-    grounder = Grounder(model.masks, reader, config.ground, look)
+    detector = load_detector() if model.pointer is not None else None
+    detect = detector.detect if detector is not None else None
+    cutter = load_cutter() if model.pointer is not None else None
+    grounder = Grounder(model.masks, reader, config.ground, look, model.pointer, cutter, detect)
     return PixSearchLMM(
         model, words, grounder, lambda pooled: posteriors_of(recogniser, pooled), config.choice
     )

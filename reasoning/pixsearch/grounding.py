@@ -11,14 +11,25 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from perception.backbone import Features
+from perception.cutter import Cutter, EdgeCutter
 from perception.mask_decoder import Cells, MaskDecoder, read_frame
 from perception.scene import GroundedRegion, SceneView
 from perception.segment import Soft, refine_seed
 from reasoning.lmm import Prompt
+from reasoning.pixsearch.offers import (
+    Detect,
+    Offer,
+    Offers,
+    closer_offers,
+    offers_of,
+    shown_of,
+    windows,
+)
+from reasoning.pixsearch.pointer import OWN, PROPOSED, Pointer, traces
 from stream.errors import ConfigError
 from stream.events import Point
 from stream.frame import Image, Mask
-from stream.masks import Box, mask_iou
+from stream.masks import Box, mask_box, mask_iou
 
 AGREE = 0.3  # overlap with what is pointed at, below which the model looks elsewhere
 POINT_SPREAD = 0.04  # of the picture's height: standard deviation of a point's prompt
@@ -41,14 +52,34 @@ class GroundConfig:
     refine: bool = True  # follow the picture's own edges (GrabCut)
     looks: bool = True  # also at windows of half the size: what is small in the whole
     look_gate: float = 0.5  # presence from which a window's mask counts
+    point: bool = True  # the pointer chooses among the things that perception found
+    point_gate: float = 0.1  # expected overlap below which none of them is meant
+    point_sure: float = 0.5  # the same from which no closer look is taken
 
     def __post_init__(self) -> None:
-        gates = (self.presence_gate, self.look_gate)
+        gates = (self.presence_gate, self.look_gate, self.point_gate, self.point_sure)
         if not (all(0 <= gate <= 1 for gate in gates) and 0 < self.mask_level < 1):
             raise ConfigError(
-                "expected presence_gate and look_gate in 0..1 and a mask_level between 0 and 1, "
-                f"got {self.presence_gate}, {self.look_gate}, {self.mask_level}"
+                "expected presence_gate, look_gate, point_gate and point_sure in 0..1 and a "
+                f"mask_level between 0 and 1, got {gates} and {self.mask_level}"
             )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Span:
+    """A name that the model has said."""
+
+    query: Tensor  # [1, query] of the mask decoder
+    state: Tensor  # [1, D] mean of its tokens' states
+    words: Tensor  # [1, D] mean of their embeddings
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Choice:
+    """What was chosen for a span."""
+
+    mask: Mask  # [H, W]; empty where nothing was seen
+    sure: float  # 0..1, expected overlap with what is meant; without a pointer the presence
 
 
 @dataclass(slots=True, eq=False)
@@ -61,6 +92,8 @@ class GroundState:
     covered: Tensor  # [h8, w8] 0..1: masks of earlier spans (mask feedback)
     pointed: GroundedRegion | None
     windows: list[tuple[Box, Cells]] = field(default_factory=list)  # closer looks, once made
+    offers: Offers | None = None  # to point at, once asked for
+    closer: Offers | None = None  # the same of parts of the frame
 
 
 class Grounder:
@@ -72,11 +105,18 @@ class Grounder:
         scene: Sight,
         config: GroundConfig | None = None,
         features: Callable[[Image], Features] | None = None,
+        pointer: Pointer | None = None,
+        cutter: Cutter | None = None,
+        detect: Detect | None = None,
     ) -> None:
-        """`features` is the backbone, for closer looks; without it there are none."""
+        """`features` is the backbone and `detect` the detector, for closer looks; without them
+        there are none. `cutter` makes masks of boxes and of the decoder's coarse masks."""
         self._decoder, self._scene = decoder, scene
         self._config = config or GroundConfig()
         self._features = features if self._config.looks else None
+        self._detect = detect if self._config.looks else None
+        self._pointer = pointer if self._config.point else None
+        self._cutter: Cutter = cutter or EdgeCutter()
 
     def begin(self, prompt: Prompt) -> GroundState:
         """Start an answer about a view; what the wearer points at is cut out by perception."""
@@ -93,25 +133,95 @@ class Grounder:
         blank = torch.zeros(view.features.dense.shape[-2:])
         return GroundState(view, None, blank, blank.clone(), None)
 
-    def ground(self, state: GroundState, query: Tensor) -> GroundedRegion | None:
-        """[1, query] -> the region, named; or None.
+    def ground(self, state: GroundState, span: Span) -> GroundedRegion | None:
+        """What a span means, named; or None.
 
         The first region of a pointed question is the pointed one, as perception cuts it out, where
         the model sees none or another one.
         """
-        soft, presence = self.soft_mask(state, query)
-        mask = self.finish(state.view, soft)
-        first = not bool(state.covered.any())
-        if presence < self._config.presence_gate or not mask.any():
+        choice = self.choose(state, span)
+        mask, gate = choice.mask, self._config.presence_gate
+        if self._pointer is not None:
+            gate = self._config.point_gate
+        if choice.sure < gate or not mask.any():
             return state.pointed
+        first = not bool(state.covered.any())
         if first and state.pointed is not None and mask_iou(mask, state.pointed.mask) < AGREE:
             mask = state.pointed.mask
-            soft = np.asarray(cv2.resize(mask.astype(np.float32), soft.shape[::-1]), np.float32)
-        down = torch.from_numpy(soft)[None, None]
         rows, cols = state.covered.shape
-        cover = F.adaptive_avg_pool2d(down, (rows, cols))[0, 0]
-        state.covered = torch.maximum(state.covered, cover)
+        shrunk = cv2.resize(mask.astype(np.float32), (cols, rows), interpolation=cv2.INTER_AREA)
+        state.covered = torch.maximum(state.covered, torch.from_numpy(np.asarray(shrunk)))
         return self._scene.names_of(state.view, mask)
+
+    def choose(self, state: GroundState, span: Span) -> Choice:
+        """The thing that is pointed at, or the decoder's own mask, whichever promises more.
+
+        The whole frame comes first; where nothing in it is surely meant, its parts are looked at.
+        """
+        if self._pointer is None:
+            soft, presence = self.soft_mask(state, span.query)
+            return Choice(self.finish(state.view, soft), presence)
+        with torch.inference_mode():
+            fits = self._pointer.fits(span.state, span.words)[0]
+        soft, presence = self.whole_mask(state, span.query)
+        offers = self.offers(state, closer=False)
+        sure = self._expected(fits, offers, soft, state, presence)
+        if len(sure) and float(sure.max()) >= self._config.point_sure:
+            best = int(sure.argmax())
+            return Choice(self.cut(state.view, offers, best), float(sure[best]))
+        if state.pointed is None:
+            soft, presence = self.soft_mask(state, span.query)
+            offers = self.offers(state, closer=True)
+        own = self.own_offer(state.view, soft, presence)
+        if own is not None:
+            offers = offers.plus(own)
+        if not offers.things:
+            return Choice(np.zeros(state.view.frame.size, bool), 0.0)
+        sure = self._expected(fits, offers, soft, state, presence)
+        best = int(sure.argmax())
+        return Choice(self.cut(state.view, offers, best), float(sure[best]))
+
+    def _expected(
+        self, fits: Tensor, offers: Offers, soft: Soft, state: GroundState, presence: float
+    ) -> Tensor:
+        """[K] 0..1: how much of what is meant each thing is expected to share."""
+        assert self._pointer is not None
+        if not offers.things:
+            return torch.zeros(0)
+        with torch.inference_mode():
+            boxes = offers.shown.boxes
+            seen = traces(torch.from_numpy(soft), state.covered, presence, boxes)
+            expected: Tensor = self._pointer(fits, offers.shown, seen).sigmoid()
+        return expected
+
+    def offers(self, state: GroundState, closer: bool) -> Offers:
+        """What there is to point at; with `closer`, in parts of the frame as well."""
+        state.offers = state.offers or offers_of(state.view)
+        if not closer or self._detect is None:
+            return state.offers
+        state.closer = state.closer or closer_offers(state.view, self._detect)
+        return state.offers.plus(state.closer)
+
+    def own_offer(self, view: SceneView, soft: Soft, presence: float) -> Offers | None:
+        """The decoder's own mask, cut along edges, with its names; None where it is empty."""
+        mask = self._cutter.sharpen(view.frame.image, self.finish(view, soft))
+        box = mask_box(mask)
+        if box is None:
+            return None
+        place = Offer(box, mask)
+        rows = [self._scene.names_of(view, mask).posterior]
+        classes = len(view.whole_posterior)
+        shown = shown_of(rows, [place], [presence], (OWN,), view.frame.size, classes)
+        return Offers(shown, (place,))
+
+    def cut(self, view: SceneView, offers: Offers, number: int) -> Mask:
+        """The mask of one thing."""
+        place, image = offers.things[number], view.frame.image
+        if place.mask is None:
+            return self._cutter.from_box(image, place.box)
+        if offers.shown.sources[number] != PROPOSED or _is_tracked(view, place):
+            return place.mask
+        return self._cutter.sharpen(image, place.mask)
 
     def soft_mask(self, state: GroundState, query: Tensor) -> tuple[Soft, float]:
         """[1, query] -> probabilities [h4, w4] float32 and the presence, 0..1.
@@ -119,14 +229,19 @@ class Grounder:
         Twice as fine where windows were looked at: of the whole and those windows that hold the
         thing, the surest one speaks for each pixel. What is pointed at needs no second look.
         """
+        soft, presence = self.whole_mask(state, query)
+        if self._features is None or state.pointed is not None:
+            return soft, presence
+        with torch.inference_mode():
+            state.windows = state.windows or list(self._look(state.view))
+            return self._merge(state, query, soft, presence)
+
+    def whole_mask(self, state: GroundState, query: Tensor) -> tuple[Soft, float]:
+        """The same of the whole frame alone."""
         view = state.view
         with torch.inference_mode():
             state.cells = state.cells or read_frame(self._decoder, view.features, view.frame.image)
-            soft, presence = self._decode(state.cells, state.prompt, state.covered, query)
-            if self._features is None or state.pointed is not None:
-                return soft, presence
-            state.windows = state.windows or list(self._look(view))
-            return self._merge(state, query, soft, presence)
+            return self._decode(state.cells, state.prompt, state.covered, query)
 
     def _look(self, view: SceneView) -> Iterator[tuple[Box, Cells]]:
         """The frame's quarters and its middle, read each for itself."""
@@ -174,13 +289,8 @@ class Grounder:
         return np.asarray(large >= self._config.mask_level)
 
 
-def windows(size: tuple[int, int]) -> list[Box]:
-    """The four quarters and the middle of a frame (height, width), each half as high and wide."""
-    height, width = size
-    rows, cols = height // 2, width // 2
-    corners = [(y, x) for y in (0, height - rows) for x in (0, width - cols)]
-    corners.append(((height - rows) // 2, (width - cols) // 2))
-    return [(x, y, x + cols, y + rows) for y, x in corners]
+def _is_tracked(view: SceneView, place: Offer) -> bool:
+    return any(t.mask is place.mask and t.track_id is not None for t in view.things)
 
 
 def _part_of(plane: Tensor, shares: tuple[float, float, float, float], cells: Cells) -> Tensor:

@@ -21,7 +21,7 @@ from reasoning.lm import CausalLm
 from reasoning.lmm import EntitySpan, Prompt
 from reasoning.pixsearch.choice import ChoiceConfig, Chooser
 from reasoning.pixsearch.connector import GRID, POINTED, THING, Visual, grid_boxes
-from reasoning.pixsearch.grounding import Grounder, GroundState
+from reasoning.pixsearch.grounding import Grounder, GroundState, Span
 from reasoning.pixsearch.model import PixSearchModel
 from reasoning.pixsearch.sequences import MAX_EVIDENCE, question_text
 from reasoning.pixsearch.spans import BEGIN, INSIDE, MAX_SPAN
@@ -40,6 +40,16 @@ class OpenSpan:
     tokens: list[int] = field(default_factory=list)  # places in the state's rows
 
 
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """A word that was given out and not read yet."""
+
+    token: int
+    start: int  # character of the sequence at which its text begins
+    lead: int  # spaces before the word
+    named: bool  # may be part of an entity
+
+
 @dataclass(slots=True, eq=False)
 class PixSearchState:
     """One answer while it is made; owned by the decode loop."""
@@ -55,6 +65,7 @@ class PixSearchState:
     own: list[int] = field(default_factory=list)  # own words since the last special token
     said: list[int] = field(default_factory=list)  # own words of the answer
     shown: str = ""  # text of `own` so far
+    unread: Unread | None = None  # read when the next token is asked for
     open: OpenSpan | None = None
     spans: list[EntitySpan] = field(default_factory=list)
     sequence: str = ""
@@ -124,16 +135,25 @@ class PixSearchLMM:
         )
 
     def ground(self, view: SceneView, phrase: str) -> tuple[Mask, float]:
-        """The mask of a phrase, as if the answer named it, and whether it is in view (0..1)."""
+        """The mask of a phrase, as if the answer named it, and how surely it is there (0..1)."""
+        state = self._grounder.begin_view(view)
+        choice = self._grounder.choose(state, self.span_of(view, phrase))
+        return choice.mask, choice.sure
+
+    def span_of(self, view: SceneView, phrase: str) -> Span:
+        """A phrase as the answer to a question for it would say it."""
         words = neutralise(phrase)
         with torch.inference_mode():
             cache = copy.deepcopy(self.read_view(view))
             lead = self._words.encode(f"{question_text(f'Where is the {words}?')} The")
             rows = self._model.embed(torch.tensor([*lead, *self._words.encode(f" {words}")]))
             states = self._model.states(rows[None], cache=cache)[0]
-            query = self._model.span_query(states, rows, [(len(lead), len(rows))])
-        soft, presence = self._grounder.soft_mask(self._grounder.begin_view(view), query)
-        return self._grounder.finish(view, soft), presence
+            return self._span(states[len(lead) :], rows[len(lead) :])
+
+    def _span(self, states: Tensor, embeddings: Tensor) -> Span:
+        """[n, D] states and embeddings of a span's tokens."""
+        state, words = states.mean(0)[None], embeddings.mean(0)[None]
+        return Span(self._model.query(state, words), state, words)
 
     def prefill(self, prompt: Prompt) -> PixSearchState:
         """Read the question on top of the view, or of the keyframe that was read ahead of it.
@@ -161,7 +181,11 @@ class PixSearchLMM:
         return PixSearchState(ground, cache, [], [], logits, states[-1])
 
     def step(self, state: PixSearchState, may_search: bool) -> TokenStep:
-        """The next token; a mask is made as soon as its span has ended."""
+        """The next token, given out before it is read; a span's mask is made as the next one is.
+
+        So the first token costs no pass but the question's own.
+        """
+        self._catch_up(state)
         token = self._chooser.choose(
             state.logits,
             state.grammar,
@@ -177,11 +201,11 @@ class PixSearchLMM:
             state.said.append(token)
         else:
             state.own, state.shown = [], ""
+            self._end_span(state, state.written)
         if control == END:
-            self._end_span(state)
             return TokenStep(token, END, forced=False)
-        self._feed(state, [token])
-        self._follow_span(state, text, control is not None)
+        named = control is None and state.grammar.place == "answer"
+        state.unread = Unread(token, state.written, len(text) - len(text.lstrip()), named)
         self._write(state, text)
         return TokenStep(token, text, forced=False)
 
@@ -190,6 +214,7 @@ class PixSearchLMM:
     ) -> Sequence[TokenStep]:
         """Read the evidence on top of the cache; only ids of this project's own are special."""
         inner = text.removeprefix(INFORMATION).removesuffix(END_INFORMATION)
+        self._catch_up(state)
         first, last = (self.controls.id_of(c) for c in (INFORMATION, END_INFORMATION))
         pieces = self._words.pieces(inner)
         self._feed(state, [first, *(token for token, _ in pieces[:MAX_EVIDENCE]), last])
@@ -206,8 +231,9 @@ class PixSearchLMM:
 
     def spans(self, state: PixSearchState) -> Sequence[EntitySpan]:
         """Entities whose span has ended and whose mask is not empty."""
+        self._catch_up(state)
         if state.grammar.place != "answer":
-            self._end_span(state)
+            self._end_span(state, state.written)
         return state.spans
 
     def subject(self, state: PixSearchState) -> str:
@@ -225,35 +251,40 @@ class PixSearchLMM:
         state.states += list(states)
         state.embeddings += list(rows)
 
-    def _follow_span(self, state: PixSearchState, text: str, special: bool) -> None:
-        """Label the newest token; close the open span when it does not go on."""
+    def _catch_up(self, state: PixSearchState) -> None:
+        """Read the token that was given out last, and label it."""
+        unread, state.unread = state.unread, None
+        if unread is None:
+            return
+        self._feed(state, [unread.token])
         label = 0
-        if not special and state.grammar.place == "answer":
+        if unread.named:
             with torch.inference_mode():
                 before = [state.last, *state.states][-2:]
                 pair = torch.stack(before)[None]
                 words = torch.stack([state.embeddings[-1]] * 2)[None]
                 label = int(self._model.tag(pair, words)[0, -1].argmax())
         if state.open is not None and label != INSIDE:
-            self._end_span(state)
+            self._end_span(state, unread.start)
         if label == BEGIN:
-            state.open = OpenSpan(state.written + len(text) - len(text.lstrip()))
+            state.open = OpenSpan(unread.start + unread.lead)
         if state.open is not None:
             state.open.tokens.append(len(state.states) - 1)
 
-    def _end_span(self, state: PixSearchState) -> None:
-        """Make the mask of the open span, unless it is too long to be a name."""
-        span, state.open = state.open, None
-        if span is None or len(span.tokens) > MAX_SPAN:
+    def _end_span(self, state: PixSearchState, end: int) -> None:
+        """Make the mask of the open span that ends before character `end`, unless it is too long
+        to be a name."""
+        opened, state.open = state.open, None
+        if opened is None or len(opened.tokens) > MAX_SPAN:
             return
-        places = slice(span.tokens[0], span.tokens[-1] + 1)
+        places = slice(opened.tokens[0], opened.tokens[-1] + 1)
         with torch.inference_mode():
-            states = torch.stack(state.states[places]).mean(0)
-            words = torch.stack(state.embeddings[places]).mean(0)
-            query = self._model.query(states[None], words[None])
-        region = self._grounder.ground(state.ground, query)
+            span = self._span(
+                torch.stack(state.states[places]), torch.stack(state.embeddings[places])
+            )
+        region = self._grounder.ground(state.ground, span)
         if region is not None:
-            state.spans.append(EntitySpan(span.start, state.written, region))
+            state.spans.append(EntitySpan(opened.start, end, region))
 
     def _spell(self, state: PixSearchState, token: int) -> str:
         """The text that a token adds; bytes of an unfinished character come with its last one."""

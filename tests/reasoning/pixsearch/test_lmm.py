@@ -222,6 +222,7 @@ def decoder() -> SearchDecoder:
 def force(model: PixSearchLMM, state: PixSearchState, labels: Sequence[int], text: str) -> None:
     """Write characters as the model's own choice, with these labels."""
     for character, label in zip(text, labels, strict=True):
+        model._catch_up(state)  # under the label of the character before
         logits = torch.full_like(state.logits, -9.0)
         logits[WORDS.pieces(character)[0][0]] = 9.0
         state.logits = logits
@@ -231,6 +232,7 @@ def force(model: PixSearchLMM, state: PixSearchState, labels: Sequence[int], tex
         assert isinstance(last, torch.nn.Linear)
         last.bias.data.copy_(bias)
         model.step(state, may_search=False)
+    model._catch_up(state)
 
 
 def test_a_span_gets_its_mask_when_it_ends() -> None:
@@ -363,3 +365,20 @@ def test_a_kind_of_search_can_be_taken_away(kinds: tuple[str, ...]) -> None:
                 break
         usable = set(kinds) - (set() if named else {"region"})
         assert set(calls) <= usable and bool(calls) == bool(usable)
+
+
+def test_the_first_token_comes_before_it_is_read() -> None:
+    """Time to the first token is that of reading the question."""
+    own = lmm()
+    state = own.prefill(prompt())
+    length = int(state.cache.get_seq_length())
+    first = own.step(state, may_search=False)
+    assert int(state.cache.get_seq_length()) == length and state.unread is not None
+    own.step(state, may_search=False)
+    assert int(state.cache.get_seq_length()) == length + 1
+    # Evidence comes after what was said before it.
+    state.unread = replace(state.unread, token=first.token_id)
+    for control in ("<search>", "<region>", "</search>"):
+        state.grammar.push(control, MODEL.controls.control(MODEL.controls.id_of(control)))
+    steps = own.inform(state, [], _informed("x"))
+    assert int(state.cache.get_seq_length()) == length + 2 + len(steps)
