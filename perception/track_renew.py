@@ -9,7 +9,8 @@ import weakref
 import cv2
 import numpy as np
 
-from perception.small_sam import CANVAS, CORNER, LOW, OPPOSITE, Look, Prompts, SmallSam, paste
+from perception.sam_decoder import CORNER, OPPOSITE, Prompts
+from perception.small_sam import LOW, Look, SmallSam, paste
 from stream.frame import Image, Mask
 from stream.masks import mask_box, mask_iou
 
@@ -55,12 +56,13 @@ class Renewer:
 
 
 def _shown(seen: Look, mask: Mask) -> "np.ndarray[tuple[int, ...], np.dtype[np.float32]]":
-    """[H, W] -> [LOW, LOW] logits over the canvas."""
-    step = seen.scale * LOW / CANVAS
+    """[H, W] -> [4h, 4w] logits over the cells."""
+    step = seen.scale / LOW
     shift = (step - 1) / 2  # between the middles of pixels
     matrix = np.array([[step, 0, shift], [0, step, shift]], np.float32)
-    # A mask is far larger than the canvas: averaged first, or thin parts would be missed.
+    # A mask is far larger than that: averaged first, or thin parts would be missed.
     width = max(1, round(1 / step))
     soft = cv2.blur(mask.astype(np.float32), (width, width))
-    low = cv2.warpAffine(soft, matrix, (LOW, LOW), flags=cv2.INTER_LINEAR)
+    rows, cols = (4 * side for side in seen.cells.shape[1:])
+    low = cv2.warpAffine(soft, matrix, (cols, rows), flags=cv2.INTER_LINEAR)
     return np.asarray((2 * low - 1) * SURE, np.float32)

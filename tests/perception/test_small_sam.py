@@ -15,7 +15,16 @@ from foveal.demo.scene import CUP
 from perception.backbone import Features
 from perception.fakes import fake_features
 from perception.onnx_weights import OnnxWeights
-from perception.small_sam import ENCODER, SmallSam
+from perception.sam_decoder import (
+    CORNER,
+    INSIDE,
+    NOTHING,
+    OPPOSITE,
+    OUTSIDE,
+    Prompts,
+    SamDecoder,
+)
+from perception.small_sam import DECODER, ENCODER, SmallSam
 from perception.tiny_vit import TinyViT
 from stream.errors import AssetError, PromptError
 from stream.frame import Image, Mask
@@ -61,6 +70,34 @@ def test_the_encoder_is_the_exported_one(folder: Path) -> None:
     session = onnxruntime.InferenceSession(folder / ENCODER, options)
     (wanted,) = session.run(None, {"input": pixels.numpy()})
     assert np.abs(TinyViT.load(folder / ENCODER)(pixels).numpy() - wanted).max() < 2e-3
+
+
+@pytest.mark.parametrize(
+    ("prompts", "shown"),
+    [
+        ([(165.0, 10.0, CORNER), (415.0, 310.0, OPPOSITE), (0.0, 0.0, NOTHING)], False),
+        ([(300.0, 250.0, INSIDE), (0.0, 0.0, NOTHING)], False),
+        ([(300.0, 250.0, INSIDE), (20.0, 30.0, OUTSIDE)], True),
+    ],
+)
+def test_the_decoder_is_the_exported_one(folder: Path, prompts: Prompts, shown: bool) -> None:
+    rng = np.random.default_rng(0)
+    cells = rng.standard_normal((256, 64, 64)).astype(np.float32) * 0.1
+    before = 5 * rng.standard_normal((256, 256)).astype(np.float32)
+    session = onnxruntime.InferenceSession(folder / DECODER)
+    feed = {
+        "image_embeddings": cells[None],
+        "point_coords": np.array([[prompt[:2] for prompt in prompts]], np.float32),
+        "point_labels": np.array([[label for _, _, label in prompts]], np.float32),
+        "mask_input": before[None, None] * shown,
+        "has_mask_input": np.array([shown], np.float32),
+        "orig_im_size": np.array([256, 256], np.float32),
+    }
+    score, logits = session.run(["iou_predictions", "low_res_masks"], feed)
+    decoder = SamDecoder.load(folder / DECODER)
+    found, sure = decoder(torch.from_numpy(cells), prompts, before if shown else None)
+    assert np.abs(found - logits[0, 0]).max() < 0.02 * np.abs(found).max()
+    assert sure == pytest.approx(float(score[0, 0]), abs=5e-3)
 
 
 def test_a_box_and_a_point_give_the_cup(sam: SmallSam, coffee: Image) -> None:
@@ -113,6 +150,8 @@ def test_another_networks_file_is_refused(folder: Path, tmp_path: Path) -> None:
         TinyViT.load(folder / "sam.onnx")
     with pytest.raises(AssetError, match="with weights"):
         TinyViT(OnnxWeights({}, {}))
+    with pytest.raises(AssetError, match="SAM's mask decoder"):
+        SamDecoder.load(folder / ENCODER)
     (tmp_path / "encoder.onnx").write_bytes((folder / ENCODER).read_bytes())
     (tmp_path / "sam.onnx").write_bytes(b"no model")
     with pytest.raises(AssetError, match="SAM's mask decoder"):
