@@ -20,7 +20,7 @@ import av.error
 from devices.webrtc.buffers import PictureBuffer
 from devices.webrtc.capture import VIDEO_CLOCK_HZ, RtpTimeline, ticks_to_ns
 from devices.webrtc.pipeline import Picture
-from devices.webrtc.policy import ReceiveOptions
+from devices.webrtc.policy import FramePolicy, ReceiveOptions
 from devices.webrtc.source import to_rgb
 from stream.clock import Clock
 from stream.errors import ConfigError, SourceError
@@ -94,13 +94,27 @@ class LiveSource:
         try:
             while True:
                 picture = await self._take(run)
-                image = await asyncio.to_thread(to_rgb, picture.picture)
-                yield Frame(ticks_to_ns(picture.ticks), picture.arrival_ns, image, self.name)
+                yield await asyncio.to_thread(self._frame, picture)
         finally:
             run.stopped.set()
             with self._changed:
                 self._changed.notify_all()
             await asyncio.to_thread(thread.join, JOIN_S)
+
+    def newer(self) -> Frame | None:
+        """A frame that has come since the last one was handed out; from any thread.
+
+        None under a policy that hands out every frame.
+        """
+        if self._options.receive.policy is not FramePolicy.FRESHEST:
+            return None
+        with self._changed:
+            picture = self._pictures.take(self._clock.now_ns())
+        return None if picture is None else self._frame(picture)
+
+    def _frame(self, picture: Picture) -> Frame:
+        image = to_rgb(picture.picture)
+        return Frame(ticks_to_ns(picture.ticks), picture.arrival_ns, image, self.name)
 
     def stats(self) -> LiveStats:
         """The numbers so far."""

@@ -52,7 +52,6 @@ class PhotoInbox:
         async for frame in self._channel:
             yield frame
 
-    @property
     def stats(self) -> ChannelStats:
         """The numbers so far."""
         return self._channel.stats

@@ -35,9 +35,9 @@ class SpeechSettings:
 
 @dataclass(frozen=True, slots=True)
 class RecordingSettings:
-    """What recordings of live sessions keep."""
+    """What recordings of live sessions, and the results of a replay, keep."""
 
-    blur_faces: bool = False  # before anything is stored
+    blur_faces: bool = False  # before any picture is stored
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from devices.speech import open_speaker
+from foveal.blur_setup import blur_maker
 from foveal.compose import build_assistant, load_models
-from foveal.config import Config, SpeechSettings
+from foveal.config import Config, RecordingSettings, SpeechSettings
 from foveal.config_load import load_config
 from foveal.hearing import load_hearing, spoken_questions
 from foveal.mask_setup import load_cutter
@@ -108,6 +109,8 @@ def _config(args: argparse.Namespace) -> Config:
             raise ConfigError(f"expected --tracks of 0 or more, got {args.tracks}")
         session = dataclasses.replace(config.session, max_tracks=args.tracks)
         config = dataclasses.replace(config, session=session)
+    if args.blur_faces:
+        config = dataclasses.replace(config, recording=RecordingSettings(blur_faces=True))
     if args.no_speech:
         config = dataclasses.replace(config, speech=SpeechSettings("none"))
     return config
@@ -141,7 +144,12 @@ async def replay(request: ReplayRequest, on_frame: OnFrame | None = None) -> Sum
         speaker = open_speaker(request.config.speech.backend)
         stages = build_stages(request.config, tracer)
         with Recorder(
-            request.out, speaker, timed=not virtual, video=request.video, tracer=tracer
+            request.out,
+            speaker,
+            timed=not virtual,
+            video=request.video,
+            tracer=tracer,
+            blur=blur_maker()() if request.config.recording.blur_faces else None,
         ) as recorder:
             session = Session(stages, recorder, request.config.session)
             began = wall.now_ns()

@@ -37,6 +37,7 @@ class PeerSession:
         self.id = secrets.token_urlsafe(24)  # 192 random bits: the session URL is a secret
         self.etag = _etag()
         self.video: VideoSource | None = None
+        self.sending: list[Any] = []  # tracks that the peer receives
         self.audio: Any = None
         self.channel: Any = None
         self.channel_opened = asyncio.Event()
@@ -129,6 +130,7 @@ class PeerSession:
                 wanted = transceiver._offerDirection in ("sendonly", "sendrecv")
                 if transceiver.kind == track.kind and wanted:
                     self._connection.addTrack(track)
+                    self.sending.append(track)
                     break
 
     def _on_channel(self, channel: Any) -> None:

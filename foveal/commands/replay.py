@@ -56,6 +56,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("--tracks", type=int, metavar="N", help="masklets kept alive")
     parser.add_argument("--no-video", action="store_true", help="do not write annotated.mp4")
     parser.add_argument("--no-speech", action="store_true", help="do not write speech/*.wav")
+    parser.add_argument(
+        "--blur-faces", action="store_true", help="hide faces in all pictures that are written"
+    )
     parser.add_argument("--json", action="store_true", help="print the summary as one JSON object")
     parser.set_defaults(run=run)
 

@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import contextlib
-import ipaddress
 import os
 import secrets
 import signal
@@ -12,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stream.errors import ConfigError, DeviceError
+from stream.errors import DeviceError
 
 if TYPE_CHECKING:
     from foveal.config import Config
@@ -23,16 +22,16 @@ EPILOG = """examples:
   foveal serve --host 0.0.0.0 --port 8443 --self-signed
   foveal serve --host 0.0.0.0 --tls-cert cert.pem --tls-key key.pem --tokens tokens.json
   foveal serve --config edge --max-sessions 1 --record recordings/ --blur-faces
+  foveal serve --camera rtsp://glasses.local/live --photos
   foveal serve --mqtt mqtts://glasses@broker.local --mqtt-id my-glasses
 
 Open the printed address in a browser. Browsers give the camera only to pages from localhost or
 over HTTPS, so other machines need --self-signed or a certificate. An address that others can reach
 needs a token: one of --tokens (see `foveal token`), --token, or else a random one; the printed
 address carries it after the #, where no log sees it. The broker's password for --mqtt comes from
-FOVEAL_MQTT_PASSWORD (see docs/mqtt.md).
+FOVEAL_MQTT_PASSWORD (see docs/mqtt.md), that of a TURN server from FOVEAL_TURN_PASSWORD.
 """
 TOKEN_BYTES = 18
-MB = 1024 * 1024
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -49,6 +48,23 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("--tokens", type=Path, metavar="FILE", help="made by `foveal token`")
     parser.add_argument(
         "--origin", action="append", default=[], metavar="URL", help="page of another site (CORS)"
+    )
+    parser.add_argument(
+        "--camera",
+        action="append",
+        default=[],
+        metavar="URL",
+        help="a camera to read (rtsp, srt, rtmp, udp, tcp, http); it gets a session of its own",
+    )
+    parser.add_argument(
+        "--photos", action="store_true", help="take photos by POST /photo, in a session of its own"
+    )
+    parser.add_argument(
+        "--ice-server",
+        action="append",
+        default=[],
+        metavar="URL",
+        help="stun:HOST or turn:NAME@HOST[?transport=tcp]; none by default",
     )
     parser.add_argument("--max-sessions", type=int, default=2, metavar="N")
     parser.add_argument("--idle", type=float, default=600.0, metavar="S", help="then the end")
@@ -85,56 +101,13 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def run(args: argparse.Namespace) -> int:
     """Serve until Ctrl-C or SIGTERM; 0 after a clean end."""
     from foveal.config_load import load_config
+    from foveal.server.launch import is_local, settings
 
-    if not 0 <= args.port <= 65535:
-        raise ConfigError(f"expected --port from 0 to 65535, got {args.port}")
-    if not args.idle > 0 or not args.resume >= 0:
-        raise ConfigError(f"expected --idle above 0 and --resume of 0 or more, got {args.idle}")
     config = load_config(args.config)
     token = args.token
-    if token is None and args.tokens is None and not _is_local(args.host):
+    if token is None and args.tokens is None and not is_local(args.host):
         token = secrets.token_urlsafe(TOKEN_BYTES)
-    return asyncio.run(_serve(_settings(args, config, token), config, args, token))
-
-
-def _settings(args: argparse.Namespace, config: "Config", token: str | None) -> "ServeConfig":
-    from devices.webrtc.admission import Grant, hash_token
-    from foveal.blur_setup import blur_maker
-    from foveal.live.record import RecordPolicy
-    from foveal.live.rooms import RoomLimits
-    from foveal.server.app import ServeConfig
-    from foveal.server.tokens import TokenFile
-
-    if args.max_sessions < 1:
-        raise ConfigError(f"expected --max-sessions of 1 or more, got {args.max_sessions}")
-    if not args.keep_days > 0 or args.keep_mb < 1:
-        raise ConfigError("expected --keep-days above 0 and --keep-mb of 1 or more")
-    fixed = () if token is None else (Grant(hash_token(token), name="command line"),)
-    grants = None
-    if args.tokens is not None:
-        file = TokenFile(args.tokens.expanduser())
-        file.grants()  # a broken file is told now
-
-        def grants() -> tuple[Grant, ...]:
-            return (*fixed, *file.grants())
-
-    elif fixed:
-
-        def grants() -> tuple[Grant, ...]:
-            return fixed
-
-    record = None
-    if args.record is not None:
-        record = RecordPolicy(
-            args.record,
-            args.keep_days * 86_400,
-            args.keep_mb * MB,
-            make_blur=blur_maker() if args.blur_faces or config.recording.blur_faces else None,
-        )
-    elif args.blur_faces:
-        raise ConfigError("expected --record DIR with --blur-faces, got no folder to record into")
-    limits = RoomLimits(args.max_sessions, resume_s=args.resume, idle_s=args.idle)
-    return ServeConfig(grants, tuple(args.origin), limits, config.session, record)
+    return asyncio.run(_serve(settings(args, config, token), config, args, token))
 
 
 async def _serve(
@@ -147,6 +120,7 @@ async def _serve(
     from foveal.live.engine import load_engine
     from foveal.live.hearing import LiveHearingConfig
     from foveal.server.app import LiveServer
+    from foveal.server.launch import addresses, session_link, tls_context
     from foveal.server.mqtt import LiveMqtt
 
     listen = ListenConfig(wake_phrase=args.wake)
@@ -158,14 +132,15 @@ async def _serve(
     for number in (signal.SIGINT, signal.SIGTERM):
         with contextlib.suppress(NotImplementedError):  # Windows has no such handlers
             loop.add_signal_handler(number, stop.set)
-    tls = _tls(args)
+    tls = tls_context(args)
     runner = web.AppRunner(server.application(), access_log=None, shutdown_timeout=5.0)
     await runner.setup()
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(runner.cleanup)
         await _listen(runner, args, tls)
         scheme, port = "https" if tls else "http", runner.addresses[0][1]
-        for url in _urls(scheme, args.host, port, token):
+        urls = addresses(scheme, args.host, port, token)
+        for url in urls:
             print(f"Foveal listens on {url}", flush=True)
         await stack.enter_async_context(mqtt)
         print("loading the models ...", flush=True)
@@ -176,6 +151,8 @@ async def _serve(
         await asyncio.wait({stopped, loading}, return_when=asyncio.FIRST_COMPLETED)
         if loading.done():
             loading.result()
+            for spot in server.spots:
+                print(f"{spot.name}: {session_link(urls[0], spot.room.id)}", flush=True)
             print("ready; Ctrl-C ends it", flush=True)
             await stopped
         print("ending the sessions ...", file=sys.stderr, flush=True)
@@ -197,42 +174,3 @@ async def _listen(runner: object, args: argparse.Namespace, tls: ssl.SSLContext 
             f"expected to listen on {args.host}:{args.port}, got: {error.strerror}; "
             "choose another --host or --port"
         ) from error
-
-
-def _urls(scheme: str, host: str, port: int, token: str | None) -> list[str]:
-    """Where to go; an address that stands for all is told as those that it stands for."""
-    from foveal.server.tls import local_addresses
-
-    hosts = [host]
-    if host in ("0.0.0.0", "::"):
-        hosts = ["localhost", *sorted(local_addresses())]
-    shown = [f"[{name}]" if ":" in name else name for name in hosts]
-    return [f"{scheme}://{name}:{port}/{f'#token={token}' if token else ''}" for name in shown]
-
-
-def _tls(args: argparse.Namespace) -> ssl.SSLContext | None:
-    from foveal.assets import cache_root
-    from foveal.server.tls import local_addresses, self_signed, server_context
-    from stream.clock import UnixClock
-
-    if args.self_signed:
-        if args.tls_cert is not None or args.tls_key is not None:
-            raise ConfigError("expected --self-signed or --tls-cert, got both")
-        names = {*local_addresses()} | ({args.host} - {"0.0.0.0", "::"})
-        made = self_signed(cache_root() / "tls", names, UnixClock())
-        print(f"self-signed certificate, SHA-256 {made.fingerprint}", flush=True)
-        return server_context(made.chain, made.key)
-    if args.tls_cert is None and args.tls_key is None:
-        return None
-    if args.tls_cert is None or args.tls_key is None:
-        raise ConfigError("expected --tls-cert and --tls-key together, got one of them")
-    return server_context(args.tls_cert, args.tls_key)
-
-
-def _is_local(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -12,6 +12,7 @@ from typing import Any
 
 from foveal.live.parts import LiveParts, LiveRecording
 from foveal.live.protocol import Ask, answer_data, regions_data
+from foveal.live.view import LiveView
 from foveal.session import Session, SessionState, Stages
 from stream.clock import NS_PER_MS, Clock
 from stream.errors import ChannelClosed, FovealError
@@ -63,6 +64,7 @@ class Conversation:
     deliver: Deliver
     clock: Clock
     meter: Meter
+    view: LiveView
     run: Run | None = None  # made with the first job
     waiting: deque[Turn] = field(default_factory=deque)
     turn: Turn | None = None  # being answered
@@ -152,6 +154,7 @@ class Conversation:
         def answer(due: deque[Question]) -> None:
             run.session.answer_late(run.state, due)
             self._post("regions", regions_data(run.state.regions, frame.pts_ns, frame.size, 0))
+            self.view.show(frame, run.state.regions, None)
 
         self._answering(frame, answer)
 
@@ -161,6 +164,7 @@ class Conversation:
         self.meter.frames += 1
         self.meter.age_ns = max(self.meter.age_ns, age_ns)
         self._post("regions", regions_data(regions, frame.pts_ns, frame.size, age_ns))
+        self.view.show(frame, regions, keyframe)
 
     def event(self, event: AnswerEvent) -> None:
         """SessionSink: pass one event on; raises ChannelClosed once the session has ended."""
@@ -182,6 +186,7 @@ class Conversation:
         timings = {name: round(taken, 1) for name, taken in timings.items()}
         if self.run is not None and self.run.recording is not None:
             self.run.recording.answer(answer)
+        self.view.answer(answer, frame)
         data = {"pts_ms": frame.pts_ns // NS_PER_MS, "size": list(frame.size)}
         self._post("end", {**data, **answer_data(answer), "timings_ms": timings})
 

@@ -37,6 +37,7 @@ class LiveParts:
     make_stages: Callable[[], Stages]
     lane: Lane
     speech_pool: Executor
+    view_pool: Executor  # draws the annotated view
     config: SessionConfig = field(default_factory=SessionConfig)
     speaker: Speaker | None = None
     lead_in: str | None = None  # said when an answer takes a while to begin

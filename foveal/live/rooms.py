@@ -58,6 +58,7 @@ class Room:
         self.log = SessionLog()
         self.closed = asyncio.Event()
         self.media = 0  # connections that carry sound or pictures
+        self.kept = False  # for a camera of the box's own: no limit ends it, none counts it
         self.on_talk: OnTalk | None = None
         self.device: dict[str, Any] = {}
         self._watch, self._clock = watch, clock
@@ -195,8 +196,8 @@ class Rooms:
 
     @property
     def active(self) -> int:
-        """How many have somebody connected."""
-        return sum(room.active for room in self._rooms.values())
+        """How many have somebody connected, those of the box's own cameras left out."""
+        return sum(room.active and not room.kept for room in self._rooms.values())
 
     @property
     def full(self) -> bool:
@@ -231,7 +232,7 @@ class Rooms:
     async def sweep(self) -> None:
         """End the sessions whose time is up."""
         now_ns, limits = self._clock.now_ns(), self._limits
-        for room in self.all:
+        for room in (one for one in self.all if not one.kept):
             age_s = (now_ns - room.made_ns) / NS_PER_S
             idle_s = (now_ns - room.touched_ns) / NS_PER_S
             parked_s = (now_ns - room.left_ns) / NS_PER_S
@@ -241,7 +242,9 @@ class Rooms:
                 await self._end(room, "nothing happened for a long time")
             elif not room.active and parked_s > limits.resume_s:
                 await self._end(room, "nobody came back")
-        parked = sorted((r for r in self.all if not r.active), key=lambda r: r.left_ns)
+        parked = sorted(
+            (r for r in self.all if not r.active and not r.kept), key=lambda r: r.left_ns
+        )
         for room in parked[: max(0, len(parked) - limits.max_parked)]:
             await self._end(room, "too many sessions wait for somebody to come back")
 

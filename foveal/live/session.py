@@ -16,6 +16,7 @@ from foveal.live.conversation import Conversation, Meter, Renewal, Turn
 from foveal.live.parts import LiveParts, LiveRecording
 from foveal.live.protocol import Ask
 from foveal.live.timeline import StreamTimeline
+from foveal.live.view import LiveView
 from foveal.live.voice import LiveVoice
 from stream.clock import NS_PER_MS, NS_PER_S, Clock
 from stream.errors import PromptError
@@ -37,7 +38,8 @@ class LiveSession:
         self._parts, self._tell, self._clock = parts, tell, clock
         self._loop = asyncio.get_running_loop()
         meter = Meter(since_ns=clock.now_ns())
-        self._talk = Conversation(parts, self._post, clock, meter)
+        self.view = LiveView(parts.view_pool)
+        self._talk = Conversation(parts, self._post, clock, meter, self.view)
         self._renew: Renewal | None = None  # start anew with the next job
         self._timeline = StreamTimeline()
         self._turns: dict[int, Turn] = {}  # the latest few, for the times of their speech

@@ -9,8 +9,10 @@ from types import TracebackType
 from typing import Any, Self
 
 from devices.speech import Speaker
+from foveal.blur import FaceBlur
 from foveal.output.annotate import draw, mark_question, told_apart
 from foveal.output.captions import Captions
+from foveal.output.faces import Card, FaceCurtain, Shot
 from foveal.output.lines import LineFile, prepare
 from foveal.output.narrator import Narrator
 from foveal.output.report import ReportBuilder
@@ -44,7 +46,9 @@ class Recorder:
         *,
         video: bool = True,
         tracer: Tracer | None = None,
+        blur: FaceBlur | None = None,
     ) -> None:
+        """`blur` hides faces in all pictures that are kept."""
         self.folder = folder
         self.answers: list[Answer] = []
         self.refused: Counter[str] = Counter()  # cause -> count, of what this recorder refused
@@ -53,6 +57,7 @@ class Recorder:
         self._tracer = tracer or Tracer()
         self._wants_video = video
         self._captions = Captions()
+        self._curtain = None if blur is None else FaceCurtain(blur)
         self._last: tuple[Frame, tuple[Region, ...]] | None = None
         self._finished = False
         self._open()
@@ -99,11 +104,9 @@ class Recorder:
 
     def frame(self, frame: Frame, regions: tuple[Region, ...], keyframe: Keyframe | None) -> None:
         """Draw one frame of the annotated video, and keep keyframes for the report."""
-        if keyframe is not None:
-            self._report.add_keyframe(keyframe)
-        self._last = (frame, regions)
-        if self._wants_video:
-            self._show(frame, regions, keyframe, self._captions.at(frame.pts_ns), frame.pts_ns)
+        shot = Shot(frame, regions, keyframe, self._captions.at(frame.pts_ns))
+        for one in [shot] if self._curtain is None else self._curtain.step(shot):
+            self._keep(one)
 
     def answer(self, answer: Answer, frame: Frame, regions: tuple[Region, ...]) -> None:
         """Write, speak and report one answer; `regions` are what its spans name in `frame`."""
@@ -112,27 +115,51 @@ class Recorder:
         self._captions.add(f"Q: {answer.question.text}\nA: {answer.text}", frame.pts_ns)
         with self._tracer.span("speech", frame.pts_ns):
             wav = self._speak(answer, frame.pts_ns)
-        with self._tracer.span("report", frame.pts_ns):
-            self._tell(answer, frame, regions, wav)
+        card = Card(answer, frame, regions, wav)
+        if self._curtain is None:
+            self._tell(card)
+        else:
+            self._curtain.answer(card)
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         """End the video and write the report; `summary` as ReportBuilder.finish takes it."""
         self._finished = True
+        self._open_curtain()
         self._play_out()
         self._close_video()
         refused = Counter(summary.get("refused") or {}) + self.refused
         self._report.finish({**summary, "refused": dict(refused)})
 
-    def _tell(
-        self, answer: Answer, frame: Frame, regions: tuple[Region, ...], wav: Path | None
-    ) -> None:
+    def _keep(self, shot: Shot) -> None:
+        """Draw a frame into the video, and put what belongs to it into the report."""
+        for card in shot.cards:
+            self._tell(card)
+        if shot.keyframe is not None:
+            self._report.add_keyframe(shot.keyframe)
+        self._last = (shot.frame, shot.regions)
+        if self._wants_video:
+            pts_ns = shot.frame.pts_ns
+            self._show(shot.frame, shot.regions, shot.keyframe, shot.subtitle, pts_ns)
+
+    def _open_curtain(self) -> None:
+        """Keep what still waits for its faces to be hidden."""
+        if self._curtain is not None:
+            shots, cards = self._curtain.flush()
+            for shot in shots:
+                self._keep(shot)
+            for card in cards:
+                self._tell(card)
+
+    def _tell(self, card: Card) -> None:
         """The answer's card in the report."""
-        apart = told_apart((*(span.region for span in answer.spans), *regions))
-        spans = tuple(replace(span, region=apart[span.region]) for span in answer.spans)
-        drawn = tuple(dict.fromkeys(apart.values()))
-        picture = draw(frame, drawn, None, None, HEIGHTS)
-        mark_question(picture, answer.question, frame.size)
-        self._report.add_answer(replace(answer, spans=spans), picture, drawn, wav)
+        answer, frame = card.answer, card.frame
+        with self._tracer.span("report", frame.pts_ns):
+            apart = told_apart((*(span.region for span in answer.spans), *card.regions))
+            spans = tuple(replace(span, region=apart[span.region]) for span in answer.spans)
+            drawn = tuple(dict.fromkeys(apart.values()))
+            picture = draw(frame, drawn, None, None, HEIGHTS)
+            mark_question(picture, answer.question, frame.size)
+            self._report.add_answer(replace(answer, spans=spans), picture, drawn, card.wav)
 
     def _show(
         self,

@@ -3,18 +3,20 @@
 /session     WebRTC for a browser or phone: camera, microphone, answers, data channel
 /whip /whep  WebRTC for cameras that only send, and for players
 /events      the messages of a session over a WebSocket
+/photo       photos of devices that send no video, where that is on
 /            the web client; /health, /ready; for admins /sessions and /recordings
 """
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from importlib.metadata import PackageNotFoundError, version
+from dataclasses import replace
 from typing import Any
 
 from aiohttp import web
 
+from devices.photos import MAX_BYTES, PhotoInbox
 from devices.webrtc.gate import Gate
 from devices.webrtc.problems import Problem
 from devices.webrtc.sdp import Role
@@ -28,10 +30,12 @@ from foveal.live.record import Library
 from foveal.live.rooms import Room, Rooms
 from foveal.live.session import LiveSession
 from foveal.live.worker import FairWorker
+from foveal.server.cameras import Cameras, Spot
 from foveal.server.pages import page_routes
 from foveal.server.peers import Peers, ServeConfig
 from foveal.server.records import RecordPages
 from foveal.server.socket import EventSocket
+from foveal.server.status import local_hosts_only, project_version, status_routes
 from stream.clock import Clock, MonotonicClock, UnixClock
 from stream.errors import PromptError
 
@@ -54,9 +58,13 @@ class LiveServer:
         self._worker = FairWorker(self._clock)
         self._speech = ThreadPoolExecutor(1, thread_name_prefix="speech")
         self._views = ThreadPoolExecutor(1, thread_name_prefix="views")
+        self._drawing = ThreadPoolExecutor(1, thread_name_prefix="drawing")
         self.library = None if config.record is None else Library(config.record, UnixClock())
         self.rooms = Rooms(config.limits, self._clock, self._make_room)
         self._peers = Peers(self, self._clock)
+        self._inbox = self._make_inbox() if config.photos else None
+        self._cameras = Cameras(config.cameras, self._inbox, self._clock)
+        self.spots: list[Spot] = []  # sessions of the box's own cameras, once it is loaded
         self._watchers: list[Watcher] = []
         self.stuck = False  # after the end: a model still works, and cannot be stopped
         self._sweeper: asyncio.Task[None] | None = None
@@ -70,19 +78,20 @@ class LiveServer:
         """Load the models; until then sessions are refused with 503. Raises what `load` raises."""
         lane = self._worker.lane()
         self._engine = await asyncio.wrap_future(lane.submit(load))
+        self.spots = self._cameras.start([self.rooms.admit() for _ in range(len(self._cameras))])
 
     def application(self) -> web.Application:
         """The aiohttp application; it ends all sessions at shutdown."""
         app = build_app(*self.signals)
         if self.config.grants is None:
-            app.middlewares.append(_local_hosts_only)
+            app.middlewares.append(local_hosts_only)
         gate = Gate(self.config.gate("events"), self._clock)
         admin = Gate(self.config.gate("admin"), self._clock)
         socket = EventSocket(gate, self.config.origins, self.admit, self.hello)
         app.router.add_get("/events", socket.handle)
-        app.router.add_get("/health", self._health)
-        app.router.add_get("/ready", self._ready)
-        app.router.add_get("/sessions", admin.guard(self._needs(admin, self._sessions)))
+        app.add_routes(status_routes(self, admin))
+        if self._inbox is not None:
+            app.add_routes(self._inbox.routes())
         records = RecordPages(self.library, admin, self._views)
         app.add_routes([*records.routes(), *page_routes()])
         app.on_startup.append(self._start)
@@ -139,7 +148,7 @@ class LiveServer:
         return {
             "status": "loading" if loading else "full" if full else "ready",
             "protocol": VERSION,
-            "version": _version(),
+            "version": project_version(),
             "sessions": self.rooms.active,
             "max_sessions": limits.max_sessions,
             "camera": any(room.live.camera for room in self.rooms.all),
@@ -173,6 +182,10 @@ class LiveServer:
             raise Problem(503, "no new sessions are taken now; try again later", retry)
         return self.rooms.admit(name)
 
+    def _make_inbox(self) -> PhotoInbox:
+        gate = replace(self.config.gate("publish"), max_body_bytes=MAX_BYTES)
+        return PhotoInbox(self._clock, gate)
+
     def _make_room(self) -> Room:
         engine = self._engine
         assert engine is not None  # `admit` refuses before
@@ -182,6 +195,7 @@ class LiveServer:
                 engine.make_stages,
                 self._worker.lane(),
                 self._speech,
+                self._drawing,
                 self.config.session,
                 engine.speaker,
                 engine.lead_in,
@@ -198,38 +212,6 @@ class LiveServer:
             except Exception:  # one that fails must not stop the session
                 logger.exception("a watcher failed")
 
-    async def _health(self, _: web.Request) -> web.Response:
-        return web.json_response({"status": "ok", "version": _version()})
-
-    async def _ready(self, _: web.Request) -> web.Response:
-        """200 when a session would be taken, else 503 with the reason."""
-        state = self.state()
-        ready = state["status"] == "ready"
-        retry = {} if ready else {"Retry-After": str(self.config.limits.retry_after_s)}
-        return web.json_response(state, status=200 if ready else 503, headers=retry)
-
-    async def _sessions(self, _: web.Request) -> web.Response:
-        rows = [
-            {
-                "conversation": room.id,
-                "active": room.active,
-                "camera": room.live.camera,
-                "waiting": room.live.waiting,
-                "device": room.device,
-            }
-            for room in self.rooms.all
-        ]
-        return web.json_response(rows)
-
-    def _needs(
-        self, gate: Gate, handle: Callable[[web.Request], Awaitable[web.Response]]
-    ) -> Callable[[web.Request], Awaitable[web.Response]]:
-        async def checked(request: web.Request) -> web.Response:
-            gate.authorize(request)
-            return await handle(request)
-
-        return checked
-
     async def _start(self, _: web.Application) -> None:
         self._sweeper = asyncio.create_task(self.rooms.run())
 
@@ -237,27 +219,11 @@ class LiveServer:
         if self._sweeper is not None:
             self._sweeper.cancel()
         await self.rooms.close("the server is shutting down")
+        await self._cameras.close()
 
     async def _cleanup(self, _: web.Application) -> None:
         self._worker.close()
         self.stuck = not await asyncio.to_thread(self._worker.join, JOIN_S)
         self._speech.shutdown(wait=False, cancel_futures=True)
         self._views.shutdown(wait=False, cancel_futures=True)
-
-
-@web.middleware
-async def _local_hosts_only(
-    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-) -> web.StreamResponse:
-    """Without tokens only this machine may come: a name that somebody rebinds to it may not."""
-    host = (request.url.host or "").lower()
-    if host not in ("localhost", "127.0.0.1", "::1"):
-        return Problem(403, "expected localhost as the host, as no token is needed").response()
-    return await handler(request)
-
-
-def _version() -> str:
-    try:
-        return version("foveal")
-    except PackageNotFoundError:
-        return "unknown"
+        self._drawing.shutdown(wait=False, cancel_futures=True)

@@ -10,7 +10,7 @@ from aiortc import RTCIceServer
 
 from devices.webrtc.admission import Grant
 from devices.webrtc.gate import GateConfig
-from devices.webrtc.outgoing import SpeechTrack
+from devices.webrtc.outgoing import SpeechTrack, ViewTrack
 from devices.webrtc.policy import FramePolicy, ReceiveOptions
 from devices.webrtc.problems import Problem
 from devices.webrtc.sdp import Role
@@ -36,7 +36,9 @@ class ServeConfig:
     limits: RoomLimits = field(default_factory=RoomLimits)
     session: SessionConfig = field(default_factory=SessionConfig)
     record: RecordPolicy | None = None  # None: recording is off
-    ice_servers: tuple[RTCIceServer, ...] = ()
+    ice_servers: tuple[RTCIceServer, ...] = ()  # STUN and TURN; told to clients, used here
+    cameras: tuple[str, ...] = ()  # URLs that the server itself reads
+    photos: bool = False  # whether devices may post photos
 
     def gate(self, scope: str) -> GateConfig:
         """Who may use what needs this scope."""
@@ -68,7 +70,6 @@ class Peers:
     def __init__(self, server: Server, clock: Clock) -> None:
         self._server, self._clock = server, clock
         self._of: WeakKeyDictionary[PeerSession, Room] = WeakKeyDictionary()
-        self._tracks: WeakKeyDictionary[PeerSession, SpeechTrack] = WeakKeyDictionary()
 
     def endpoint(self, prefix: str, role: Role, scope: str) -> SignalServer:
         """Where connections of one kind are agreed on."""
@@ -88,8 +89,8 @@ class Peers:
             self._of[peer] = self._server.admit(name)
             if role is Role.PUBLISH:
                 return []
-            self._tracks[peer] = SpeechTrack(self._clock)
-            return [self._tracks[peer]]
+            view = [ViewTrack()] if role is Role.PLAY else []  # a camera's own client has it
+            return [SpeechTrack(self._clock), *view]
 
         return SignalServer(config, self._live, self._clock, role, make_tracks)
 
@@ -97,18 +98,17 @@ class Peers:
         """One WebRTC connection, from its answer to its end."""
         room = self._of[peer]
         room.enter()
-        track = self._tracks.get(peer)
         tasks = [asyncio.create_task(work) for work in self._work_of(peer, room)]
         ends = [asyncio.create_task(event.wait()) for event in (peer.closed, room.closed)]
         try:
-            if track is not None and room.live.voice is not None:
-                room.live.voice.attach(track)
+            for track in peer.sending:
+                _attach(room, track)
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             if room.closed.is_set():
                 await asyncio.sleep(0.05)  # `bye` goes out before the connection
         finally:
-            if track is not None and room.live.voice is not None:
-                room.live.voice.detach(track)
+            for track in peer.sending:
+                _detach(room, track)
             for task in (*tasks, *ends):
                 task.cancel()
             await asyncio.gather(*tasks, *ends, return_exceptions=True)
@@ -147,3 +147,18 @@ class Peers:
             await peer.closed.wait()
         finally:
             room.detach(link)
+
+
+def _attach(room: Room, track: SpeechTrack | ViewTrack) -> None:
+    """Let a client hear our voice, or see the annotated view."""
+    if isinstance(track, ViewTrack):
+        room.live.view.attach(track)
+    elif room.live.voice is not None:
+        room.live.voice.attach(track)
+
+
+def _detach(room: Room, track: SpeechTrack | ViewTrack) -> None:
+    if isinstance(track, ViewTrack):
+        room.live.view.detach(track)
+    elif room.live.voice is not None:
+        room.live.voice.detach(track)

@@ -82,7 +82,7 @@ async def test_the_oldest_photo_goes_when_nobody_looks(post: Post) -> None:
         await post.send(photo(width, 10))
     frames = await drain(post.inbox)
     assert [frame.size[1] for frame in frames] == [20, 30]
-    assert post.inbox.stats.dropped == {"drop-oldest": 1}
+    assert post.inbox.stats().dropped == {"drop-oldest": 1}
 
 
 async def test_bad_photos_get_the_right_status(post: Post) -> None:

@@ -115,7 +115,8 @@ class LiveRig:
         self.clock = MonotonicClock()
         self.worker = FairWorker(self.clock)
         self.pool = ThreadPoolExecutor(1)
-        parts = LiveParts(self.make, self.worker.lane(), self.pool, SessionConfig(), self.speaker)
+        lane = self.worker.lane()
+        parts = LiveParts(self.make, lane, self.pool, self.pool, SessionConfig(), self.speaker)
         self.live = LiveSession(
             parts, lambda kind, data: self.told.append((kind, data)), self.clock
         )

@@ -25,8 +25,8 @@ from foveal.live.record import RecordPolicy
 from foveal.server.app import ServeConfig
 from stream.errors import AssetError
 from tests.foveal.chromium import PROGRAM, Browser
-from tests.foveal.live_rig import ROOT, SAID
-from tests.foveal.serve_rig import Site
+from tests.foveal.live_rig import ROOT, SAID, until
+from tests.foveal.serve_rig import PeerClient, Site
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="no Chromium on this machine")
 QUESTION = "What is coffee made from?"
@@ -49,6 +49,8 @@ PAINTED = """(() => {
   for (let i = 3; i < data.length; i += 4) painted += data[i] > 0;
   return painted / (width * height);
 })()"""
+
+PICTURED = PAINTED.replace("'masks'", "'picture'")
 
 
 @pytest_asyncio.fixture
@@ -142,6 +144,23 @@ async def test_the_page_comes_back_to_its_conversation(browser: Browser) -> None
         await browser.open(f"{site.url}/#conversation={name}")  # a second screen
         await browser.until("document.querySelectorAll('.fall').length >= 2", 30)
         assert await shown(browser, ".answer") == [SAID, SAID]
+
+
+async def test_a_second_screen_shows_the_picture_with_its_masks(browser: Browser) -> None:
+    async with Site(ServeConfig()) as site:
+        wearer = PeerClient()
+        await wearer.connect(site)
+        name = (await wearer.until("hello"))["conversation"]
+        await browser.open(f"{site.url}/#conversation={name}")
+        await browser.until(f"{PICTURED} > 0.2")
+        assert await browser.run(f"{PAINTED} === 0")  # they are in the picture
+        await browser.until("foveal.voice !== null")
+        await ask(browser, "What is this?", 1)
+        assert await shown(browser, ".answer") == [SAID]
+        await browser.run("document.getElementById('stop').click()")
+        (room,) = site.server.rooms.all
+        await until(lambda: not room.live.view.watched)
+        await wearer.close()
 
 
 async def test_recording_is_opt_in_and_plays_in_the_page(browser: Browser, tmp_path: Path) -> None:

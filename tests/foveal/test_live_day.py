@@ -100,7 +100,7 @@ async def test_a_day_of_a_wearer_loses_no_answer_and_leaves_nothing_behind(
 
     def make() -> Room:
         def live(tell: Any) -> LiveSession:
-            parts = LiveParts(lambda: stages, worker.lane(), pool, SessionConfig())
+            parts = LiveParts(lambda: stages, worker.lane(), pool, pool, SessionConfig())
             return LiveSession(parts, tell, clock)
 
         return Room(live, None, limits, clock, lambda *_: None)

@@ -39,7 +39,7 @@ class House:
     def make(self) -> Room:
         def live(tell: Any) -> LiveSession:
             return LiveSession(
-                LiveParts(make_stages, self.worker.lane(), self.pool), tell, self.clock
+                LiveParts(make_stages, self.worker.lane(), self.pool, self.pool), tell, self.clock
             )
 
         return Room(live, None, self.limits, self.clock, lambda _, *told: self.told.append(told))

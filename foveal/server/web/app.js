@@ -33,6 +33,7 @@ let shown = null;        // the last `regions`
 let lag = 150;           // ms from camera to masks, smoothed
 let aim = null;          // {point} or {box} of the next question
 let media = null, facing = 'environment', kind = null;
+let screen = false;      // another's camera is shown, with its masks in the picture
 let hello = null, tellDevice = null, sound, size = [480, 640], wake = null;
 
 // For tests and the curious.
@@ -103,7 +104,8 @@ const handlers = {
 };
 
 link.addEventListener('message', ({detail}) => replay.active || handlers[detail.type]?.(detail));
-link.addEventListener('voice', ({detail}) => { $('voice').srcObject = window.foveal.voice = detail.stream; $('voice').play().catch(() => {}); });
+link.addEventListener('voice', ({detail}) => { $('voice').srcObject = window.foveal.voice = detail.stream; hear(); });
+link.addEventListener('view', ({detail}) => { screen = true; show(detail.stream); });
 link.addEventListener('refused', ({detail}) => problem(detail.reason));
 link.addEventListener('state', ({detail: {state}}) => {
   const words = {off: 'Not connected', connecting: 'Connecting…', live: 'Live', lost: 'Reconnecting…'};
@@ -115,8 +117,14 @@ link.addEventListener('state', ({detail: {state}}) => {
   $('controls').hidden = $('panels').hidden = state === 'off';
   $('hint').hidden = !on || transcript.turns.size > 0;
   $('forget').hidden = !on;
+  $('flip').hidden = kind !== 'camera';
   if (state === 'off') { $('camera').hidden = $('recording').hidden = $('record').hidden = true; $('start').hidden = false; }
 });
+
+// Without leave to make a sound by itself, from the first touch on.
+function hear() {
+  $('voice').play().catch(error => error.name === 'NotAllowedError' && addEventListener('pointerdown', hear, {once: true}));
+}
 
 function problem(text) {
   $('problem').hidden = !text;
@@ -132,7 +140,7 @@ async function useCamera() {
     return;
   }
   kind = 'camera';
-  const listening = await canListen();
+  const {listening = false} = await boxState();
   const wanted = {video: {facingMode: {ideal: facing}, width: {ideal: 960}, height: {ideal: 540}, frameRate: {ideal: 15}},
     audio: listening && {echoCancellation: true, noiseSuppression: true, autoGainControl: true}};
   let stream;
@@ -172,9 +180,12 @@ async function show(stream) {
   await video.play().catch(() => {});
 }
 
-async function canListen() {
-  const state = await fetch('/ready').then(answer => answer.json()).catch(() => ({}));
-  return Boolean(state.listening);
+const boxState = () => fetch('/ready').then(answer => answer.json()).catch(() => ({}));
+
+// A second screen, or one for a camera that the box itself reads.
+async function look() {
+  if (!link.token && (await boxState()).token_needed) return $('login').showModal();
+  await link.watch(watch);
 }
 
 async function begin(stream) {
@@ -194,6 +205,7 @@ async function finish() {
   clearInterval(useFile.timer);
   for (const track of media?.getTracks() ?? []) track.stop();
   media = null;
+  screen = false;
   video.pause();
   video.srcObject = null;
   video.removeAttribute('src');
@@ -225,7 +237,7 @@ function paint() {
 
 function repaint() {
   stale = false;
-  if (shown) painter.paint(shown, place());
+  if (shown && !screen) painter.paint(shown, place());
   else painter.clear();
 }
 
@@ -240,9 +252,9 @@ function draw(now) {
     $('clock').textContent = `${Math.floor(video.currentTime / 60)}:${String(Math.floor(video.currentTime % 60)).padStart(2, '0')}`;
   }
   if (stale) repaint();
-  if (!video.videoWidth || !(media || replay.active)) return;
+  if (!video.videoWidth || !(media || screen || replay.active)) return;
   delay.push(video, now);
-  const picture = delay.at(now - (replay.active || !shown ? 0 : lag));
+  const picture = delay.at(now - (replay.active || screen || !shown ? 0 : lag));
   if (!picture) return;
   if (!shown) size = [video.videoHeight, video.videoWidth];
   const canvas = $('picture'), context = canvas.getContext('2d'), {x, y, width, height} = place();
@@ -401,6 +413,7 @@ $('login-form').onsubmit = () => {
   sessionStorage.setItem('foveal.token', $('token').value.trim());
   link.token = $('token').value.trim();
   $('token').value = '';
+  if (kind === 'screen') look();
 };
 addEventListener('pagehide', () => { if (media) for (const track of media.getTracks()) track.stop(); });
 new ResizeObserver(resize).observe($('view'));
@@ -410,5 +423,5 @@ resize();
 const earlier = link.recall();
 if (watch) {
   kind = 'screen';
-  link.watch(watch);
+  look();
 } else if (earlier) transcript.note('Start the camera again to go on with the conversation.');

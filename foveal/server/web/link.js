@@ -5,6 +5,8 @@ const PAUSES = [500, 1000, 2000, 4000, 8000];
 const KEY = 'foveal.conversation';
 const RESTART_MS = 6000;   // another path is looked for so long; then a new connection is made
 const BLIP_MS = 1000;      // a gap in the network that may close by itself
+const LOOK_MS = 3000;      // until a picture that broke off is asked for again
+const LINK = /<([^>]+)>((?:\s*;\s*[\w-]+="(?:[^"\\]|\\.)*")*)/g;
 const ICE = /^a=(ice-ufrag|ice-pwd|candidate|end-of-candidates)/;
 
 export class Refused extends Error {
@@ -13,6 +15,14 @@ export class Refused extends Error {
     this.status = status;
     this.retryAfter = retryAfter;
   }
+}
+
+// STUN and TURN servers of Link headers (RFC 9725 section 4.6).
+export function iceServers(header) {
+  return [...(header ?? '').matchAll(LINK)].map(([, urls, rest]) => {
+    const values = Object.fromEntries([...rest.matchAll(/([\w-]+)="((?:[^"\\]|\\.)*)"/g)].map(([, name, value]) => [name, value.replace(/\\(.)/g, '$1')]));
+    return values.rel === 'ice-server' && {urls, ...(values.username && {username: values.username, credential: values.credential})};
+  }).filter(Boolean);
 }
 
 export class Link extends EventTarget {
@@ -24,7 +34,7 @@ export class Link extends EventTarget {
     this.seq = 0;
     this.wanted = false;
     this.tries = this.restarts = 0;
-    this.peer = this.channel = this.socket = null;
+    this.peer = this.channel = this.socket = this.viewer = null;
     addEventListener('online', () => this.#hurry());
     navigator.connection?.addEventListener('change', () => this.#moved());
   }
@@ -88,7 +98,9 @@ export class Link extends EventTarget {
   async #connect() {
     this.#state(this.tries ? 'lost' : 'connecting');
     try {
-      await (this.media ? this.#openPeer() : this.#openSocket());
+      if (this.media) return await this.#openPeer();
+      await this.#openSocket();
+      this.#look();
     } catch (error) {
       await this.#drop();
       if (error instanceof Refused && error.status !== 503 && error.status !== 429) {
@@ -102,7 +114,7 @@ export class Link extends EventTarget {
   }
 
   async #openPeer() {
-    const peer = this.peer = new RTCPeerConnection({bundlePolicy: 'max-bundle'});
+    const peer = this.peer = await this.#newPeer();
     const channel = this.channel = peer.createDataChannel('foveal');
     channel.onmessage = event => this.#take(event.data);
     channel.onclose = () => this.#lost(peer);
@@ -122,7 +134,7 @@ export class Link extends EventTarget {
     }
     peer.addTransceiver(audio ?? 'audio', {direction: 'sendrecv', streams});
     await peer.setLocalDescription();
-    const answer = await this.#offer(peer);
+    const answer = await this.#offer(peer, '/session' + this.#query());
     this.place = answer.headers.get('Location');
     this.answer = await answer.text();
     await peer.setRemoteDescription({type: 'answer', sdp: this.answer});
@@ -134,10 +146,37 @@ export class Link extends EventTarget {
     });
   }
 
-  async #offer(peer) {
+  async #newPeer() {
+    const asked = await fetch('/session', {method: 'OPTIONS', headers: this.headers()}).catch(() => null);
+    return new RTCPeerConnection({bundlePolicy: 'max-bundle', iceServers: iceServers(asked?.headers.get('Link'))});
+  }
+
+  // The picture with its masks, and the voice, for a screen without a camera (WHEP). Without
+  // leave to play there are the messages alone.
+  async #look() {
+    const {socket} = this;
+    while (!this.conversation && socket === this.socket) await new Promise(done => setTimeout(done, 50));
+    const peer = this.viewer = await this.#newPeer();
+    for (const kind of ['audio', 'video']) peer.addTransceiver(kind, {direction: 'recvonly'});
+    peer.ontrack = ({track}) => this.#tell(track.kind === 'video' ? 'view' : 'voice', {stream: new MediaStream([track])});
+    peer.onconnectionstatechange = () => {
+      if (peer.connectionState === 'failed' && peer === this.viewer && socket === this.socket) setTimeout(() => socket === this.socket && this.#look(), LOOK_MS);
+    };
+    try {
+      await peer.setLocalDescription();
+      await this.#gathered(peer);
+      const answer = await this.#offer(peer, '/whep?' + new URLSearchParams({conversation: this.conversation}));
+      this.viewed = answer.headers.get('Location');
+      await peer.setRemoteDescription({type: 'answer', sdp: await answer.text()});
+    } catch {
+      peer.close();
+    }
+  }
+
+  async #offer(peer, where) {
     let response;
     try {
-      response = await fetch('/session' + this.#query(), {method: 'POST', body: peer.localDescription.sdp,
+      response = await fetch(where, {method: 'POST', body: peer.localDescription.sdp,
         headers: {'Content-Type': 'application/sdp', ...this.headers()}});
     } catch {
       throw new Error('the box does not answer');
@@ -261,10 +300,12 @@ export class Link extends EventTarget {
   }
 
   async #drop() {
-    const {peer, socket, place} = this;
-    this.peer = this.channel = this.socket = this.place = null;
+    const {peer, viewer, socket, place, viewed} = this;
+    this.peer = this.channel = this.socket = this.viewer = this.place = this.viewed = null;
     socket?.close();
-    if (place && !this.wanted) await fetch(place, {method: 'DELETE', headers: this.headers(), keepalive: true}).catch(() => {});
+    viewer?.close();
+    const over = [!this.wanted && place, viewed].filter(Boolean);
+    await Promise.all(over.map(one => fetch(one, {method: 'DELETE', headers: this.headers(), keepalive: true}).catch(() => {})));
     peer?.close();
   }
 

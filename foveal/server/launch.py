@@ -1,0 +1,149 @@
+"""What `foveal serve` was asked for -> the server's settings, its certificate, its addresses."""
+
+import argparse
+import ipaddress
+import os
+import ssl
+from collections.abc import Callable, Sequence
+
+from aiortc import RTCIceServer
+from aiortc.rtcicetransport import parse_stun_turn_uri
+
+from devices.webrtc.admission import Grant, hash_token
+from foveal.assets import cache_root
+from foveal.blur_setup import blur_maker
+from foveal.config import Config
+from foveal.live.record import RecordPolicy
+from foveal.live.rooms import RoomLimits
+from foveal.server.peers import ServeConfig
+from foveal.server.tls import local_addresses, self_signed, server_context
+from foveal.server.tokens import TokenFile
+from stream.clock import UnixClock
+from stream.errors import ConfigError
+
+MB = 1024 * 1024
+ANY_ADDRESS = ("0.0.0.0", "::")
+TURN_PASSWORD = "FOVEAL_TURN_PASSWORD"  # environment: what is on the command line others can read
+
+
+def settings(args: argparse.Namespace, config: Config, token: str | None) -> ServeConfig:
+    """The server's settings; `token` suffices besides those of --tokens.
+
+    Raises ConfigError naming the option, AssetError when faces cannot be found.
+    """
+    _check(args)
+    limits = RoomLimits(args.max_sessions, resume_s=args.resume, idle_s=args.idle)
+    return ServeConfig(
+        _grants(args, token),
+        tuple(args.origin),
+        limits,
+        config.session,
+        _record(args, config),
+        tuple(ice_server(url, os.environ.get(TURN_PASSWORD)) for url in args.ice_server),
+        tuple(args.camera),
+        args.photos,
+    )
+
+
+def _check(args: argparse.Namespace) -> None:
+    if not 0 <= args.port <= 65535:
+        raise ConfigError(f"expected --port from 0 to 65535, got {args.port}")
+    if not args.idle > 0:
+        raise ConfigError(f"expected --idle above 0, got {args.idle}")
+    if not args.resume >= 0:
+        raise ConfigError(f"expected --resume of 0 or more, got {args.resume}")
+    if args.max_sessions < 1:
+        raise ConfigError(f"expected --max-sessions of 1 or more, got {args.max_sessions}")
+    if not args.keep_days > 0 or args.keep_mb < 1:
+        raise ConfigError("expected --keep-days above 0 and --keep-mb of 1 or more")
+
+
+def _grants(args: argparse.Namespace, token: str | None) -> Callable[[], Sequence[Grant]] | None:
+    fixed = () if token is None else (Grant(hash_token(token), name="command line"),)
+    if args.tokens is None:
+        return (lambda: fixed) if fixed else None
+    file = TokenFile(args.tokens.expanduser())
+    file.grants()  # a broken file is told now
+    return lambda: (*fixed, *file.grants())
+
+
+def _record(args: argparse.Namespace, config: Config) -> RecordPolicy | None:
+    if args.record is None:
+        if args.blur_faces:
+            raise ConfigError("expected --record DIR with --blur-faces, got no folder to record to")
+        return None
+    blur = args.blur_faces or config.recording.blur_faces
+    return RecordPolicy(
+        args.record,
+        args.keep_days * 86_400,
+        args.keep_mb * MB,
+        make_blur=blur_maker() if blur else None,
+    )
+
+
+def ice_server(url: str, password: str | None) -> RTCIceServer:
+    """`stun:HOST[:PORT]` or `turn:NAME@HOST[:PORT][?transport=tcp]` -> what WebRTC takes.
+
+    Raises ConfigError for anything else, and for TURN without a name or password.
+    """
+    scheme, _, rest = url.partition(":")
+    name, at, where = rest.rpartition("@")
+    plain = f"{scheme}:{where}"
+    try:
+        parse_stun_turn_uri(plain)
+    except ValueError as error:
+        raise ConfigError(
+            "expected --ice-server as stun:HOST or turn:NAME@HOST[:PORT][?transport=tcp], "
+            f"got {plain!r}"
+        ) from error
+    if scheme in ("stun", "stuns"):
+        return RTCIceServer(plain)
+    if not at or not name or not password:
+        raise ConfigError(
+            f"expected a name (turn:NAME@{where}) and its password in {TURN_PASSWORD} for a TURN "
+            "server, got none"
+        )
+    return RTCIceServer(plain, username=name, credential=password)
+
+
+def addresses(scheme: str, host: str, port: int, token: str | None) -> list[str]:
+    """Where to go; an address that stands for all is told as those that it stands for.
+
+    The token stands after the #, where no log sees it.
+    """
+    hosts = [host]
+    if host in ANY_ADDRESS:
+        hosts = ["localhost", *sorted(local_addresses())]
+    shown = [f"[{name}]" if ":" in name else name for name in hosts]
+    return [f"{scheme}://{name}:{port}/{f'#token={token}' if token else ''}" for name in shown]
+
+
+def session_link(address: str, conversation: str) -> str:
+    """An address of the page that opens a session there is."""
+    return f"{address}{'&' if '#' in address else '#'}conversation={conversation}"
+
+
+def tls_context(args: argparse.Namespace) -> ssl.SSLContext | None:
+    """The certificate that was asked for, if any; raises ConfigError when it cannot be used."""
+    if args.self_signed:
+        if args.tls_cert is not None or args.tls_key is not None:
+            raise ConfigError("expected --self-signed or --tls-cert, got both")
+        names = {*local_addresses()} | ({args.host} - {*ANY_ADDRESS})
+        made = self_signed(cache_root() / "tls", names, UnixClock())
+        print(f"self-signed certificate, SHA-256 {made.fingerprint}", flush=True)
+        return server_context(made.chain, made.key)
+    if args.tls_cert is None and args.tls_key is None:
+        return None
+    if args.tls_cert is None or args.tls_key is None:
+        raise ConfigError("expected --tls-cert and --tls-key together, got one of them")
+    return server_context(args.tls_cert, args.tls_key)
+
+
+def is_local(host: str) -> bool:
+    """Whether only this machine reaches that address."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
