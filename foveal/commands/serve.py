@@ -78,6 +78,13 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("--tls-key", type=Path, metavar="PEM", help="its private key")
     parser.add_argument("--self-signed", action="store_true", help="make a certificate, keep it")
     parser.add_argument("--record", type=Path, metavar="DIR", help="let clients record into DIR")
+    parser.add_argument(
+        "--consent-minutes",
+        type=float,
+        default=15.0,
+        metavar="M",
+        help="a recording ends then, unless the client asks again (default 15)",
+    )
     parser.add_argument("--keep-days", type=float, default=7.0, help="of recordings (default 7)")
     parser.add_argument("--keep-mb", type=int, default=10_240, help="of recordings in all")
     parser.add_argument(

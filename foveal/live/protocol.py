@@ -62,9 +62,10 @@ class Ping:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Start or stop recording."""
+    """Start or stop recording; `keep`: let the one that runs go on for longer."""
 
     on: bool
+    keep: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,7 @@ def parse(message: object) -> ClientMessage:
             raise PromptError('expected an integer "n"')
         return Ping(number)
     if kind == "record":
-        return Record(_flag(data, "on"))
+        return Record(_flag(data, "on"), "keep" in data and _flag(data, "keep"))
     if kind == "talk":
         return Talk(_flag(data, "on"), "open_mic" in data and _flag(data, "open_mic"))
     if kind == "device":

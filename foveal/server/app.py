@@ -27,7 +27,8 @@ from foveal.live.log import Message
 from foveal.live.parts import LiveParts
 from foveal.live.protocol import MAX_QUESTION_CHARS, VERSION, Ask
 from foveal.live.record import Library
-from foveal.live.rooms import Room, Rooms
+from foveal.live.room import Room
+from foveal.live.rooms import Rooms
 from foveal.live.session import LiveSession
 from foveal.live.worker import FairWorker
 from foveal.server.cameras import Cameras, Spot

@@ -12,7 +12,7 @@ from typing import Any, Protocol, Self
 from devices.live import LiveOptions, LiveSource
 from devices.photos import PhotoInbox
 from devices.webrtc.policy import FramePolicy, ReceiveOptions
-from foveal.live.rooms import Room
+from foveal.live.room import Room
 from foveal.output.annotate import shrink
 from stream.clock import NS_PER_S, Clock
 from stream.errors import PromptError, SourceError

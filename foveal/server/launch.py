@@ -14,7 +14,7 @@ from foveal.assets import cache_root
 from foveal.blur_setup import blur_maker
 from foveal.config import Config
 from foveal.live.record import RecordPolicy
-from foveal.live.rooms import RoomLimits
+from foveal.live.room import RoomLimits
 from foveal.server.peers import ServeConfig
 from foveal.server.tls import local_addresses, self_signed, server_context
 from foveal.server.tokens import TokenFile
@@ -32,7 +32,12 @@ def settings(args: argparse.Namespace, config: Config, token: str | None) -> Ser
     Raises ConfigError naming the option, AssetError when faces cannot be found.
     """
     _check(args)
-    limits = RoomLimits(args.max_sessions, resume_s=args.resume, idle_s=args.idle)
+    limits = RoomLimits(
+        args.max_sessions,
+        resume_s=args.resume,
+        idle_s=args.idle,
+        consent_s=60 * args.consent_minutes,
+    )
     return ServeConfig(
         _grants(args, token),
         tuple(args.origin),
@@ -54,6 +59,8 @@ def _check(args: argparse.Namespace) -> None:
         raise ConfigError(f"expected --resume of 0 or more, got {args.resume}")
     if args.max_sessions < 1:
         raise ConfigError(f"expected --max-sessions of 1 or more, got {args.max_sessions}")
+    if not args.consent_minutes > 0:
+        raise ConfigError(f"expected --consent-minutes above 0, got {args.consent_minutes}")
     if not args.keep_days > 0 or args.keep_mb < 1:
         raise ConfigError("expected --keep-days above 0 and --keep-mb of 1 or more")
 

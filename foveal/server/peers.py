@@ -20,7 +20,7 @@ from foveal.config import SessionConfig
 from foveal.live.ear import MakeListener, Microphone
 from foveal.live.log import Message
 from foveal.live.record import RecordPolicy
-from foveal.live.rooms import Room, RoomLimits
+from foveal.live.room import Room, RoomLimits
 from foveal.server.channel import channel_sender
 from foveal.server.socket import after_of
 from stream.clock import Clock

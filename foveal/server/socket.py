@@ -11,7 +11,7 @@ from devices.webrtc.gate import Gate
 from devices.webrtc.problems import Problem
 from foveal.live.log import VOLATILE, Message
 from foveal.live.protocol import MAX_MESSAGE_CHARS, encode
-from foveal.live.rooms import Room
+from foveal.live.room import Room
 
 logger = logging.getLogger(__name__)
 

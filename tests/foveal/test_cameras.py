@@ -11,7 +11,7 @@ from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from PIL import Image
 
 from devices.webrtc.admission import Grant, hash_token
-from foveal.live.rooms import RoomLimits
+from foveal.live.room import RoomLimits
 from foveal.server.app import ServeConfig
 from foveal.server.launch import ice_server, session_link
 from stream.errors import ConfigError

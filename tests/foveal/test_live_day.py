@@ -16,7 +16,8 @@ import pytest
 from foveal.config import SessionConfig
 from foveal.live.log import SessionLog
 from foveal.live.parts import LiveParts
-from foveal.live.rooms import Room, RoomLimits, Rooms
+from foveal.live.room import Room, RoomLimits
+from foveal.live.rooms import Rooms
 from foveal.live.session import LiveSession
 from foveal.live.worker import FairWorker
 from stream.clock import NS_PER_MS, NS_PER_S
@@ -90,7 +91,7 @@ async def test_a_day_of_a_wearer_loses_no_answer_and_leaves_nothing_behind(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(
-        "foveal.live.rooms.SessionLog", lambda: SessionLog(300)
+        "foveal.live.room.SessionLog", lambda: SessionLog(300)
     )  # full after an hour
     clock = SteppedClock()
     worker, pool = FairWorker(clock), ThreadPoolExecutor(1)

@@ -1,5 +1,7 @@
 """Who may start a session or come back to one, and when sessions end."""
 
+import asyncio
+import json
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -9,11 +11,12 @@ import pytest_asyncio
 from devices.webrtc.problems import Problem
 from foveal.live.log import Message
 from foveal.live.parts import LiveParts
-from foveal.live.rooms import MAX_LINKS, Room, RoomLimits, Rooms
+from foveal.live.room import MAX_LINKS, Room, RoomLimits
+from foveal.live.rooms import Rooms
 from foveal.live.session import LiveSession
 from foveal.live.worker import FairWorker
 from stream.clock import NS_PER_S, MonotonicClock
-from tests.foveal.live_rig import make_stages
+from tests.foveal.live_rig import QueueSource, make_stages, until
 
 
 class MovedClock(MonotonicClock):
@@ -35,6 +38,7 @@ class House:
         self.limits = RoomLimits(**limits)
         self.told: list[tuple[str, dict[str, Any]]] = []
         self.rooms = Rooms(self.limits, self.clock, self.make)
+        self.start_recording: Any = None
 
     def make(self) -> Room:
         def live(tell: Any) -> LiveSession:
@@ -42,7 +46,10 @@ class House:
                 LiveParts(make_stages, self.worker.lane(), self.pool, self.pool), tell, self.clock
             )
 
-        return Room(live, None, self.limits, self.clock, lambda _, *told: self.told.append(told))
+        def watch(_: str, kind: str, data: dict[str, Any]) -> None:
+            self.told.append((kind, data))
+
+        return Room(live, self.start_recording, self.limits, self.clock, watch)
 
     def enter(self) -> tuple[Room, Any, list[Message]]:
         """A new session with one client."""
@@ -180,3 +187,83 @@ async def test_at_shutdown_everybody_is_told_and_nobody_admitted(house: Any) -> 
     assert heard[-1] == {"type": "bye", "reason": "the server is shutting down", "seq": 1}
     with pytest.raises(Problem, match="shutting down"):
         one.rooms.admit()
+
+
+class KeptRecording:
+    """A recording that only remembers why it ended."""
+
+    id = "r1"
+
+    def __init__(self) -> None:
+        self.ended: list[str] = []
+
+    def frame(self, frame: Any) -> None: ...
+
+    def question(self, question: Any) -> None: ...
+
+    def message(self, kind: str, data: dict[str, Any], pts_ns: int) -> None: ...
+
+    def answer(self, answer: Any) -> None: ...
+
+    def close(self, reason: str) -> None:
+        self.ended.append(reason)
+
+
+async def record(house: House) -> tuple[Room, Any, list[Message], KeptRecording]:
+    """A session that is being recorded, as its only client has asked."""
+    kept = KeptRecording()
+    house.start_recording = lambda: kept
+    room, link, heard = house.enter()
+    source = QueueSource()
+    watching = asyncio.create_task(room.live.watch(source))
+    source.put(0, 100)
+    say(room, heard, on=True)
+    await until(lambda: of(heard, "recording"))
+    watching.cancel()
+    return room, link, heard, kept
+
+
+def say(room: Room, heard: list[Message], **record: bool) -> None:
+    room.receive(json.dumps({"v": 1, "type": "record", **record}), heard.append)
+
+
+def of(heard: list[Message], kind: str) -> list[Message]:
+    return [message for message in heard if message["type"] == kind]
+
+
+async def test_leave_to_record_expires_unless_it_is_given_again(house: Any) -> None:
+    home = house(consent_s=300.0, idle_s=1e6)
+    room, _, heard, kept = await record(home)
+    assert of(heard, "recording")[0]["left_s"] in (299, 300)
+    await home.wait(230)
+    assert len(of(heard, "recording")) == 1
+    await home.wait(20)
+    await home.wait(1)
+    assert [message["left_s"] <= 60 for message in of(heard, "recording")] == [False, True]
+    say(room, heard, on=True, keep=True)
+    assert of(heard, "recording")[-1]["left_s"] in (299, 300)
+    await home.wait(200)
+    assert kept.ended == []
+    await home.wait(110)
+    await until(lambda: kept.ended == ["nobody asked for it to go on"])
+    await until(lambda: not of(heard, "recording")[-1]["on"])
+    say(room, heard, on=True, keep=True)
+    assert "nothing is recorded" in of(heard, "error")[0]["reason"]
+
+
+async def test_a_recording_that_nobody_sees_ends(house: Any) -> None:
+    home = house(consent_s=3000.0, idle_s=1e6)
+    room, link, _, kept = await record(home)
+    room.enter()  # its camera stays
+    await home.wait(50)
+    room.detach(link)
+    await home.wait(50)
+    again: list[Message] = []
+    link = room.attach(again.append, None, {})
+    assert again[0]["recorded"]
+    await home.wait(50)
+    room.detach(link)
+    await home.wait(50)
+    assert kept.ended == []
+    await home.wait(20)
+    await until(lambda: kept.ended == ["nobody was there to see that it was recorded"])

@@ -11,7 +11,7 @@ import pytest
 
 from devices.webrtc.admission import Grant, hash_token
 from foveal.live.record import RecordPolicy
-from foveal.live.rooms import RoomLimits
+from foveal.live.room import RoomLimits
 from foveal.server.app import ServeConfig
 from stream.errors import PromptError
 from tests.foveal.live_rig import SAID, until

@@ -4,7 +4,7 @@ from typing import Any
 
 from aiortc import RTCSessionDescription
 
-from foveal.live.rooms import RoomLimits
+from foveal.live.room import RoomLimits
 from foveal.server.app import ServeConfig
 from tests.devices.webrtc.relay import UdpRelay
 from tests.foveal.live_rig import SAID, until

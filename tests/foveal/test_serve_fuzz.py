@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from devices.webrtc.admission import Grant, hash_token
 from foveal.live.protocol import VERSION, parse
-from foveal.live.rooms import RoomLimits
+from foveal.live.room import RoomLimits
 from foveal.server.app import ServeConfig
 from stream.errors import PromptError
 from tests.foveal.live_rig import until

@@ -9,6 +9,7 @@ import {Transcript, make} from './transcript.js';
 const $ = id => document.getElementById(id);
 const NETWORK_MS = 60;   // camera to box: encoding and sending, about
 const PICTURE_MS = 1000 / 15;
+const EXPIRES_S = 60;    // leave to record that is left when the wearer is asked for more
 const DRAG = .03;        // share of the picture that makes a tap a box
 
 function takeToken() {
@@ -45,6 +46,7 @@ const handlers = {
   hello(message) {
     hello = message;
     $('camera').hidden = !message.camera;
+    recorded(message.recorded);
     if (!message.resumed) {
       if (transcript.turns.size) transcript.note('The box had forgotten the conversation: this is a new one.');
       painter.labels.clear();
@@ -91,17 +93,27 @@ const handlers = {
   },
   stats: message => panels.stats(message),
   device: message => panels.device(message),
-  recording({on, reason, id}) {
+  recording({on, reason, id, left_s: left}) {
     if (replay.active) return;
-    $('recording').hidden = !on;
-    $('record').classList.toggle('on', on);
-    $('record').textContent = on ? 'Stop recording' : 'Record';
+    const known = !$('recording').hidden;
+    recorded(on);
+    $('keep').hidden = !on || left === undefined || left > EXPIRES_S;
+    if (on && known) {
+      if (!$('keep').hidden) transcript.note('The recording ends in a minute, unless you keep it.');
+      return;
+    }
     transcript.note(on ? 'Recording, from here on.' : `Recording ${id} has ended: ${reason}.`);
   },
   forgot() { if (replay.active) return; transcript.clear('A new conversation.'); painter.labels.clear(); },
   error({reason}) { transcript.note(reason); },
   bye({reason}) { transcript.note(`The session has ended: ${reason}.`); },
 };
+
+function recorded(on) {
+  $('recording').hidden = !on;
+  $('record').classList.toggle('on', on);
+  $('record').textContent = on ? 'Stop recording' : 'Record';
+}
 
 link.addEventListener('message', ({detail}) => replay.active || handlers[detail.type]?.(detail));
 link.addEventListener('voice', ({detail}) => { $('voice').srcObject = window.foveal.voice = detail.stream; hear(); });
@@ -118,7 +130,7 @@ link.addEventListener('state', ({detail: {state}}) => {
   $('hint').hidden = !on || transcript.turns.size > 0;
   $('forget').hidden = !on;
   $('flip').hidden = kind !== 'camera';
-  if (state === 'off') { $('camera').hidden = $('recording').hidden = $('record').hidden = true; $('start').hidden = false; }
+  if (state === 'off') { $('camera').hidden = $('recording').hidden = $('record').hidden = $('keep').hidden = true; $('start').hidden = false; }
 });
 
 // Without leave to make a sound by itself, from the first touch on.
@@ -350,6 +362,7 @@ function hearing(text) {
 // --- recordings
 
 $('record').onclick = () => link.say('record', {on: !$('record').classList.contains('on')});
+$('keep').onclick = () => link.say('record', {on: true, keep: true});
 $('forget').onclick = () => link.say('forget');
 
 $('library').onclick = async () => {
