@@ -107,6 +107,7 @@ async def test_a_client_comes_back_to_its_conversation(house: Any) -> None:
         "seq": 2,
         "missed": 0,
         "camera": False,
+        "recorded": False,
         "version": "1",
     }
     assert [message["type"] for message in again] == ["hello", "camera"]
