@@ -130,7 +130,7 @@ def build_assistant(
         return Assistant(load_backend(config.model, models.reader, config.chat), decoder)
     encoder = models.searcher.encoder
     lmm = ComposedLMM(
-        models.lm,
+        models.lm.ready(),
         IntentClassifier(models.lm, encoder, load_weights()),
         SupportScorer(models.lm, encoder),
         models.reader,

@@ -67,9 +67,13 @@ def class_name_ids(words: CausalLm, recogniser: Recogniser) -> list[list[int]]:
 def new_model(
     words: CausalLm, recogniser: Recogniser, config: ModelConfig, bf16: bool, seed: int = 0
 ) -> PixSearchModel:
-    """An untrained model around its own copy of the language model."""
+    """An untrained model around its own copy of the language model.
+
+    Read anew where it can be: the one in float32 need not be in memory for it.
+    """
     torch.manual_seed(seed)
-    lm = own_copy(words.model, torch.bfloat16 if bf16 else torch.float32)
+    fresh = words.fresh(torch.bfloat16) if bf16 else None
+    lm = fresh or own_copy(words.model, torch.bfloat16 if bf16 else torch.float32)
     return PixSearchModel(lm, class_name_ids(words, recogniser), words.vocabulary, config)
 
 

@@ -1,6 +1,7 @@
 """A causal language model with its key-value cache in the caller's hands."""
 
 import copy
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
@@ -8,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
 from transformers.utils import logging as transformers_logging
 
 from reasoning.tokens import unbracket
 from stream.errors import AssetError
 
+WEIGHTS = "model.safetensors"
 BATCH = 5  # rows that are read at once
 
 
@@ -31,24 +33,53 @@ class CausalLm:
     """Reads, scores and continues text; greedy."""
 
     def __init__(self, model: Any, tokenizer: Any, device: str = "cpu") -> None:
-        self._model = model.eval().to(device)
+        self._made: Any = None if model is None else model.eval().to(device)
         self.tokenizer = tokenizer
         self._device = device
+        self._folder: Path | None = None
+        self._loading = threading.Lock()
 
     @classmethod
     def load(cls, folder: Path, device: str = "cpu") -> "CausalLm":
-        """Read a local Hugging Face folder of safetensors; raises AssetError when it cannot."""
+        """Open a local Hugging Face folder of safetensors; raises AssetError when it cannot.
+
+        The weights are read when they are first used: half a gigabyte that a process need not hold
+        where another model (`fresh`) answers.
+        """
         transformers_logging.disable_progress_bar()  # a second's load needs none
         try:
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            with safe_open(folder / WEIGHTS, framework="pt") as file:
+                file.keys()
+        except (OSError, ValueError, SafetensorError) as error:
+            raise _no_model(folder, error) from error
+        lm = cls(None, tokenizer, device)
+        lm._folder = folder
+        return lm
+
+    def fresh(self, dtype: torch.dtype) -> Any:
+        """A network of its own in a number type, or None for one that came from no folder."""
+        if self._folder is None:
+            return None
+        try:
             model = AutoModelForCausalLM.from_pretrained(
-                folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
+                self._folder, local_files_only=True, use_safetensors=True, dtype=dtype
             )
         except (OSError, ValueError, SafetensorError) as error:
-            raise AssetError(
-                f"expected a language model in {folder}: {error}; run `foveal models pull`"
-            ) from error
-        return cls(model, tokenizer, device)
+            raise _no_model(self._folder, error) from error
+        return model.eval()
+
+    @property
+    def _model(self) -> Any:
+        with self._loading:
+            if self._made is None:
+                self._made = self.fresh(torch.float32).to(self._device)
+        return self._made
+
+    def ready(self) -> "CausalLm":
+        """Have the weights in memory before the first question."""
+        assert self._model is not None
+        return self
 
     @property
     def model(self) -> Any:
@@ -174,6 +205,10 @@ class CausalLm:
             last = torch.tensor([len(row) - 1 for row in rows])
             state: torch.Tensor = out.cpu()[torch.arange(len(rows)), last]
             return state.float()
+
+
+def _no_model(folder: Path, error: Exception) -> AssetError:
+    return AssetError(f"expected a language model in {folder}: {error}; run `foveal models pull`")
 
 
 def _first_layers(model: Any, count: int) -> Any:

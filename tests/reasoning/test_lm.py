@@ -172,6 +172,21 @@ def test_a_damaged_model_is_refused(tiny: CausalLm, tmp_path: Path) -> None:
         CausalLm.load(tmp_path)
 
 
+def test_weights_are_read_when_they_are_used_and_another_type_leaves_them_alone(
+    tiny: CausalLm, tmp_path: Path
+) -> None:
+    tiny.tokenizer.save_pretrained(tmp_path)
+    tiny.model.save_pretrained(tmp_path)
+    lm = CausalLm.load(tmp_path)
+    half = lm.fresh(torch.bfloat16)
+    assert lm._made is None and half.dtype is torch.bfloat16
+    assert lm.score(read(lm, "a b"), lm.encode("c")) == pytest.approx(
+        tiny.score(read(tiny, "a b"), tiny.encode("c")), abs=1e-5
+    )
+    assert lm.model is lm.ready().model and lm.model is not half
+    assert tiny.fresh(torch.bfloat16) is None  # it came from no folder
+
+
 @pytest.mark.assets
 @settings(max_examples=200, deadline=None)
 @given(TEXT | st.lists(EMOJI, max_size=8).map("".join))
