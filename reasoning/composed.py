@@ -12,14 +12,15 @@ from dataclasses import dataclass, field, replace
 
 from perception.scene import GroundedRegion, Scene
 from reasoning.focus import find_focus
-from reasoning.follow import expand
+from reasoning.follow import expand, name_person
 from reasoning.intents import IntentClassifier
 from reasoning.lm import CausalLm
 from reasoning.lmm import EntitySpan, Prompt, Turn
 from reasoning.phrases import points
 from reasoning.pieces import CallFor, Piece, Say
-from reasoning.policy import Choice, PolicyConfig, choose
+from reasoning.policy import Action, Choice, PolicyConfig, choose
 from reasoning.scripts import Scripts
+from reasoning.spoken import CITED
 from reasoning.support import SupportScorer
 from reasoning.tokens import (
     END,
@@ -36,6 +37,7 @@ from stream.clock import NS_PER_S
 from stream.errors import PromptError
 from stream.events import Evidence, TokenStep
 
+LOOKING: tuple[Action, ...] = ("name", "list", "find", "read", "check", "count", "look", "state")
 FOLLOW_UP_NS = 60 * NS_PER_S  # how long "it" may mean what was last talked about
 
 
@@ -51,6 +53,7 @@ class ComposedState:
     evidence: Sequence[Evidence] = ()  # of the last search
     focus: GroundedRegion | None = None
     subject: str = ""
+    read_of: bool = False  # the subject was looked up and is not in view
     choice: Choice | None = None
     may_search: bool = True
 
@@ -78,6 +81,8 @@ class ComposedLMM:
         state = ComposedState(prompt)
         recent = [turn.question for turn in prompt.history if _recent(turn, prompt)]
         question = expand(neutralise(prompt.question.text), map(neutralise, recent))
+        if recent:
+            question = name_person(question, prompt.history[-1].answer)
         state.script = self._script(state, question)
         return state
 
@@ -142,7 +147,10 @@ class ComposedLMM:
         sight = state.focus.score if state.focus else 0.0
         has_subject = points(question) or state.prompt.question.point is not None
         state.choice = choose(intents, sight, has_subject, state.may_search, self._policy)
-        yield from self._scripts.play(state.choice.action, state, question)
+        action = state.choice.action
+        if state.read_of and action in LOOKING:
+            action = "learn_thing"  # what was read about is not in view
+        yield from self._scripts.play(action, state, question)
 
     def _find_subject(self, state: ComposedState, question: str) -> None:
         """What the question is about: what was last talked about, or what is in view."""
@@ -155,6 +163,7 @@ class ComposedLMM:
             if _recent(last, prompt) and last.subject and ({"it", "its"} & set(words)):
                 state.subject = last.subject
                 state.focus = self._again(prompt, last.subject)
+                state.read_of = state.focus is None and CITED in last.answer
         if state.focus is None:
             state.focus = find_focus(self._scene, prompt.view, asked)
 

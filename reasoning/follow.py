@@ -1,4 +1,4 @@
-"""Follow-ups that leave out what was asked before: "And the spoon?", "What about Spain?"."""
+"""Follow-ups that leave out what was said before: "And the spoon?", "When was he born?"."""
 
 import re
 from collections.abc import Iterable
@@ -24,6 +24,26 @@ _DETERMINED = re.compile(
 _PRONOUN = re.compile(r"\b(?:this|that|these|those|it|he|she|they)\b(?:\s+one\b)?", re.IGNORECASE)
 _COUNTED = re.compile(rf"(?<=\bhow many\s){_NOUN}", re.IGNORECASE)
 _NAME = re.compile(r"(?<=\s)[A-Z][\w'’-]+(?:\s+(?:of\s+|the\s+)?[A-Z][\w'’-]+)*")
+
+
+_HE = re.compile(r"\b(?P<his>his|her(?=\s+[^\W\d_]))\b|\b(?:he|she|him|her)\b", re.IGNORECASE)
+_PART = r"[A-Z][\w.'’-]*"
+_PERSON = rf"(?P<name>{_PART}(?:\s+(?:(?:de|da|van|von|of|the|al|ibn|der)\s+)*{_PART})+)"
+_BY_PERSON = re.compile(rf"\bby\s+(?:[\w'’-]+\s+){{0,6}}?{_PERSON}")
+_OF_PERSON = re.compile(rf"^(?:(?:Yes|No):\s+)?(?!The\s|An?\s){_PERSON}(?=,|\s+(?:was|is|were|\())")
+_CITED = re.compile(r"\s*\(Source: .*$")
+
+
+def name_person(question: str, answer: str) -> str:
+    """ "When was he born?" with the name of whom the answer before, which was looked up, told."""
+    if _HE.search(question) is None or _CITED.search(answer) is None:
+        return question
+    told = _CITED.sub("", answer)
+    found = _BY_PERSON.search(told) or _OF_PERSON.search(told)
+    if found is None:
+        return question
+    name = found.group("name").rstrip(".,")
+    return _HE.sub(lambda one: f"{name}'s" if one.group("his") else name, question)
 
 
 def expand(question: str, before: Iterable[str]) -> str:

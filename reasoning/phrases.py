@@ -3,7 +3,9 @@
 import re
 from typing import Literal
 
-AnswerType = Literal["who", "when", "where", "duration", "length", "number", "any"]
+AnswerType = Literal[
+    "who", "when", "where", "duration", "length", "weight", "speed", "warmth", "number", "any"
+]
 
 _ASKS = re.compile(
     r"^(?:please\s+)?(?:"
@@ -105,6 +107,23 @@ _HOW_LONG_TIME = re.compile(
 _HOW_FAR = re.compile(
     r"^\s*(?:how\s+(?:far|high|tall|deep|wide|long)\b|what\s+is\s+the\s+(?:height|length)\b)", re.I
 )
+_MEASURED: tuple[tuple[AnswerType, re.Pattern[str], re.Pattern[str]], ...] = (
+    (
+        "weight",
+        re.compile(r"^\s*(?:how\s+heavy\b|how\s+much\b.*\bweigh|what\b.*\bweight\b)", re.I),
+        re.compile(r"\d\s*(?:kg|g|mg|t|lbs?|tonn?es?|tons?|pounds?|(?:kilo|milli)?grams?)\b", re.I),
+    ),
+    (
+        "speed",
+        re.compile(r"^\s*(?:how\s+fast\b|what\s+is\s+the\s+speed\b)", re.I),
+        re.compile(r"\d\s*(?:km/?h|kph|mph|m\W?s|knots|\S+\s+(?:per|an?)\s+(?:hour|second))", re.I),
+    ),
+    (
+        "warmth",
+        re.compile(r"^\s*(?:how\s+(?:hot|cold|warm)\b|what\b.*\btemperature\b)", re.I),
+        re.compile(r"\d\s*(?:°|K\b|C\b|F\b|degrees|kelvin)", re.I),
+    ),
+)
 _TIME_SPAN = re.compile(r"\b(?:years?|months?|weeks?|days?|hours?|minutes?|seconds?)\b", re.I)
 _LENGTH = re.compile(
     r"\d\s*(?:m|km|cm|mm|ft|mi|in)\b|\b(?:kilo|centi|milli)?met(?:re|er)s?\b|\bmiles?\b|"
@@ -117,7 +136,9 @@ _DATE = re.compile(
     re.IGNORECASE,
 )
 _PLACE = re.compile(
-    r"\b(?:in|from|at|to|of|across|throughout|near|into)\s+(?:(?:the|what\s+is\s+now|modern-day|"
+    r"\b(?:in|from|at|to|on|off|across|throughout|near|into|between|(?:capital|city|island|country|coast|"
+    r"part|region|state|province|department|north|south|east|west|cent(?:er|re)|border|peninsula)s?\s+of)"
+    r"\s+(?:(?:the|what\s+is\s+now|modern-day|"
     r"northern|southern|eastern|western|central|ancient|medieval|present-day)\s+)*[A-Z]\w+"
 )
 _QUANTITY = re.compile(
@@ -242,6 +263,9 @@ def answer_type(question: str) -> AnswerType:
         return "duration"
     if _HOW_FAR.search(question):
         return "length"
+    for kind, asked, _ in _MEASURED:
+        if asked.search(question):
+            return kind
     if _NUMBER.search(question):
         return "number"
     return "any"
@@ -256,6 +280,7 @@ def fits_type(sentence: str, kind: AnswerType) -> bool:
         "length": _LENGTH,
         "number": _QUANTITY,
         "who": _PERSON,
+        **{measured: said for measured, _, said in _MEASURED},
     }
     return kind == "any" or patterns[kind].search(sentence) is not None
 

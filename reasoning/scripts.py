@@ -14,7 +14,7 @@ from reasoning.pieces import DONT_KNOW, LIKELY, CallFor, Piece, Say, Script, Tur
 from reasoning.policy import Action, PolicyConfig
 from reasoning.sight import Sight
 from reasoning.spoken import cite, common, plain, quoted
-from reasoning.support import Support, SupportScorer, defines
+from reasoning.support import Support, SupportScorer, defines, names_nothing
 from reasoning.talk import reply
 from reasoning.tokens import IMAGE, REGION, neutralise
 from stream.events import Evidence
@@ -139,6 +139,9 @@ class Scripts:
         return REGION if policy.region else None
 
     def _ask_text(self, turn: TurnState, question: str) -> Iterator[Piece]:
+        if names_nothing(question):
+            yield Say(f"{DONT_KNOW} what you mean: please name it.")
+            return
         yield from self._look_up(turn, question, "")
 
     def _give_up(self, turn: TurnState, question: str) -> Iterator[Piece]:

@@ -104,6 +104,8 @@ class Sight:
             there = self._beside(turn, everything, *beside)
         elif on := _ON.search(question):
             under = self._found(turn, on.group("thing"))
+            if under is None:
+                yield Say(f"I can't make out the {on.group('thing')}. ")
             there = upon(everything, under) if under else None
         if there:
             yield Say("I see")

@@ -3,12 +3,14 @@
 import re
 
 from reasoning.phrases import plural
-from reasoning.support import Support, yes_or_no
+from reasoning.support import Support
 from reasoning.tokens import neutralise
+from reasoning.yes_no import yes_or_no
 from retrieval.sentences import search_words
 from stream.events import Evidence
 
 # Conversions, pronunciations and other scripts: nothing that is said aloud.
+CITED = "(Source: "
 _PRONOUN = re.compile(r"\b(?:it|its|they|their|he|she|his|her)\b", re.IGNORECASE)
 _BRACKETED = re.compile(r"\s*\((?P<inside>[^()]*)\)")
 _UNSAID = re.compile(
@@ -62,7 +64,7 @@ def said(sentence: str) -> str:
 
 def cite(evidence: Evidence) -> str:
     """Where it was read."""
-    return f" (Source: {neutralise(evidence.title)}.)"
+    return f" {CITED}{neutralise(evidence.title)}.)"
 
 
 def common(evidence: Evidence) -> str:

@@ -7,7 +7,7 @@ at all are added.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,8 @@ import numpy as np
 from reasoning.intents import SentenceEncoder
 from reasoning.lm import CausalLm
 from reasoning.phrases import answer_type, fits_type
+from reasoning.predicates import says
+from reasoning.yes_no import asks_yes_or_no, concerns, yes_or_no
 from retrieval.sentences import search_words, sentences
 from stream.events import Evidence
 
@@ -24,7 +26,9 @@ _ASKING = frozenset(
         "invented invent discovered discover made make built build wrote write written painted "
         "paint come called call used use many much long far high tall old large big first live "
         "lived die died born happen mean name work founded created country city year "
-        "population area height length weight size age speed"
+        "population area height length weight size age speed people person inhabitant end ended "
+        "begin began begun start started happen happened take place tall heavy deep wide hot cold "
+        "fast stand stood inventor discoverer writer author build"
     )
 )
 _TELL = frozenset(search_words("tell me mean means word define explain information describe"))
@@ -35,21 +39,9 @@ _DEFINED = re.compile(
     re.IGNORECASE,
 )
 _MADE = re.compile(r"\b(?:made|used|known|called|like|for|from|of)\b", re.IGNORECASE)
-_MADE_BY = re.compile(
-    r"\b(?:wrote|written|painted|invented|discovered|composed|built|designed|founded|developed|"
-    r"directed|created|made|sculpted)\b",
-    re.IGNORECASE,
+_BACK = re.compile(
+    r"\b(?:he|she|him|her|his|they|them|their|there|it|its|this|that|these|those)\b", re.IGNORECASE
 )
-_MAKER = re.compile(
-    r"\bby\s+(?:[\w-]+\s+){0,6}[A-Z]|\b(?:wrote|writer|painter|painted|inventor|invented|discoverer|"
-    r"discovered|composer|composed|built|designer|designed|founder|founded|developer|developed|"
-    r"directed|creator|created)\b"
-)
-_YES_NO = re.compile(
-    r"^\s*(?:is|are|was|were|do|does|did|can|could|has|have|will)\b(?!.*\bor\b)", re.IGNORECASE
-)
-_NOT = re.compile(r"\b(?:not|never|no|cannot|without|unlike|neither|nor|rarely)\b|n't\b", re.I)
-_PLAIN_VERB = frozenset(search_words("have get go be like use need contain"))
 MAX_GAIN = 3.0  # nats of a question token that a sentence ever gives
 MAX_SENTENCES = 8  # scored by the language model; the nearest ones
 MAX_CHARS = 400  # of a question and of a sentence that the language model reads
@@ -66,7 +58,9 @@ class SupportWeights:
     kind: float = 0.45  # added for the right kind of words, taken away without them
     subject: float = 0.9  # taken away by the share of the subject's words it does not hold
     titled: float = 0.5  # taken from other entries' sentences where one bears the subject's name
-    maker: float = 0.3  # taken away without a word for making where the maker is asked for
+    measured: float = 0.4  # besides, where a number is asked for
+    decided: float = 0.4  # added to what holds all words of a yes-or-no question
+    lead: float = 0.15  # added to an own entry's first sentence where a place is asked for
     enough: float = 0.9
     unsaid: float = 0.2  # more than `enough` for a yes-or-no question whose words it does not hold
     span: float = 0.8  # by which the other signals may lie below the best for a model's look
@@ -79,7 +73,7 @@ class Support:
     evidence: Evidence
     sentence: str
     score: float
-    fits: bool = True  # it holds the kind of words that are asked for, or none is
+    fits: bool = True  # it tells what is asked, as far as words show
 
 
 class SupportScorer:
@@ -108,38 +102,46 @@ class SupportScorer:
         near = vectors[1:] @ vectors[0]
         taken = np.argsort(-near, kind="stable")[:MAX_SENTENCES]
         chosen = [(*pairs[i], float(near[i])) for i in taken]
-        static = self._static(question, subject, chosen)
-        gains = self._gains(question, chosen, static)
         kind = answer_type(question)
-        ranked = [
-            Support(entry, text, base + gain, kind == "any" or fits_type(text, kind))
-            for (entry, text, _), base, gain in zip(chosen, static, gains, strict=True)
+        hard = kind not in ("any", "where")  # of a place the pattern is less sure
+        fits = [
+            says(question, text) and (not hard or fits_type(text, kind)) for _, text, _ in chosen
         ]
-        return tuple(sorted(ranked, key=lambda item: -item.score))
+        static = self._static(question, subject, chosen, evidence)
+        gains = self._gains(question, chosen, static, fits)
+        ranked = [
+            Support(entry, text, base + gain, fit)
+            for (entry, text, _), base, gain, fit in zip(chosen, static, gains, fits, strict=True)
+        ]
+        return tuple(sorted(ranked, key=lambda item: (not item.fits, -item.score)))
 
     def _static(
-        self, question: str, subject: str, chosen: Sequence[tuple[Evidence, str, float]]
+        self,
+        question: str,
+        subject: str,
+        chosen: Sequence[tuple[Evidence, str, float]],
+        evidence: Sequence[Evidence],
     ) -> list[float]:
         """What nearness, kind and subject give; the language model is not asked."""
         weights, kind = self.weights, answer_type(question)
         about = set(search_words(subject or question)) - _ASKING
         named = set(search_words(subject or question))
-        titles = {entry.id: set(search_words(entry.title)) for entry, _, _ in chosen}
-        # Only where the question names nothing besides; a person's entry may tell of anything.
-        own = {number for number, title in titles.items() if about and about <= title <= named}
-        own = set() if kind == "who" else own
+        titles = {entry.id: set(search_words(entry.title)) for entry in evidence}
+        # A person's entry may tell of anything.
+        own = _own(about, named, titles) if kind != "who" else set()
         scores = []
         for entry, text, near in chosen:
             score = weights.nearness * near
             if kind != "any":
                 score += weights.kind if fits_type(text, kind) else -weights.kind
-            if kind == "who" and _MADE_BY.search(question) and not _MAKER.search(text):
-                score -= weights.maker
             words = titles[entry.id] | set(search_words(text))
             if about:
                 score -= weights.subject * len(about - words) / len(about)
             if own and entry.id not in own:
-                score -= weights.titled
+                score -= weights.titled + weights.measured * (kind not in ("any", "where", "when"))
+            elif own and kind == "where" and entry.text.startswith(text):
+                score += weights.lead
+            score += weights.decided * (yes_or_no(question, text, entry.title) is not None)
             scores.append(score)
         return scores
 
@@ -148,15 +150,18 @@ class SupportScorer:
         question: str,
         chosen: Sequence[tuple[Evidence, str, float]],
         static: Sequence[float],
+        fits: Sequence[bool],
     ) -> list[float]:
         """How much likelier each sentence makes the question, weighed; 0 where it cannot matter.
 
-        A sentence far below the best by all other signals is never said, and where none comes near
-        the gate none is: the language model, which costs most, is not asked about those.
+        A sentence that does not fit or lies far below the best by all other signals is never said,
+        and where none comes near the gate none is: the language model, which costs most, is not
+        asked about those.
         """
         weights = self.weights
-        floor = max(max(static) - weights.span, weights.enough - weights.likelihood * MAX_GAIN)
-        asked = [n for n, score in enumerate(static) if score >= floor]
+        best = max((score for score, fit in zip(static, fits, strict=True) if fit), default=0.0)
+        floor = max(best - weights.span, weights.enough - weights.likelihood * MAX_GAIN)
+        asked = [n for n, score in enumerate(static) if fits[n] and score >= floor]
         gains = [0.0] * len(chosen)
         if not asked:
             return gains
@@ -172,15 +177,16 @@ class SupportScorer:
     def enough(self, support: Support, question: str = "") -> bool:
         """Whether it may be given as the answer.
 
-        A person, a date, or a number that is asked for must be there; of a place the pattern is
-        less sure. What does not hold the words of a yes-or-no question must score higher.
+        What is asked for must be told: a person, a date, a number, the act, the cause. What does
+        not hold the words of a yes-or-no question must be about its subject and score higher.
         """
-        if not support.fits and answer_type(question) not in ("any", "where"):
+        if not support.fits:
             return False
-        gate = self.weights.enough
-        if asks_yes_or_no(question):
-            title = support.evidence.title
-            gate += self.weights.unsaid * (yes_or_no(question, support.sentence, title) is None)
+        gate, title = self.weights.enough, support.evidence.title
+        if asks_yes_or_no(question) and yes_or_no(question, support.sentence, title) is None:
+            if not concerns(question, title):
+                return False
+            gate += self.weights.unsaid
         return support.score >= gate
 
 
@@ -198,30 +204,19 @@ def defines(question: str, entry: Evidence) -> str:
     return first[0] if first and asked & set(search_words(first[0])) else ""
 
 
-def asks_yes_or_no(question: str) -> bool:
-    """Whether yes or no is an answer."""
-    return _YES_NO.match(question) is not None
+def names_nothing(question: str) -> bool:
+    """Whether a question only points back ("How many people live there?"): nothing to look up."""
+    return _BACK.search(question) is not None and not set(search_words(question)) - _ASKING
 
 
-def yes_or_no(question: str, sentence: str, title: str) -> bool | None:
-    """What a sentence says to a yes-or-no question; None where it holds not all that is asked.
+def _own(about: set[str], named: set[str], titles: Mapping[str, set[str]]) -> set[str]:
+    """The entries that the question is about: named in full, else the first if it bears the name.
 
-    Only words tell: every content word of the question must be in the sentence (or be the entry's
-    name), and no word of doubt may stand there for a yes.
+    Only where the question names nothing besides.
     """
-    if not asks_yes_or_no(question):
-        return None
-    asked = set(search_words(question)) - set(search_words(title)) - _PLAIN_VERB
-    held = search_words(sentence)
-    if not asked or not all(any(_alike(word, other) for other in held) for word in asked):
-        return None
-    return _NOT.search(sentence) is None
-
-
-def _alike(left: str, right: str) -> bool:
-    """Whether two words are forms of one: swim, swimming; mammal, mammals."""
-    shorter, longer = sorted((left, right), key=len)
-    return longer.startswith(shorter) and len(shorter) >= 3 and len(longer) - len(shorter) <= 4
+    exact = {number for number, title in titles.items() if about and about <= title <= named}
+    first = next(iter(titles), "")
+    return exact or ({first} if first and about and about <= titles[first] else set())
 
 
 def _sentences(text: str) -> list[str]:

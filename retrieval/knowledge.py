@@ -5,6 +5,7 @@ link), a folder of .txt and .md files, or a JSONL file of {"title", "text"} obje
 """
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,14 @@ from stream.errors import SourceError
 WIKI_SOURCE = "wiki-vital"
 WIKI_LICENSE = "Wikipedia, CC BY-SA 4.0"
 MAX_TITLE_CHARS = 200
+PEOPLE = "People"  # topic of entries about persons
+UNSORTED = "Uncategorized"  # some of the best known things and persons
+_HE = re.compile(r"\b(?:He|She|His|Her)\b")
+_YEAR = re.compile(r"\b\d{4}\b|\b\d{3}[–-]\d{3}\b")
+_LIFE = re.compile(
+    r"\((?:(?:c\.\s*)?(?P<begin>\d{3,4})\s*[–-]\s*(?:c\.\s*)?(?P<end>\d{3,4})|"
+    r"born\s+(?P<born>\d{4}))\)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +39,40 @@ class Entry:
     topic: str = ""
     url: str = ""
     license: str = ""
+
+    @property
+    def dated(self) -> str:
+        """The description as a sentence where it tells years, which summaries leave out; or "".
+
+        "English novelist (1775–1817)" of a person becomes "Jane Austen, English novelist, lived
+        from 1775 to 1817."
+        """
+        name, told = self.title.split(" (")[0], self.description
+        if not _YEAR.search(told):
+            return ""
+        life = _LIFE.search(told) if self._person else None
+        if life is not None:
+            what = self._lowered(_LIFE.sub("", told).strip(" ,"))
+            begin, end = life.group("begin") or life.group("born"), life.group("end")
+            lived = f"lived from {begin} to {end}" if end else f"was born in {begin}"
+            return f"{name}, {what}, {lived}." if what else f"{name} {lived}."
+        if told[0].isdigit() and told[4:5] == " ":
+            return f"{name} is a{'n' if told.startswith(('18', '11')) else ''} {told}."
+        return f"{name}: {told}."
+
+    def _lowered(self, words: str) -> str:
+        """Words as they stand inside a sentence: "Inventor" is a common word, "English" is not."""
+        first = words.split(" ", 1)[0]
+        common = any(re.search(rf"\b{re.escape(first.lower())}\b", one) for one in self.passages)
+        return f"{first.lower()}{words[len(first) :]}" if common else words
+
+    @property
+    def _person(self) -> bool:
+        """Whether it is about a person; some have no topic, but are called he or she."""
+        known = self.topic == PEOPLE
+        return known or (
+            self.topic == UNSORTED and any(_HE.search(passage) for passage in self.passages)
+        )
 
     @property
     def entity_text(self) -> str:

@@ -221,9 +221,11 @@ class KnowledgeSearcher:
         return self._quote(entry, near, FIRST_PASSAGES)
 
     def _quote(self, entry: int, scores: Vectors, count: int) -> str:
-        """The best passages of an entry, in their own order."""
+        """The best passages of an entry, in their own order, and its years."""
         best = sorted(np.argsort(-scores, kind="stable")[:count].tolist())
-        return " ".join(quote(self.store.entries[entry].passages[number]) for number in best)
+        found = self.store.entries[entry]
+        told = [quote(found.passages[number]) for number in best]
+        return " ".join([*told, found.dated] if found.dated else told)
 
     def _evidence(self, entry: int, text: str, score: float, box: Box | None) -> Evidence:
         found = self.store.entries[entry]

@@ -351,3 +351,22 @@ def test_words_are_searched_for_too_where_that_is_asked_for(
     policy = PolicyConfig(reword=reword)
     answer = said("thing_fact", "Who made this famous?", FakeScene([MUG]), searcher, 3, policy)
     assert modalities(answer) == expected and "I don't know" in answer.text
+
+
+def test_what_was_read_about_is_not_looked_for_in_view() -> None:
+    """ "Where is it?" after a tower was looked up asks for the tower, not for the mug in view."""
+    tower = Evidence("w:1", "Burj Khalifa", "The Burj Khalifa is a tower in Dubai.", 0.9, "w")
+    scene = FakeScene([MUG])
+    made = fake_assistant("fact", scene, AnySearcher([tower]))
+    first = Question("What is Burj Khalifa?", 0)
+    assert "Dubai" in made.ask(first, look(scene), lambda event: None).text
+    lmm = fake_assistant("locate", scene, AnySearcher([tower]))
+    lmm._history.extend(made._history)
+    answer = lmm.ask(Question("Where is it?", NS_PER_S), look(scene), lambda event: None)
+    assert "mug" not in answer.text and answer.searches
+
+
+def test_a_question_that_only_points_back_to_nothing_is_not_looked_up() -> None:
+    searcher = AnySearcher([Evidence("w:1", "Cotonou", "There live 2 million people.", 0.9, "w")])
+    answer = said("fact", "How many people live there?", FakeScene(), searcher)
+    assert "I don't know what you mean" in answer.text and not answer.searches

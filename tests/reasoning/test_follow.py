@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoning.follow import expand
+from reasoning.follow import expand, name_person
 
 
 @pytest.mark.parametrize(
@@ -31,6 +31,28 @@ from reasoning.follow import expand
 )
 def test_expand(before: list[str], question: str, whole: str) -> None:
     assert expand(question, before) == whole
+
+
+HAMLET = "Hamlet is a tragedy by the English poet William Shakespeare. (Source: Hamlet.)"
+
+
+@pytest.mark.parametrize(
+    ("answer", "question", "whole"),
+    [
+        (HAMLET, "When was he born?", "When was William Shakespeare born?"),
+        (HAMLET, "What was his wife called?", "What was William Shakespeare's wife called?"),
+        (HAMLET, "When was it written?", "When was it written?"),
+        (
+            "Marie Curie, physicist, lived from 1867 to 1934. (Source: Marie Curie.)",
+            "Who taught her?",
+            "Who taught Marie Curie?",
+        ),
+        ("I see a person in the middle.", "Is she married?", "Is she married?"),
+        ("Tea is a hot drink. (Source: Tea.)", "Is he here?", "Is he here?"),
+    ],
+)
+def test_name_person(answer: str, question: str, whole: str) -> None:
+    assert name_person(question, answer) == whole
 
 
 @given(st.lists(st.text(max_size=60), max_size=4), st.text(max_size=60))

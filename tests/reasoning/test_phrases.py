@@ -245,3 +245,18 @@ def test_compared() -> None:
     assert compared("Which is bigger, the bed or the lamp?") == ("bigger", "bed", "lamp")
     assert compared("Is the cup smaller than the bowl?") == ("smaller", "cup", "bowl")
     assert compared("Which is it?") is None
+
+
+@pytest.mark.parametrize(
+    ("question", "fitting", "other"),
+    [
+        ("How heavy is an elephant?", "It weighs up to 6,000 kg.", "It is 3 m tall."),
+        ("How fast can it run?", "It runs at 93 km/h.", "It has 4 legs."),
+        ("How hot is the Sun?", "Its surface has 5,772 K.", "It has 8 planets."),
+        ("Where is it?", "It lies in Tanzania.", "It is smaller than the deserts of Antarctica."),
+        ("Where is it?", "It is the capital of Kenya.", "It is the largest of Kings."),
+    ],
+)
+def test_measures_and_places_are_told_apart(question: str, fitting: str, other: str) -> None:
+    kind = answer_type(question)
+    assert fits_type(fitting, kind) and not fits_type(other, kind)

@@ -3,7 +3,8 @@
 import pytest
 
 from reasoning.spoken import quoted, said
-from reasoning.support import Support, yes_or_no
+from reasoning.support import Support
+from reasoning.yes_no import yes_or_no
 from stream.events import Evidence
 
 

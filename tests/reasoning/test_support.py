@@ -16,6 +16,7 @@ from reasoning.support import (
     SupportScorer,
     SupportWeights,
     defines,
+    names_nothing,
 )
 from retrieval.fakes import HashEncoder
 from stream.events import Evidence
@@ -51,7 +52,7 @@ FROM, HOT, LIKED = (
     "Many people like it for breakfast.",
 )
 TEA = entry("Tea", f"{FROM} {HOT} {LIKED}")
-NONE = SupportWeights(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+NONE = SupportWeights(*[0.0] * 8)
 
 
 def test_no_evidence_no_support() -> None:
@@ -139,6 +140,44 @@ def test_enough_is_a_threshold() -> None:
     made = scorer({"China": -0.5}, replace(NONE, likelihood=1.0, enough=2.0))
     ranked = made.rank("Where from?", [TEA])
     assert [made.enough(one) for one in ranked] == [True, False, False]
+
+
+def test_what_does_not_tell_comes_last_and_is_never_read() -> None:
+    """Nearer and likelier, but of another act: it is no answer."""
+    evidence = [entry("Tea", "Tea was drunk in 1610 by Robert Fortune.")]
+    lm = TableLm({"Tea": -0.1})
+    made = SupportScorer(cast(CausalLm, lm), HashEncoder())
+    (one,) = made.rank("Who invented tea?", evidence)
+    assert not one.fits and not made.enough(one, "Who invented tea?") and not lm.prefixes
+
+
+def test_another_entry_says_neither_yes_nor_no() -> None:
+    shark = entry("Whale shark", "The whale shark is the largest fish.")
+    made = scorer({"shark": -0.1})
+    (one,) = made.rank("Are whales fish?", [shark])
+    assert not made.enough(one, "Are whales fish?")
+
+
+def test_a_number_of_another_entry_counts_less() -> None:
+    india = entry("India", "India is a large country.")
+    state = entry("Goa", "With 2 million people, it is in India.", 1)
+    weights = replace(NONE, titled=0.5, measured=0.4)
+    ranked = scorer(weights=weights).rank("How many people live in India?", [india, state])
+    assert {one.evidence.title: one.score for one in ranked}["Goa"] == pytest.approx(-0.9)
+
+
+@pytest.mark.parametrize(
+    ("question", "nothing"),
+    [
+        ("How many people live there?", True),
+        ("When was it built?", True),
+        ("How many people live in Cairo?", False),
+        ("How old is the Universe?", False),
+        ("", False),
+    ],
+)
+def test_names_nothing(question: str, nothing: bool) -> None:
+    assert names_nothing(question) is nothing
 
 
 @settings(max_examples=40, deadline=None)
