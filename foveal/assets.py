@@ -267,7 +267,10 @@ def asset_path(name: str, file: str) -> Path:
     find_asset(name)
     path = cache_root() / name / file
     if not path.exists():
-        raise AssetError(f"{path} is missing; run `foveal models pull {name}`")
+        raise AssetError(
+            f"{path} is missing; run `foveal models pull {name}`, or `foveal models pull` for all "
+            "that is needed"
+        )
     return path
 
 

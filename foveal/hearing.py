@@ -102,7 +102,9 @@ def read_sound(path: Path) -> Iterator[tuple[RawSound, int, int]]:
     try:
         container = av.open(str(path))
     except (FFmpegError, OSError) as error:
-        raise SourceError(f"expected a sound or video file, got {path}: {error}") from error
+        raise SourceError(
+            f"expected a sound or video file, got {path}: {error.strerror or error}"
+        ) from error
     with container:
         if not container.streams.audio:
             raise SourceError(f"expected a file with an audio track, got {path} without one")

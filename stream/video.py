@@ -130,7 +130,7 @@ def _open(path: Path) -> Any:
         return av.open(str(path))
     except (av.error.FFmpegError, OSError) as error:
         raise SourceError(
-            f"expected a video file that FFmpeg can read at {path}: {error}"
+            f"expected a video file that FFmpeg can read at {path}, got: {error.strerror}"
         ) from error
 
 

@@ -3,7 +3,11 @@
 The camera is mounted sideways: pictures are turned a quarter clockwise so that up is up.
 """
 
+import os
+import re
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -19,6 +23,9 @@ from stream.source import Faults, SourceInfo
 
 RGB_PREFIX = "214-"  # recordable type of Aria's RGB camera
 AUDIO_PREFIX = "231-"
+STDERR = 2
+RESET = b"\x1b[0m\n"  # of the colour of its last line
+CHATTER = re.compile(rb"(\x1b\[[\d;]*m)*\[\w+\]\[(INFO|DEBUG)\]")
 CLOCKWISE_QUARTER = 3  # in counter-clockwise quarter turns, as numpy counts them
 
 
@@ -103,9 +110,34 @@ def _open(path: Path) -> Any:
     except ImportError as error:
         raise SourceError("reading .vrs needs an extra: pip install 'foveal[aria]'") from error
     try:
-        return pyvrs.SyncVRSReader(str(path))
+        with without_chatter():
+            return pyvrs.SyncVRSReader(str(path))
     except Exception as error:  # the bindings raise plain RuntimeError and ValueError
         raise SourceError(f"expected a VRS recording at {path}: {error}") from error
+
+
+@contextmanager
+def without_chatter() -> Iterator[None]:
+    """Keep what the library tells of its progress off standard error: it has no setting for that.
+
+    It writes to the file descriptor, past Python. What else was written meanwhile is let through.
+    """
+    try:
+        kept = os.dup(STDERR)
+    except OSError:  # there is no standard error
+        yield
+        return
+    with tempfile.TemporaryFile() as caught:
+        os.dup2(caught.fileno(), STDERR)
+        try:
+            yield
+        finally:
+            os.dup2(kept, STDERR)
+            os.close(kept)
+            caught.seek(0)
+            for line in caught:
+                if not CHATTER.match(line) and line.strip(RESET):
+                    os.write(STDERR, line)
 
 
 def _capture_ns(record: Any) -> int:

@@ -127,9 +127,17 @@ def _print(rows: list[dict[str, object]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table()
+    table, missing = Table(), False
     for column in ("name", "what", "licence", "megabytes", "state"):
-        table.add_column(column, overflow="fold")
+        table.add_column(column, overflow="fold", no_wrap=column == "name")
     for row in rows:
-        table.add_row(*(str(row[c]) for c in ("name", "what", "licence", "megabytes", "state")))
-    Console().print(table)
+        state = str(row["state"])
+        if "is missing" in state:  # told once, below
+            missing, state = True, "missing"
+        table.add_row(*(str(row[c]) for c in ("name", "what", "licence", "megabytes")), state)
+    console = Console()
+    console.print(table)
+    if missing:
+        console.print(
+            "`foveal models pull` brings what is needed, `foveal models pull NAME` one of them."
+        )

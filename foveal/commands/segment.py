@@ -38,6 +38,10 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def run(args: argparse.Namespace) -> int:
     """0 when a mask was found and written."""
+    image = _read(args.picture)  # before the models are loaded, which takes a while
+    point = None if args.point is None else _numbers(args.point, 2)
+    box = None if args.box is None else _numbers(args.box, 4)
+
     import cv2
 
     from foveal.output.annotate import draw
@@ -45,8 +49,7 @@ def run(args: argparse.Namespace) -> int:
     from stream.errors import OutputError
     from stream.frame import Frame
 
-    image = _read(args.picture)
-    region = _ground(args, image)
+    region = _ground(args, image, point, box)
     out = args.out or args.picture.with_suffix(".mask.png")
     shown = draw(Frame(0, 0, image, args.picture.name), (as_region(region, 0),), None, None)
     beside = out.with_name(f"{out.stem}.shown.jpg")
@@ -67,13 +70,17 @@ def _read(path: Path) -> "Image":
 
     from stream.errors import SourceError
 
+    if not path.is_file():
+        raise SourceError(f"expected a picture at {path}; nothing is there")
     image = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if image is None:
         raise SourceError(f"expected a picture at {path}, found none that can be read")
     return np.ascontiguousarray(image[..., ::-1])
 
 
-def _ground(args: argparse.Namespace, image: "Image") -> "GroundedRegion":
+def _ground(
+    args: argparse.Namespace, image: "Image", point: list[int] | None, box: list[int] | None
+) -> "GroundedRegion":
     from dataclasses import replace
 
     from foveal.compose import load_scene_reader
@@ -87,11 +94,10 @@ def _ground(args: argparse.Namespace, image: "Image") -> "GroundedRegion":
         found = reader.find(view, args.phrase)
         mask = load_cutter().sharpen(image, found.mask)
         return replace(found, mask=mask, box=mask_box(mask) or found.box)
-    if args.point is not None:
-        x, y = _numbers(args.point, 2)
-        return reader.point_at(view, (x, y), None)
-    x0, y0, x1, y1 = _numbers(args.box, 4)
-    return reader.point_at(view, None, (x0, y0, x1, y1))
+    if point is not None:
+        return reader.point_at(view, (point[0], point[1]), None)
+    assert box is not None  # argparse wants one of the three
+    return reader.point_at(view, None, (box[0], box[1], box[2], box[3]))
 
 
 def _numbers(text: str, count: int) -> list[int]:

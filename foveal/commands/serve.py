@@ -177,7 +177,8 @@ async def _listen(runner: object, args: argparse.Namespace, tls: ssl.SSLContext 
     try:
         await web.TCPSite(runner, args.host, args.port, ssl_context=tls).start()
     except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else error.strerror
         raise DeviceError(
-            f"expected to listen on {args.host}:{args.port}, got: {error.strerror}; "
+            f"expected to listen on {args.host}:{args.port}, got: {reason}; "
             "choose another --host or --port"
         ) from error

@@ -79,6 +79,14 @@ def _record(args: argparse.Namespace, config: Config) -> RecordPolicy | None:
         if args.blur_faces:
             raise ConfigError("expected --record DIR with --blur-faces, got no folder to record to")
         return None
+    try:
+        args.record.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"expected a folder to record into at {args.record}, got: {error.strerror}"
+        ) from error
+    if not os.access(args.record, os.W_OK):
+        raise ConfigError(f"expected a folder that can be written at {args.record}")
     blur = args.blur_faces or config.recording.blur_faces
     return RecordPolicy(
         args.record,
@@ -93,9 +101,9 @@ def ice_server(url: str, password: str | None) -> RTCIceServer:
 
     Raises ConfigError for anything else, and for TURN without a name or password.
     """
-    scheme, _, rest = url.partition(":")
+    scheme, colon, rest = url.partition(":")
     name, at, where = rest.rpartition("@")
-    plain = f"{scheme}:{where}"
+    plain = f"{scheme}{colon}{where}"
     try:
         parse_stun_turn_uri(plain)
     except ValueError as error:

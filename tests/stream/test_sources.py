@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import os
 from fractions import Fraction
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from stream.frame import Frame, Image
 from stream.playback import PlaybackOptions, Player
 from stream.source import Recording, open_source
 from stream.video import read_audio
+from stream.vrs import without_chatter
 
 TICKS_MS = (0, 40, 80, 200, 240, 500)  # a variable frame rate
 
@@ -191,3 +193,14 @@ def test_glasses_recording(shared_data: Path) -> None:
     assert len(frames) == 8 and frames[0].size == (1408, 1408)
     assert frames[1].pts_ns == pytest.approx(50 * NS_PER_MS, rel=0.01)
     assert recording.info().has_audio
+
+
+def test_the_recording_library_s_progress_is_kept_off_standard_error(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    with without_chatter():
+        os.write(2, b"\x1b[38;2;0m[TagsRecord][DEBUG]: Read 7 VRS tags\x1b[0m\n")
+        os.write(2, b"\x1b[0m\x1b[38;2;1m[ProgressLogger][INFO]: Opening\x1b[0m\n\x1b[0m\n")
+        os.write(2, b"somebody else's words\n")
+    os.write(2, b"and after it\n")
+    assert capfd.readouterr().err == "somebody else's words\nand after it\n"
