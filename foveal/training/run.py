@@ -16,6 +16,7 @@ from foveal.training.ground_wide import Labeller
 from foveal.training.heads import HeadsTask, giou, watched_masks
 from foveal.training.joint import JointTask, load_records
 from foveal.training.names import NameStates, name_states
+from foveal.training.point_run import train_pointer
 from foveal.training.settings import TrainSettings
 from foveal.training.sheet import write_sheet
 from perception.backbone import Backbone
@@ -62,6 +63,11 @@ def train(
         _heads(bench, settings, work / "heads")
     if settings.joint is not None:
         _joint(bench, settings, work / "joint")
+    if settings.pointer is not None:
+        sources = _sources(settings, data)
+        train_pointer(
+            bench.model, bench.words, sources, settings.pointer, settings.pointer_data, work, crew
+        )
     size = save_model(bench.model, out) if crew.rank == 0 else 0
     bench.model.eval()
     figure = giou(watched_masks(bench.model, bench.store, bench.names))
@@ -85,9 +91,9 @@ def prepare(
         backbone = load_backbone()
         recogniser = load_recogniser(backbone)
         words = load_language_model()
-    phase = settings.heads or settings.joint
+    phase = settings.heads or settings.joint or settings.pointer
     if phase is None:
-        raise ConfigError("expected a `heads` or a `joint` section in the settings, got neither")
+        raise ConfigError("expected a heads, joint or pointer section in the settings, got none")
     model = new_model(words, recogniser, settings.model, settings.bf16, phase.seed)
     for given in start:
         path, _, parts = given.partition(":")

@@ -10,6 +10,7 @@ import yaml
 
 from foveal.training.ground_store import StoreOptions
 from foveal.training.heads import HeadsOptions
+from foveal.training.point_store import PointOptions
 from reasoning.pixsearch.loop import LoopConfig
 from reasoning.pixsearch.model import ModelConfig
 from reasoning.pixsearch.objective import LossWeights
@@ -43,7 +44,8 @@ class JointOptions:
 
 @dataclass(frozen=True, slots=True)
 class TrainSettings:
-    """One stage. `heads` runs first, on cached span states; then `joint`, through the model."""
+    """One stage. `heads` runs first, on cached span states; then `joint`, through the model; then
+    `pointer`, on cached things of pictures."""
 
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataSettings = field(default_factory=DataSettings)
@@ -53,6 +55,8 @@ class TrainSettings:
     heads_data: HeadsOptions = field(default_factory=HeadsOptions)
     joint: LoopConfig | None = None
     joint_data: JointOptions = field(default_factory=JointOptions)
+    pointer: LoopConfig | None = None
+    pointer_data: PointOptions = field(default_factory=PointOptions)
     bf16: bool = True  # the language model's frozen weights; adapters and heads stay float32
 
 

@@ -20,6 +20,7 @@ TRAITS = 19 + SOURCES + TRACES
 SAME_PLACE = 0.6  # overlap of boxes from which two things lie in one place
 GAIN, MIDDLE = 12.0, 0.6  # cosines of names to fits: the same name 0.99, an unrelated one 0.001
 LEAST = 1e-3
+DROPPED = 0.2  # while training
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,8 +62,10 @@ class Pointer(nn.Module):
         self.call = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
         self.gain = nn.Parameter(torch.tensor(GAIN))
         self.level = nn.Parameter(torch.tensor(MIDDLE))
-        self.weigh = nn.Sequential(nn.Linear(TRAITS, hidden), nn.GELU(), nn.Linear(hidden, 1))
-        for part in (self.hear[2], self.call[2], self.weigh[2]):
+        self.weigh = nn.Sequential(
+            nn.Linear(TRAITS, hidden), nn.GELU(), nn.Dropout(DROPPED), nn.Linear(hidden, 1)
+        )
+        for part in (self.hear[2], self.call[2], self.weigh[3]):
             assert isinstance(part, nn.Linear)
             nn.init.zeros_(part.weight)
             nn.init.zeros_(part.bias)
