@@ -5,6 +5,7 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from perception.track_roi import Soft, Window
 
@@ -26,6 +27,7 @@ class Cues:
     residual: Soft  # 0..1, how badly the flow explains the picture
     odds: Soft  # -1..1, by colour alone
     surety: Soft  # 0..1, best cosine to a remembered cell of the object
+    dense: torch.Tensor  # [C, 32, 32] the backbone's features in the window
 
 
 class Refiner(Protocol):

@@ -21,6 +21,7 @@ SIZE = (288, 512)  # height, width of a rendered frame
 GRID = (32, 56)  # of `Clip.places`: feature cells at 256 rows
 IN_PLACE = 0.35  # share of clips whose first object stays in its photograph
 MESH = 8  # pixels between the points where a motion is computed
+LIMB_REACH = (0.0, 0.05, 0.1)  # how far parts swing, as a share of the object's size
 MIN_VISIBLE = 600  # pixels of an object in the first frame
 
 Floats = npt.NDArray[np.float64]  # [n] one value per frame
@@ -51,6 +52,7 @@ class Motion:
     phase: Floats  # [3]
     gain: Floats
     roll: Floats  # how far the texture slid, as a share of the object's width
+    limbs: npt.NDArray[np.float32]  # [n, 4, 4, 2] how its parts moved, as shares of its size
     size: float
 
 
@@ -188,8 +190,16 @@ def _motion(rng: Rng, count: int, pace: Pace) -> Motion:
         phase=rng.uniform(0, 2 * np.pi, 3),
         gain=np.exp(wave(0.25, 20, 80)),
         roll=wave(pace.roll, 40, 150),
-        size=float(rng.uniform(0.25, 0.65)),
+        limbs=_limbs(rng, count, pace),
+        size=float(rng.uniform(0.15, 0.8)),
     )
+
+
+def _limbs(rng: Rng, count: int, pace: Pace) -> npt.NDArray[np.float32]:
+    """Parts on a coarse grid swing on their own, as legs and arms do."""
+    reach = float(rng.choice(LIMB_REACH))
+    waves = [_wave(rng, count, pace.stride, reach, (8.0, 40.0)) for _ in range(32)]
+    return np.stack(waves, 1).reshape(count, 4, 4, 2).astype(np.float32)
 
 
 def _wave(
@@ -265,6 +275,9 @@ def _mesh(
         + slow * np.sin(turn * v * 0.7 + motion.phase[1])
     )
     bent_v = v + side * slow * np.sin(turn * u * 1.2 + motion.phase[2])
+    at = [np.asarray(np.clip(3 * (axis / side + 0.5), 0, 3), np.float32) for axis in (u, v)]
+    swing = side * cv2.remap(motion.limbs[index], at[0], at[1], cv2.INTER_CUBIC)
+    bent_u, bent_v = bent_u + swing[..., 0], bent_v + swing[..., 1]
     fine = [
         cv2.resize(bent.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
         for bent in (bent_u, bent_v)

@@ -10,11 +10,14 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from perception.backbone import Backbone
+from perception.segment import refine_seed
 from stream.errors import SourceError
 from stream.frame import Image
 
 MIN_SHARE, MAX_SHARE = 0.02, 0.6  # of its photograph that a cut-out covers
 MIN_COLOURS = 200  # of a stamp; drawings have fewer
+WEAK_PEAK = 0.25  # of an activation map's peak, from which the object is likely
 LONG_SIDE = 640  # pixels of a photograph as it is used
 
 Alpha = npt.NDArray[np.uint8]  # [h, w] 0 or 255
@@ -80,6 +83,28 @@ def read_stamps(folder: Path) -> list[CutOut]:
         colours = len(np.unique(picture[picture[..., 3] > 128][:, :3] >> 3, axis=0))
         if min(mask.shape) >= 80 and (mask > 0).mean() > 0.1 and colours >= MIN_COLOURS:
             found.append(CutOut(path, mask, -1))
+    return found
+
+
+def read_salient(files: Sequence[Path], classes: Sequence[int], backbone: Backbone) -> list[CutOut]:
+    """What the backbone looks at in photographs of one known ImageNet class each.
+
+    The class's activation map (Zhou et al. 2016), cut along the picture's edges: rough, but for
+    tracking any part that moves as one will do.
+    """
+    weights = backbone.classifier_weight
+    found = []
+    for path, index in zip(files, classes, strict=True):
+        picture = read_photograph(path)
+        lift = (weights[index] - weights.mean(0))[:, None, None]
+        heat = (backbone.features(picture).top * lift).sum(0).clamp(min=0)
+        seed = (heat / heat.max().clamp(min=1e-6)).numpy()
+        grown = cv2.resize(seed, None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC)
+        soft = np.clip((grown - WEAK_PEAK) / (1 - WEAK_PEAK) + 0.5, 0, 1)
+        soft[grown < 0.1] = 0
+        mask = np.where(refine_seed(picture, np.asarray(soft, np.float32)), 255, 0)
+        if _is_whole(mask.astype(np.uint8)):
+            found.append(CutOut(path, mask.astype(np.uint8), 2000 + index))
     return found
 
 

@@ -1,7 +1,8 @@
-"""A small U-Net that turns an object's cues into its mask: 195 thousand parameters.
+"""A small U-Net that turns an object's cues into its mask: 390 thousand parameters.
 
-It sees the window's colours and the labels read from memory, and gives one logit per pixel. The
-weights were trained by `python -m perception.track_train` (model card: weights/tracker.md).
+It sees the window's colours, the labels read from memory, and the backbone's features there, and
+gives one logit per pixel. The weights were trained by `python -m perception.track_train` (model
+card: weights/tracker.md).
 """
 
 from functools import lru_cache
@@ -19,9 +20,12 @@ from perception.track_roi import Soft
 from stream.errors import AssetError
 
 CHANNELS = 9
+DEEP = 168  # channels of the backbone's dense features
 HEAD_SHARE = 0.5  # of the head in the mask; the rest is the training-free blend
 WEIGHTS = Path(__file__).parent / "weights" / "tracker.safetensors"
-WIDTHS = (16, 32, 48, 64)
+WIDTHS = (16, 40, 64, 96)
+LOOKS = 40  # channels that the features are projected to
+FEATURE_GAIN = 12.0  # brings unit vectors of 168 channels to values of about one
 
 
 def cue_planes(cues: list[Cues]) -> torch.Tensor:
@@ -35,31 +39,43 @@ def cue_planes(cues: list[Cues]) -> torch.Tensor:
 
 
 class CueNet(nn.Module):
-    """Cues [N, 9, s, s] -> mask logits [N, s, s]; s divides by 16."""
+    """Cues [N, 9, s, s] and features [N, 168, s / 4, s / 4] -> mask logits [N, s, s].
+
+    s divides by 16.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         a, b, c, d = WIDTHS
         self.stem = _conv(CHANNELS, a, stride=2)
-        self.down1 = nn.Sequential(_conv(a, b, stride=2), _conv(b, b))
+        self.down1 = _conv(a, b, stride=2)
+        self.look = nn.Sequential(nn.Conv2d(DEEP, LOOKS, 1), nn.ReLU(inplace=True))
+        self.join = _conv(b + LOOKS, b)
         self.down2 = nn.Sequential(_conv(b, c, stride=2), _conv(c, c))
         self.down3 = nn.Sequential(_conv(c, d, stride=2), _conv(d, d))
+        self.whole = nn.Linear(d, d)
         self.up2 = _conv(d + c, c)
         self.up1 = _conv(c + b, b)
         self.up0 = _conv(b + a, a)
+        self.rough = nn.Conv2d(b, 1, 1)  # guides training only
         self.last = nn.Sequential(_conv(a + CHANNELS, 8), nn.Conv2d(8, 1, 3, padding=1))
 
-    def forward(self, planes: torch.Tensor) -> torch.Tensor:
+    def forward(
+        self, planes: torch.Tensor, dense: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Logits, and rough ones [N, s / 4, s / 4]."""
         half = self.stem(planes)
-        quarter = self.down1(half)
+        quarter = self.join(torch.cat([self.down1(half), self.look(dense * FEATURE_GAIN)], 1))
         eighth = self.down2(quarter)
         deep = self.down3(eighth)
+        deep = F.relu(deep + self.whole(deep.mean((2, 3)))[:, :, None, None])
         deep = self.up2(torch.cat([_grow(deep), eighth], 1))
         deep = self.up1(torch.cat([_grow(deep), quarter], 1))
+        rough = self.rough(deep)[:, 0]
         deep = self.up0(torch.cat([_grow(deep), half], 1))
         logits: torch.Tensor = self.last(torch.cat([_grow(deep), planes], 1))[:, 0]
         # What is carried is a first guess, so that training starts from something sane.
-        return logits + 1.5 * planes[:, 3:6].sum(1)
+        return logits + 1.5 * planes[:, 3:6].sum(1), rough
 
 
 class NetRefiner:
@@ -87,7 +103,9 @@ class NetRefiner:
         with torch.inference_mode():
             dtype = next(self._net.parameters()).dtype
             planes = cue_planes(cues).to(dtype, memory_format=torch.channels_last)
-            sharp = torch.sigmoid(self._net(planes).float()).numpy()
+            dense = torch.stack([q.dense for q in cues])
+            dense = dense.to(dtype, memory_format=torch.channels_last)
+            sharp = torch.sigmoid(self._net(planes, dense)[0].float()).numpy()
         return [
             np.asarray(self._share * own + (1 - self._share) * plain, np.float32)
             for own, plain in zip(sharp, blend(cues), strict=True)

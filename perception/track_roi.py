@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import numpy.typing as npt
+import torch
+import torch.nn.functional as F
 
 from stream.frame import Image
 from stream.masks import Box
@@ -17,6 +19,7 @@ from stream.masks import Box
 Soft = npt.NDArray[np.float32]  # 0..1
 
 ROI = 128  # pixels on a side
+CELLS = 32  # feature cells on a side, as the head sees them
 GROW = 1.5  # of the object's box
 MIN_SIDE = 0.08  # of the frame
 
@@ -71,6 +74,18 @@ def crop(maps: npt.NDArray[np.generic], window: Window) -> npt.NDArray[np.float3
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     out = cv2.warpAffine(part, matrix, (ROI, ROI), flags=flags, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(out, dtype=np.float32)
+
+
+def sample_cells(key: torch.Tensor, window: Window) -> torch.Tensor:
+    """[C, h, w] features of a frame -> [C, CELLS, CELLS] inside a window; edges are repeated."""
+    matrix = torch.tensor(
+        [
+            [window.x1 - window.x0, 0.0, window.x0 + window.x1 - 1],
+            [0.0, window.y1 - window.y0, window.y0 + window.y1 - 1],
+        ]
+    )
+    grid = F.affine_grid(matrix[None].to(key), [1, 1, CELLS, CELLS], align_corners=False)
+    return F.grid_sample(key[None], grid, padding_mode="border", align_corners=False)[0]
 
 
 def paste(soft: Soft, window: Window, height: int, width: int) -> Soft:

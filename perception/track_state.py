@@ -20,7 +20,7 @@ class TrackerConfig:
     return_score: float = 0.75  # mean label of a search, to take a lost object as found again
     return_surety: float = 0.66  # and how like its looks it must be, a cosine
     colour_rate: float = 0.1  # share of a new frame in the colour model
-    renew_every: int = 24  # frames between masks that are cut anew; 0 never cuts them
+    renew_every: int = 12  # frames between masks that are cut anew; 0 never cuts them
     feature_rows: int | None = None  # resolution of the tracker's own backbone pass
     match: MatchConfig = field(default_factory=MatchConfig)
 

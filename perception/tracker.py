@@ -42,6 +42,7 @@ from perception.track_roi import (
     crop,
     paste,
     paste_part,
+    sample_cells,
     window_around,
 )
 from perception.track_state import Track, TrackerConfig, TrackerState, remember, replace_look
@@ -323,6 +324,7 @@ def _cues(view: View, track: Track, match: Match, window: Window) -> Cues:
         crop(view.residual, window),
         colour_odds(track.colours, colour_bins(colour)),
         crop(match.surety.cpu().numpy(), window),
+        sample_cells(view.key, window),
     )
 
 

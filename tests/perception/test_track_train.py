@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -13,18 +14,20 @@ from skimage import data
 
 from perception.backbone import Backbone
 from perception.refine import Cues, blend
+from perception.track_augment import augment, head_loss, keep
 from perception.track_composites import SIZE, render_clip
 from perception.track_cutouts import (
     CutOut,
     bars,
     blob,
     read_cut_outs,
+    read_salient,
     read_stamps,
     read_yolo_cut_outs,
 )
-from perception.track_net import CueNet, NetRefiner
-from perception.track_roi import ROI, Window, crop, paste, window_around
-from perception.track_train import Student, TrainConfig, roll, train
+from perception.track_net import CHANNELS, DEEP, CueNet, NetRefiner
+from perception.track_roi import CELLS, ROI, Window, crop, paste, window_around
+from perception.track_train import Student, TrainConfig, order, roll, train
 from perception.tracker import EmbeddedTracker
 from stream.errors import AssetError
 
@@ -65,7 +68,9 @@ def _cues(level: float, count: int) -> list[Cues]:
     colour = np.zeros((ROI, ROI, 3), np.float32)
     window = Window(0.1, 0.1, 0.6, 0.6)
     none = np.zeros_like(flat)
-    return [Cues(1, window, colour, flat, flat, flat, none, flat, flat) for _ in range(count)]
+    dense = torch.full((DEEP, CELLS, CELLS), 0.05)
+    maps = (colour, flat, flat, flat, none, flat, flat)
+    return [Cues(1, window, *maps, dense) for _ in range(count)]
 
 
 def test_small_objects_are_left_out(cuts: list[CutOut]) -> None:
@@ -149,12 +154,41 @@ def test_a_student_keeps_a_bounded_number_of_samples(
     rng = np.random.default_rng(3)
     student = Student(CueNet(), rng, kept=2)
     student.mode = "mixed"
-    roll(
-        EmbeddedTracker(random_backbone, None, student), student, render_clip(cuts, grounds, rng, 4)
-    )
+    tracker = EmbeddedTracker(random_backbone, None, student)
+    roll(tracker, student, render_clip(cuts, grounds, rng, 4), [0, 1, 2, 3, 2, 1])
     assert len(student.samples) == 2
-    assert student.samples[0].shape == (10, ROI, ROI)
-    assert set(np.unique(student.samples[0][9])) <= set(range(256))
+    sample = student.samples[0]
+    assert sample.maps.shape == (CHANNELS + 1, ROI, ROI)
+    assert sample.dense.shape == (DEEP, CELLS, CELLS) and sample.dense.dtype == torch.int8
+
+
+def test_samples_come_back_as_they_were_but_for_what_is_varied(cuts: list[CutOut]) -> None:
+    torch.manual_seed(2)
+    truth = np.zeros((ROI, ROI), np.float32)
+    truth[20:90, 30:100] = 1
+    batch = augment([keep(_cues(0.5, 1)[0], truth)] * 4)
+    assert batch.planes.shape == (4, CHANNELS, ROI, ROI) and batch.truth.shape == (4, ROI, ROI)
+    assert batch.dense.shape == (4, DEEP, CELLS, CELLS)
+    assert float(batch.dense.mean()) == pytest.approx(0.05, abs=0.02)
+    assert 0.05 < float(batch.truth.mean()) < 0.6
+    perfect = head_loss(40 * batch.truth - 20, torch.zeros(4, CELLS, CELLS), batch.truth)
+    assert perfect < head_loss(torch.zeros(4, ROI, ROI), torch.zeros(4, CELLS, CELLS), batch.truth)
+
+
+def test_clips_are_shown_in_many_orders(cuts: list[CutOut], grounds: list[Path]) -> None:
+    rng = np.random.default_rng(0)
+    clip = render_clip(cuts, grounds, rng, 4)
+    orders = {tuple(order(clip, rng)) for _ in range(60)}
+    assert {(0, 1, 2, 3), (3, 2, 1, 0), (0, 1, 2, 3, 2, 1, 0)} <= orders
+    assert all(abs(a - b) in (1, 2) for shown in orders for a, b in pairwise(shown))
+
+
+def test_what_the_backbone_looks_at_is_an_object_too(
+    grounds: list[Path], random_backbone: Backbone
+) -> None:
+    found = read_salient(grounds, range(len(grounds)), random_backbone)
+    assert all(0.02 <= (cut.mask > 0).mean() <= 0.6 for cut in found)
+    assert {cut.category for cut in found} <= {2000, 2001}
 
 
 def test_blend_of_agreeing_cues_is_their_value_tilted_by_colour() -> None:
