@@ -1,5 +1,6 @@
 """The annotated picture and its video, on any size and any text."""
 
+import re
 from fractions import Fraction
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import ImageFont
 
+from foveal.output import annotated_video
 from foveal.output.annotate import (
     KEYFRAME_COLOUR,
     PALETTE,
@@ -289,3 +291,9 @@ def test_regions_without_a_masklet_are_told_apart() -> None:
     assert [name(apart[region].track_id) for region in (first, tracked, second)] == ["a", "#3", "b"]
     assert apart[second].mask == second.mask
     assert len({colour(region.track_id) for region in apart.values()}) == 3
+
+
+def test_the_page_uses_the_same_colours() -> None:
+    script = (Path(annotated_video.__file__).parents[1] / "server/web/masks.js").read_text("utf-8")
+    shown = re.findall(r"#([0-9a-f]{6})'", script.split("COLOURS = [")[1].split("]")[0])
+    assert [tuple(bytes.fromhex(code)) for code in shown] == list(PALETTE)

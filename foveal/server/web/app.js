@@ -60,6 +60,7 @@ const handlers = {
   camera({on}) { $('camera').hidden = !on; },
   asked(message) {
     sound = undefined;
+    $('hint').hidden = true;
     transcript.asked(message, message.point || message.box ? thumbnail(message) : null);
   },
   token: message => transcript.token(message),
@@ -112,7 +113,8 @@ const handlers = {
 function recorded(on) {
   $('recording').hidden = !on;
   $('record').classList.toggle('on', on);
-  $('record').textContent = on ? 'Stop recording' : 'Record';
+  $('record-word').textContent = on ? 'Stop' : 'Record';
+  $('record-rest').textContent = on ? '\u00a0recording' : '';
 }
 
 link.addEventListener('message', ({detail}) => replay.active || handlers[detail.type]?.(detail));

@@ -1,8 +1,10 @@
 // Masks on the picture: COCO run-length codes -> colour, outline and label on a canvas.
 
-const COLOURS = ['#5eead4', '#f9a8d4', '#fcd34d', '#93c5fd', '#c4b5fd', '#fdba74', '#86efac', '#fca5a5'];
+// As in annotated videos, reports and the view of a second screen (foveal/output/annotate.py).
+const COLOURS = ['#ff6348', '#2eb8ff', '#5ed654', '#ffbe1e', '#ba68ff', '#26d0b2',
+  '#ff5ca8', '#7a8aff', '#c6d634', '#ff8c28', '#5aa078', '#d09678'];
 
-export const colourOf = track => COLOURS[(Math.max(1, track) - 1) % COLOURS.length];
+export const colourOf = track => COLOURS[track % COLOURS.length];
 
 // Runs go column by column and begin with background; returns [height * width] of 0 and 1, row by row.
 export function decode({size: [height, width], counts}) {
