@@ -19,6 +19,7 @@ from reasoning.lmm import EntitySpan, Prompt, Turn
 from reasoning.phrases import points
 from reasoning.pieces import CallFor, Piece, Say
 from reasoning.policy import Action, Choice, PolicyConfig, choose
+from reasoning.predicates import asks_fact
 from reasoning.scripts import Scripts
 from reasoning.spoken import CITED
 from reasoning.support import SupportScorer
@@ -150,6 +151,8 @@ class ComposedLMM:
         action = state.choice.action
         if state.read_of and action in LOOKING:
             action = "learn_thing"  # what was read about is not in view
+        elif has_subject and action in ("name", "look_up_thing") and asks_fact(question):
+            action = "learn_thing" if state.may_search else action
         yield from self._scripts.play(action, state, question)
 
     def _find_subject(self, state: ComposedState, question: str) -> None:

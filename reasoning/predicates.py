@@ -33,7 +33,7 @@ _ACTS = tuple(
         (r"discover(?:s|ed|er)?", r"discover|isolat|identified\b|found\s+by\b|first\s+observ"),
         (
             r"wr(?:ote|ites?|itten|iter)|authors?",
-            r"wr(?:ote|itten|iter)|author|novel|poe[mt]|play|by\b",
+            r"wr(?:ote|itten|iter)|author(?!['’])|novelist|poet|playwright|by\b",
         ),
         (r"paint(?:s|ed|er)?", r"paint|artist|fresco|mural"),
         (r"compos(?:ed|er|es)", r"compos|wr(?:ote|itten)\b|by\b"),
@@ -79,7 +79,7 @@ _PURPOSE = _family(
 )
 _MADE_OF = _family(
     r"(?:made|composed|built)\s+(?:up\s+)?(?:of|from|out)|consists?\s+of|ingredients?",
-    r"made\b|compos|consist|compris|contain|material|construct|manufactur|mix|combin|alloy|built\b|"
+    r"made\b|compos|consist|compris|contain|materials\b|construct|manufactur|mix|combin|alloy|built\b|"
     r"(?:produced|derived|obtained|extracted)\s+(?:from|by)\b|ingredient|brewed\b|prepar|baked\b",
 )
 _CAUSE = _family(
@@ -88,6 +88,11 @@ _CAUSE = _family(
     r"give\s+rise\b|so\s+that\b|in\s+order\b|produc|creat|when\b|makes?\b|making\b",
 )
 
+_WORKING = _family(
+    r"how\s+(?:do|does|did)\b.*\bworks?\b",
+    r"work|operat|function|mechani|us(?:es|ed|ing)\b|by\b|convert|principle|device|machine|means\b|"
+    r"allow|through\b|driven|produc|measur|magnif",
+)
 _MADE_OF_IT = r"\b(?:made|composed|built|consist\w*)\s+(?:up\s+)?(?:of|from|out\s+of)\s+(?:the\s+)?"
 _MADE_THING = re.compile(
     r"\bwhat\s+(?:is|are|was|were)\s+(?:(?:the|a|an)\s+)?(?P<thing>.+?)\s+(?:usually\s+|often\s+)?"
@@ -134,6 +139,12 @@ _LESSER = re.compile(
 _SCOPE = re.compile(r"\b(?:in|of|on)\s+(?:the\s+)?(?P<place>[A-Z]\w+)")
 _CLAUSE_END = re.compile(r"[;,.:(—–]|\b(?:which|that|who|where|with)\b")
 _EVERYWHERE = frozenset({"World", "Earth", "Universe", "Solar"})
+FACTS: tuple[Family, ...] = (_PURPOSE, _MADE_OF, _CAUSE, _WORKING)
+
+
+def asks_fact(question: str) -> bool:
+    """Whether a question asks what a thing is for, made of, how it works or why: not its name."""
+    return any(asked.search(question) for asked, _ in FACTS)
 
 
 def says(question: str, sentence: str) -> bool:
@@ -142,7 +153,7 @@ def says(question: str, sentence: str) -> bool:
     True where nothing that is known here is asked for.
     """
     kind = answer_type(question)
-    families: tuple[Family, ...] = (_PURPOSE, _MADE_OF, _CAUSE)
+    families = FACTS
     if kind in ("who", "when", "where"):
         families = _ACTS
     for asked, said in families:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from weakref import WeakKeyDictionary
 
 from perception.colour import colours_of
+from perception.kinds import fitting
 from perception.naming import words_of
 from perception.scene import GroundedRegion, Scene, SceneView, where
 from reasoning.focus import GENERIC, in_reach, most_prominent
@@ -129,7 +130,7 @@ class Sight:
         phrase = named_thing(question)
         thing = self._found(turn, phrase)
         if thing is None:
-            yield Say(f"I don't see {_any(phrase)} in view.")
+            yield Say(_missed(phrase))
             return
         turn.subject = phrase = phrase or thing.names[0].label
         yield Say("The")
@@ -155,7 +156,8 @@ class Sight:
             phrase = "person"
         thing = self._found(turn, phrase)
         if thing is None:
-            yield Say(f"No, I don't see {_any(phrase)}.")
+            seen = f"No, I don't see {_any(phrase)}."
+            yield Say(seen if fitting(phrase) else f"I see no {phrase}, but I may miss some.")
             return
         turn.subject = phrase
         name = thing.names[0]
@@ -197,7 +199,7 @@ class Sight:
         phrase = named_thing(question)
         same = self._all_found(turn, phrase)
         if not same:
-            yield Say(f"I don't see any {phrase or 'such things'}.")
+            yield Say(_missed(phrase or "such things"))
             return
         turn.subject = phrase
         label, count = same[0].names[0].label, len(same)
@@ -235,8 +237,7 @@ class Sight:
         part, phrase = owned_part(question)
         thing = turn.focus if not phrase else self._found(turn, phrase)
         if thing is None:
-            yield Say(f"I don't see {with_article(phrase)} in view." if phrase
-                      else f"{DONT_KNOW}: nothing stands out in view.")  # fmt: skip
+            yield Say(_missed(phrase) if phrase else f"{DONT_KNOW}: nothing stands out in view.")
             return
         if part:
             yield Say(f"{DONT_KNOW} the colour of {part}: I can't tell parts of a thing apart.")
@@ -274,7 +275,7 @@ class Sight:
         first, second = self._found(turn, one), self._found(turn, other)
         for phrase, thing in ((one, first), (other, second)):
             if thing is None:
-                yield Say(f"I don't see {with_article(phrase)} in view.")
+                yield Say(_missed(phrase))
                 return
         assert first is not None and second is not None
         swap = (first.mask.sum() < second.mask.sum()) != (kind == "smaller")
@@ -298,7 +299,7 @@ class Sight:
         phrase, state = state_of(question)
         thing = self._found(turn, phrase) if phrase else None
         if phrase and thing is None:
-            yield Say(f"I don't see {with_article(phrase)} in view.")
+            yield Say(_missed(phrase))
             return
         if thing is not None:
             turn.subject = phrase
@@ -371,3 +372,10 @@ def _stem(words: str) -> str:
 
 def _any(phrase: str) -> str:
     return f"any {phrase}" if plural(phrase) else with_article(phrase or "such a thing")
+
+
+def _missed(phrase: str) -> str:
+    """What is said of a thing that is not found: gone, where such things are reliably seen."""
+    if fitting(phrase) or not phrase:
+        return f"I don't see {_any(phrase)} in view."
+    return f"{DONT_KNOW}: I can't make out {_any(phrase)} in view."

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoning.predicates import says
+from reasoning.predicates import asks_fact, says
 from reasoning.yes_no import yes_or_no
 
 
@@ -49,6 +49,12 @@ from reasoning.yes_no import yes_or_no
             "The Volga is the longest river in Europe.",
             "The Congo is the longest river in Africa.",
         ),
+        (
+            "How does a fan work?",
+            "A fan is a machine that moves air.",
+            "Fans may also write fiction.",
+        ),
+        ("Who wrote Moby-Dick?", "It is by Herman Melville.", "At the author's death it was old."),
         ("What is the tallest tower?", "It is the highest tower.", "It is a tall tower."),
     ],
 )
@@ -59,6 +65,20 @@ def test_says(question: str, telling: str, other: str) -> None:
 @pytest.mark.parametrize("question", ["What do cats eat?", "What is tea?", "Is it open?", ""])
 def test_other_questions_ask_for_no_certain_words(question: str) -> None:
     assert says(question, "Cats are small.")
+
+
+@pytest.mark.parametrize(
+    ("question", "fact"),
+    [
+        ("What is this drink made from?", True),
+        ("What is this used for?", True),
+        ("Why is this red?", True),
+        ("What is this?", False),
+        ("What kind of fruit is that?", False),
+    ],
+)
+def test_a_fact_of_a_thing_is_not_its_name(question: str, fact: bool) -> None:
+    assert asks_fact(question) is fact
 
 
 @pytest.mark.parametrize(
