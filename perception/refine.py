@@ -27,7 +27,7 @@ class Cues:
     residual: Soft  # 0..1, how badly the flow explains the picture
     odds: Soft  # -1..1, by colour alone
     surety: Soft  # 0..1, best cosine to a remembered cell of the object
-    dense: torch.Tensor  # [C, 32, 32] the backbone's features in the window
+    key: torch.Tensor  # [C, h, w] features of the whole frame, shared by all objects
 
 
 class Refiner(Protocol):

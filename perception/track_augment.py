@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 from perception.refine import Cues
 from perception.track_net import CHANNELS, cue_planes
-from perception.track_roi import Soft
+from perception.track_roi import Soft, sample_cells
 
 # How often a map is hidden: both, first, moved, residual, odds, surety.
 DROP = (0.05, 0.1, 0.1, 0.0, 0.15, 0.1)
@@ -39,7 +39,8 @@ def keep(cues: Cues, truth: Soft) -> Sample:
     """A quarter of the memory that floats would take."""
     planes = np.concatenate([cue_planes([cues])[0].numpy() * 0.5 + 0.5, truth[None]])
     maps = np.clip(np.round(planes * 255), 0, 255).astype(np.uint8)
-    dense = (cues.dense.float() * DENSE_SCALE).round().clamp(-127, 127).to(torch.int8)
+    cells = sample_cells(cues.key.float(), [cues.window])[0]
+    dense = (cells * DENSE_SCALE).round().clamp(-127, 127).to(torch.int8)
     return Sample(maps, dense)
 
 

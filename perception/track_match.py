@@ -50,11 +50,16 @@ class Look:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Match:
-    """Maps [h, w] float32, zero outside what was matched."""
+    """What memory says of each cell."""
 
-    both: torch.Tensor  # label from all looks
-    first: torch.Tensor  # label from the first look alone
-    surety: torch.Tensor  # best cosine to a remembered cell of the object
+    # [3, h, w] float32, zero outside what was matched: label from all looks, label from the first
+    # look alone, best cosine to a remembered cell of the object.
+    maps: torch.Tensor
+
+    @property
+    def both(self) -> torch.Tensor:
+        """[h, w] label from all looks."""
+        return self.maps[0]
 
 
 def make_look(key: torch.Tensor, label: torch.Tensor, config: MatchConfig) -> Look:
@@ -77,7 +82,7 @@ def match_near(
     wanted = _near(expected, config.reach).flatten().nonzero()[:, 0]
     if len(wanted) == 0:
         blank = torch.zeros_like(expected)
-        return Match(blank, blank, blank)
+        return Match(torch.stack([blank] * 3))
     asked = wanted if len(wanted) <= config.max_queries else _every_other(wanted, expected)
     queries = _padded([_queries(key, asked, expected, config)], STEP)
     columns = [
@@ -90,7 +95,7 @@ def match_near(
     surety = 1 + config.temperature * torch.log(both[:, 0] + EPS)
     parts = torch.stack([label, first[:, 0] / (first[:, 1] + EPS), surety.clamp(0, 1)])
     maps = _back(parts, asked, expected)
-    return Match(*(maps if asked is wanted else _fill(maps, asked, wanted, expected)))
+    return Match(maps if asked is wanted else _fill(maps, asked, wanted, expected))
 
 
 def _every_other(cells: torch.Tensor, like: torch.Tensor) -> torch.Tensor:

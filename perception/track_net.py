@@ -16,7 +16,7 @@ from torch import nn
 
 from perception.backbone import fast_dtype
 from perception.refine import Cues, blend
-from perception.track_roi import Soft
+from perception.track_roi import Soft, sample_cells
 from stream.errors import AssetError
 
 CHANNELS = 9
@@ -39,7 +39,7 @@ def cue_planes(cues: list[Cues]) -> torch.Tensor:
 
 
 class CueNet(nn.Module):
-    """Cues [N, 9, s, s] and features [N, 168, s / 4, s / 4] -> mask logits [N, s, s].
+    """Cues [N, 9, s, s] and projected features [N, 40, s / 4, s / 4] -> mask logits [N, s, s].
 
     s divides by 16.
     """
@@ -49,7 +49,7 @@ class CueNet(nn.Module):
         a, b, c, d = WIDTHS
         self.stem = _conv(CHANNELS, a, stride=2)
         self.down1 = _conv(a, b, stride=2)
-        self.look = nn.Sequential(nn.Conv2d(DEEP, LOOKS, 1), nn.ReLU(inplace=True))
+        self.look = nn.Conv2d(DEEP, LOOKS, 1)
         self.join = _conv(b + LOOKS, b)
         self.down2 = nn.Sequential(_conv(b, c, stride=2), _conv(c, c))
         self.down3 = nn.Sequential(_conv(c, d, stride=2), _conv(d, d))
@@ -60,12 +60,17 @@ class CueNet(nn.Module):
         self.rough = nn.Conv2d(b, 1, 1)  # guides training only
         self.last = nn.Sequential(_conv(a + CHANNELS, 8), nn.Conv2d(8, 1, 3, padding=1))
 
+    def project(self, dense: torch.Tensor) -> torch.Tensor:
+        """[N, 168, h, w] features -> [N, 40, h, w]; cropping before or after gives the same."""
+        projected: torch.Tensor = self.look(dense * FEATURE_GAIN)
+        return projected
+
     def forward(
-        self, planes: torch.Tensor, dense: torch.Tensor
+        self, planes: torch.Tensor, projected: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Logits, and rough ones [N, s / 4, s / 4]."""
         half = self.stem(planes)
-        quarter = self.join(torch.cat([self.down1(half), self.look(dense * FEATURE_GAIN)], 1))
+        quarter = self.join(torch.cat([self.down1(half), F.relu(projected)], 1))
         eighth = self.down2(quarter)
         deep = self.down3(eighth)
         deep = F.relu(deep + self.whole(deep.mean((2, 3)))[:, :, None, None])
@@ -99,13 +104,15 @@ class NetRefiner:
         return cls(net.to(fast_dtype("cpu")))  # bfloat16 changes one pixel in a thousand
 
     def __call__(self, cues: list[Cues]) -> list[Soft]:
-        """One soft mask [ROI, ROI] for each object."""
+        """One soft mask [ROI, ROI] for each object; all of one frame."""
         with torch.inference_mode():
             dtype = next(self._net.parameters()).dtype
             planes = cue_planes(cues).to(dtype, memory_format=torch.channels_last)
-            dense = torch.stack([q.dense for q in cues])
-            dense = dense.to(dtype, memory_format=torch.channels_last)
-            sharp = torch.sigmoid(self._net(planes, dense)[0].float()).numpy()
+            looks = self._net.project(cues[0].key[None].to(dtype))[0]
+            # torch 2.15's sampling reads garbage from bfloat16 maps that lie channels last.
+            looks = sample_cells(looks.float(), [each.window for each in cues])
+            looks = looks.to(dtype, memory_format=torch.channels_last)
+            sharp = torch.sigmoid(self._net(planes, looks)[0].float()).numpy()
         return [
             np.asarray(self._share * own + (1 - self._share) * plain, np.float32)
             for own, plain in zip(sharp, blend(cues), strict=True)

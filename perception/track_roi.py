@@ -5,6 +5,7 @@ with ROI x ROI pixels, so that small and large objects are refined at the same c
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -76,16 +77,18 @@ def crop(maps: npt.NDArray[np.generic], window: Window) -> npt.NDArray[np.float3
     return np.asarray(out, dtype=np.float32)
 
 
-def sample_cells(key: torch.Tensor, window: Window) -> torch.Tensor:
-    """[C, h, w] features of a frame -> [C, CELLS, CELLS] inside a window; edges are repeated."""
-    matrix = torch.tensor(
+def sample_cells(maps: torch.Tensor, windows: Sequence[Window]) -> torch.Tensor:
+    """[C, h, w] maps of a frame -> [N, C, CELLS, CELLS] inside windows; edges are repeated."""
+    matrices = torch.tensor(
         [
-            [window.x1 - window.x0, 0.0, window.x0 + window.x1 - 1],
-            [0.0, window.y1 - window.y0, window.y0 + window.y1 - 1],
+            [[one.x1 - one.x0, 0, one.x0 + one.x1 - 1], [0, one.y1 - one.y0, one.y0 + one.y1 - 1]]
+            for one in windows
         ]
     )
-    grid = F.affine_grid(matrix[None].to(key), [1, 1, CELLS, CELLS], align_corners=False)
-    return F.grid_sample(key[None], grid, padding_mode="border", align_corners=False)[0]
+    size = [len(windows), 1, CELLS, CELLS]
+    grid = F.affine_grid(matrices.to(maps), size, align_corners=False)
+    shared = maps.expand(len(windows), -1, -1, -1)
+    return F.grid_sample(shared, grid, padding_mode="border", align_corners=False)
 
 
 def paste(soft: Soft, window: Window, height: int, width: int) -> Soft:

@@ -165,7 +165,7 @@ def _learn(
     batch = augment([samples[int(i)] for i in rng.integers(0, len(samples), config.batch)])
     net.train()
     with torch.autocast("cpu", torch.bfloat16):
-        logits, rough = net(batch.planes, batch.dense)
+        logits, rough = net(batch.planes, net.project(batch.dense))
     loss = head_loss(logits.float(), rough.float(), batch.truth)
     optimiser.zero_grad()
     torch.autograd.backward(loss)

@@ -42,7 +42,6 @@ from perception.track_roi import (
     crop,
     paste,
     paste_part,
-    sample_cells,
     window_around,
 )
 from perception.track_state import Track, TrackerConfig, TrackerState, remember, replace_look
@@ -314,17 +313,19 @@ def _cues(view: View, track: Track, match: Match, window: Window) -> Cues:
     large = (window.x1 - window.x0) * view.half.shape[1] > 2 * ROI  # there is no more to see
     colour = crop(view.half if large else view.image, window)
     moved = warp_window(view.flow, track.soft, track.window, window)
+    labels = crop(match.maps.permute(1, 2, 0).cpu().numpy(), window)
+    both, first, surety = (np.ascontiguousarray(labels[..., n]) for n in range(3))
     return Cues(
         track.track_id,
         window,
         colour / np.float32(255),
-        crop(match.both.cpu().numpy(), window),
-        crop(match.first.cpu().numpy(), window),
-        moved if track.seen else crop(match.both.cpu().numpy(), window),
+        both,
+        first,
+        moved if track.seen else both,
         crop(view.residual, window),
         colour_odds(track.colours, colour_bins(colour)),
-        crop(match.surety.cpu().numpy(), window),
-        sample_cells(view.key, window),
+        surety,
+        view.key,
     )
 
 

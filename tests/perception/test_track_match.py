@@ -49,7 +49,7 @@ def test_labels_follow_a_thing_that_moved() -> None:
     moved = torch.roll(key, (3, 5), (1, 2))
     match = match_near(moved, _square(10, 14), [look], config)
     assert torch.equal(match.both >= 0.5, _square(11, 15) > 0)
-    assert float(match.surety[13, 17]) > 0.9
+    assert float(match.maps[2, 13, 17]) > 0.9
     assert float(match.both[0, 0]) == 0
 
 

@@ -68,9 +68,9 @@ def _cues(level: float, count: int) -> list[Cues]:
     colour = np.zeros((ROI, ROI, 3), np.float32)
     window = Window(0.1, 0.1, 0.6, 0.6)
     none = np.zeros_like(flat)
-    dense = torch.full((DEEP, CELLS, CELLS), 0.05)
+    key = torch.full((DEEP, 20, 36), 0.05)
     maps = (colour, flat, flat, flat, none, flat, flat)
-    return [Cues(1, window, *maps, dense) for _ in range(count)]
+    return [Cues(1, window, *maps, key) for _ in range(count)]
 
 
 def test_small_objects_are_left_out(cuts: list[CutOut]) -> None:
