@@ -34,7 +34,8 @@ from foveal.demo.clip import DemoOptions, render_demo
 from foveal.memory import bound_arenas
 from foveal.output.recorder import Recorder
 from foveal.replay import build_stages
-from foveal.session import Session, SessionSink
+from foveal.session import Session
+from foveal.stages import SessionSink
 from stream.clock import NS_PER_MS, NS_PER_S, Clock, VirtualClock, seconds_to_ns
 from stream.events import Answer, AnswerEvent, Question, Region
 from stream.frame import Frame, Keyframe

@@ -153,6 +153,8 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "reasoning.pixsearch.choice.reserved": (0, 1000),
     "reasoning.pixsearch.ground.presence_gate": SHARE,
     "reasoning.pixsearch.ground.look_gate": SHARE,
+    "reasoning.pixsearch.ground.point_gate": SHARE,
+    "reasoning.pixsearch.ground.point_sure": SHARE,
     "reasoning.pixsearch.ground.mask_level": (0.01, 0.99),
     "models.backbone_height": (64, 2048),
 }

@@ -23,7 +23,8 @@ from foveal.masklets import LiveMasklets
 from foveal.memory import bound_arenas
 from foveal.output.recorder import Recorder
 from foveal.records import parse_ask, read_questions
-from foveal.session import Session, SessionState, Stages
+from foveal.session import Session
+from foveal.stages import SessionState, Stages
 from foveal.tracker_setup import open_tracker
 from stream.clock import NS_PER_S, Clock, MonotonicClock, VirtualClock, seconds_to_ns
 from stream.errors import ConfigError, OutputError, SourceError

@@ -12,68 +12,23 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from foveal.config import SessionConfig
-from foveal.masklets import LiveMasklets
-from perception.backbone import Backbone, Features
-from perception.cutter import Cutter, EdgeCutter
-from perception.scene import GroundedRegion, SceneReader, SceneView
-from reasoning.assistant import Assistant
+from foveal.stages import SessionSink, SessionState, Stages, detected_box, region_event
+from perception.backbone import Features
+from perception.scene import GroundedRegion, SceneView
 from stream.channel import Channel, OverflowPolicy
 from stream.errors import BadFrame, ChannelClosed, FovealError, PromptError
-from stream.events import Answer, AnswerEvent, Question, Region, Span
+from stream.events import AnswerEvent, Question, Region, Span
 from stream.frame import Frame, FrameSource, Keyframe, Mask
-from stream.keyframes import KeyframeSelector, KeyframeState
-from stream.masks import Box, box_iou, decode_mask, encode_mask, mask_box
-from stream.trace import Tracer
+from stream.masks import decode_mask, encode_mask, mask_box
 
 READ_AHEAD_FRAMES = 4
-SAME_BOX = 0.5  # overlap from which a detection and a mask are of one thing
 
 T = TypeVar("T")
-
-
-class SessionSink(Protocol):
-    """Takes what a session makes, as it is made."""
-
-    def frame(
-        self, frame: Frame, regions: tuple[Region, ...], keyframe: Keyframe | None
-    ) -> None: ...
-
-    def event(self, event: AnswerEvent) -> None: ...
-
-    def answer(self, answer: Answer, frame: Frame, regions: tuple[Region, ...]) -> None: ...
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Stages:
-    """The parts of a session, made by the composition root."""
-
-    selector: KeyframeSelector
-    backbone: Backbone
-    masklets: LiveMasklets
-    reader: SceneReader
-    assistant: Assistant
-    tracer: Tracer
-    cutter: Cutter = field(default_factory=EdgeCutter)
-
-
-@dataclass(slots=True, eq=False)
-class SessionState:
-    """What changes while a session runs; bounded, whatever the stream's length."""
-
-    keyframes: KeyframeState
-    frames: int = 0
-    keyframe_count: int = 0
-    answered: int = 0
-    late: int = 0  # questions asked after the last frame, answered on it
-    refused: dict[str, int] = field(default_factory=dict)  # cause -> count
-    last: Frame | None = None
-    regions: tuple[Region, ...] = ()  # of the last frame
-    view: SceneView | None = None  # the last scene that was read
 
 
 _Seen = tuple[Frame, Features | None]  # what the first stage hands to the second
@@ -304,23 +259,13 @@ class Session:
         return replace(region, mask=encode_mask(mask), box=mask_box(mask))
 
     def _sharp(self, state: SessionState, frame: Frame, mask: Mask) -> Mask:
-        box = _detected(state.view, frame, mask)
+        box = detected_box(state.view, frame, mask)
         with self._stages.tracer.span("mask", frame.pts_ns):
             return self._stages.cutter.sharpen(frame.image, mask, box)
 
     def _refuse(self, state: SessionState, pts_ns: int, cause: str, reason: str) -> None:
         state.refused[cause] = state.refused.get(cause, 0) + 1
         self._sink.event(AnswerEvent("refused", pts_ns, {"cause": cause, "reason": reason}))
-
-
-def _detected(view: SceneView | None, frame: Frame, mask: Mask) -> Box | None:
-    """The detector's box of what a mask lies on, if it saw that in this frame."""
-    rough = mask_box(mask)
-    if rough is None or view is None or view.frame is not frame:
-        return None
-    boxes = [(box_iou(one.box, rough), one.box) for one in view.detections]
-    overlap, box = max(boxes, default=(0.0, rough))
-    return box if overlap >= SAME_BOX else None
 
 
 def _thread(name: str) -> ThreadPoolExecutor:
@@ -330,14 +275,3 @@ def _thread(name: str) -> ThreadPoolExecutor:
 async def _in(thread: ThreadPoolExecutor, work: Callable[[], T]) -> T:
     """Run blocking work in a thread while the event loop goes on."""
     return await asyncio.get_running_loop().run_in_executor(thread, work)
-
-
-def region_event(region: Region) -> AnswerEvent:
-    """A masklet's region in one frame as an event."""
-    data = {
-        "track_id": region.track_id,
-        "box": list(region.box) if region.box else None,
-        "score": round(region.score, 4),
-        "mask": region.mask.as_json(),
-    }
-    return AnswerEvent("region", region.pts_ns, data)

@@ -13,7 +13,7 @@ from foveal.live.hearing import LiveHearingConfig, load_listener_maker
 from foveal.live.voice import LEAD_IN
 from foveal.mask_setup import load_cutter
 from foveal.masklets import LiveMasklets
-from foveal.session import Stages
+from foveal.stages import Stages
 from foveal.tracker_setup import open_tracker
 from stream.errors import AssetError
 from stream.keyframes import KeyframeSelector

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from devices.speech import Speaker
 from foveal.config import SessionConfig
 from foveal.live.worker import Lane
-from foveal.session import Stages
+from foveal.stages import Stages
 from stream.events import Answer, Question
 from stream.frame import Frame
 

@@ -20,7 +20,7 @@ from foveal.live.parts import LiveParts
 from foveal.live.session import LiveSession
 from foveal.live.worker import FairWorker
 from foveal.masklets import LiveMasklets
-from foveal.session import Stages
+from foveal.stages import Stages
 from perception.backbone import Backbone
 from perception.fakes import FakeBackbone, FakeScene, FakeTracker, thing
 from perception.scene import SceneReader

@@ -11,7 +11,7 @@ from devices.webrtc.outgoing import SpeechTrack
 from foveal.live.protocol import Ask
 from foveal.live.session import MAX_FAILURES, MAX_WAITING
 from foveal.live.worker import GIVE_WAY_NS
-from foveal.session import Stages
+from foveal.stages import Stages
 from reasoning.fakes import ScriptedLMM, ScriptState
 from stream.clock import NS_PER_S
 from stream.errors import PromptError

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from foveal.config import SessionConfig
 from foveal.masklets import LiveMasklets
-from foveal.session import READ_AHEAD_FRAMES, Session, SessionState, Stages
+from foveal.session import READ_AHEAD_FRAMES, Session
+from foveal.stages import SessionState, Stages
 from perception.backbone import Backbone, Features
 from perception.fakes import FakeBackbone, FakeScene, FakeTracker, thing
 from perception.scene import GroundedRegion, SceneReader, SceneView
