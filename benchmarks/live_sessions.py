@@ -5,10 +5,12 @@
 A real `foveal serve` with its real models, in a process of its own; cameras (aiortc, 15 fps VP8 at
 504x896, encoded beforehand, so that they cost little) in another. Each camera keeps the time at
 which it sent each frame and gets the masks back over its data channel: the age of a frame is from
-its sending to the arrival of its masks, everything between included. `used_fps` is how many frames
-a second of each session the models took; FRESHEST drops the others. `server_p95_ms` is the age that
-the server itself told; `core_ms_per_frame` is the server's processor time for each frame used, with
-all else it does meanwhile. The cameras' process runs on the same cores.
+its sending to the arrival of its masks, everything between included. Every session asks about the
+middle of its picture first, so that there is something to follow: `masklets` is how many masks a
+frame had. `used_fps` is how many frames a second of each session the models took; FRESHEST drops
+the others. `server_p95_ms` is the age that the server itself told; `core_ms_per_frame` is the
+server's processor time for each frame used, with all else it does meanwhile. The cameras' process
+runs on the same cores.
 """
 
 import argparse
@@ -37,7 +39,8 @@ from stream.clock import NS_PER_MS, MonotonicClock
 
 MAX_AGE_MS = 300.0
 MIN_SESSIONS = 2  # what `foveal serve` admits unless told otherwise
-SETTLE_S = 4.0  # connecting, and the first keyframes' masklets
+ANSWER_S = 60.0  # for the first question, and so for the first masklets
+SETTLE_S = 3.0
 GOAL = {"sessions": f">= {MIN_SESSIONS}"}
 
 
@@ -65,8 +68,11 @@ class Client:
         prefer(self.connection, "video/VP8")
         self.channel = self.connection.createDataChannel("foveal")
         self.channel.on("message", self._heard)
+        self.channel.on("open", self._ask)
+        self.answered = asyncio.Event()
         self.measuring = False
         self.ages_ms: list[float] = []
+        self.masklets: list[int] = []  # in view, of each frame
         self.server_ages_ms: list[float] = []
 
     async def connect(self, url: str, http: aiohttp.ClientSession) -> None:
@@ -78,15 +84,22 @@ class Client:
                 raise SystemExit(f"expected 201 from {url}, got {response.status}: {text}")
         await self.connection.setRemoteDescription(RTCSessionDescription(text, "answer"))
 
+    def _ask(self) -> None:
+        question = {"v": 1, "type": "ask", "text": "What is this?", "point": [0.5, 0.5]}
+        self.channel.send(json.dumps(question))
+
     def _heard(self, message: str) -> None:
         now_ns = time.perf_counter_ns()
         data = json.loads(message)
+        if data["type"] in ("end", "refused"):
+            self.answered.set()
         if data["type"] != "regions" or not self.measuring:
             return
         number = round(data["pts_ms"] * FPS / 1000)  # stream time counts from the first frame
         if number < len(self.camera.sent_ns):
             self.ages_ms.append((now_ns - self.camera.sent_ns[number]) / NS_PER_MS)
             self.server_ages_ms.append(data["age_ms"])
+            self.masklets.append(sum(one["mask"] is not None for one in data["regions"]))
 
 
 async def publish(url: str, count: int, seconds: float) -> dict[str, Any]:
@@ -96,6 +109,8 @@ async def publish(url: str, count: int, seconds: float) -> dict[str, Any]:
     async with aiohttp.ClientSession() as http:
         for client in clients:
             await client.connect(f"{url}session", http)
+    async with asyncio.timeout(ANSWER_S * count):
+        await asyncio.gather(*(client.answered.wait() for client in clients))
     await asyncio.sleep(SETTLE_S)
     print("measuring", flush=True)
     for client in clients:
@@ -108,6 +123,7 @@ async def publish(url: str, count: int, seconds: float) -> dict[str, Any]:
     return {
         "ages_ms": [age for client in clients for age in client.ages_ms],
         "server_ages_ms": [age for client in clients for age in client.server_ages_ms],
+        "masklets": [number for client in clients for number in client.masklets],
         "fewest": min(len(client.ages_ms) for client in clients),
     }
 
@@ -165,6 +181,7 @@ def summary(
         "server_p95_ms": round(float(np.percentile(told["server_ages_ms"], 95)), 1),
         "used_fps": round(len(told["ages_ms"]) / seconds / count, 1),
         "least_fps": round(told["fewest"] / seconds, 1),
+        "masklets": round(float(np.mean(told["masklets"])), 1),
         "cores": round(cores, 2),
         "core_ms_per_frame": round(1000 * cores * seconds / len(told["ages_ms"]), 1),
         "rss_mb": round(rss / 2**20),

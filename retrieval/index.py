@@ -5,7 +5,7 @@ A FAISS build with GPU support is used for flat search when a device is there.
 """
 
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import faiss
 import numpy as np
@@ -22,20 +22,11 @@ HNSW_SEARCH_BEAM = 96
 MISSING = -1  # row of a hit that is not there (k larger than the index)
 
 
-class Index(Protocol):
-    """Stores unit vectors; a row's number is its place in the order of adding."""
-
-    def add(self, vectors: Vectors) -> None:
-        """Append [N, D]."""
-
-    def search(
-        self, vectors: Vectors, k: int, rows: tuple[int, int] | None = None
-    ) -> tuple[Vectors, Rows]:
-        """[Q, D] -> scores [Q, k'] and rows [Q, k'], best first; `rows` limits to a range."""
-
-
 class FaissIndex:
-    """`Index` over FAISS. Scores are inner products: cosines for unit vectors."""
+    """Unit vectors in FAISS; a row's number is its place in the order of adding.
+
+    Scores are inner products: cosines for unit vectors.
+    """
 
     def __init__(self, dim: int, kind: IndexKind = "flat", *, inner: Any = None) -> None:
         self.dim = dim

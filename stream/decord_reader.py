@@ -39,11 +39,6 @@ class DecordReader:
         rate = Fraction(self._video.get_avg_fps()).limit_denominator(1001)
         return SourceInfo(width, height, count, int(count * NS_PER_S / rate), rate)
 
-    def frame_at(self, pts_ns: int) -> Frame:
-        """The frame on screen at `pts_ns` (the first one before its start)."""
-        index = int(np.searchsorted(self._pts_ns, pts_ns, side="right")) - 1
-        return self._frame(max(0, index))
-
     def read(self, start_ns: int) -> Iterator[Frame]:
         """Yield every frame from `start_ns` on."""
         first = int(np.searchsorted(self._pts_ns, start_ns))

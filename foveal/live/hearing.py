@@ -2,7 +2,7 @@
 
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from devices.barge import BargeConfig, BargeIn
 from devices.echo import EchoConfig, EchoGuard
@@ -22,14 +22,6 @@ from foveal.hearing import Hearing, load_hearing
 from foveal.live.ear import Ear, Listener, MakeListener
 from foveal.live.voice import LiveVoice
 from stream.clock import Clock
-
-
-class SpeakingEar(Ear, Protocol):
-    """An ear of somebody to whom we speak."""
-
-    @property
-    def voice(self) -> LiveVoice | None:
-        """Our voice, which the wearer may interrupt."""
 
 
 @dataclass(frozen=True, slots=True)

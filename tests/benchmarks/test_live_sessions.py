@@ -12,6 +12,7 @@ def test_a_summary_counts_frames_per_session_and_time_per_frame() -> None:
     told = {
         "ages_ms": [100.0] * 19 + [500.0],
         "server_ages_ms": [80.0] * 20,
+        "masklets": [1] * 10 + [2] * 10,
         "fewest": 8,
     }
     row = summary(told, count=2, seconds=2.0, cores=0.5, rss=2**30)
@@ -19,6 +20,7 @@ def test_a_summary_counts_frames_per_session_and_time_per_frame() -> None:
     assert (row["used_fps"], row["least_fps"]) == (5.0, 4.0)
     assert row["core_ms_per_frame"] == 50.0
     assert row["rss_mb"] == 1024
+    assert row["masklets"] == 1.5
 
 
 def test_a_session_that_got_nothing_is_not_held() -> None:
@@ -32,7 +34,9 @@ async def test_masks_are_matched_with_the_frame_they_belong_to() -> None:
     client = Client([b""])
     now_ns = time.perf_counter_ns()
     client.camera.sent_ns = [now_ns - 10**9, now_ns - 5 * 10**8, now_ns]
-    message = {"type": "regions", "pts_ms": 66, "age_ms": 7}  # 66.7 ms: the second frame of 15 fps
+    regions = [{"mask": {}}, {"mask": None}]
+    # 66.7 ms: the second frame of 15 fps.
+    message = {"type": "regions", "pts_ms": 66, "age_ms": 7, "regions": regions}
     client._heard(json.dumps(message))
     assert not client.ages_ms  # not yet measuring
     client.measuring = True
@@ -41,5 +45,8 @@ async def test_masks_are_matched_with_the_frame_they_belong_to() -> None:
     client._heard(json.dumps({**message, "pts_ms": 10_000}))  # nobody sent that
     assert len(client.ages_ms) == 1
     assert client.ages_ms[0] == pytest.approx(500, abs=400)
-    assert client.server_ages_ms == [7]
+    assert client.server_ages_ms == [7] and client.masklets == [1]
+    assert not client.answered.is_set()
+    client._heard(json.dumps({"type": "end"}))
+    assert client.answered.is_set()
     await client.connection.close()
