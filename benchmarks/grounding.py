@@ -7,9 +7,10 @@ of them, and cut-outs of coco128's second half, over held-out ImageNet backdrops
 second half by file name), and `adt` (frames of real glasses with every instance's mask). Asked is
 every name that one thing of a picture carries and no other, of at least 1 % of the picture. `giou`
 is the mean over phrases of intersection over union; a method that finds nothing scores 0. `foveal`
-reads the frame, then the phrase as the entity of an answer, and makes the span's mask; `composed`
-is `perception.scene`'s find (with the detector); `foveal-one-look` sees the whole frame only, no
-windows; `centre` an ellipse in the middle of the frame.
+reads the frame, then the phrase as the entity of an answer, and makes the span's mask, or none
+where its pointer takes nothing in view to be meant; `composed` is `perception.scene`'s find (with
+the detector); `foveal-one-look` sees the whole frame only, no windows; `foveal-decoder` has the
+dense mask decoder alone, no pointer; `centre` is an ellipse in the middle of the frame.
 """
 
 import argparse
@@ -37,6 +38,7 @@ from foveal.training.ground_data import (
 from foveal.training.sheet import write_sheet
 from perception.scene import SceneView
 from reasoning.pixsearch.grounding import GroundConfig
+from reasoning.pixsearch.lmm import PixSearchLMM
 from stream.errors import PromptError
 from stream.frame import Frame, Image, Mask
 from stream.masks import mask_iou
@@ -102,6 +104,7 @@ def answers(models: Models, weights: Path | None) -> dict[str, Answer]:
     """The methods by name."""
     model = trained_model(models, PixSearchConfig(weights=weights))
     once = trained_model(models, PixSearchConfig(ground=GroundConfig(looks=False), weights=weights))
+    bare = trained_model(models, PixSearchConfig(ground=GroundConfig(point=False), weights=weights))
 
     def composed(view: SceneView, phrase: str) -> Mask:
         try:
@@ -109,9 +112,16 @@ def answers(models: Models, weights: Path | None) -> dict[str, Answer]:
         except PromptError:
             return np.zeros(view.frame.size, bool)
 
+    gate = GroundConfig().point_gate
+
+    def pointed(own: PixSearchLMM, view: SceneView, phrase: str) -> Mask:
+        mask, sure = own.ground(view, phrase)
+        return mask if sure >= gate else np.zeros_like(mask)
+
     return {
-        "foveal": lambda view, phrase: model.ground(view, phrase)[0],
-        "foveal-one-look": lambda view, phrase: once.ground(view, phrase)[0],
+        "foveal": lambda view, phrase: pointed(model, view, phrase),
+        "foveal-one-look": lambda view, phrase: pointed(once, view, phrase),
+        "foveal-decoder": lambda view, phrase: bare.ground(view, phrase)[0],
         "composed": composed,
         "centre": lambda view, phrase: centre(view.frame.size),
     }

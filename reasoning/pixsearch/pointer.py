@@ -20,7 +20,7 @@ TRAITS = 19 + SOURCES + TRACES
 SAME_PLACE = 0.6  # overlap of boxes from which two things lie in one place
 GAIN, MIDDLE = 12.0, 0.6  # cosines of names to fits: the same name 0.99, an unrelated one 0.001
 LEAST = 1e-3
-DROPPED = 0.2  # while training
+STEP = 6.0  # the weights of traits learn so much faster than those of words
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,10 +62,9 @@ class Pointer(nn.Module):
         self.call = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
         self.gain = nn.Parameter(torch.tensor(GAIN))
         self.level = nn.Parameter(torch.tensor(MIDDLE))
-        self.weigh = nn.Sequential(
-            nn.Linear(TRAITS, hidden), nn.GELU(), nn.Dropout(DROPPED), nn.Linear(hidden, 1)
-        )
-        for part in (self.hear[2], self.call[2], self.weigh[3]):
+        # Linear: with hundreds of phrases of pictures a layer more was learnt by heart.
+        self.weigh = nn.Linear(TRAITS, 1)
+        for part in (self.hear[2], self.call[2], self.weigh):
             assert isinstance(part, nn.Linear)
             nn.init.zeros_(part.weight)
             nn.init.zeros_(part.bias)
@@ -83,7 +82,7 @@ class Pointer(nn.Module):
         """[C] logits of fitting, K things, their [K, TRACES] -> [K] logits of expected overlap."""
         meant = fits.sigmoid()
         share = (shown.posteriors @ meant).clamp(LEAST, 1 - LEAST)
-        change: Tensor = self.weigh(traits(meant, share, shown, seen))
+        change: Tensor = STEP * self.weigh(traits(meant, share, shown, seen))
         return share.logit() + change[:, 0]
 
 
