@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import pytest_asyncio
+from aiortc import RTCIceServer
 
 from devices.speech import HibariSpeaker, write_wav
 from devices.webrtc.outgoing import to_48k
@@ -179,6 +180,30 @@ async def test_recording_is_opt_in_and_plays_in_the_page(browser: Browser, tmp_p
         await browser.until("document.querySelectorAll('.fall').length >= 1")
         assert await shown(browser, ".answer") == [SAID]
         assert await shown(browser, ".question") == ["What is this?"]
+
+
+async def test_the_page_takes_the_ice_servers_it_is_told(browser: Browser) -> None:
+    config = ServeConfig(
+        ice_servers=(
+            RTCIceServer("stun:box.local:3478"),
+            RTCIceServer("turn:box.local?transport=tcp", username="me", credential='a "b", c\\d'),
+        )
+    )
+    async with Site(config) as site:
+        await browser.open(site.url)
+        told = await browser.run(
+            "import('/link.js').then(async ({iceServers}) => iceServers("
+            "(await fetch('/session', {method: 'OPTIONS'})).headers.get('Link')))"
+        )
+        assert await browser.run("import('/link.js').then(link => link.iceServers(null))") == []
+    assert told == [
+        {"urls": "stun:box.local:3478"},
+        {
+            "urls": "turn:box.local?transport=tcp",
+            "username": "me",
+            "credential": 'a "b", c\\d',
+        },
+    ]
 
 
 async def test_a_token_is_asked_for(browser: Browser) -> None:
