@@ -81,6 +81,7 @@ class LiveSource:
         self._faults: Counter[str] = Counter()
         self._connections = 0
         self._last_error: str | None = None
+        self._told: str | None = None  # trouble of this connection, in the log
         self._changed = threading.Condition()
 
     async def frames(self) -> AsyncIterator[Frame]:
@@ -169,6 +170,7 @@ class LiveSource:
                 raise OSError("there is no video in this stream")
             with self._changed:
                 self._connections += 1
+            self._told = None
             self._timeline.restart()
             for packet in box.demux(box.streams.video[0]):
                 if run.stopped.is_set():
@@ -200,7 +202,10 @@ class LiveSource:
         run.wake()
 
     def _note(self, error: str) -> None:
-        logger.warning("%s: %s; connecting again", self.name, error)
+        # Once for each trouble: a camera may be away for days.
+        level = logging.DEBUG if error == self._told else logging.WARNING
+        logger.log(level, "%s: %s; connecting again until it comes", self.name, error)
+        self._told = error
         with self._changed:
             self._last_error = error
 

@@ -79,14 +79,19 @@ async def test_a_camera_pushes_rtsp() -> None:
     assert all(b == a + 1 for a, b in pairwise(numbers))
 
 
-async def test_an_address_where_nobody_answers_is_given_up() -> None:
-    options = LiveOptions(max_failures=2, first_retry_s=0.01)
+async def test_an_address_where_nobody_answers_is_given_up(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("WARNING")
+    options = LiveOptions(max_failures=4, first_retry_s=0.01)
     url = f"tcp://user:secret@127.0.0.1:{free_port()}"
     source = LiveSource(url, MonotonicClock(), options)
     with pytest.raises(SourceError, match="cannot read tcp://127.0.0.1") as caught:
         await anext(source.frames())
     assert "secret" not in str(caught.value) + source.name + str(source.stats())
     assert source.stats().connections == 0
+    told = [record.getMessage() for record in caplog.records if record.name == "devices.live"]
+    assert len(told) == 1 and "secret" not in told[0]  # not again with every attempt
 
 
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "/etc/passwd", "concat:a|b", ""])
