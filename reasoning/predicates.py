@@ -90,7 +90,7 @@ _CAUSE = _family(
 
 _WORKING = _family(
     r"how\s+(?:do|does|did)\b.*\bworks?\b",
-    r"work|operat|function|mechani|us(?:es|ed|ing)\b|by\b|convert|principle|device|machine|means\b|"
+    r"work|operat|function|mechani|us(?:es|ed|ing)\b|convert|principle|device|machine|means\b|"
     r"allow|through\b|driven|produc|measur|magnif",
 )
 _MADE_OF_IT = r"\b(?:made|composed|built|consist\w*)\s+(?:up\s+)?(?:of|from|out\s+of)\s+(?:the\s+)?"
