@@ -29,12 +29,12 @@ import yaml
 from skimage.io import imread
 
 from benchmarks.report import emit
-from foveal.compose import Models, ReasoningConfig, build_assistant, load_models
+from foveal.compose import Models, build_assistant, load_models
+from foveal.settings import ReasoningConfig
 from perception.scene import SceneView
 from reasoning.assistant import Assistant
-from reasoning.decoding import DecodeConfig
 from reasoning.pieces import DONT_KNOW
-from reasoning.policy import PolicyConfig
+from reasoning.settings import DecodeConfig, PolicyConfig
 from stream.clock import NS_PER_MS, NS_PER_S
 from stream.errors import ConfigError
 from stream.events import Answer, Point, QueryKind, Question

@@ -17,7 +17,7 @@ from transformers import GenerationConfig
 from transformers.generation.streamers import BaseStreamer
 
 from foveal.compose import Models, trained_model
-from foveal.pixsearch_setup import PixSearchConfig
+from foveal.settings import PixSearchConfig
 from perception.scene import SceneView
 from reasoning.lmm import Prompt
 from reasoning.pixsearch.lmm import PixSearchLMM

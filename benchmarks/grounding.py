@@ -25,7 +25,7 @@ import numpy as np
 from benchmarks.aria_adt import read_adt
 from benchmarks.report import emit
 from foveal.compose import Models, load_models, trained_model
-from foveal.pixsearch_setup import PixSearchConfig
+from foveal.settings import PixSearchConfig
 from foveal.training.ground_data import (
     Scene,
     by_name,
@@ -37,8 +37,8 @@ from foveal.training.ground_data import (
 )
 from foveal.training.sheet import write_sheet
 from perception.scene import SceneView
-from reasoning.pixsearch.grounding import GroundConfig
 from reasoning.pixsearch.lmm import PixSearchLMM
+from reasoning.settings import GroundConfig
 from stream.errors import PromptError
 from stream.frame import Frame, Image, Mask
 from stream.masks import mask_iou

@@ -41,12 +41,10 @@ from benchmarks.answers import (
     summary,
 )
 from benchmarks.report import emit
-from foveal.compose import Models, ReasoningConfig, build_assistant, load_models
-from foveal.pixsearch_setup import PixSearchConfig
+from foveal.compose import Models, build_assistant, load_models
+from foveal.settings import PixSearchConfig, ReasoningConfig
 from reasoning.assistant import Assistant
-from reasoning.decoding import DecodeConfig
-from reasoning.pixsearch.choice import ChoiceConfig
-from reasoning.policy import PolicyConfig
+from reasoning.settings import ChoiceConfig, DecodeConfig, PolicyConfig
 from stream.events import QueryKind
 
 FOLDER = Path(__file__).parent / "data"

@@ -11,29 +11,16 @@ from typing import Any
 
 import torch
 
+from foveal.settings import SCHEMES, check_model
 from perception.scene import SceneReader
 from reasoning.backends.chat_http import ChatClient, Endpoint
-from reasoning.backends.chat_vlm import ChatConfig, ChatVlm
+from reasoning.backends.chat_vlm import ChatVlm
 from reasoning.backends.grounder import SceneGrounder
 from reasoning.backends.lisa import load_lisa
 from reasoning.backends.sa2va import load_sa2va
 from reasoning.lmm import SegmentingLMM
+from reasoning.settings import ChatConfig
 from stream.errors import ConfigError
-
-BUILT_IN = ("composed", "pixsearch")
-SCHEMES = ("openai", "sa2va", "lisa")
-
-
-def check_model(name: str) -> None:
-    """Raises ConfigError for a name that no model has; nothing is loaded."""
-    scheme, _, rest = name.partition(":")
-    if name in BUILT_IN:
-        return
-    if scheme not in SCHEMES or not rest:
-        known = ", ".join((*BUILT_IN, "openai:URL#MODEL", "sa2va:FOLDER", "lisa:FOLDER#CLIP"))
-        raise ConfigError(f"expected a model of {known}; got {name!r}")
-    if scheme == "openai":
-        Endpoint.parse(name)
 
 
 @lru_cache(maxsize=1)  # sessions of one server share it

@@ -1,15 +1,15 @@
 """The composition root of answering: pinned assets -> an assistant."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 import torch
 
 from foveal.assets import asset_path
-from foveal.backend_setup import check_model, load_backend
+from foveal.backend_setup import load_backend
 from foveal.mask_setup import load_cutter
-from foveal.pixsearch_setup import PixSearchConfig, load_network, load_pixsearch
+from foveal.pixsearch_setup import load_network, load_pixsearch
 from foveal.search_setup import (
     load_backbone,
     load_detector,
@@ -17,19 +17,18 @@ from foveal.search_setup import (
     load_recogniser,
     open_searcher,
 )
+from foveal.settings import PixSearchConfig, ReasoningConfig
 from perception.backbone import Backbone
 from perception.naming import NameMatcher
 from perception.ocr import RapidTextReader
 from perception.scene import SceneReader
 from reasoning.assistant import Assistant
-from reasoning.backends.chat_vlm import ChatConfig
 from reasoning.composed import ComposedLMM
-from reasoning.decoding import DecodeConfig, SearchDecoder
+from reasoning.decoding import SearchDecoder
 from reasoning.intents import IntentClassifier, load_weights
 from reasoning.lm import CausalLm
 from reasoning.pixsearch.lmm import PixSearchLMM
 from reasoning.pixsearch.model import PixSearchModel
-from reasoning.policy import PolicyConfig
 from reasoning.support import SupportScorer
 from retrieval.search import KnowledgeSearcher
 from retrieval.visual import class_vectors
@@ -46,20 +45,6 @@ class Models:
     searcher: KnowledgeSearcher
     lm: CausalLm
     reader: SceneReader
-
-
-@dataclass(frozen=True, slots=True)
-class ReasoningConfig:
-    """Limits and gates of answering."""
-
-    model: str = "composed"  # or pixsearch, openai:URL#MODEL … (foveal/backend_setup.py)
-    decode: DecodeConfig = field(default_factory=DecodeConfig)
-    policy: PolicyConfig = field(default_factory=PolicyConfig)  # of the composed model
-    pixsearch: PixSearchConfig = field(default_factory=PixSearchConfig)
-    chat: ChatConfig = field(default_factory=ChatConfig)  # of openai:
-
-    def __post_init__(self) -> None:
-        check_model(self.model)
 
 
 def load_language_model() -> CausalLm:

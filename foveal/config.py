@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from foveal.compose import ReasoningConfig
-from foveal.tracker_setup import MaskletSettings
-from perception.tracker import TrackerConfig
+from foveal.settings import MaskletSettings, ReasoningConfig
+from perception.settings import TrackerConfig
 from stream.errors import ConfigError
 from stream.keyframes import KeyframeConfig
 

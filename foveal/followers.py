@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING, Protocol
 
-from foveal.tracker_setup import EMBEDDED, MaskletSettings, open_sam2
+from foveal.settings import EMBEDDED, MaskletSettings
+from foveal.tracker_setup import open_sam2
 from perception.prompts import BoxPrompt, MaskPrompt, Prompt, checked, positive_points
 from stream.events import Region
 from stream.frame import Frame, Mask
@@ -38,7 +39,8 @@ class EmbeddedFollower:
         from foveal.mask_setup import load_cutter
         from foveal.search_setup import load_backbone
         from foveal.tracker_setup import load_renewer
-        from perception.tracker import EmbeddedTracker, TrackerConfig
+        from perception.settings import TrackerConfig
+        from perception.tracker import EmbeddedTracker
 
         self._backbone, self._cutter = load_backbone(), load_cutter()
         config = TrackerConfig(max_tracks=MAX_OBJECTS)

@@ -1,6 +1,5 @@
 """The trained segmenting model from its shipped weights, and new ones to train."""
 
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -8,25 +7,16 @@ from torch import Tensor
 
 from foveal.mask_setup import load_cutter
 from foveal.search_setup import load_detector
+from foveal.settings import PixSearchConfig
 from perception.backbone import Backbone
 from perception.recogniser import Recogniser
 from perception.scene import SceneReader
 from reasoning.lm import CausalLm
 from reasoning.pixsearch.checkpoint import WEIGHTS, load_weights, read_config
-from reasoning.pixsearch.choice import ChoiceConfig
-from reasoning.pixsearch.grounding import GroundConfig, Grounder
+from reasoning.pixsearch.grounding import Grounder
 from reasoning.pixsearch.lmm import PixSearchLMM
 from reasoning.pixsearch.lora import fold_lora
 from reasoning.pixsearch.model import ModelConfig, PixSearchModel, own_copy
-
-
-@dataclass(frozen=True, slots=True)
-class PixSearchConfig:
-    """Gates of the trained model, and which weights it has."""
-
-    choice: ChoiceConfig = field(default_factory=ChoiceConfig)
-    ground: GroundConfig = field(default_factory=GroundConfig)
-    weights: Path | None = None  # None is the file that is shipped
 
 
 def load_network(

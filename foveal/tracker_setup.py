@@ -1,48 +1,17 @@
 """Which tracker keeps masklets alive: its name and settings -> a tracker."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from foveal.masklets import MaskTracker
-from perception.tracker import EmbeddedTracker, TrackerConfig
+from foveal.settings import EMBEDDED, MaskletSettings
+from perception.settings import TrackerConfig
+from perception.tracker import EmbeddedTracker
 from stream.errors import AssetError, ConfigError
 
 if TYPE_CHECKING:
     from perception.backbone import Backbone
     from perception.sam2_tracker import Sam2Tracker
     from perception.track_renew import Renewer
-
-EMBEDDED = "embedded"
-KINDS = ("sam2", "edgetam")
-Precision = Literal["auto", "float32", "mixed", "bfloat16", "float16"]
-
-
-@dataclass(frozen=True, slots=True)
-class MaskletSettings:
-    """The tracker of a session; all but `tracker` concern SAM 2 and EdgeTAM only.
-
-    Raises ConfigError for a tracker that is none of the three.
-    """
-
-    tracker: str = EMBEDDED  # or sam2:ID, edgetam:ID; ID: a hub id, a folder, a sam2 package's .pt
-    image_size: int | None = None  # px; None is what the model was trained at (1024)
-    precision: Precision = "auto"
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    policy: Literal["recent", "samurai", "dam4sam"] = "recent"  # what enters memory
-    reidentify: bool = True  # seek what left by its look
-    compile: Literal["off", "default", "graphs"] = "off"
-
-    def __post_init__(self) -> None:
-        kind, _, name = self.tracker.partition(":")
-        if not (self.tracker == EMBEDDED or (kind in KINDS and name)):
-            raise ConfigError(
-                "expected a tracker embedded, sam2:ID or edgetam:ID (ID: a hub id, a folder or a "
-                f".pt of the sam2 package), got {self.tracker!r}"
-            )
-        if self.image_size is not None and (self.image_size < 64 or self.image_size % 64):
-            raise ConfigError(
-                f"expected an image_size that is a multiple of 64, got {self.image_size}"
-            )
 
 
 def open_tracker(

@@ -8,7 +8,7 @@ from typing import Any
 
 from foveal.followers import Follower, open_follower
 from foveal.output.track_writer import TrackWriter
-from foveal.tracker_setup import MaskletSettings
+from foveal.settings import MaskletSettings
 from perception.prompts import Prompt
 from stream.clock import NS_PER_S, Clock, MonotonicClock, VirtualClock
 from stream.errors import BadFrame, PromptError, SourceError

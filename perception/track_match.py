@@ -18,24 +18,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from perception.settings import MatchConfig
+
 TINY_LABEL = 1e-3  # soft labels below this are nothing
 EPS = 1e-12
 STEP = 128  # queries are padded to a multiple of this
 QUERIES, CELLS = 256, 512  # rows of a block of products
-
-
-@dataclass(frozen=True, slots=True)
-class MatchConfig:
-    """Sharpness and reach of the match; lengths in feature cells (8 input pixels each)."""
-
-    temperature: float = 0.025
-    reach: int = 6  # around the expected mask: cells that are matched
-    ring: int = 8  # around a remembered mask: cells that are remembered
-    spread: float = 0.4  # of the prior of place, in sizes of the object
-    min_spread: float = 3.0  # the same, in cells
-    max_cells: int = 512  # remembered of one look; a larger one is thinned out
-    max_queries: int = 896  # cells matched at once; of more, every other one
-    first_weight: float = 1.0  # a cell of the first look counts as this many others
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,28 +1,11 @@
 """What the embedded tracker remembers of each object, and for how long."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
+from perception.settings import TrackerConfig
 from perception.track_flow import Grey
-from perception.track_match import Look, MatchConfig
+from perception.track_match import Look
 from perception.track_roi import Soft, Window
-
-
-@dataclass(frozen=True, slots=True)
-class TrackerConfig:
-    """What is remembered and when an object counts as lost."""
-
-    recent: int = 2  # last frames that are remembered
-    spaced: int = 4  # looks kept from longer ago
-    max_gap: int = 64  # frames between those, at most
-    max_tracks: int = 16
-    min_area: float = 0.08  # of the last seen area; below it the object is gone
-    min_score: float = 0.35  # mean carried label under the mask
-    return_score: float = 0.75  # mean label of a search, to take a lost object as found again
-    return_surety: float = 0.66  # and how like its looks it must be, a cosine
-    colour_rate: float = 0.1  # share of a new frame in the colour model
-    renew_every: int = 12  # frames between masks that are cut anew; 0 never cuts them
-    feature_rows: int | None = None  # resolution of the tracker's own backbone pass
-    match: MatchConfig = field(default_factory=MatchConfig)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

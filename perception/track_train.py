@@ -26,6 +26,7 @@ from safetensors.torch import save_file
 
 from perception.backbone import Backbone
 from perception.refine import Cues, blend
+from perception.settings import TrackerConfig
 from perception.track_augment import Sample, augment, head_loss, keep
 from perception.track_composites import MIN_VISIBLE, Clip, render_clip
 from perception.track_cutouts import (
@@ -37,7 +38,7 @@ from perception.track_cutouts import (
 )
 from perception.track_net import CueNet, NetRefiner
 from perception.track_roi import Soft, crop
-from perception.tracker import EmbeddedTracker, TrackerConfig
+from perception.tracker import EmbeddedTracker
 from stream.frame import Frame, Mask
 
 WARM_UP_STEPS = 150  # in which the head is not yet let loose

@@ -14,6 +14,7 @@ import torch
 
 from perception.backbone import Backbone, Features
 from perception.refine import Cues, Refiner
+from perception.settings import TrackerConfig
 from perception.track_flow import (
     Flow,
     Grey,
@@ -44,7 +45,7 @@ from perception.track_roi import (
     paste_part,
     window_around,
 )
-from perception.track_state import Track, TrackerConfig, TrackerState, remember, replace_look
+from perception.track_state import Track, TrackerState, remember, replace_look
 from stream.errors import PromptError
 from stream.events import Region
 from stream.frame import Frame, Image, Mask

@@ -18,9 +18,10 @@ from reasoning.lm import CausalLm
 from reasoning.lmm import EntitySpan, Prompt, Turn
 from reasoning.phrases import points
 from reasoning.pieces import CallFor, Piece, Say
-from reasoning.policy import Action, Choice, PolicyConfig, choose
+from reasoning.policy import Action, Choice, choose
 from reasoning.predicates import asks_fact
 from reasoning.scripts import Scripts
+from reasoning.settings import PolicyConfig
 from reasoning.spoken import CITED
 from reasoning.support import SupportScorer
 from reasoning.tokens import (

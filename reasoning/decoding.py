@@ -11,6 +11,7 @@ from typing import Any, Generic
 
 from reasoning.grammar import Call, Grammar, visible
 from reasoning.lmm import EntitySpan, Prompt, SegmentingLMM, State
+from reasoning.settings import DecodeConfig
 from reasoning.tokens import (
     END,
     END_INFORMATION,
@@ -22,28 +23,11 @@ from reasoning.tokens import (
 )
 from retrieval.search import Searcher
 from stream.clock import Clock, MonotonicClock
-from stream.errors import ConfigError, QueryError
+from stream.errors import QueryError
 from stream.events import EventKind, Evidence, Query, SearchRecord, TokenStep
 from stream.masks import encode_mask
 
 Emit = Callable[[EventKind, Mapping[str, Any]], None]  # event kind, JSON data
-
-
-@dataclass(frozen=True, slots=True)
-class DecodeConfig:
-    """Limits of one answer."""
-
-    max_tokens: int = 256  # of the model's own; injected evidence is not counted
-    max_searches: int = 3
-    k: int = 3  # entries of evidence per search
-    max_query_chars: int = 200
-
-    def __post_init__(self) -> None:
-        if min(self.max_tokens, self.k) < 1 or self.max_searches < 0:
-            raise ConfigError(
-                "expected max_tokens >= 1, k >= 1 and max_searches >= 0, got "
-                f"{self.max_tokens}, {self.k}, {self.max_searches}"
-            )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

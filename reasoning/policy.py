@@ -10,33 +10,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from reasoning.intents import Intent
+from reasoning.settings import PolicyConfig
 
 Action = Literal[
     "name", "list", "find", "read", "check", "count", "look", "state", "talk", "look_up_thing",
     "learn_thing", "ask_text", "give_up",
 ]  # fmt: skip
 SEARCHING: tuple[Action, ...] = ("look_up_thing", "learn_thing", "ask_text")
-
-
-SearchMode = Literal["model", "text", "image", "region"]
-
-
-@dataclass(frozen=True, slots=True)
-class PolicyConfig:
-    """Gates of the choice."""
-
-    search_cost: float = 0.05  # probability that a search must win by
-    sight_gate: float = 0.45  # name probability from which sight alone names a thing
-    search: SearchMode = "model"  # who decides; any other searches that way for every question
-    text: bool = True  # whether searches with words may be made, and so on
-    image: bool = True
-    region: bool = True
-    reword: bool = False  # search with words too where what was found by looks does not tell
-
-    @property
-    def visual(self) -> bool:
-        """Whether a picture or a part of one may be searched for."""
-        return self.image or self.region
 
 
 @dataclass(frozen=True, slots=True)

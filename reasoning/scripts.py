@@ -11,7 +11,8 @@ from perception.naming import Name
 from perception.scene import GroundedRegion, Scene, where
 from reasoning.phrases import answer_type, listed, pointed_noun, resolve, with_article
 from reasoning.pieces import DONT_KNOW, LIKELY, CallFor, Piece, Say, Script, TurnState
-from reasoning.policy import Action, PolicyConfig
+from reasoning.policy import Action
+from reasoning.settings import PolicyConfig
 from reasoning.sight import Sight
 from reasoning.spoken import cite, common, plain, quoted
 from reasoning.support import Support, SupportScorer, defines, names_nothing

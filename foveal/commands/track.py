@@ -133,7 +133,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _request(args: argparse.Namespace) -> "TrackRequest":
-    from foveal.tracker_setup import MaskletSettings
+    from foveal.settings import MaskletSettings
     from foveal.tracking import TrackRequest
     from stream.clock import seconds_to_ns
     from stream.errors import ConfigError

@@ -8,7 +8,7 @@ import torch
 
 from foveal.compose import load_scene_reader
 from foveal.mask_setup import load_cutter
-from foveal.pixsearch_setup import PixSearchConfig, load_pixsearch
+from foveal.pixsearch_setup import load_pixsearch
 from foveal.search_setup import (
     load_backbone,
     load_detector,
@@ -16,6 +16,7 @@ from foveal.search_setup import (
     load_recogniser,
     read_source,
 )
+from foveal.settings import PixSearchConfig
 from foveal.training.crew import AccelerateCrew
 from foveal.training.ground_store import Sources
 from foveal.training.names import name_states
@@ -29,9 +30,10 @@ from foveal.training.point_store import (
 )
 from perception.naming import NameMatcher
 from reasoning.lm import CausalLm
-from reasoning.pixsearch.grounding import GroundConfig, Grounder
+from reasoning.pixsearch.grounding import Grounder
 from reasoning.pixsearch.loop import LoopConfig, run_loop
 from reasoning.pixsearch.model import PixSearchModel
+from reasoning.settings import GroundConfig
 from retrieval.knowledge import WIKI_SOURCE
 from retrieval.visual import class_vectors
 from stream.errors import ConfigError

@@ -10,13 +10,14 @@ import json
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from reasoning.backends.chat_http import ChatClient, Delta, ToolCall, picture_part
 from reasoning.backends.chat_tags import INSTRUCTIONS, SCALE, Named, Piece, Said, TagParser
 from reasoning.backends.grounder import Grounder
 from reasoning.grammar import Call
 from reasoning.lmm import EntitySpan, Prompt
+from reasoning.settings import ChatConfig
 from reasoning.tokens import (
     END,
     END_INFORMATION,
@@ -53,15 +54,6 @@ SEARCH_TOOL: dict[str, Any] = {
         },
     },
 }
-
-
-@dataclass(frozen=True, slots=True)
-class ChatConfig:
-    """How a server is spoken to."""
-
-    calls: Literal["tags", "tools"] = "tags"
-    resume: Literal["message", "prefix"] = "message"  # prefix: vLLM's continue_final_message
-    temperature: float = 0.0
 
 
 @dataclass(slots=True, eq=False)

@@ -1,34 +1,13 @@
 """Which token comes next: the model's own choice within the grammar and a few guards."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from reasoning.grammar import Grammar
+from reasoning.settings import ChoiceConfig
 from reasoning.tokens import CONTROLS, END, END_SEARCH, IMAGE, REGION, SEARCH, ControlIds
-from stream.errors import ConfigError
-
-
-@dataclass(frozen=True, slots=True)
-class ChoiceConfig:
-    """Gates of decoding."""
-
-    search_gate: float = 0.5  # probability of <search> from which a search is made (CBDR's beta)
-    max_query: int = 24  # tokens of a text query
-    repeat: int = 4  # no stretch of so many tokens is written twice; 0 allows it
-    text: bool = True  # may search with words
-    image: bool = True  # … with the whole picture
-    region: bool = True  # … with the last entity's region
-    reserved: int = 17  # the vocabulary's first ids are its own special tokens
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.search_gate <= 1 or self.max_query < 1 or self.repeat < 0:
-            raise ConfigError(
-                "expected a search_gate in 0..1, max_query >= 1 and repeat >= 0, got "
-                f"{self.search_gate}, {self.max_query}, {self.repeat}"
-            )
 
 
 class Chooser:

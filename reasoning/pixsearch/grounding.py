@@ -26,7 +26,7 @@ from reasoning.pixsearch.offers import (
     windows,
 )
 from reasoning.pixsearch.pointer import OWN, PROPOSED, Pointer, traces
-from stream.errors import ConfigError
+from reasoning.settings import GroundConfig
 from stream.events import Point
 from stream.frame import Image, Mask
 from stream.masks import Box, mask_box, mask_iou
@@ -41,28 +41,6 @@ class Sight(Protocol):
     def names_of(self, view: SceneView, mask: Mask) -> GroundedRegion: ...
 
     def point_at(self, view: SceneView, point: Point | None, box: Box | None) -> GroundedRegion: ...
-
-
-@dataclass(frozen=True, slots=True)
-class GroundConfig:
-    """When a mask is believed, and how it is finished."""
-
-    presence_gate: float = 0.15  # below it the thing is taken to be out of view
-    mask_level: float = 0.5  # probability from which a pixel belongs to the thing
-    refine: bool = True  # follow the picture's own edges (GrabCut)
-    looks: bool = True  # also at windows of half the size: what is small in the whole
-    look_gate: float = 0.5  # presence from which a window's mask counts
-    point: bool = True  # the pointer chooses among the things that perception found
-    point_gate: float = 0.1  # expected overlap below which none of them is meant
-    point_sure: float = 0.5  # the same from which no closer look is taken
-
-    def __post_init__(self) -> None:
-        gates = (self.presence_gate, self.look_gate, self.point_gate, self.point_sure)
-        if not (all(0 <= gate <= 1 for gate in gates) and 0 < self.mask_level < 1):
-            raise ConfigError(
-                "expected presence_gate, look_gate, point_gate and point_sure in 0..1 and a "
-                f"mask_level between 0 and 1, got {gates} and {self.mask_level}"
-            )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

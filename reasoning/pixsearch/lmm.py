@@ -19,12 +19,13 @@ from perception.scene import SceneView
 from reasoning.grammar import Grammar
 from reasoning.lm import CausalLm
 from reasoning.lmm import EntitySpan, Prompt
-from reasoning.pixsearch.choice import ChoiceConfig, Chooser
+from reasoning.pixsearch.choice import Chooser
 from reasoning.pixsearch.connector import GRID, POINTED, THING, Visual, grid_boxes
 from reasoning.pixsearch.grounding import Grounder, GroundState, Span
 from reasoning.pixsearch.model import PixSearchModel
 from reasoning.pixsearch.sequences import MAX_EVIDENCE, question_text
 from reasoning.pixsearch.spans import BEGIN, INSIDE, MAX_SPAN
+from reasoning.settings import ChoiceConfig
 from reasoning.tokens import END, END_INFORMATION, INFORMATION, neutralise, unbracket
 from stream.events import Evidence, TokenStep
 from stream.frame import Mask

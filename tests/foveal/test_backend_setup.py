@@ -5,11 +5,13 @@ from typing import cast
 
 import pytest
 
-from foveal.backend_setup import check_model, load_backend
+from foveal.backend_setup import load_backend
 from foveal.config_load import parse_config
+from foveal.settings import check_model
 from perception.fakes import FakeScene
 from perception.scene import SceneReader
-from reasoning.backends.chat_vlm import ChatConfig, ChatVlm
+from reasoning.backends.chat_vlm import ChatVlm
+from reasoning.settings import ChatConfig
 from stream.errors import AssetError, ConfigError
 
 READER = cast(SceneReader, FakeScene())

@@ -1,6 +1,8 @@
 """Settings: defaults, profiles, and what is refused."""
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
@@ -184,3 +186,10 @@ def test_contradictions_are_refused_in_code_too() -> None:
     config = Config()
     with pytest.raises(ConfigError, match=r"tracker\.max_tracks"):
         replace(config, session=SessionConfig(max_tracks=config.tracker.max_tracks + 1))
+
+
+def test_settings_are_read_without_the_models_libraries() -> None:
+    """Importing torch takes seconds, which `foveal config` has no use for."""
+    code = "import sys, foveal.config_load; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

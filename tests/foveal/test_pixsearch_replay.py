@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 import foveal.replay
-from foveal.compose import ReasoningConfig, trained_model
+from foveal.compose import trained_model
 from foveal.config import Config, SessionConfig, SpeechSettings
 from foveal.config_load import parse_config
 from foveal.demo.clip import DemoOptions, render_demo
-from foveal.pixsearch_setup import PixSearchConfig
 from foveal.records import read_answers
 from foveal.replay import ReplayRequest, replay
+from foveal.settings import PixSearchConfig, ReasoningConfig
 from perception.scene import SceneView
-from reasoning.decoding import DecodeConfig
 from reasoning.grammar import parse
 from reasoning.pixsearch.checkpoint import WEIGHTS, read_config
+from reasoning.settings import DecodeConfig
 from stream.errors import AssetError
 from stream.events import Question
 from stream.frame import Frame

@@ -24,10 +24,11 @@ from perception.naming import Name, NameMatcher
 from perception.recogniser import EVERYDAY
 from perception.scene import GroundedRegion, SceneView
 from reasoning.pixsearch.fakes import SMALL, tiny_model
-from reasoning.pixsearch.grounding import GroundConfig, Grounder
+from reasoning.pixsearch.grounding import Grounder
 from reasoning.pixsearch.lmm import PixSearchLMM
 from reasoning.pixsearch.loop import LoopConfig, run_loop
 from reasoning.pixsearch.pointer import DETECTED, TRACES, Pointer, Shown
+from reasoning.settings import GroundConfig
 from stream.errors import SourceError
 from stream.frame import Frame, Image, Mask
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from foveal.cli import main
-from foveal.tracker_setup import MaskletSettings
+from foveal.settings import MaskletSettings
 from foveal.tracking import Cue, TrackRequest, follow_clip
 from perception.prompts import BoxPrompt, PointsPrompt
 from perception.sam2_random import random_model, tiny_config

@@ -12,7 +12,7 @@ from foveal.config_load import load_config, parse_config
 from foveal.demo.clip import DemoOptions, render_demo
 from foveal.records import read_answers
 from foveal.replay import ReplayRequest, build_stages, replay
-from foveal.tracker_setup import MaskletSettings
+from foveal.settings import MaskletSettings
 from perception.sam2_random import random_model, tiny_config, tiny_edgetam_config
 from perception.sam2_tracker import Sam2Tracker
 from stream.errors import ConfigError

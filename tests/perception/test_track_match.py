@@ -5,7 +5,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from perception.track_match import MatchConfig, make_look, match_anywhere, match_near
+from perception.settings import MatchConfig
+from perception.track_match import make_look, match_anywhere, match_near
 
 SHAPE = (24, 32, 40)  # channels, rows, columns
 

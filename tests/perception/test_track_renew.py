@@ -6,9 +6,10 @@ from skimage import data
 
 from foveal.assets import asset_path
 from perception.backbone import Backbone
+from perception.settings import TrackerConfig
 from perception.small_sam import DECODER, ENCODER, SmallSam
 from perception.track_renew import Renewer
-from perception.tracker import EmbeddedTracker, TrackerConfig
+from perception.tracker import EmbeddedTracker
 from stream.frame import Image, Mask
 from stream.masks import decode_mask, mask_iou
 from tests.perception.rendered import compose, face

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from perception.backbone import Backbone
-from perception.tracker import EmbeddedTracker, TrackerConfig, TrackerState
+from perception.settings import TrackerConfig
+from perception.tracker import EmbeddedTracker, TrackerState
 from stream.errors import PromptError
 from stream.events import Region
 from stream.frame import Frame, Mask

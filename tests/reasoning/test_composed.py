@@ -17,12 +17,12 @@ from perception.naming import Name
 from perception.scene import SceneView
 from reasoning.assistant import Assistant
 from reasoning.composed import FOLLOW_UP_NS, ComposedLMM
-from reasoning.decoding import DecodeConfig, SearchDecoder
+from reasoning.decoding import SearchDecoder
 from reasoning.fakes import ScriptedSearcher
 from reasoning.grammar import parse
 from reasoning.intents import INTENTS, Intent, IntentClassifier
 from reasoning.lm import CausalLm
-from reasoning.policy import PolicyConfig
+from reasoning.settings import DecodeConfig, PolicyConfig
 from reasoning.support import SupportScorer
 from retrieval.fakes import HashEncoder
 from stream.clock import NS_PER_S, VirtualClock

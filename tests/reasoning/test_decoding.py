@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perception.fakes import FakeScene, thing
-from reasoning.decoding import DecodeConfig, Decoded, SearchDecoder, format_evidence
+from reasoning.decoding import Decoded, SearchDecoder, format_evidence
 from reasoning.fakes import Mention, ScriptedLMM, ScriptedSearcher, ScriptPiece, Words
 from reasoning.grammar import parse
 from reasoning.lmm import Prompt
+from reasoning.settings import DecodeConfig
 from reasoning.tokens import CONTROLS
 from stream.clock import VirtualClock
 from stream.errors import ConfigError, GrammarError

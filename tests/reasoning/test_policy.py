@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoning.intents import INTENTS, Intent
-from reasoning.policy import SEARCHING, Action, PolicyConfig, SearchMode, choose
+from reasoning.policy import SEARCHING, Action, choose
+from reasoning.settings import PolicyConfig, SearchMode
 
 ODDS = st.lists(st.floats(0, 1), min_size=len(INTENTS), max_size=len(INTENTS)).filter(any)
 INTENT_SCORES = ODDS.map(

@@ -16,11 +16,12 @@ from perception.scene import SceneView
 from reasoning.assistant import Assistant
 from reasoning.backends.chat_http import ChatClient, Delta, Endpoint
 from reasoning.backends.chat_tags import Named, Said, TagParser
-from reasoning.backends.chat_vlm import GO_ON, NO_MORE, ChatConfig, ChatVlm
+from reasoning.backends.chat_vlm import GO_ON, NO_MORE, ChatVlm
 from reasoning.backends.grounder import Sam2Grounder, SceneGrounder, in_pixels
-from reasoning.decoding import DecodeConfig, SearchDecoder
+from reasoning.decoding import SearchDecoder
 from reasoning.fakes import ScriptedSearcher
 from reasoning.grammar import Call, parse
+from reasoning.settings import ChatConfig, DecodeConfig
 from stream.errors import BackendError, ConfigError, PromptError
 from stream.events import Answer, Evidence, Question
 from stream.frame import Frame

@@ -17,8 +17,9 @@ from reasoning.assistant import Assistant
 from reasoning.backends.lisa import load_lisa
 from reasoning.backends.sa2va import load_sa2va, part, projection, read_weights
 from reasoning.backends.seg_token import SegTokenLMM
-from reasoning.decoding import DecodeConfig, SearchDecoder
+from reasoning.decoding import SearchDecoder
 from reasoning.fakes import ScriptedSearcher
+from reasoning.settings import DecodeConfig
 from stream.errors import AssetError
 from stream.events import Question
 from stream.frame import Frame

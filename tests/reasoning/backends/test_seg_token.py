@@ -10,9 +10,10 @@ from perception.fakes import FakeScene, thing
 from reasoning.assistant import Assistant
 from reasoning.backends.fakes import GivenMasks, LetterTokenizer, ScriptedLanguage
 from reasoning.backends.seg_token import SegParts, SegTokenLMM, StateAt
-from reasoning.decoding import DecodeConfig, SearchDecoder
+from reasoning.decoding import SearchDecoder
 from reasoning.fakes import ScriptedSearcher
 from reasoning.grammar import parse
+from reasoning.settings import DecodeConfig
 from stream.errors import AssetError
 from stream.events import Answer, Evidence, Question
 from stream.frame import Frame

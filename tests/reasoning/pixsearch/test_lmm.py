@@ -14,16 +14,17 @@ from perception.backbone import Features
 from perception.fakes import thing
 from perception.scene import GroundedRegion, SceneView
 from reasoning.assistant import Assistant
-from reasoning.decoding import DecodeConfig, SearchDecoder
+from reasoning.decoding import SearchDecoder
 from reasoning.fakes import ScriptedSearcher
 from reasoning.grammar import Grammar, parse
 from reasoning.lmm import Prompt
-from reasoning.pixsearch.choice import ChoiceConfig, Chooser
+from reasoning.pixsearch.choice import Chooser
 from reasoning.pixsearch.fakes import CLASSES, tiny_model
-from reasoning.pixsearch.grounding import GroundConfig, Grounder, prompt_map
+from reasoning.pixsearch.grounding import Grounder, prompt_map
 from reasoning.pixsearch.lmm import PixSearchLMM, PixSearchState
 from reasoning.pixsearch.model import PixSearchModel
 from reasoning.pixsearch.sequences import question_text
+from reasoning.settings import ChoiceConfig, DecodeConfig, GroundConfig
 from reasoning.tokens import CONTROLS, ControlIds
 from stream.errors import ConfigError
 from stream.events import Evidence, Question

@@ -19,7 +19,7 @@ from perception.recogniser import EVERYDAY
 from perception.scene import GroundedRegion, SceneView
 from reasoning.pixsearch.checkpoint import load_weights, read_config, save_model
 from reasoning.pixsearch.fakes import SMALL, tiny_model
-from reasoning.pixsearch.grounding import GroundConfig, Grounder, Span
+from reasoning.pixsearch.grounding import Grounder, Span
 from reasoning.pixsearch.offers import closer_offers, offers_of, windows
 from reasoning.pixsearch.pointer import (
     DETECTED,
@@ -32,6 +32,7 @@ from reasoning.pixsearch.pointer import (
     overlaps,
     traces,
 )
+from reasoning.settings import GroundConfig
 from stream.errors import AssetError
 from stream.frame import Frame, Image, Mask
 from stream.masks import Box
