@@ -93,7 +93,9 @@ def _number(one: Property, text: str) -> int | float:
     least, most, step = bounds(one)
     if math.isfinite(value) and step is not None:
         origin = least if least is not None else most if most is not None else 0.0
-        value = origin + math.floor((value - origin) / step + 0.5) * step
+        steps = (value - origin) / step + 0.5
+        if math.isfinite(steps):  # else so large that it is a multiple of any step
+            value = origin + math.floor(steps) * step
     low, high = -math.inf if least is None else least, math.inf if most is None else most
     if not (math.isfinite(value) and low <= value <= high):
         raise ConfigError(
