@@ -140,7 +140,7 @@ class Scripts:
         return REGION if policy.region else None
 
     def _ask_text(self, turn: TurnState, question: str) -> Iterator[Piece]:
-        if names_nothing(question):
+        if names_nothing(question) and self._policy.search == "model":
             yield Say(f"{DONT_KNOW} what you mean: please name it.")
             return
         yield from self._look_up(turn, question, "")
