@@ -11,7 +11,7 @@ from skimage import data
 from foveal.demo.scene import CUP
 from perception.backbone import Backbone, Features
 from perception.fakes import fake_features
-from perception.segment import mask_from_box, mask_from_point, refine_seed
+from perception.segment import ellipse, mask_from_box, mask_from_point, refine_seed
 from stream.errors import PromptError
 from stream.frame import Image, Mask
 from stream.masks import Box, mask_iou
@@ -106,6 +106,15 @@ def test_any_small_picture_gives_a_mask_that_meets_its_prompt(
         assert mask.shape == (height, width) and mask.dtype == bool
         assert mask.any()
     assert mask_from_box(image, (x0, y0, x1, y1))[max(0, y0) : y1, max(0, x0) : x1].any()
+
+
+@pytest.mark.parametrize("box", [(9, 0, 15, 2), (0, 0, 2, 2), (3, 1, 4, 2), (0, 0, 19, 2)])
+@pytest.mark.parametrize("scale", [0.1, 0.5, 1.0])
+def test_an_ellipse_in_a_thin_box_is_never_empty(
+    box: tuple[int, int, int, int], scale: float
+) -> None:
+    inside = ellipse((2, 19), box, scale)
+    assert inside[box[1] : box[3], box[0] : box[2]].any()
 
 
 def test_the_same_picture_gives_the_same_mask() -> None:
