@@ -36,6 +36,7 @@ from foveal.output.recorder import Recorder
 from foveal.replay import build_stages
 from foveal.session import Session
 from foveal.stages import SessionSink
+from foveal.threads import share_cores
 from stream.clock import NS_PER_MS, NS_PER_S, Clock, VirtualClock, seconds_to_ns
 from stream.events import Answer, AnswerEvent, Question, Region
 from stream.frame import Frame, Keyframe
@@ -122,7 +123,8 @@ def _judge(results: dict[str, dict[str, float]]) -> tuple[dict[str, str], bool]:
 
 def play(job: Job) -> dict[str, float]:
     """One row; runs in a process of its own."""
-    bound_arenas()  # as `foveal.replay.replay` does
+    bound_arenas()  # both as `foveal.replay.replay` does
+    share_cores()
     with TemporaryDirectory(prefix="foveal-") as out:
         return asyncio.run(_play(job, Path(out)))
 

@@ -25,6 +25,7 @@ from foveal.output.recorder import Recorder
 from foveal.records import parse_ask, read_questions
 from foveal.session import Session
 from foveal.stages import SessionState, Stages
+from foveal.threads import share_cores
 from foveal.tracker_setup import open_tracker
 from stream.clock import NS_PER_S, Clock, MonotonicClock, VirtualClock, seconds_to_ns
 from stream.errors import ConfigError, OutputError, SourceError
@@ -132,6 +133,7 @@ async def replay(request: ReplayRequest, on_frame: OnFrame | None = None) -> Sum
     Raises SourceError when nothing can be read of it; what was read before a break is kept.
     """
     bound_arenas()
+    share_cores()
     clock: Clock = VirtualClock() if request.playback.rate == 0 else MonotonicClock()
     recording = open_source(
         request.clip, clock, request.playback, request.reader, request.folder_fps

@@ -14,6 +14,7 @@ from foveal.live.voice import LEAD_IN
 from foveal.mask_setup import load_cutter
 from foveal.masklets import LiveMasklets
 from foveal.stages import Stages
+from foveal.threads import share_cores
 from foveal.tracker_setup import open_tracker
 from stream.errors import AssetError
 from stream.keyframes import KeyframeSelector
@@ -34,6 +35,7 @@ class Engine:
 
 def load_engine(config: Config, hearing: LiveHearingConfig | None = None) -> Engine:
     """Load everything; raises AssetError, QueryError or ConfigError with what to do."""
+    share_cores()
     models = load_models(config.index.path, config.models.backbone_height)
 
     limit = config.session.max_tracks  # a tracker keeps no state: sessions share it
