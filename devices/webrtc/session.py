@@ -13,9 +13,12 @@ from devices.webrtc.policy import ReceiveOptions
 from devices.webrtc.problems import Problem
 from devices.webrtc.restart import IceRestarts
 from devices.webrtc.sdp import Fragment, Offer
+from devices.webrtc.turn import has_relay, warn_of_trouble
 from stream.clock import Clock
 
 logger = logging.getLogger(__name__)
+
+CLOSE_S = 3.0  # a TURN server that is gone is asked for a minute to give its address back
 
 
 class PeerSession:
@@ -48,6 +51,7 @@ class PeerSession:
         self._restarts: IceRestarts | None = None  # with the first one
         self._ice_servers = ice_servers
         self._closing: asyncio.Future[None] | None = None
+        self._warning: asyncio.Task[None] | None = None
         self._connection = PeerConnection(clock, options, ice_servers)
         self._connection.on("track", self._on_track)
         self._connection.on("datachannel", self._on_channel)
@@ -68,7 +72,10 @@ class PeerSession:
         except Exception as error:  # aiortc refuses with built-in errors of any kind
             await self.close()
             raise Problem(422, f"this offer cannot be answered: {error}"[:200]) from error
-        return str(self._connection.localDescription.sdp)
+        answer = str(self._connection.localDescription.sdp)
+        if not has_relay(answer):  # aioice does not say why
+            self._warning = asyncio.create_task(warn_of_trouble(self._ice_servers))
+        return answer
 
     def restarts(self, fragment: Fragment) -> bool:
         """Whether a fragment asks for an ICE restart: it has credentials not seen before."""
@@ -115,10 +122,14 @@ class PeerSession:
         if self._closing is None:
             self._closing = asyncio.ensure_future(self._close())
         # aiortc never finishes closing if it is cancelled half way: a cancelled caller leaves it.
-        await asyncio.shield(self._closing)
+        await asyncio.shield(asyncio.wait({self._closing}, timeout=CLOSE_S))
+        if self._closing.done():
+            self._closing.result()
         self.closed.set()
 
     async def _close(self) -> None:
+        if self._warning is not None:
+            self._warning.cancel()
         if self._restarts is not None:
             await self._restarts.close()
         await self._connection.close()

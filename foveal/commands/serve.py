@@ -124,6 +124,7 @@ async def _serve(
 
     from devices.echo import EchoConfig
     from devices.listen import ListenConfig
+    from devices.webrtc.turn import warn_of_trouble
     from foveal.live.engine import load_engine
     from foveal.live.hearing import LiveHearingConfig
     from foveal.server.app import LiveServer
@@ -150,6 +151,8 @@ async def _serve(
         for url in urls:
             print(f"Foveal listens on {url}", flush=True)
         await stack.enter_async_context(mqtt)
+        checking = asyncio.create_task(warn_of_trouble(settings.ice_servers))
+        stack.callback(checking.cancel)
         print("loading the models ...", flush=True)
         stopped = asyncio.create_task(stop.wait())
         loading = asyncio.create_task(

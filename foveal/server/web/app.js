@@ -120,6 +120,7 @@ function recorded(on) {
 link.addEventListener('message', ({detail}) => replay.active || handlers[detail.type]?.(detail));
 link.addEventListener('voice', ({detail}) => { $('voice').srcObject = window.foveal.voice = detail.stream; hear(); });
 link.addEventListener('view', ({detail}) => { screen = true; show(detail.stream); });
+link.addEventListener('trouble', ({detail}) => transcript.note(detail.reason));
 link.addEventListener('refused', ({detail}) => problem(detail.reason));
 link.addEventListener('state', ({detail: {state}}) => {
   const words = {off: 'Not connected', connecting: 'Connecting…', live: 'Live', lost: 'Reconnecting…'};

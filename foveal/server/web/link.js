@@ -148,7 +148,17 @@ export class Link extends EventTarget {
 
   async #newPeer() {
     const asked = await fetch('/session', {method: 'OPTIONS', headers: this.headers()}).catch(() => null);
-    return new RTCPeerConnection({bundlePolicy: 'max-bundle', iceServers: iceServers(asked?.headers.get('Link'))});
+    const peer = new RTCPeerConnection({bundlePolicy: 'max-bundle', iceServers: iceServers(asked?.headers.get('Link'))});
+    peer.onicecandidateerror = event => this.#unrelayed(event);
+    return peer;
+  }
+
+  // Codes of 700 and more: one of our own addresses does not reach the server, another one may.
+  #unrelayed({errorCode, errorText, url}) {
+    if (!url.startsWith('turn') || errorCode >= 700 || this.unrelayed === url) return;
+    this.unrelayed = url;
+    const why = errorCode === 401 ? 'refuses the name or the password that the box gave for it' : `gives no address: ${errorText}`;
+    this.#tell('trouble', {reason: `The TURN server ${url.replace(/^turns?:|\?.*/g, '')} ${why} (${errorCode}).`});
   }
 
   // The picture with its masks, and the voice, for a screen without a camera (WHEP). Without
