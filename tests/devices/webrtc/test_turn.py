@@ -1,4 +1,4 @@
-"""TURN by a real server (coturn): media by relayed addresses alone, and what its faults are like."""
+"""TURN by a real server (coturn): media by relayed addresses alone, and what its faults do."""
 
 import asyncio
 import re
