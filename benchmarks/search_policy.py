@@ -19,12 +19,14 @@ index:
 and `region` its parts. Right, wrong and refused are graded as in benchmarks.answers. --tuning asks
 the other half of the questions, on which gates may be set; figures to report come from the first.
 
---model pixsearch asks the trained model instead: it has no policy to set, so the methods are never,
-always (a gate of 0 and one call), foveal-no-X, foveal-budget-N, and gates from 0.1 to 0.9.
+--model pixsearch asks the trained model, which decides among drafts; --model free lets it write
+freely: it has no policy to set then, so the methods are never, always (a gate of 0 and one call),
+foveal-no-X, foveal-budget-N, and gates from 0.1 to 0.9. --judge sets the weight of its reading.
 """
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -63,7 +65,7 @@ def main() -> None:
     asked = present(everything, args.data)[:: QUICK_STEP if args.quick else 1]
     models = load_models()
     views = read_views(models, asked, args.data)
-    methods = assistants(models, args.only, args.model)
+    methods = assistants(models, args.only, args.model, args.judge)
     outcomes: dict[str, list[Outcome]] = {name: [] for name in methods}
     for one in asked:
         for name, assistant in methods.items():
@@ -91,7 +93,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--quick", action="store_true", help=f"every {QUICK_STEP}rd question")
     parser.add_argument("--data", type=Path, default=PICTURES, help="folder of the photographs")
     parser.add_argument("--tuning", action="store_true", help="ask the tuning half")
-    parser.add_argument("--model", choices=["composed", "pixsearch"], default="composed")
+    parser.add_argument("--model", choices=["composed", "pixsearch", "free"], default="pixsearch")
+    parser.add_argument("--judge", type=float, metavar="W", help="weight of the trained reading")
     parser.add_argument("--only", nargs="*", metavar="METHOD", help="these methods and foveal")
     parser.add_argument("--show", action="store_true", help="print every answer with its grade")
     return parser
@@ -120,7 +123,7 @@ def trained_configs() -> dict[str, ReasoningConfig]:
 
     def asked(searches: int = 3, **choice: float) -> ReasoningConfig:
         limits = DecodeConfig(max_tokens=TRAINED_TOKENS, max_searches=searches)
-        trained = PixSearchConfig(choice=ChoiceConfig(**choice))  # type: ignore[arg-type]
+        trained = PixSearchConfig(ChoiceConfig(**choice), drafts=False)  # type: ignore[arg-type]
         return ReasoningConfig(model="pixsearch", decode=limits, pixsearch=trained)
 
     found = {"foveal": asked(), "never": asked(0), "always": asked(1, search_gate=0.0)}
@@ -130,15 +133,25 @@ def trained_configs() -> dict[str, ReasoningConfig]:
 
 
 def assistants(
-    models: Models, only: Sequence[str] | None = None, model: str = "composed"
+    models: Models,
+    only: Sequence[str] | None = None,
+    model: str = "pixsearch",
+    judge: float | None = None,
 ) -> dict[str, Assistant]:
     """The methods over one set of models; `foveal` is always among them."""
-    table = configs() if model == "composed" else trained_configs()
+    table = trained_configs() if model == "free" else configs()
+    if model != "free":
+        table = {name: _of(config, model, judge) for name, config in table.items()}
     return {
         name: build_assistant(models, config)
         for name, config in table.items()
         if only is None or name == "foveal" or name in only
     }
+
+
+def _of(config: ReasoningConfig, model: str, judge: float | None) -> ReasoningConfig:
+    weight = config.policy.judge if judge is None else judge
+    return replace(config, model=model, policy=replace(config.policy, judge=weight))
 
 
 def row_of(outcomes: Sequence[Outcome]) -> dict[str, float]:

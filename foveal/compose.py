@@ -9,7 +9,7 @@ import torch
 from foveal.assets import asset_path
 from foveal.backend_setup import load_backend
 from foveal.mask_setup import load_cutter
-from foveal.pixsearch_setup import load_network, load_pixsearch
+from foveal.pixsearch_setup import load_network, load_pixsearch, load_pointing
 from foveal.search_setup import (
     load_backbone,
     load_detector,
@@ -27,8 +27,11 @@ from reasoning.composed import ComposedLMM
 from reasoning.decoding import SearchDecoder
 from reasoning.intents import IntentClassifier, load_weights
 from reasoning.lm import CausalLm
+from reasoning.pixsearch.drafted import DraftedLMM
 from reasoning.pixsearch.lmm import PixSearchLMM
 from reasoning.pixsearch.model import PixSearchModel
+from reasoning.pixsearch.pointing import Pointing
+from reasoning.settings import PolicyConfig
 from reasoning.support import SupportScorer
 from retrieval.search import KnowledgeSearcher
 from retrieval.visual import class_vectors
@@ -47,9 +50,9 @@ class Models:
     reader: SceneReader
 
 
-def load_language_model() -> CausalLm:
+def load_language_model(dtype: torch.dtype = torch.float32) -> CausalLm:
     """The embedded language model, from the safetensors that `foveal models pull` made."""
-    return CausalLm.load(asset_path(LANGUAGE_MODEL, "hf/config.json").parent)
+    return CausalLm.load(asset_path(LANGUAGE_MODEL, "hf/config.json").parent, dtype=dtype)
 
 
 def load_models(index: Path | None = None, height: int = 256) -> Models:
@@ -67,7 +70,7 @@ def load_models(index: Path | None = None, height: int = 256) -> Models:
         detector=load_detector(),
         cutter=load_cutter(),
     )
-    return Models(backbone, searcher, load_language_model(), reader)
+    return Models(backbone, searcher, load_language_model(backbone.dtype), reader)
 
 
 def load_scene_reader() -> SceneReader:
@@ -103,22 +106,37 @@ def trained_model(models: Models, config: PixSearchConfig) -> PixSearchLMM:
     return load_pixsearch(network, models.lm, reader, recogniser, config, backbone)
 
 
+@lru_cache(maxsize=1)
+def trained_finder(models: Models) -> Pointing:
+    """The trained pointer by the language model's own words: what phrases mean in a view."""
+    words = models.lm.ready()
+    table = words.model.get_input_embeddings().weight.detach()
+    return load_pointing(table, words, models.reader, load_recogniser(models.backbone))
+
+
 def build_assistant(
     models: Models, config: ReasoningConfig | None = None, clock: Clock | None = None
 ) -> Assistant:
     """The model that is configured behind the search decoder; `clock` measures its timings."""
     config = config or ReasoningConfig()
     decoder = SearchDecoder(models.searcher, config.decode, clock)
-    if config.model == "pixsearch":
-        return Assistant(trained_model(models, config.pixsearch), decoder)
-    if config.model != "composed":
+    if config.model == "composed":
+        return Assistant(_composed(models, config.policy), decoder)
+    if config.model != "pixsearch":
         return Assistant(load_backend(config.model, models.reader, config.chat), decoder)
+    trained = trained_model(models, config.pixsearch)
+    if not config.pixsearch.drafts:
+        return Assistant(trained, decoder)
+    return Assistant(DraftedLMM(_composed(models, config.policy), trained), decoder)
+
+
+def _composed(models: Models, policy: PolicyConfig) -> ComposedLMM:
+    models.reader.ask(trained_finder(models))
     encoder = models.searcher.encoder
-    lmm = ComposedLMM(
+    return ComposedLMM(
         models.lm.ready(),
         IntentClassifier(models.lm, encoder, load_weights()),
         SupportScorer(models.lm, encoder),
         models.reader,
-        config.policy,
+        policy,
     )
-    return Assistant(lmm, decoder)

@@ -146,6 +146,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "reasoning.chat.temperature": (0.0, 2.0),
     "reasoning.policy.search_cost": SHARE,
     "reasoning.policy.sight_gate": SHARE,
+    "reasoning.policy.judge": (0, 10),
     "reasoning.pixsearch.choice.search_gate": SHARE,
     "reasoning.pixsearch.choice.max_query": (1, 256),
     "reasoning.pixsearch.choice.repeat": (0, 64),

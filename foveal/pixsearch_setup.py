@@ -6,17 +6,21 @@ import torch
 from torch import Tensor
 
 from foveal.mask_setup import load_cutter
-from foveal.search_setup import load_detector
 from foveal.settings import PixSearchConfig
 from perception.backbone import Backbone
 from perception.recogniser import Recogniser
 from perception.scene import SceneReader
 from reasoning.lm import CausalLm
 from reasoning.pixsearch.checkpoint import WEIGHTS, load_weights, read_config
+from reasoning.pixsearch.connector import name_embeddings
 from reasoning.pixsearch.grounding import Grounder
 from reasoning.pixsearch.lmm import PixSearchLMM
 from reasoning.pixsearch.lora import fold_lora
 from reasoning.pixsearch.model import ModelConfig, PixSearchModel, own_copy
+from reasoning.pixsearch.pointer import WEIGHTS as POINTER
+from reasoning.pixsearch.pointer import embedder, load_pointer
+from reasoning.pixsearch.pointing import Pointing
+from reasoning.settings import GroundConfig
 
 
 def load_network(
@@ -25,7 +29,7 @@ def load_network(
     """The trained network, ready to answer; raises AssetError for unfit weights."""
     path = weights or WEIGHTS
     model = load_weights(new_model(words, recogniser, read_config(path), bf16), path)
-    if bf16:  # a copy of the language model's weights in any case, so it may as well be changed
+    if bf16:
         fold_lora(model.lm)
     return model
 
@@ -40,13 +44,28 @@ def load_pixsearch(
 ) -> PixSearchLMM:
     """A network behind the decode loop's protocol; `backbone` gives closer looks at parts."""
     look = backbone.features if backbone is not None else None
-    detector = load_detector() if model.pointer is not None else None
-    detect = detector.detect if detector is not None else None
-    cutter = load_cutter() if model.pointer is not None else None
-    grounder = Grounder(model.masks, reader, config.ground, look, model.pointer, cutter, detect)
+    pointing = None
+    if config.ground.point:
+        table = model.lm.get_input_embeddings().weight.detach()
+        pointing = load_pointing(table, words, reader, recogniser, config.ground)
+    grounder = Grounder(model.masks, reader, config.ground, look, pointing)
     return PixSearchLMM(
         model, words, grounder, lambda pooled: posteriors_of(recogniser, pooled), config.choice
     )
+
+
+def load_pointing(
+    table: Tensor,
+    words: CausalLm,
+    reader: SceneReader,
+    recogniser: Recogniser,
+    config: GroundConfig | None = None,
+    weights: Path | None = None,
+) -> Pointing:
+    """The trained pointer over a reader's finds; `table` [V, D] are the words' embeddings."""
+    rows = name_embeddings(table, class_name_ids(words, recogniser))
+    pointer = load_pointer(rows, weights or POINTER)
+    return Pointing(pointer, embedder(table, words.encode), reader, load_cutter(), config)
 
 
 def class_name_ids(words: CausalLm, recogniser: Recogniser) -> list[list[int]]:
@@ -57,13 +76,9 @@ def class_name_ids(words: CausalLm, recogniser: Recogniser) -> list[list[int]]:
 def new_model(
     words: CausalLm, recogniser: Recogniser, config: ModelConfig, bf16: bool, seed: int = 0
 ) -> PixSearchModel:
-    """An untrained model around its own copy of the language model.
-
-    Read anew where it can be: the one in float32 need not be in memory for it.
-    """
+    """An untrained model around the language model; it shares its weights where types agree."""
     torch.manual_seed(seed)
-    fresh = words.fresh(torch.bfloat16) if bf16 else None
-    lm = fresh or own_copy(words.model, torch.bfloat16 if bf16 else torch.float32)
+    lm = own_copy(words.model, torch.bfloat16 if bf16 else torch.float32)
     return PixSearchModel(lm, class_name_ids(words, recogniser), words.vocabulary, config)
 
 

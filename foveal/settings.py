@@ -22,6 +22,7 @@ class PixSearchConfig:
     choice: ChoiceConfig = field(default_factory=ChoiceConfig)
     ground: GroundConfig = field(default_factory=GroundConfig)
     weights: Path | None = None  # None is the file that is shipped
+    drafts: bool = True  # it decides among drafts; without them it writes freely
 
 
 def check_model(name: str) -> None:

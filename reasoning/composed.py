@@ -2,12 +2,13 @@
 
 It stands behind the SegmentingLMM protocol like a trained model, so the decode loop cannot tell.
 What it does next is a script (a generator) that yields words, mentions and search calls; the loop
-runs the calls and the script goes on with the evidence. A trained model replaces it and must beat
-it.
+runs the calls and the script goes on with the evidence. Where several ways to go on look possible
+a script offers drafts of them: the likeliest is taken, or what a judge, the trained model, makes of
+them (reasoning/pixsearch/drafted.py).
 """
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from perception.scene import GroundedRegion, Scene
@@ -16,8 +17,9 @@ from reasoning.follow import expand, name_person
 from reasoning.intents import IntentClassifier
 from reasoning.lm import CausalLm
 from reasoning.lmm import EntitySpan, Prompt, Turn
+from reasoning.openings import offer_of
 from reasoning.phrases import points
-from reasoning.pieces import CallFor, Piece, Say
+from reasoning.pieces import CallFor, Judge, Offer, Playing, Say
 from reasoning.policy import Action, Choice, choose
 from reasoning.predicates import asks_fact
 from reasoning.scripts import Scripts
@@ -48,7 +50,7 @@ class ComposedState:
     """One answer while it is made; owned by the decode loop."""
 
     prompt: Prompt
-    script: Iterator[Piece] = field(default_factory=lambda: iter(()))
+    script: Playing
     queue: deque[TokenStep] = field(default_factory=deque)
     written: int = 0  # characters of the sequence
     spans: list[EntitySpan] = field(default_factory=list)
@@ -58,6 +60,7 @@ class ComposedState:
     read_of: bool = False  # the subject was looked up and is not in view
     choice: Choice | None = None
     may_search: bool = True
+    judge: Judge | None = None  # reads offered drafts
 
 
 class ComposedLMM:
@@ -80,11 +83,11 @@ class ComposedLMM:
 
     def prefill(self, prompt: Prompt) -> ComposedState:
         """Score what the question asks for; find what it is about when it is about something."""
-        state = ComposedState(prompt)
         recent = [turn.question for turn in prompt.history if _recent(turn, prompt)]
         question = expand(neutralise(prompt.question.text), map(neutralise, recent))
         if recent:
             question = name_person(question, prompt.history[-1].answer)
+        state = ComposedState(prompt, _silence())
         state.script = self._script(state, question)
         return state
 
@@ -92,7 +95,7 @@ class ComposedLMM:
         """The next token of the script."""
         state.may_search = may_search
         while not state.queue:
-            piece = next(state.script, None)
+            piece = self._next(state)
             if piece is None:
                 return TokenStep(self.controls.id_of(END), END, forced=False)
             self._enqueue(state, piece)
@@ -120,7 +123,26 @@ class ComposedLMM:
         """The entity talked about."""
         return state.subject
 
-    def _enqueue(self, state: ComposedState, piece: Piece) -> None:
+    def _next(self, state: ComposedState) -> Say | CallFor | None:
+        """The next piece of the script that is written out; None at its end."""
+        try:
+            piece = state.script.send(None)
+            while isinstance(piece, Offer):
+                piece = state.script.send(self._pick(state, piece))
+        except StopIteration:
+            return None
+        return piece
+
+    def _pick(self, state: ComposedState, offer: Offer) -> int:
+        """The draft that is taken: what looked best beforehand, as far as the judge agrees."""
+        if state.judge is None or self._policy.judge == 0:
+            return offer.best
+        read = state.judge([draft.openings for draft in offer.drafts])
+        weight = self._policy.judge
+        odds = [d.prior + weight * log for d, log in zip(offer.drafts, read, strict=True)]
+        return max(range(len(odds)), key=lambda number: odds[number])
+
+    def _enqueue(self, state: ComposedState, piece: Say | CallFor) -> None:
         if isinstance(piece, CallFor):
             state.queue.append(self._control(SEARCH))
             if piece.payload in (REGION, IMAGE):
@@ -139,7 +161,7 @@ class ComposedLMM:
     def _control(self, control: str, forced: bool = False) -> TokenStep:
         return TokenStep(self.controls.id_of(control), control, forced)
 
-    def _script(self, state: ComposedState, question: str) -> Iterator[Piece]:
+    def _script(self, state: ComposedState, question: str) -> Playing:
         """Choose an action and play it; it runs on the first step, so `may_search` is known."""
         if not question:
             yield Say("I did not hear a question.")
@@ -149,7 +171,8 @@ class ComposedLMM:
         sight = state.focus.score if state.focus else 0.0
         has_subject = points(question) or state.prompt.question.point is not None
         state.choice = choose(intents, sight, has_subject, state.may_search, self._policy)
-        action = state.choice.action
+        actions, offer = offer_of(state.choice, state, question)
+        action = actions[0] if offer is None else actions[(yield offer) or 0]
         if state.read_of and action in LOOKING:
             action = "learn_thing"  # what was read about is not in view
         elif has_subject and action in ("name", "look_up_thing") and asks_fact(question):
@@ -177,6 +200,10 @@ class ComposedLMM:
             return self._scene.find(prompt.view, subject)
         except PromptError:
             return None
+
+
+def _silence() -> Playing:
+    yield from ()
 
 
 def _recent(turn: Turn, prompt: Prompt) -> bool:

@@ -18,6 +18,7 @@ from stream.errors import AssetError
 
 WEIGHTS = "model.safetensors"
 BATCH = 5  # rows that are read at once
+HALF_STEP = 16  # tokens
 
 
 @dataclass(slots=True, eq=False)
@@ -32,19 +33,27 @@ class LmState:
 class CausalLm:
     """Reads, scores and continues text; greedy."""
 
-    def __init__(self, model: Any, tokenizer: Any, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        device: str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
         self._made: Any = None if model is None else model.eval().to(device)
+        self._dtype = dtype  # of the weights that are read when they are first used
         self.tokenizer = tokenizer
         self._device = device
         self._folder: Path | None = None
         self._loading = threading.Lock()
 
     @classmethod
-    def load(cls, folder: Path, device: str = "cpu") -> "CausalLm":
+    def load(
+        cls, folder: Path, device: str = "cpu", dtype: torch.dtype = torch.float32
+    ) -> "CausalLm":
         """Open a local Hugging Face folder of safetensors; raises AssetError when it cannot.
 
-        The weights are read when they are first used: half a gigabyte that a process need not hold
-        where another model (`fresh`) answers.
+        The weights are read when they are first used, in the number type given.
         """
         transformers_logging.disable_progress_bar()  # a second's load needs none
         try:
@@ -53,27 +62,15 @@ class CausalLm:
                 file.keys()
         except (OSError, ValueError, SafetensorError) as error:
             raise _no_model(folder, error) from error
-        lm = cls(None, tokenizer, device)
+        lm = cls(None, tokenizer, device, dtype)
         lm._folder = folder
         return lm
-
-    def fresh(self, dtype: torch.dtype) -> Any:
-        """A network of its own in a number type, or None for one that came from no folder."""
-        if self._folder is None:
-            return None
-        try:
-            model = AutoModelForCausalLM.from_pretrained(
-                self._folder, local_files_only=True, use_safetensors=True, dtype=dtype
-            )
-        except (OSError, ValueError, SafetensorError) as error:
-            raise _no_model(self._folder, error) from error
-        return model.eval()
 
     @property
     def _model(self) -> Any:
         with self._loading:
-            if self._made is None:
-                self._made = self.fresh(torch.float32).to(self._device)
+            if self._made is None and self._folder is not None:
+                self._made = _read(self._folder, self._dtype).to(self._device)
         return self._made
 
     def ready(self) -> "CausalLm":
@@ -85,6 +82,12 @@ class CausalLm:
     def model(self) -> Any:
         """The network itself, for those who build on it."""
         return self._model
+
+    @property
+    def _step(self) -> int:
+        """Lengths are padded to multiples of it: oneDNN, which multiplies half precision, keeps a
+        program and packed weights for every shape it meets."""
+        return 1 if self._model.dtype == torch.float32 else HALF_STEP
 
     @property
     def vocabulary(self) -> int:
@@ -141,7 +144,7 @@ class CausalLm:
             tensor = torch.tensor([list(ids)], device=self._device)
             out = self._model(tensor, past_key_values=state.cache, use_cache=True)
             state.length += len(ids)
-            logits: torch.Tensor = out.logits[0]
+            logits: torch.Tensor = out.logits[0].float()
             state.logits = logits[-1]
             return logits.log_softmax(-1)
 
@@ -180,7 +183,7 @@ class CausalLm:
         return found
 
     def _likelihood(self, rows: Sequence[list[int]], tail: list[int]) -> list[float]:
-        ids, known = _padded([row + tail for row in rows])
+        ids, known = _padded([row + tail for row in rows], self._step)
         with torch.inference_mode():
             hidden = self._model.model(
                 ids.to(self._device), attention_mask=known.to(self._device)
@@ -190,14 +193,14 @@ class CausalLm:
                 [[len(row) - 1 + n for n in range(len(tail))] for row in rows]
             ).to(self._device)
             taken = hidden.gather(1, places[..., None].expand(-1, -1, hidden.shape[-1]))
-            steps = self._model.lm_head(taken).log_softmax(-1)
+            steps = self._model.lm_head(taken).float().log_softmax(-1)
             chosen = torch.tensor(tail, device=self._device)[None, :, None]
             return [float(v) for v in steps.gather(2, chosen.expand(len(rows), -1, 1)).mean((1, 2))]
 
     def hidden(self, texts: Sequence[str], layer: int) -> torch.Tensor:
         """[N, D] float32 state of each text's last token after a layer, in one batch."""
         rows = [self.encode(text) for text in texts]
-        ids, known = _padded(rows)
+        ids, known = _padded(rows, self._step)
         with torch.inference_mode():
             out = _first_layers(self._model.model, layer)(
                 ids.to(self._device), attention_mask=known.to(self._device)
@@ -205,6 +208,16 @@ class CausalLm:
             last = torch.tensor([len(row) - 1 for row in rows])
             state: torch.Tensor = out.cpu()[torch.arange(len(rows)), last]
             return state.float()
+
+
+def _read(folder: Path, dtype: torch.dtype) -> Any:
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            folder, local_files_only=True, use_safetensors=True, dtype=dtype
+        )
+    except (OSError, ValueError, SafetensorError) as error:
+        raise _no_model(folder, error) from error
+    return model.eval()
 
 
 def _no_model(folder: Path, error: Exception) -> AssetError:
@@ -221,9 +234,9 @@ def _first_layers(model: Any, count: int) -> Any:
     return part
 
 
-def _padded(rows: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Rows of ids -> [N, longest] ids and mask, padded on the right."""
-    longest = max(len(row) for row in rows)
+def _padded(rows: Sequence[Sequence[int]], step: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Rows of ids -> [N, longest] ids and mask, padded on the right to a multiple of `step`."""
+    longest = -(-max(len(row) for row in rows) // step) * step
     ids = torch.zeros(len(rows), longest, dtype=torch.long)
     known = torch.zeros_like(ids)
     for number, row in enumerate(rows):

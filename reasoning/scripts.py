@@ -5,12 +5,23 @@ supports, cites the evidence, and says that it does not know where neither does.
 tells is in reasoning/sight.py.
 """
 
+import math
 from collections.abc import Generator, Iterator, Sequence
 
 from perception.naming import Name
 from perception.scene import GroundedRegion, Scene, where
 from reasoning.phrases import answer_type, listed, pointed_noun, resolve, with_article
-from reasoning.pieces import DONT_KNOW, LIKELY, CallFor, Piece, Say, Script, TurnState
+from reasoning.pieces import (
+    DONT_KNOW,
+    LIKELY,
+    CallFor,
+    Draft,
+    Offer,
+    Piece,
+    Say,
+    Script,
+    TurnState,
+)
 from reasoning.policy import Action
 from reasoning.settings import PolicyConfig
 from reasoning.sight import Sight
@@ -21,6 +32,9 @@ from reasoning.tokens import IMAGE, REGION, neutralise
 from stream.events import Evidence
 
 KNOWN = 0.32  # score from which region evidence names a thing
+MAX_DRAFTS = 3  # sentences that may be offered beside refusing
+TEMPERATURE = 0.12  # support by which a sentence must lead to be e times as likely
+LONG_ODDS = 8.0  # what is less likely by more than this is not offered
 CLEAR = 0.03  # by which it must lead the next entry, or the names in view must agree
 
 
@@ -100,9 +114,10 @@ class Scripts:
         asked = resolve(question, plain(found.title))
         # The passages found by looks were chosen for the question, out of the whole entry: words
         # find the same entry again (docs/log.md).
-        told = self._support.rank(asked, (found,), plain(found.title))
-        if told and self._support.enough(told[0], asked):
-            yield Say(quoted(told[0], asked, name, joined=sure))
+        ranked = self._support.rank(asked, (found,), plain(found.title))
+        told = yield from self._told(ranked, asked, name, joined=sure)
+        if told is not None:
+            yield Say(quoted(told, asked, name, joined=sure))
         elif self._policy.reword:
             yield from self._look_up(turn, asked, found.title, name)
         elif sure:
@@ -148,6 +163,27 @@ class Scripts:
     def _give_up(self, turn: TurnState, question: str) -> Iterator[Piece]:
         yield Say(f"{DONT_KNOW}: neither what I see nor what I can look up tells that.")
 
+    def _told(
+        self, ranked: Sequence[Support], question: str, lead: str = "", joined: bool = True
+    ) -> Generator[Piece, int | None, Support | None]:
+        """The sentence that is said, or None where none tells enough.
+
+        Offered with refusing where more than one of these is possible.
+        """
+        refusal = Draft((f"{': ' if lead else ''}{DONT_KNOW}",), 0.0)
+        drafts, told = [refusal], list[Support | None]([None])
+        for support in ranked[:MAX_DRAFTS]:
+            margin = self._support.margin(support, question) / TEMPERATURE
+            if margin > -math.inf:
+                drafts.append(Draft((quoted(support, question, lead, joined),), margin))
+                told.append(support)
+        best = max(draft.prior for draft in drafts)
+        kept = [n for n, draft in enumerate(drafts) if draft.prior >= best - math.log(LONG_ODDS)]
+        if len(kept) == 1:
+            return told[kept[0]]
+        taken = yield Offer(tuple(drafts[n] for n in kept))
+        return told[kept[taken or 0]]
+
     def _look_up(
         self, turn: TurnState, query: str, subject: str, lead: str = ""
     ) -> Iterator[Piece]:
@@ -159,11 +195,14 @@ class Scripts:
         if turn.may_search and self._policy.text:
             yield CallFor(query)
             evidence = turn.evidence
-        told = [Support(one, text, 1.0) for one in evidence if (text := defines(query, one))]
-        ranked = told or self._support.rank(query, evidence, plain(subject))
-        if told or (ranked and self._support.enough(ranked[0], query)):
-            turn.subject = turn.subject or ranked[0].evidence.title
-            yield Say(quoted(ranked[0], query, lead))
+        defined = (Support(one, text, 1.0) for one in evidence if (text := defines(query, one)))
+        told = next(defined, None)
+        if told is None:
+            ranked = self._support.rank(query, evidence, plain(subject))
+            told = yield from self._told(ranked, query, lead)
+        if told is not None:
+            turn.subject = turn.subject or told.evidence.title
+            yield Say(quoted(told, query, lead))
             return
         about = [neutralise(entry.title) for entry in evidence[:2]]
         verb = "does" if len(about) == 1 else "do"

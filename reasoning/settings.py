@@ -19,6 +19,7 @@ class PolicyConfig:
     image: bool = True
     region: bool = True
     reword: bool = False  # search with words too where what was found by looks does not tell
+    judge: float = 0.5  # weight of the trained model's reading of drafts, where there is one
 
     @property
     def visual(self) -> bool:
@@ -73,7 +74,7 @@ class GroundConfig:
     looks: bool = True  # also at windows of half the size: what is small in the whole
     look_gate: float = 0.5  # presence from which a window's mask counts
     point: bool = True  # the pointer chooses among the things that perception found
-    point_gate: float = 0.1  # expected overlap below which none of them is meant
+    point_gate: float = 0.3  # expected overlap below which none of them is meant
     point_sure: float = 0.5  # the same from which no closer look is taken
 
     def __post_init__(self) -> None:

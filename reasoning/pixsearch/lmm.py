@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from perception.scene import SceneView
+from perception.scene import GroundedRegion, SceneView
 from reasoning.grammar import Grammar
 from reasoning.lm import CausalLm
 from reasoning.lmm import EntitySpan, Prompt
@@ -157,10 +157,18 @@ class PixSearchLMM:
         return Span(self._model.query(state, words), state, words)
 
     def prefill(self, prompt: Prompt) -> PixSearchState:
-        """Read the question on top of the view, or of the keyframe that was read ahead of it.
+        """Read the question on top of the view, or of the keyframe that was read ahead of it."""
+        ground = self._grounder.begin(prompt)
+        cache, last, logits = self.read_question(prompt, ground.pointed)
+        return PixSearchState(ground, cache, [], [], logits, last)
 
-        What is pointed at comes before its words. The kept cache is never written to: the answer
-        goes on in a copy of its own.
+    def read_question(
+        self, prompt: Prompt, pointed: GroundedRegion | None
+    ) -> tuple[Any, Tensor, Tensor]:
+        """Cache, last state [D] and next logits [V + 7] after view, pointed thing and question.
+
+        What is pointed at comes before its words. The kept cache of the view is never written to:
+        the answer goes on in a copy of its own.
         """
         model = self._model
         with torch.inference_mode():
@@ -168,8 +176,6 @@ class PixSearchLMM:
             history = [(turn.question, turn.answer) for turn in prompt.history]
             ids = self._words.encode(question_text(prompt.question.text, history))
             rows = model.embed(torch.tensor(ids))
-            ground = self._grounder.begin(prompt)
-            pointed = ground.pointed
             if pointed is not None:
                 box = torch.tensor(pointed.box) / torch.tensor([*prompt.view.frame.size[::-1]] * 2)
                 shown = Visual(
@@ -178,8 +184,7 @@ class PixSearchLMM:
                 # `prefix` begins with <image>, which was read with the view.
                 rows = torch.cat([model.prefix(shown)[1:], rows])
             states = model.states(rows[None], cache=cache)[0]
-            logits = model.logits(states[-1])
-        return PixSearchState(ground, cache, [], [], logits, states[-1])
+            return cache, states[-1], model.logits(states[-1])
 
     def step(self, state: PixSearchState, may_search: bool) -> TokenStep:
         """The next token, given out before it is read; a span's mask is made as the next one is.

@@ -58,16 +58,18 @@ def load_lora(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
 
 
 def fold_lora(model: nn.Module) -> None:
-    """Add the changes to the layers' own weights and drop the adapters: quicker, for good.
+    """Put layers with the changes added in the adapters' place: quicker, for good.
 
-    Only for a model whose weights are its own (see `own_copy`).
+    Weights that are shared with another model (see `own_copy`) stay as they are.
     """
     with torch.no_grad():
         for module in list(model.modules()):
             for name, child in list(module.named_children()):
                 if isinstance(child, LoraLinear):
                     change = child.scale * child.up.float() @ child.down.float()
-                    child.base.weight.copy_(child.base.weight.float() + change)
+                    weight = child.base.weight
+                    changed = (weight.float() + change).to(weight.dtype)
+                    child.base.weight = nn.Parameter(changed, requires_grad=False)
                     setattr(module, name, child.base)
 
 

@@ -172,19 +172,28 @@ def test_a_damaged_model_is_refused(tiny: CausalLm, tmp_path: Path) -> None:
         CausalLm.load(tmp_path)
 
 
-def test_weights_are_read_when_they_are_used_and_another_type_leaves_them_alone(
+def test_weights_are_read_when_they_are_used_in_the_type_that_is_wanted(
     tiny: CausalLm, tmp_path: Path
 ) -> None:
     tiny.tokenizer.save_pretrained(tmp_path)
     tiny.model.save_pretrained(tmp_path)
-    lm = CausalLm.load(tmp_path)
-    half = lm.fresh(torch.bfloat16)
-    assert lm._made is None and half.dtype is torch.bfloat16
-    assert lm.score(read(lm, "a b"), lm.encode("c")) == pytest.approx(
-        tiny.score(read(tiny, "a b"), tiny.encode("c")), abs=1e-5
-    )
-    assert lm.model is lm.ready().model and lm.model is not half
-    assert tiny.fresh(torch.bfloat16) is None  # it came from no folder
+    whole, half = CausalLm.load(tmp_path), CausalLm.load(tmp_path, dtype=torch.bfloat16)
+    assert whole._made is None
+    assert half.model.dtype is torch.bfloat16 and half.model is half.ready().model
+    for lm, near in ((whole, 1e-5), (half, 0.05)):
+        assert lm.score(read(lm, "a b"), lm.encode("c")) == pytest.approx(
+            tiny.score(read(tiny, "a b"), tiny.encode("c")), abs=near
+        )
+
+
+def test_padding_in_half_precision_changes_no_score(tiny: CausalLm, tmp_path: Path) -> None:
+    tiny.tokenizer.save_pretrained(tmp_path)
+    tiny.model.save_pretrained(tmp_path)
+    half = CausalLm.load(tmp_path, dtype=torch.bfloat16)
+    prefixes = ["a", "a b c d", "a b"]
+    together = half.likelihood(prefixes, " d")
+    assert together == pytest.approx(tiny.likelihood(prefixes, " d"), abs=0.1)
+    assert half.hidden(prefixes, 1).dtype is torch.float32
 
 
 @pytest.mark.assets
