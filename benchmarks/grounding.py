@@ -8,9 +8,11 @@ second half by file name), and `adt` (frames of real glasses with every instance
 every name that one thing of a picture carries and no other, of at least 1 % of the picture. `giou`
 is the mean over phrases of intersection over union; a method that finds nothing scores 0. `foveal`
 reads the frame, then the phrase as the entity of an answer, and makes the span's mask, or none
-where its pointer takes nothing in view to be meant; `composed` is `perception.scene`'s find (with
-the detector); `foveal-one-look` sees the whole frame only, no windows; `foveal-decoder` has the
-dense mask decoder alone, no pointer; `centre` is an ellipse in the middle of the frame.
+where its pointer takes nothing in view to be meant; `composed` is `perception.scene`'s find (the
+detector, then the pointer with a stricter gate); `rules` is the same without the pointer;
+`foveal-one-look` sees the whole frame only, no windows; `foveal-decoder` has the dense mask decoder
+alone, no pointer; `centre` is an ellipse in the middle of the frame. `cpu_ms` is the median of a
+phrase's processor time, the first phrase of a picture included.
 """
 
 import argparse
@@ -25,6 +27,8 @@ import numpy as np
 from benchmarks.aria_adt import read_adt
 from benchmarks.report import emit
 from foveal.compose import Models, load_models, trained_model
+from foveal.pixsearch_setup import load_pointing
+from foveal.search_setup import load_recogniser
 from foveal.settings import PixSearchConfig
 from foveal.training.ground_data import (
     Scene,
@@ -36,6 +40,7 @@ from foveal.training.ground_data import (
     stamps,
 )
 from foveal.training.sheet import write_sheet
+from perception.finding import Finder
 from perception.scene import SceneView
 from reasoning.pixsearch.lmm import PixSearchLMM
 from reasoning.settings import GroundConfig
@@ -82,21 +87,23 @@ def main() -> int:
     methods = answers(models, args.weights)
     scores: dict[str, dict[str, list[float]]] = {name: {} for name in methods}
     times: dict[str, list[float]] = {name: [] for name in methods}
+    work: dict[str, list[float]] = {name: [] for name in methods}
     sheets: dict[str, list[tuple[str, Image, Mask, Mask]]] = {}
     for asked in pictures(args.data, args.stamps, QUICK if args.quick else None):
         view = models.reader.read(Frame(0, 0, asked.image, asked.group))
         for phrase in asked.phrases:
             for name, answer in methods.items():
-                began = time.perf_counter_ns()
+                began, busy = time.perf_counter_ns(), time.process_time_ns()
                 said = answer(view, phrase.text)
                 times[name].append((time.perf_counter_ns() - began) / 1e6)
+                work[name].append((time.process_time_ns() - busy) / 1e6)
                 scores[name].setdefault(asked.group, []).append(mask_iou(phrase.truth, said))
                 if name == "foveal":
                     tile = (phrase.text, asked.image, phrase.truth, said)
                     sheets.setdefault(asked.group, []).append(tile)
     if args.show is not None:
         draw(args.show, sheets)
-    report(scores, times)
+    report(scores, times, work)
     return 0
 
 
@@ -106,12 +113,16 @@ def answers(models: Models, weights: Path | None) -> dict[str, Answer]:
     once = trained_model(models, PixSearchConfig(ground=GroundConfig(looks=False), weights=weights))
     bare = trained_model(models, PixSearchConfig(ground=GroundConfig(point=False), weights=weights))
 
-    def composed(view: SceneView, phrase: str) -> Mask:
+    def composed(view: SceneView, phrase: str, finder: Finder | None) -> Mask:
+        models.reader.ask(finder)
         try:
             return models.reader.find(view, phrase).mask
         except PromptError:
             return np.zeros(view.frame.size, bool)
 
+    words, recogniser = models.lm.ready(), load_recogniser(models.backbone)
+    table = words.model.get_input_embeddings().weight.detach()
+    finder = load_pointing(table, words, models.reader, recogniser)
     gate = GroundConfig().point_gate
 
     def pointed(own: PixSearchLMM, view: SceneView, phrase: str) -> Mask:
@@ -122,7 +133,8 @@ def answers(models: Models, weights: Path | None) -> dict[str, Answer]:
         "foveal": lambda view, phrase: pointed(model, view, phrase),
         "foveal-one-look": lambda view, phrase: pointed(once, view, phrase),
         "foveal-decoder": lambda view, phrase: bare.ground(view, phrase)[0],
-        "composed": composed,
+        "composed": lambda view, phrase: composed(view, phrase, finder),
+        "rules": lambda view, phrase: composed(view, phrase, None),
         "centre": lambda view, phrase: centre(view.frame.size),
     }
 
@@ -206,7 +218,11 @@ def draw(folder: Path, sheets: dict[str, list[tuple[str, Image, Mask, Mask]]]) -
         write_sheet(folder / f"{group}.png", shown)
 
 
-def report(scores: dict[str, dict[str, list[float]]], times: dict[str, list[float]]) -> None:
+def report(
+    scores: dict[str, dict[str, list[float]]],
+    times: dict[str, list[float]],
+    work: dict[str, list[float]],
+) -> None:
     """Mean IoU of each set; `giou` is the mean of the sets."""
     results: dict[str, dict[str, float]] = {}
     for name, groups in scores.items():
@@ -216,6 +232,7 @@ def report(scores: dict[str, dict[str, list[float]]], times: dict[str, list[floa
             **means,
             **{f"phrases_{group}": len(values) for group, values in groups.items()},
             "p50_ms": float(np.median(times[name])) if times[name] else 0.0,
+            "cpu_ms": float(np.median(work[name])) if work[name] else 0.0,
         }
     ours, others = results["foveal"]["giou"], [results[n]["giou"] for n in ("composed", "centre")]
     goal = {"giou": "> composed and > centre"}

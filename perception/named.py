@@ -42,6 +42,15 @@ class Namer:
             for (one, box), posterior in zip(shown, posteriors, strict=True)
         )
 
+    def at(
+        self, frame: Frame, mask: Mask, detections: Sequence[Detection]
+    ) -> GroundedRegion | None:
+        """One mask of a frame with its names; None for an empty one."""
+        box = mask_box(mask)
+        if box is None:
+            return None
+        return self.name(frame, [Found(mask, 1.0, None, match(box, detections))])[0]
+
     def as_detected(self, sighting: Sighting) -> GroundedRegion:
         """A detection as a region, without a look at what it is."""
         found = sighting.detection

@@ -1,71 +1,44 @@
 """What is in a frame: things with masks and names, the picture as a whole, and written words."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Protocol
-from weakref import WeakKeyDictionary
 
-import cv2
 import numpy as np
-import numpy.typing as npt
-import torch
 
 from perception.backbone import Backbone, Features
+from perception.closer import WHOLE_PEAK, CloserLook, Noticed
 from perception.cutter import Cutter, EdgeCutter
 from perception.detector import Detection, Detector
+from perception.finding import Finder, PhraseFinder
 from perception.named import Found, Namer, as_found, believable, held
 from perception.naming import Name, NameMatcher, Posterior
 from perception.ocr import TextLine, TextReader
 from perception.proposals import COVERED, ProposalConfig, propose
 from perception.recogniser import Recogniser
 from perception.regions import GroundedRegion, holds, merge, share_inside, where, where_box
-from perception.segment import refine_seed
 from perception.sights import (
     Sighting,
-    fits,
     look,
-    match,
-    meant_as,
-    sight,
     sightings,
     told,
     under,
-    unseen,
-    wanted,
     worth_a_look,
 )
-from perception.surroundings import Surroundings, agreed, look_around
+from perception.surroundings import agreed
+from perception.view import SceneView
 from stream.errors import PromptError
 from stream.events import Point, Region
-from stream.frame import Frame, Mask
+from stream.frame import Frame, Image, Mask
 from stream.masks import Box, mask_box, mask_iou
 
 __all__ = ["GroundedRegion", "Scene", "SceneReader", "SceneView", "where", "where_box"]
 
 MAX_POINTED = 0.12  # share of the frame up to which a masklet under a point is meant itself
-MIN_PHRASE_FIT = 0.12  # below it nothing in view is what a phrase says
-MIN_WINDOW_FIT = 0.3  # the same for windows, which are many and so more often wrong
-SEED_PEAK = 0.5  # of a phrase map's peak: cells above it seed the mask
-WHOLE_PEAK = 0.25  # the same for what fills the picture
 MIN_AGREED = 0.2  # a name's mean probability from which several views agree on it
-DOUBTED = 0.5  # both, for what the detector knows and does not see
-MIN_DETECTED = 0.25  # probability from which a detection answers a phrase
-MIN_COUNTED = 0.4  # the same for each one after the first
 MAX_SEED = 0.35  # share of the picture up to which a detection starts a masklet
 FEW = 3  # proposals that are looked at however much is detected
 MAX_HIDING = 0.15  # up to it a detection hides the proposals inside
-
-
-@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
-class SceneView:
-    """One frame as the language side sees it."""
-
-    frame: Frame
-    features: Features
-    things: tuple[GroundedRegion, ...]  # most prominent first
-    whole: tuple[Name, ...]  # names of the whole picture
-    whole_posterior: Posterior
-    detections: tuple[Detection, ...] = ()  # surest first; several names may share a place
 
 
 class Scene(Protocol):
@@ -107,8 +80,13 @@ class SceneReader:
         self._proposals = proposals or ProposalConfig()
         self._cutter: Cutter = cutter or EdgeCutter()
         self._detector, self._namer = detector, Namer(recogniser, matcher)
-        # Several questions on one frame share its windows.
-        self._around: WeakKeyDictionary[SceneView, Surroundings] = WeakKeyDictionary()
+        self._closer = CloserLook(backbone, recogniser, self._namer)
+        self._phrases = PhraseFinder(matcher, self._namer, self._closer, detector is not None)
+
+    def ask(self, finder: Finder | None) -> None:
+        """Let a trained finder decide what phrases mean where nothing is surely detected."""
+        detects = self._detector is not None
+        self._phrases = PhraseFinder(self._matcher, self._namer, self._closer, detects, finder)
 
     def read(
         self, frame: Frame, features: Features | None = None, tracked: Sequence[Region] = ()
@@ -175,11 +153,10 @@ class SceneReader:
 
     def names_of(self, view: SceneView, mask: Mask) -> GroundedRegion:
         """A mask of this view with its names; raises PromptError when it is empty."""
-        box = mask_box(mask)
-        if box is None:
+        region = self._namer.at(view.frame, mask, view.detections)
+        if region is None:
             raise PromptError("expected a mask with at least one pixel, got an empty one")
-        found = Found(mask, 1.0, None, match(box, view.detections))
-        return self._namer.name(view.frame, [found])[0]
+        return region
 
     def point_at(self, view: SceneView, point: Point | None, box: Box | None) -> GroundedRegion:
         """What the wearer points at; raises PromptError for a prompt outside the frame."""
@@ -210,64 +187,23 @@ class SceneReader:
 
     def find(self, view: SceneView, phrase: str) -> GroundedRegion:
         """The thing a phrase names; raises PromptError when nothing in view fits it."""
-        detected = fits(phrase, view.detections, MIN_DETECTED)
-        if detected:
-            return self._meant(view, phrase, detected[0])
-        meant = self._meaning(phrase)
-        part, window = self._gates(view, phrase)
-
-        def rank(thing: GroundedRegion) -> float:
-            # Of several parts that fit, the one that stands out (or is followed) is meant.
-            return float(thing.posterior @ meant) * (0.5 + 0.5 * thing.saliency)
-
-        ranked = sorted(view.things, key=rank, reverse=True)
-        if ranked and float(ranked[0].posterior @ meant) >= part:
-            return ranked[0]
-        if float(view.whole_posterior @ meant) >= part:
-            mask = refine_seed(view.frame.image, self._phrase_map(view.features, meant))
-            if mask.any():
-                return self.names_of(view, mask)
-        fit = self._windows(view).best(meant)[1] if meant.any() else 0.0
-        found = self._in_windows(view, meant) if fit >= window else None
-        if found is None:
-            raise PromptError(f"expected something in view that fits {phrase!r}, found nothing")
-        # The window's own fit is what decided; a part cut out of it may be named worse.
-        weak = float(found.posterior @ meant) < MIN_PHRASE_FIT
-        return replace(found, names=self._matcher.best(meant * fit)) if weak else found
+        return self._phrases.find(view, phrase)
 
     def find_all(self, view: SceneView, phrase: str) -> tuple[GroundedRegion, ...]:
         """Every thing that a phrase names, surest first; raises PromptError where there is none."""
-        detected = fits(phrase, view.detections, MIN_DETECTED)
-        if not detected:
-            first = self.find(view, phrase)
-            label = first.names[0].label
-            return tuple(t for t in view.things if t.names[0].label == label) or (first,)
-        counted = [one for one in detected[1:] if one.probability >= MIN_COUNTED]
-        return tuple(self._meant(view, phrase, one) for one in (detected[0], *counted))
+        return self._phrases.find_all(view, phrase)
 
-    def _meant(self, view: SceneView, phrase: str, detection: Detection) -> GroundedRegion:
-        """What a phrase means, by the phrase's own words; a masklet there keeps its id."""
-        region = self._namer.as_detected(sight(view.frame.image, detection))
-        region = replace(region, names=(meant_as(phrase, detection),))
-        for thing in view.things:
-            if thing.track_id is not None and match(thing.box, [detection]) is not None:
-                return replace(region, mask=thing.mask, box=thing.box, track_id=thing.track_id)
-        return region
+    def meaning(self, phrase: str) -> Posterior:
+        """[C] how well each class fits a phrase, by rules."""
+        return self._phrases.meaning(phrase)
 
-    def _gates(self, view: SceneView, phrase: str) -> tuple[float, float]:
-        """How well a part of the view, and a window of it, must fit a phrase.
+    def detect(self, image: Image) -> Sequence[Detection]:
+        """What is detected in a picture, surest first; nothing without a detector."""
+        return look(self._detector, image)
 
-        Better where the detector knows what is meant, and sees no trace of it.
-        """
-        if self._detector is not None and unseen(phrase, view.detections):
-            return DOUBTED, DOUBTED
-        return MIN_PHRASE_FIT, MIN_WINDOW_FIT
-
-    def _meaning(self, phrase: str) -> Posterior:
-        """[C] how well each class fits a phrase."""
-        if self._detector is None:
-            return self._matcher.match(phrase)
-        return wanted(self._matcher, phrase)
+    def notice(self, view: SceneView, match: Posterior) -> Noticed | None:
+        """Where in a view a [C] match of classes is, as the classifier sees it."""
+        return self._closer.notice(view, match)
 
     def whole_region(self, view: SceneView) -> GroundedRegion:
         """What the whole picture is named after: the part that speaks for its best name.
@@ -277,8 +213,7 @@ class SceneReader:
         """
         match = np.zeros(len(view.whole_posterior), np.float32)
         match[int(view.whole_posterior.argmax())] = 1.0
-        heat = self._phrase_map(view.features, match, WHOLE_PEAK)
-        mask = refine_seed(view.frame.image, heat)
+        mask = self._closer.in_whole(view, match, WHOLE_PEAK)
         box = mask_box(mask)
         if box is None:
             height, width = view.frame.size
@@ -288,12 +223,12 @@ class SceneReader:
     def around(self, view: SceneView) -> tuple[GroundedRegion, ...]:
         """What else is there: names that several views of the frame agree on, surest first."""
         posteriors = [view.whole_posterior, *(thing.posterior for thing in view.things)]
-        together = agreed([*posteriors, *self._windows(view).posteriors])
+        together = agreed([*posteriors, *self._closer.windows(view).posteriors])
         regions: list[GroundedRegion] = []
         for name in self._matcher.best(together):
             if name.probability < MIN_AGREED:
                 break
-            region = self._in_windows(view, self._matcher.exactly(name.label))
+            region = self._closer.in_windows(view, self._matcher.exactly(name.label))
             if region is None or self._told(view, region, name):
                 continue
             regions.append(replace(region, names=(name,)))
@@ -304,33 +239,6 @@ class SceneReader:
             return False
         return told(region, name.label, self._matcher, view.detections)
 
-    def _windows(self, view: SceneView) -> Surroundings:
-        if view not in self._around:
-            self._around[view] = look_around(self._recogniser, view.frame.image)
-        return self._around[view]
-
-    def _in_windows(self, view: SceneView, match: npt.NDArray[np.float32]) -> GroundedRegion | None:
-        """The thing inside the window that fits best; None when nothing there can be cut out."""
-        (x0, y0, x1, y1), _ = self._windows(view).best(match)
-        crop = np.ascontiguousarray(view.frame.image[y0:y1, x0:x1])
-        near = self._backbone.features(crop)
-        mask = np.zeros(view.frame.size, bool)
-        mask[y0:y1, x0:x1] = refine_seed(crop, self._phrase_map(near, match))
-        return self.names_of(view, mask) if mask.any() else None
-
     def read_text(self, view: SceneView) -> tuple[TextLine, ...]:
         """Written words in the frame, from top to bottom."""
         return self._text.read(view.frame.image)
-
-    def _phrase_map(
-        self, features: Features, match: npt.NDArray[np.float32], peak: float = SEED_PEAK
-    ) -> npt.NDArray[np.float32]:
-        """Class activation map (Zhou et al., 2016) of the classes that fit, [h, w] in 0..1."""
-        weight = self._recogniser.class_weights.to(features.top)
-        chosen = torch.from_numpy(match * (match >= 0.5 * match.max())).to(weight)
-        direction = (chosen @ weight) / chosen.sum() - weight.mean(0)
-        heat = (features.top * direction[:, None, None]).sum(0).clamp(min=0).cpu().numpy()
-        heat = np.asarray(heat / max(1e-6, float(heat.max())), np.float32)
-        size = (features.dense.shape[-1], features.dense.shape[-2])
-        grown = np.asarray(cv2.resize(heat, size, interpolation=cv2.INTER_CUBIC), np.float32)
-        return np.asarray(np.clip((grown - peak) / (1 - peak) + 0.5, 0, 1), np.float32)

@@ -8,16 +8,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from foveal.training.ground_data import Rng
-from foveal.training.names import NameStates
 from foveal.training.point_store import Asking, Pictured
-from reasoning.pixsearch.pointer import TRACES, Pointer, Shown
+from reasoning.pixsearch.pointer import LOOKED, NOTICED, Pointer, Shown
 
 NAMES = 192  # phrases of a step
-ASKED = 12  # phrases of pictures of a step
+ASKED = 16  # phrases of pictures of a step
 SHARPNESS = 4.0  # of the choice whose overlap is maximised
 FLOOR = 0.02  # weight of what neither overlaps nor would be chosen
-HALF = 0.5  # share of the steps that see the whole frame's things only
 RARE = 30.0  # a class that fits counts so much more than one that does not
+STAGES = 3  # whole frame; its parts as well; what the classifier notices as well
 
 
 class PointTask:
@@ -27,12 +26,12 @@ class PointTask:
         self,
         pointer: Pointer,
         pictures: Sequence[Pictured],
-        names: NameStates,
+        names: Tensor,
         meanings: Tensor,
         weights: tuple[float, float] = (1.0, 1.0),
     ) -> None:
-        """`meanings` [N, C] 0..1 says how well each class fits each of `names`' phrases;
-        `weights` are those of names and of pictures."""
+        """`names` [N, D] are mean word embeddings of phrases and `meanings` [N, C] 0..1 how well
+        each class fits each; `weights` are those of names and of pictures."""
         self._pointer, self._names, self._meanings = pointer, names, meanings
         self._weights = weights
         learnt = [picture for picture in pictures if not picture.watched]
@@ -41,17 +40,14 @@ class PointTask:
     def losses(self, rng: Rng, step: int) -> Mapping[str, Tensor]:
         """One batch."""
         rows = torch.from_numpy(rng.integers(0, len(self._meanings), NAMES))
-        context = int(rng.integers(len(self._names.states)))
         drawn = [self._asked[int(n)] for n in rng.integers(0, len(self._asked), ASKED)]
         # One pass over the class names for all.
-        fits = self._pointer.fits(
-            torch.cat([self._names.states[context, rows], *(one.state[None] for _, one in drawn)]),
-            torch.cat([self._names.embeddings[context, rows], *(a.words[None] for _, a in drawn)]),
-        )
+        own = [one.words[None] for _, one in drawn]
+        fits = self._pointer.fits(torch.cat([self._names[rows], *own]))
         words = self._of_names(fits[:NAMES], self._meanings[rows].float())
         # Few pictures must not teach words: trained through the names, they were learnt by heart.
-        own = zip(drawn, fits[NAMES:].detach(), strict=True)
-        terms = [self._of_picture(picture, one, fit, rng) for (picture, one), fit in own]
+        pairs = zip(drawn, fits[NAMES:].detach(), strict=True)
+        terms = [self._of_picture(picture, one, fit, rng) for (picture, one), fit in pairs]
         overlap, regret = (torch.stack(rows).mean() for rows in zip(*terms, strict=True))
         loss = self._weights[0] * words + self._weights[1] * (overlap + regret)
         return {"names": words, "overlap": overlap, "regret": regret, "loss": loss}
@@ -66,9 +62,9 @@ class PointTask:
     def _of_picture(
         self, picture: Pictured, one: Asking, fits: Tensor, rng: Rng
     ) -> tuple[Tensor, Tensor]:
-        logits, ious = scored(self._pointer, picture, one, fits, bool(rng.random() < HALF))
+        logits, ious = scored(self._pointer, picture, one, fits, int(rng.integers(STAGES)))
         if not len(logits):
-            return logits.sum(), logits.sum()
+            return self._pointer.level * 0, self._pointer.level * 0
         overlap = F.binary_cross_entropy_with_logits(logits, ious, reduction="none")
         share = (SHARPNESS * logits).softmax(0)
         regret = ious.max() - (share * ious).sum()
@@ -78,24 +74,21 @@ class PointTask:
 
 
 def scored(
-    pointer: Pointer, picture: Pictured, one: Asking, fits: Tensor, whole: bool
+    pointer: Pointer, picture: Pictured, one: Asking, fits: Tensor, stage: int
 ) -> tuple[Tensor, Tensor]:
-    """Logits and true overlaps [K] of the things shown for a phrase; `whole`: no closer looks."""
-    if whole:
-        shown, seen = first_of(picture.shown, picture.first), one.first_seen
-    else:
-        shown = picture.shown if one.own is None else picture.shown.plus(one.own)
-        seen = one.seen
-    if not len(shown.sources):
+    """Logits and true overlaps [K] of the things that a phrase is shown at a stage."""
+    shown = picture.shown if one.noticed is None else picture.shown.plus(one.noticed)
+    late = {NOTICED} if stage == 1 else {LOOKED, NOTICED} if stage == 0 else set()
+    kept = [n for n, source in enumerate(shown.sources) if source not in late]
+    if not kept:
         return torch.zeros(0), torch.zeros(0)
-    return pointer(fits, shown, seen.reshape(-1, TRACES)), one.ious[: len(shown.sources)]
-
-
-def first_of(shown: Shown, count: int) -> Shown:
-    """The first things."""
-    return Shown(
-        shown.posteriors[:count], shown.boxes[:count], shown.sure[:count], shown.sources[:count]
+    part = Shown(
+        shown.posteriors[kept],
+        shown.boxes[kept],
+        shown.sure[kept],
+        tuple(shown.sources[n] for n in kept),
     )
+    return pointer(fits, part, one.covered[kept]), one.ious[kept]
 
 
 def chosen(
@@ -107,17 +100,17 @@ def chosen(
     with torch.inference_mode():
         for picture in pictures:
             for one in picture.asked:
-                fits = pointer.fits(one.state[None], one.words[None])[0]
-                logits, ious = scored(pointer, picture, one, fits, whole=True)
-                if not len(logits) or float(logits.max().sigmoid()) < sure:
-                    logits, ious = scored(pointer, picture, one, fits, whole=False)
+                fits = pointer.fits(one.words[None])[0]
+                expected, overlap = 0.0, 0.0
+                for stage in range(STAGES):
+                    logits, ious = scored(pointer, picture, one, fits, stage)
+                    if len(logits):
+                        top = int(logits.argmax())
+                        expected, overlap = float(logits[top].sigmoid()), float(ious[top])
+                    if expected >= sure:
+                        break
                 best = float(one.ious.max()) if len(one.ious) else 0.0
-                if not len(logits):
-                    found.append((picture.kind, one.present, 0.0, 0.0, best))
-                    continue
-                top = int(logits.argmax())
-                row = (float(logits[top].sigmoid()), float(ious[top]), best)
-                found.append((picture.kind, one.present, *row))
+                found.append((picture.kind, one.present, expected, overlap, best))
     return found
 
 

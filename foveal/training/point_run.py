@@ -1,4 +1,4 @@
-"""The pointer's phase of training: pictures cached with all of perception, then its loop."""
+"""The pointer's training: pictures cached with all of perception, names, then its loop."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,96 +6,80 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from foveal.compose import load_scene_reader
+from foveal.compose import load_language_model, load_scene_reader
 from foveal.mask_setup import load_cutter
-from foveal.pixsearch_setup import load_pixsearch
-from foveal.search_setup import (
-    load_backbone,
-    load_detector,
-    load_encoder,
-    load_recogniser,
-    read_source,
-)
-from foveal.settings import PixSearchConfig
+from foveal.pixsearch_setup import class_name_ids
+from foveal.search_setup import load_detector, load_encoder, load_recogniser, read_source
 from foveal.training.crew import AccelerateCrew
 from foveal.training.ground_store import Sources
-from foveal.training.names import name_states
 from foveal.training.point import PointTask, figures
 from foveal.training.point_names import is_plain, meanings, phrases
 from foveal.training.point_store import (
+    Asker,
     PointOptions,
     make_point_store,
     point_scenes,
     read_point_store,
 )
 from perception.naming import NameMatcher
-from reasoning.lm import CausalLm
-from reasoning.pixsearch.grounding import Grounder
+from reasoning.pixsearch.connector import name_embeddings
 from reasoning.pixsearch.loop import LoopConfig, run_loop
-from reasoning.pixsearch.model import PixSearchModel
+from reasoning.pixsearch.pointer import Embed, Pointer, embedder, save_pointer
 from reasoning.settings import GroundConfig
 from retrieval.knowledge import WIKI_SOURCE
 from retrieval.visual import class_vectors
 from stream.errors import ConfigError
 
 TITLES = 1500  # of the embedded knowledge base: phrases beyond the class names
-GATE, SURE = 0.2, 0.5  # at which the training is followed
+HIDDEN = 64
 
 
 def train_pointer(
-    model: PixSearchModel,
-    words: CausalLm,
     sources: Sources,
     config: LoopConfig,
     options: PointOptions,
     work: Path,
+    out: Path,
     crew: AccelerateCrew,
-) -> None:
-    """Train `model.pointer`; `work` keeps pictures, names and checkpoints to go on from.
+) -> dict[str, float]:
+    """Train a pointer and write it to `out`; `work` keeps pictures, names and checkpoints.
 
-    Processes share the making of the pictures out. Raises ConfigError for a model without one.
+    Returns its figures on watched pictures at the gates of `GroundConfig`. Processes share the
+    making of the pictures out.
     """
-    pointer = model.pointer
-    if pointer is None:
-        raise ConfigError("expected model.pointer of at least 1 to train a pointer, got 0")
     with torch.device("cpu"):
-        _make_pictures(model, words, sources, options, work / "points", crew)
+        torch.manual_seed(config.seed)
+        words, recogniser = load_language_model().ready(), load_recogniser()
+        table = words.model.get_input_embeddings().weight.detach()
+        embed = embedder(table, words.encode)
+        pointer = Pointer(name_embeddings(table, class_name_ids(words, recogniser)), HIDDEN)
+        _make_pictures(sources, options, embed, work / "points", crew)
         crew.wait()
-        asked, table = _teacher(work / "meanings.pt", options.seed)
-        states = name_states(model, words, asked, cache=work / f"point-names-{crew.rank}.pt")
+        asked, meant = _teacher(work / "meanings.pt", options.seed)
         pictures = read_point_store(work / "points")
-        task = PointTask(pointer.cpu(), pictures, states, table)
+        names = torch.stack([embed(phrase) for phrase in asked])
+        task = PointTask(pointer, pictures, names, meant)
         watched = [picture for picture in pictures if picture.watched]
+        gates = GroundConfig()
 
         def evaluate(step: int) -> Mapping[str, float]:
-            return figures(pointer, watched, GATE, SURE)
+            return figures(pointer, watched, gates.point_gate, gates.point_sure)
 
         run_loop(pointer, task.losses, config, work / "pointer", evaluate, crew=crew)
+    size = save_pointer(pointer, out) if crew.rank == 0 else 0
+    return {**evaluate(config.steps), "megabytes": round(size / 1e6, 2)}
 
 
 def _make_pictures(
-    model: PixSearchModel,
-    words: CausalLm,
-    sources: Sources,
-    options: PointOptions,
-    folder: Path,
-    crew: AccelerateCrew,
+    sources: Sources, options: PointOptions, embed: Embed, folder: Path, crew: AccelerateCrew
 ) -> None:
     scenes = point_scenes(sources, options)
     if len(list(folder.glob("*.pt"))) == len(scenes):
         return
-    reader, backbone = load_scene_reader(), load_backbone()
-    detector = load_detector()
-    if detector is None:
+    if load_detector() is None:
         raise ConfigError("expected the object detector's asset to train a pointer, got none")
-    lmm = load_pixsearch(
-        model, words, reader, load_recogniser(backbone), PixSearchConfig(), backbone
-    )
-    grounder = Grounder(
-        model.masks, reader, GroundConfig(), backbone.features, None, load_cutter(), detector.detect
-    )
-    rank, count = crew.rank, crew.count
-    make_point_store(folder, scenes, options, reader, lmm, grounder, rank, count)
+    asker = Asker(load_scene_reader(), embed, load_cutter())
+    make_point_store(folder, scenes, options, asker, crew.rank, crew.count)
 
 
 def _teacher(path: Path, seed: int) -> tuple[list[str], torch.Tensor]:

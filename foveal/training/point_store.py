@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -24,20 +23,21 @@ from foveal.training.ground_data import (
 )
 from foveal.training.ground_store import Sources
 from foveal.training.ground_wide import compose_wide
-from perception.scene import SceneReader
-from reasoning.pixsearch.grounding import Grounder
-from reasoning.pixsearch.lmm import PixSearchLMM
-from reasoning.pixsearch.offers import Offers
-from reasoning.pixsearch.pointer import Shown, traces
+from perception.cutter import Cutter
+from perception.scene import SceneReader, SceneView
+from reasoning.pixsearch.offers import Offers, closer_offers, offers_of
+from reasoning.pixsearch.pointer import Embed, Shown
+from reasoning.pixsearch.pointing import cut, noticed_offer
 from stream.errors import SourceError
 from stream.frame import Frame, Mask
-from stream.masks import box_iou, mask_box, mask_iou
+from stream.masks import Box, box_iou, mask_box, mask_iou
 
 WATCHED = 6  # one picture in so many is only watched
 APART = 0.25  # overlap of boxes below which no mask is cut
 BOX_SHARE = 0.8  # of a box's overlap that its mask keeps, about
 COVERED = 0.5  # share of groups of which one was masked before
 SMALLEST = 0.004  # of the picture that a thing must cover to be asked for
+ALIAS = 0.4  # share of things that are asked for by another of their names
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +45,10 @@ class PointOptions:
     """How many pictures are made, and what is asked of each."""
 
     photographs: int = 144
-    composites: int = 110
-    wide: int = 70
-    present: int = 3  # names of the picture
-    absent: int = 1  # names of other pictures
+    composites: int = 200
+    wide: int = 130
+    present: int = 4  # names of the picture
+    absent: int = 2  # names of other pictures
     seed: int = 0
 
 
@@ -57,11 +57,9 @@ class Asking:
     """One phrase of a picture."""
 
     name: str
-    state: Tensor  # [D]
-    words: Tensor  # [D]
-    own: Shown | None  # the decoder's own mask, behind the picture's things
-    first_seen: Tensor  # [K1, TRACES] of the things of the whole frame
-    seen: Tensor  # [K, TRACES] of all things
+    words: Tensor  # [D] mean word embedding
+    noticed: Shown | None  # what the classifier notices for it, behind the picture's things
+    covered: Tensor  # [K] how much of each thing was masked before
     ious: Tensor  # [K] overlap with what is meant
     present: bool
 
@@ -70,15 +68,15 @@ class Asking:
 class Pictured:
     """A picture's things and what was asked about it."""
 
-    shown: Shown  # [K] whole frame and parts
-    first: int  # K1 of them are of the whole frame
+    shown: Shown  # whole frame and parts
+    first: int  # so many of them are of the whole frame
     asked: tuple[Asking, ...]
     watched: bool
     kind: str
 
 
 def point_scenes(sources: Sources, options: PointOptions) -> list[tuple[str, bool, Scene]]:
-    """(kind, watched, scene): photographs as they are, composites, wide scenes."""
+    """(kind, watched, scene): photographs as they are, composites, wide scenes, mixed."""
     rng = np.random.default_rng(options.seed)
     photos = photographs(sources.coco, sources.coco128)
     watched = [photo for n, photo in enumerate(photos) if n % WATCHED == 0]
@@ -100,16 +98,15 @@ def point_scenes(sources: Sources, options: PointOptions) -> list[tuple[str, boo
             for _ in range(count):
                 backdrop = mine[int(rng.integers(len(mine)))]
                 found.append((kind, hidden, make(backdrop, table, rng)))
-    return [entry for entry in found if entry[2].things]
+    order = np.random.default_rng((options.seed, 1)).permutation(len(found))
+    return [found[n] for n in order if found[n][2].things]
 
 
 def make_point_store(
     folder: Path,
     scenes: Sequence[tuple[str, bool, Scene]],
     options: PointOptions,
-    reader: SceneReader,
-    model: PixSearchLMM,
-    grounder: Grounder,
+    asker: "Asker",
     rank: int = 0,
     count: int = 1,
 ) -> None:
@@ -121,11 +118,9 @@ def make_point_store(
         if number % count != rank or path.is_file():
             continue
         rng = np.random.default_rng((options.seed, number))
-        frame = Frame(0, 0, scene.image, "train")
-        pictured = _Asker(reader, model, grounder, frame).ask(scene, every, options, rng)
-        table = _as_dict(pictured) | {"kind": kind, "watched": watched}
+        table = _as_dict(asker.ask(scene, every, options, rng))
         part = path.with_suffix(".part")
-        torch.save(table, part)
+        torch.save(table | {"kind": kind, "watched": watched}, part)
         part.replace(path)
 
 
@@ -137,69 +132,72 @@ def read_point_store(folder: Path) -> list[Pictured]:
     return [_from_dict(torch.load(path, weights_only=True)) for path in paths]
 
 
-class _Asker:
-    """Asks one picture."""
+class Asker:
+    """Asks pictures as the pointer is asked, and knows the answers."""
 
-    def __init__(
-        self, reader: SceneReader, model: PixSearchLMM, grounder: Grounder, frame: Frame
-    ) -> None:
-        self._model, self._grounder = model, grounder
-        self._view = reader.read(frame)
-        self._state = grounder.begin_view(self._view)
-        self._masks: dict[int, Mask] = {}
+    def __init__(self, reader: SceneReader, embed: Embed, cutter: Cutter) -> None:
+        self._reader, self._embed, self._cutter = reader, embed, cutter
 
     def ask(self, scene: Scene, every: Sequence[str], options: PointOptions, rng: Rng) -> Pictured:
-        whole = self._grounder.offers(self._state, closer=False)
-        offers = self._grounder.offers(self._state, closer=True)
+        """One picture; `every` name of all pictures is where absent ones are drawn from."""
+        view = self._reader.read(Frame(0, 0, scene.image, "train"))
+        whole = offers_of(view)
+        seen = _Seen(self._cutter, view, whole.plus(closer_offers(view, self._reader.detect)))
         names = sorted({t.names[0] for t in scene.things if t.mask.mean() >= SMALLEST})
         chosen = [names[n] for n in rng.permutation(len(names))[: options.present]]
         absent = [name for name in every if all(name not in t.names for t in scene.things)]
         others = [absent[n] for n in rng.permutation(len(absent))[: options.absent]]
-        asked = []
-        for name in (*chosen, *others):
-            truths = [thing.mask for thing in scene.things if name in thing.names]
-            asked.append(self._asking(name, truths, offers, len(whole.things), rng))
-        return Pictured(offers.shown, len(whole.things), tuple(asked), False, "")
+        asked = tuple(self._asking(name, scene, seen, rng) for name in (*chosen, *others))
+        return Pictured(seen.offers.shown, len(whole.things), asked, False, "")
 
-    def _asking(
-        self, name: str, truths: list[Mask], offers: Offers, first: int, rng: Rng
-    ) -> Asking:
-        state, present = self._state, bool(truths)
-        covered = torch.zeros_like(state.covered)
+    def _asking(self, name: str, scene: Scene, seen: "_Seen", rng: Rng) -> Asking:
+        mine = [thing for thing in scene.things if name in thing.names]
+        truths, phrase = [thing.mask for thing in mine], name
+        if mine and len(mine[0].names) > 1 and rng.random() < ALIAS:
+            phrase = mine[0].names[int(rng.integers(len(mine[0].names)))]
+        done = np.zeros(scene.image.shape[:2], bool)
         if len(truths) > 1 and rng.random() < COVERED:  # one of the group was masked before
             done = truths.pop(int(rng.integers(len(truths))))
-            rows, cols = covered.shape
-            small = cv2.resize(done.astype(np.float32), (cols, rows), interpolation=cv2.INTER_AREA)
-            covered = torch.from_numpy(np.asarray(small))
-        state.covered = covered
-        alias = name
-        span = self._model.span_of(self._view, alias)
-        soft, presence = self._grounder.whole_mask(state, span.query)
-        boxes = offers.shown.boxes
-        first_seen = traces(torch.from_numpy(soft), covered, presence, boxes[:first])
-        soft, presence = self._grounder.soft_mask(state, span.query)
-        own = self._grounder.own_offer(self._view, soft, presence)
-        ious = [self._overlap(offers, n, truths) for n in range(len(offers.things))]
-        if own is not None:
-            boxes = torch.cat([boxes, own.shown.boxes])
-            mask = own.things[0].mask
-            assert mask is not None
+        noticed = self._reader.notice(seen.view, self._reader.meaning(phrase))
+        offers, extra = seen.offers, None
+        ious = [seen.overlap(n, truths) for n in range(len(offers.things))]
+        if noticed is not None:
+            extra = noticed_offer(seen.view, noticed)
+            mask = cut(self._cutter, seen.view, extra, 0)
             ious.append(max((mask_iou(mask, truth) for truth in truths), default=0.0))
-        seen = traces(torch.from_numpy(soft), covered, presence, boxes)
-        shown = own.shown if own is not None else None
-        words, heard = span.words[0].clone(), span.state[0].clone()
-        return Asking(name, heard, words, shown, first_seen, seen, torch.tensor(ious), present)
+            offers = offers.plus(extra)
+        covered = [float(done[b[1] : b[3], b[0] : b[2]].mean()) for b in _boxes(offers)]
+        return Asking(
+            phrase,
+            self._embed(phrase),
+            extra.shown if extra is not None else None,
+            torch.tensor(covered),
+            torch.tensor(ious),
+            bool(mine),
+        )
 
-    def _overlap(self, offers: Offers, number: int, truths: Sequence[Mask]) -> float:
+
+class _Seen:
+    """A view's things, cut out once."""
+
+    def __init__(self, cutter: Cutter, view: SceneView, offers: Offers) -> None:
+        self._cutter, self.view, self.offers = cutter, view, offers
+        self._masks: dict[int, Mask] = {}
+
+    def overlap(self, number: int, truths: Sequence[Mask]) -> float:
         """Of a thing's finished mask with the nearest of the things that are meant."""
-        place = offers.things[number]
+        place = self.offers.things[number]
         boxes = [box for truth in truths if (box := mask_box(truth)) is not None]
         near = max((box_iou(place.box, box) for box in boxes), default=0.0)
         if near < APART:
             return BOX_SHARE * near
         if number not in self._masks:
-            self._masks[number] = self._grounder.cut(self._view, offers, number)
+            self._masks[number] = cut(self._cutter, self.view, self.offers, number)
         return max(mask_iou(self._masks[number], truth) for truth in truths)
+
+
+def _boxes(offers: Offers) -> list[Box]:
+    return [thing.box for thing in offers.things]
 
 
 def _as_dict(pictured: Pictured) -> dict[str, object]:
@@ -209,11 +207,9 @@ def _as_dict(pictured: Pictured) -> dict[str, object]:
         "asked": [
             {
                 "name": one.name,
-                "state": one.state.half(),
                 "words": one.words.half(),
-                "own": _shown_dict(one.own) if one.own is not None else None,
-                "first_seen": one.first_seen,
-                "seen": one.seen,
+                "noticed": _shown_dict(one.noticed) if one.noticed is not None else None,
+                "covered": one.covered,
                 "ious": one.ious,
                 "present": one.present,
             }
@@ -242,9 +238,14 @@ def _from_dict(table: dict[str, object]) -> Pictured:
         return Shown(posteriors.float(), boxes, sure, tuple(sources))
 
     def asking(part: dict[str, object]) -> Asking:
-        own = part.pop("own")
-        rest = {k: v.float() if isinstance(v, Tensor) else v for k, v in part.items()}
-        return Asking(own=shown(own) if isinstance(own, dict) else None, **rest)  # type: ignore[arg-type]
+        noticed, words = part["noticed"], part["words"]
+        covered, ious = part["covered"], part["ious"]
+        assert isinstance(words, Tensor)
+        assert isinstance(covered, Tensor)
+        assert isinstance(ious, Tensor)
+        extra = shown(noticed) if isinstance(noticed, dict) else None
+        name, present = str(part["name"]), bool(part["present"])
+        return Asking(name, words.float(), extra, covered, ious, present)
 
     given, asked = table["shown"], table["asked"]
     assert isinstance(given, dict)

@@ -58,16 +58,16 @@ def train(
     """
     crew = AccelerateCrew()
     torch.set_default_device(crew.device)
+    if settings.pointer is not None:
+        if settings.heads is not None or settings.joint is not None or start:
+            raise ConfigError("expected a pointer section by itself: the pointer has its own file")
+        sources = _sources(settings, data)
+        return train_pointer(sources, settings.pointer, settings.pointer_data, work, out, crew)
     bench = prepare(settings, data, work, start, crew)
     if settings.heads is not None:
         _heads(bench, settings, work / "heads")
     if settings.joint is not None:
         _joint(bench, settings, work / "joint")
-    if settings.pointer is not None:
-        sources = _sources(settings, data)
-        train_pointer(
-            bench.model, bench.words, sources, settings.pointer, settings.pointer_data, work, crew
-        )
     size = save_model(bench.model, out) if crew.rank == 0 else 0
     bench.model.eval()
     figure = giou(watched_masks(bench.model, bench.store, bench.names))
@@ -91,9 +91,9 @@ def prepare(
         backbone = load_backbone()
         recogniser = load_recogniser(backbone)
         words = load_language_model()
-    phase = settings.heads or settings.joint or settings.pointer
+    phase = settings.heads or settings.joint
     if phase is None:
-        raise ConfigError("expected a heads, joint or pointer section in the settings, got none")
+        raise ConfigError("expected a heads or joint section in the settings, got none")
     model = new_model(words, recogniser, settings.model, settings.bf16, phase.seed)
     for given in start:
         path, _, parts = given.partition(":")

@@ -18,6 +18,7 @@ from stream.errors import AssetError
 
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights" / "pixsearch.safetensors"
 FORM = "1"  # of the file
+FORMER = "pointer."  # a part that older files carried; it has a file of its own now
 
 
 def trained_state(model: PixSearchModel) -> dict[str, Tensor]:
@@ -58,7 +59,8 @@ def load_weights(
     learning = {n: t for n, t in trained_state(model).items() if _among(n, parts)}
     try:
         with safe_open(path, framework="pt") as file:
-            names = [name for name in file.keys() if _among(name, parts)]  # noqa: SIM118
+            every = [name for name in file.keys() if not name.startswith(FORMER)]  # noqa: SIM118
+            names = [name for name in every if _among(name, parts)]
             saved = {name: file.get_tensor(name) for name in names}
         if set(saved) != set(learning):
             odd = sorted(set(saved) ^ set(learning))[:4]
@@ -77,7 +79,7 @@ def _among(name: str, parts: Sequence[str]) -> bool:
 
 def config_of(values: Mapping[str, Any]) -> ModelConfig:
     """Nested plain values -> ModelConfig; TypeError or ValueError for a key or value it lacks."""
-    rest = dict(values)
+    rest = {name: value for name, value in values.items() if name != "pointer"}  # of older files
     masks = MaskDecoderConfig(**rest.pop("masks", {}))
     if "grid" in rest:
         rows, cols = rest["grid"]

@@ -11,25 +11,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from perception.backbone import Features
-from perception.cutter import Cutter, EdgeCutter
 from perception.mask_decoder import Cells, MaskDecoder, read_frame
 from perception.scene import GroundedRegion, SceneView
 from perception.segment import Soft, refine_seed
 from reasoning.lmm import Prompt
-from reasoning.pixsearch.offers import (
-    Detect,
-    Offer,
-    Offers,
-    closer_offers,
-    offers_of,
-    shown_of,
-    windows,
-)
-from reasoning.pixsearch.pointer import OWN, PROPOSED, Pointer, traces
+from reasoning.pixsearch.offers import windows
+from reasoning.pixsearch.pointing import Choice, Pointing
 from reasoning.settings import GroundConfig
 from stream.events import Point
 from stream.frame import Image, Mask
-from stream.masks import Box, mask_box, mask_iou
+from stream.masks import Box, mask_iou
 
 AGREE = 0.3  # overlap with what is pointed at, below which the model looks elsewhere
 POINT_SPREAD = 0.04  # of the picture's height: standard deviation of a point's prompt
@@ -52,14 +43,6 @@ class Span:
     words: Tensor  # [1, D] mean of their embeddings
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Choice:
-    """What was chosen for a span."""
-
-    mask: Mask  # [H, W]; empty where nothing was seen
-    sure: float  # 0..1, expected overlap with what is meant; without a pointer the presence
-
-
 @dataclass(slots=True, eq=False)
 class GroundState:
     """One answer's masks so far; owned by its state."""
@@ -70,8 +53,6 @@ class GroundState:
     covered: Tensor  # [h8, w8] 0..1: masks of earlier spans (mask feedback)
     pointed: GroundedRegion | None
     windows: list[tuple[Box, Cells]] = field(default_factory=list)  # closer looks, once made
-    offers: Offers | None = None  # to point at, once asked for
-    closer: Offers | None = None  # the same of parts of the frame
 
 
 class Grounder:
@@ -83,18 +64,14 @@ class Grounder:
         scene: Sight,
         config: GroundConfig | None = None,
         features: Callable[[Image], Features] | None = None,
-        pointer: Pointer | None = None,
-        cutter: Cutter | None = None,
-        detect: Detect | None = None,
+        pointing: Pointing | None = None,
     ) -> None:
-        """`features` is the backbone and `detect` the detector, for closer looks; without them
-        there are none. `cutter` makes masks of boxes and of the decoder's coarse masks."""
+        """`features` is the backbone, for closer looks of the decoder; without it there are none.
+        With `pointing` the decoder is not asked."""
         self._decoder, self._scene = decoder, scene
         self._config = config or GroundConfig()
         self._features = features if self._config.looks else None
-        self._detect = detect if self._config.looks else None
-        self._pointer = pointer if self._config.point else None
-        self._cutter: Cutter = cutter or EdgeCutter()
+        self._pointing = pointing if self._config.point else None
 
     def begin(self, prompt: Prompt) -> GroundState:
         """Start an answer about a view; what the wearer points at is cut out by perception."""
@@ -119,7 +96,7 @@ class Grounder:
         """
         choice = self.choose(state, span)
         mask, gate = choice.mask, self._config.presence_gate
-        if self._pointer is not None:
+        if self._pointing is not None:
             gate = self._config.point_gate
         if choice.sure < gate or not mask.any():
             return state.pointed
@@ -132,74 +109,11 @@ class Grounder:
         return self._scene.names_of(state.view, mask)
 
     def choose(self, state: GroundState, span: Span) -> Choice:
-        """The thing that is pointed at, or the decoder's own mask, whichever promises more.
-
-        The whole frame comes first; where nothing in it is surely meant, its parts are looked at.
-        """
-        if self._pointer is None:
-            soft, presence = self.soft_mask(state, span.query)
-            return Choice(self.finish(state.view, soft), presence)
-        with torch.inference_mode():
-            fits = self._pointer.fits(span.state, span.words)[0]
-        soft, presence = self.whole_mask(state, span.query)
-        offers = self.offers(state, closer=False)
-        sure = self._expected(fits, offers, soft, state, presence)
-        if len(sure) and float(sure.max()) >= self._config.point_sure:
-            best = int(sure.argmax())
-            return Choice(self.cut(state.view, offers, best), float(sure[best]))
-        if state.pointed is None:
-            soft, presence = self.soft_mask(state, span.query)
-            offers = self.offers(state, closer=True)
-        own = self.own_offer(state.view, soft, presence)
-        if own is not None:
-            offers = offers.plus(own)
-        if not offers.things:
-            return Choice(np.zeros(state.view.frame.size, bool), 0.0)
-        sure = self._expected(fits, offers, soft, state, presence)
-        best = int(sure.argmax())
-        return Choice(self.cut(state.view, offers, best), float(sure[best]))
-
-    def _expected(
-        self, fits: Tensor, offers: Offers, soft: Soft, state: GroundState, presence: float
-    ) -> Tensor:
-        """[K] 0..1: how much of what is meant each thing is expected to share."""
-        assert self._pointer is not None
-        if not offers.things:
-            return torch.zeros(0)
-        with torch.inference_mode():
-            boxes = offers.shown.boxes
-            seen = traces(torch.from_numpy(soft), state.covered, presence, boxes)
-            expected: Tensor = self._pointer(fits, offers.shown, seen).sigmoid()
-        return expected
-
-    def offers(self, state: GroundState, closer: bool) -> Offers:
-        """What there is to point at; with `closer`, in parts of the frame as well."""
-        state.offers = state.offers or offers_of(state.view)
-        if not closer or self._detect is None:
-            return state.offers
-        state.closer = state.closer or closer_offers(state.view, self._detect)
-        return state.offers.plus(state.closer)
-
-    def own_offer(self, view: SceneView, soft: Soft, presence: float) -> Offers | None:
-        """The decoder's own mask, cut along edges, with its names; None where it is empty."""
-        mask = self._cutter.sharpen(view.frame.image, self.finish(view, soft))
-        box = mask_box(mask)
-        if box is None:
-            return None
-        place = Offer(box, mask)
-        rows = [self._scene.names_of(view, mask).posterior]
-        classes = len(view.whole_posterior)
-        shown = shown_of(rows, [place], [presence], (OWN,), view.frame.size, classes)
-        return Offers(shown, (place,))
-
-    def cut(self, view: SceneView, offers: Offers, number: int) -> Mask:
-        """The mask of one thing."""
-        place, image = offers.things[number], view.frame.image
-        if place.mask is None:
-            return self._cutter.from_box(image, place.box)
-        if offers.shown.sources[number] != PROPOSED or _is_tracked(view, place):
-            return place.mask
-        return self._cutter.sharpen(image, place.mask)
+        """The thing that is pointed at; without a pointer the decoder's own mask."""
+        if self._pointing is not None:
+            return self._pointing.choose(state.view, span.words, state.covered)
+        soft, presence = self.soft_mask(state, span.query)
+        return Choice(self.finish(state.view, soft), presence)
 
     def soft_mask(self, state: GroundState, query: Tensor) -> tuple[Soft, float]:
         """[1, query] -> probabilities [h4, w4] float32 and the presence, 0..1.
@@ -265,10 +179,6 @@ class Grounder:
             return refine_seed(view.frame.image, soft)
         large = cv2.resize(soft, (width, height), interpolation=cv2.INTER_LINEAR)
         return np.asarray(large >= self._config.mask_level)
-
-
-def _is_tracked(view: SceneView, place: Offer) -> bool:
-    return any(t.mask is place.mask and t.track_id is not None for t in view.things)
 
 
 def _part_of(plane: Tensor, shares: tuple[float, float, float, float], cells: Cells) -> Tensor:

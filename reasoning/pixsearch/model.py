@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from perception.mask_decoder import Cells, MaskDecoder, MaskDecoderConfig
 from reasoning.pixsearch.connector import Connector, Visual, name_embeddings
 from reasoning.pixsearch.lora import add_lora
-from reasoning.pixsearch.pointer import Pointer
 from reasoning.pixsearch.spans import Tokens
 from reasoning.tokens import CONTROLS, IMAGE, REGION, ControlIds
 
@@ -31,7 +30,6 @@ class ModelConfig:
     grid: tuple[int, int] = (3, 4)  # rows and columns of visual tokens
     things: int = 4  # regions shown beside the grid
     hidden: int = 256  # of the heads
-    pointer: int = 0  # hidden numbers of the pointer; 0 for a model without one
     masks: MaskDecoderConfig = field(default_factory=MaskDecoderConfig)
 
 
@@ -58,7 +56,6 @@ class PixSearchModel(nn.Module):
         self._freeze_base()
         rows = name_embeddings(table, names)
         self.connector = Connector(rows, scale)
-        self.pointer = Pointer(rows, config.pointer) if config.pointer else None
         self.control_in = nn.Parameter(torch.randn(len(CONTROLS), width) * scale / width**0.5)
         self.control_out = nn.Linear(width, len(CONTROLS))
         nn.init.normal_(self.control_out.weight, std=0.02)

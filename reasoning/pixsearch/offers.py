@@ -7,8 +7,8 @@ import numpy as np
 import torch
 
 from perception.detector import Detection, overlaps
-from perception.scene import SceneView
 from perception.sights import alone
+from perception.view import SceneView
 from reasoning.pixsearch.pointer import DETECTED, LOOKED, PROPOSED, Shown
 from stream.frame import Image, Mask
 from stream.masks import Box

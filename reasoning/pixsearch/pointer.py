@@ -1,26 +1,35 @@
-"""The pointer: which of the things that were found is meant by a span, or none of them.
+"""The pointer: which of the things that were found is meant by a phrase, or none of them.
 
-A learnt head over the span's state and words. It says how well each class name fits the span, and
-from that, from where and how surely each thing was found, and from what the dense mask decoder sees
-there, how much of what is meant the thing's mask would share (its expected overlap). The names
-start as the language model's own word embeddings, and what is learnt is added: before any training
-"cup" points at a cup.
+A learnt head over the phrase's word embeddings. It says how well each class name fits the phrase,
+and from that, and from where and how surely each thing was found, how much of what is meant the
+thing's mask would share (its expected overlap). The names start as the language model's own word
+embeddings, and what is learnt is added: before any training "cup" points at a cup. The language
+model's states are not read: its embeddings stay as they are when it is trained on, its states do
+not, and a model without the trained language side can point with the same weights.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-DETECTED, LOOKED, PROPOSED, OWN = 0, 1, 2, 3  # of the whole frame, of a part; grouped; decoded
+from stream.errors import AssetError
+
+DETECTED, LOOKED, PROPOSED, NOTICED = 0, 1, 2, 3  # of the frame, of a part; grouped; by its classes
 SOURCES = 4
-TRACES = 5  # numbers of `traces`
-TRAITS = 19 + SOURCES + TRACES
+TRAITS = 20 + SOURCES
 SAME_PLACE = 0.6  # overlap of boxes from which two things lie in one place
 GAIN, MIDDLE = 12.0, 0.6  # cosines of names to fits: the same name 0.99, an unrelated one 0.001
 LEAST = 1e-3
 STEP = 6.0  # the weights of traits learn so much faster than those of words
+WEIGHTS = Path(__file__).resolve().parent.parent / "weights" / "pointer.safetensors"
+
+Embed = Callable[[str], Tensor]  # phrase -> [D] mean word embedding
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,7 +38,7 @@ class Shown:
 
     posteriors: Tensor  # [K, C] float32
     boxes: Tensor  # [K, 4] float32, x0, y0, x1, y1 as shares of the picture
-    sure: Tensor  # [K] 0..1, of the detector or the decoder that the thing is there
+    sure: Tensor  # [K] 0..1, of the detector or the window that the thing is there
     sources: tuple[int, ...]
 
     def plus(self, other: "Shown") -> "Shown":
@@ -43,7 +52,7 @@ class Shown:
 
 
 class Pointer(nn.Module):
-    """Span states and things -> expected overlaps."""
+    """Phrases and things -> expected overlaps."""
 
     names: Tensor  # [C, D] the class names' mean word embeddings, centred, unit length
     middle: Tensor  # [D] what all names share
@@ -55,9 +64,8 @@ class Pointer(nn.Module):
         unit = F.normalize(names.float(), dim=-1)
         self.register_buffer("middle", unit.mean(0), persistent=False)
         self.register_buffer("names", F.normalize(unit - self.middle, dim=-1), persistent=False)
-        self.norm = nn.LayerNorm(width)
         self.hear = nn.Sequential(
-            nn.Linear(2 * width, 2 * hidden), nn.GELU(), nn.Linear(2 * hidden, width)
+            nn.Linear(width, 2 * hidden), nn.GELU(), nn.Linear(2 * hidden, width)
         )
         self.call = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
         self.gain = nn.Parameter(torch.tensor(GAIN))
@@ -69,24 +77,54 @@ class Pointer(nn.Module):
             nn.init.zeros_(part.weight)
             nn.init.zeros_(part.bias)
 
-    def fits(self, states: Tensor, embeddings: Tensor) -> Tensor:
-        """[N, D] mean states and mean word embeddings of spans -> [N, C] logits of fitting."""
-        words = F.normalize(F.normalize(embeddings.float(), dim=-1) - self.middle, dim=-1)
-        heard = words + self.hear(torch.cat([self.norm(states.float()), words], -1))
+    def fits(self, phrases: Tensor) -> Tensor:
+        """[N, D] mean word embeddings of phrases -> [N, C] logits of fitting."""
+        words = F.normalize(F.normalize(phrases.float(), dim=-1) - self.middle, dim=-1)
+        heard = words + self.hear(words)
         called = self.names + self.call(self.names)
         near = F.normalize(heard, dim=-1) @ F.normalize(called, dim=-1).T
         result: Tensor = self.gain * (near - self.level)
         return result
 
-    def forward(self, fits: Tensor, shown: Shown, seen: Tensor) -> Tensor:
-        """[C] logits of fitting, K things, their [K, TRACES] -> [K] logits of expected overlap."""
+    def forward(self, fits: Tensor, shown: Shown, covered: Tensor) -> Tensor:
+        """[C] logits of fitting, K things, how much of each was masked before (0..1) ->
+        [K] logits of expected overlap."""
         meant = fits.sigmoid()
         share = (shown.posteriors @ meant).clamp(LEAST, 1 - LEAST)
-        change: Tensor = STEP * self.weigh(traits(meant, share, shown, seen))
+        change: Tensor = STEP * self.weigh(traits(meant, share, shown, covered))
         return share.logit() + change[:, 0]
 
 
-def traits(meant: Tensor, share: Tensor, shown: Shown, seen: Tensor) -> Tensor:
+def save_pointer(pointer: Pointer, path: Path = WEIGHTS) -> int:
+    """Write it as float16; returns the file's bytes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file({n: t.detach().half().contiguous() for n, t in pointer.named_parameters()}, path)
+    return path.stat().st_size
+
+
+def load_pointer(names: Tensor, path: Path = WEIGHTS) -> Pointer:
+    """A trained pointer over class names [C, D]; raises AssetError where the file is unfit."""
+    try:
+        saved = load_file(path)
+        pointer = Pointer(names, int(saved["call.0.bias"].shape[0]))
+        pointer.load_state_dict(saved)
+    except (OSError, KeyError, RuntimeError, SafetensorError) as error:
+        raise AssetError(
+            f"expected a pointer's weights in {path}: {error!r}; run `foveal train stage1`"
+        ) from error
+    return pointer.eval()
+
+
+def embedder(table: Tensor, encode: Callable[[str], Sequence[int]]) -> Embed:
+    """The mean of a phrase's rows of an embedding table [V, D], as words of a sentence."""
+
+    def embed(phrase: str) -> Tensor:
+        return table[list(encode(f" {phrase.strip()}"))].float().mean(0)
+
+    return embed
+
+
+def traits(meant: Tensor, share: Tensor, shown: Shown, covered: Tensor) -> Tensor:
     """[K, TRAITS]: what is known of each thing beside its fit."""
     count = len(share)
     apart = 1 - torch.eye(count)
@@ -121,25 +159,16 @@ def traits(meant: Tensor, share: Tensor, shown: Shown, seen: Tensor) -> Tensor:
         known,
         meant.sum().log1p().expand(count) / 4,
         torch.tensor(float(count)).log().expand(count) / 4,
+        covered,
     ]
     kinds = F.one_hot(torch.tensor(shown.sources), SOURCES).float()
-    return torch.cat([torch.stack(columns, 1), kinds, seen], 1)
+    return torch.cat([torch.stack(columns, 1), kinds], 1)
 
 
-def traces(soft: Tensor, covered: Tensor, presence: float, boxes: Tensor) -> Tensor:
-    """[K, TRACES]: what the dense decoder sees of a span in each box.
-
-    Its mean inside, the share of all of it that lies inside, the peak inside, its presence, and how
-    much of the box earlier spans cover. `soft` and `covered` are maps [h, w] of 0..1 of the frame.
-    """
-    insides = []
-    total = float(soft.sum())
-    for box in boxes.tolist():
-        part, cover = _cut(soft, box), _cut(covered, box)
-        mean, peak = float(part.mean()), float(part.max())
-        mass = float(part.sum()) / total if total > LEAST else 0.0
-        insides.append([mean, mass, peak, presence, float(cover.mean())])
-    return torch.tensor(insides, dtype=torch.float32).reshape(len(boxes), TRACES)
+def covers(plane: Tensor, boxes: Tensor) -> Tensor:
+    """[K]: how much of each box [K, 4] a map [h, w] of 0..1 of the frame covers."""
+    means = [float(_cut(plane, box).mean()) for box in boxes.tolist()]
+    return torch.tensor(means, dtype=torch.float32)
 
 
 def overlaps(boxes: Tensor) -> Tensor:

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from foveal.training.ground_data import Named, Scene
-from foveal.training.names import NameStates
-from foveal.training.point import PointTask, figures
+from foveal.training.point import PointTask, figures, scored
 from foveal.training.point_names import meanings, phrases
 from foveal.training.point_store import (
+    Asker,
     Asking,
     Pictured,
     PointOptions,
@@ -19,16 +19,13 @@ from foveal.training.point_store import (
     read_point_store,
 )
 from perception.backbone import Features
+from perception.closer import Noticed
 from perception.detector import Detection
 from perception.naming import Name, NameMatcher
 from perception.recogniser import EVERYDAY
 from perception.scene import GroundedRegion, SceneView
-from reasoning.pixsearch.fakes import SMALL, tiny_model
-from reasoning.pixsearch.grounding import Grounder
-from reasoning.pixsearch.lmm import PixSearchLMM
 from reasoning.pixsearch.loop import LoopConfig, run_loop
-from reasoning.pixsearch.pointer import DETECTED, TRACES, Pointer, Shown
-from reasoning.settings import GroundConfig
+from reasoning.pixsearch.pointer import DETECTED, LOOKED, NOTICED, Pointer, Shown
 from stream.errors import SourceError
 from stream.frame import Frame, Image, Mask
 
@@ -37,38 +34,51 @@ CUP, DOG = 41, 16
 
 
 def pictured(seed: int, watched: bool = False) -> Pictured:
-    """Two cups; the one that the dense decoder sees is meant."""
+    """Two cups; the one that was not masked before is meant."""
     random = torch.Generator().manual_seed(seed)
     meant = seed % 2
     posteriors = torch.zeros(2, CLASSES)
     posteriors[:, CUP] = 0.9
     boxes = torch.tensor([[0.1, 0.1, 0.3, 0.3], [0.5, 0.5, 0.7, 0.7]])
     shown = Shown(posteriors, boxes, torch.full((2,), 0.9), (DETECTED, DETECTED))
-    seen = torch.zeros(2, TRACES)
-    seen[meant, 0] = 1.0
-    ious = torch.zeros(2)
-    ious[meant] = 0.9
+    covered, ious = torch.zeros(2), torch.zeros(2)
+    covered[1 - meant], ious[meant] = 1.0, 0.9
     words = torch.ones(8) + 0.1 * torch.rand(8, generator=random)
-    here = Asking("cup", torch.ones(8), words, None, seen, seen, ious, True)
+    here = Asking("cup", words, None, covered, ious, True)
     gone = replace(here, name="dog", words=-words, ious=torch.zeros(2), present=False)
     return Pictured(shown, 2, (here, gone), watched, "photograph")
 
 
-def test_the_pointer_learns_from_pictures_and_names(tmp_path: Path) -> None:
+def test_the_pointer_learns_what_is_meant_and_what_is_not_there(tmp_path: Path) -> None:
     torch.manual_seed(0)
     table = torch.randn(CLASSES, 8)
     table[CUP], table[DOG] = torch.ones(8), -torch.ones(8)
     pointer = Pointer(table, 8)
     pictures = [pictured(seed, watched=seed > 7) for seed in range(12)]
-    meant = torch.eye(CLASSES)
-    states = NameStates(tuple(n[0] for n in EVERYDAY), torch.ones(1, CLASSES, 8), table[None])
     before = figures(pointer, pictures[8:], 0.3, 0.5)
-    task = PointTask(pointer, pictures, states, meant)
+    task = PointTask(pointer, pictures, table, torch.eye(CLASSES))
     config = LoopConfig(steps=60, rate=2e-2, warm_up=2, every=60)
     run_loop(pointer, task.losses, config, tmp_path)
     after = figures(pointer, pictures[8:], 0.3, 0.5)
     assert before["giou"] < 0.6 and after["giou"] > 0.85 and after["refused"] == 1.0
     assert after["possible"] == pytest.approx(0.9)
+
+
+def test_each_stage_shows_more() -> None:
+    torch.manual_seed(0)
+    table = torch.randn(CLASSES, 8)
+    picture = pictured(0)
+    shown = replace(picture.shown, sources=(DETECTED, LOOKED))
+    extra = Shown(torch.rand(1, CLASSES), torch.rand(1, 4).sort().values, torch.ones(1), (NOTICED,))
+    one = replace(
+        picture.asked[0], noticed=extra, covered=torch.zeros(3), ious=torch.tensor([0.1, 0.2, 0.3])
+    )
+    found = [
+        scored(Pointer(table, 8), replace(picture, shown=shown), one, torch.zeros(CLASSES), stage)
+        for stage in range(3)
+    ]
+    assert [len(logits) for logits, _ in found] == [1, 2, 3]
+    assert found[2][1].tolist() == pytest.approx([0.1, 0.2, 0.3])
 
 
 def test_phrases_are_names_looks_and_plain_titles_and_kinds_share_their_meaning() -> None:
@@ -85,10 +95,7 @@ def test_phrases_are_names_looks_and_plain_titles_and_kinds_share_their_meaning(
 
 
 class OneCup:
-    """A reader and scene in which everything is the cup on the left."""
-
-    def point_at(self, view: SceneView, point: object, box: object) -> GroundedRegion:
-        raise AssertionError("nothing is pointed at")
+    """A reader in which everything is the cup on the left, and nothing else is noticed."""
 
     def read(self, frame: Frame) -> SceneView:
         posterior = np.zeros(CLASSES, np.float32)
@@ -96,9 +103,18 @@ class OneCup:
         features = Features(torch.rand(8, 8, 12), torch.rand(12, 2, 3), frame.size)
         return SceneView(frame, features, (), (Name("nothing", 0.0),), posterior, found)
 
-    def names_of(self, view: SceneView, mask: Mask) -> GroundedRegion:
+    def detect(self, image: Image) -> list[Detection]:
+        return []
+
+    def meaning(self, phrase: str) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+        return np.ones(CLASSES, np.float32)
+
+    def notice(self, view: SceneView, match: object) -> Noticed:
+        mask = np.zeros(view.frame.size, bool)
+        mask[4:40, 4:14] = True
         posterior = np.zeros(CLASSES, np.float32)
-        return GroundedRegion(mask, (0, 0, 1, 1), posterior, (Name("", 0.0),), 1.0)
+        region = GroundedRegion(mask, (4, 4, 14, 40), posterior, (Name("", 0.0),), 1.0)
+        return Noticed(region, 0.4)
 
 
 class Boxes:
@@ -116,17 +132,7 @@ class Boxes:
 def test_a_store_says_how_well_each_thing_answers_and_goes_on_where_it_was_stopped(
     tmp_path: Path,
 ) -> None:
-    model, words = tiny_model(config=SMALL)
-    reader = OneCup()
-    grounder = Grounder(
-        model.masks,
-        reader,
-        GroundConfig(looks=False, refine=False),
-        None,
-        None,
-        Boxes(),  # type: ignore[arg-type]
-    )
-    lmm = PixSearchLMM(model, words, grounder, lambda pooled: torch.rand(len(pooled), 3))
+    asker = Asker(OneCup(), lambda phrase: torch.ones(8), Boxes())  # type: ignore[arg-type]
     mask = np.zeros((64, 96), bool)
     mask[4:40, 4:24] = True
     image = np.full((64, 96, 3), 90, np.uint8)
@@ -137,7 +143,7 @@ def test_a_store_says_how_well_each_thing_answers_and_goes_on_where_it_was_stopp
     options = PointOptions(present=1, absent=1)
 
     def make(rank: int) -> None:
-        make_point_store(tmp_path, scenes, options, reader, lmm, grounder, rank, 2)  # type: ignore[arg-type]
+        make_point_store(tmp_path, scenes, options, asker, rank, 2)
 
     with pytest.raises(SourceError):
         read_point_store(tmp_path)
@@ -152,4 +158,6 @@ def test_a_store_says_how_well_each_thing_answers_and_goes_on_where_it_was_stopp
     here, gone = found[0].asked
     assert (here.name, here.present, gone.name, gone.present) == ("cup", True, "dog", False)
     assert float(here.ious[0]) == 1.0 and float(gone.ious.max()) == 0.0
-    assert here.first_seen.shape == (1, TRACES) and len(here.seen) == len(here.ious)
+    assert here.ious.tolist() == pytest.approx([1.0, 0.5])  # the detected one, the noticed one
+    assert here.covered.tolist() == [0.0, 0.0] and here.noticed is not None
+    assert here.noticed.sources == (NOTICED,) and float(here.noticed.sure) == pytest.approx(0.4)

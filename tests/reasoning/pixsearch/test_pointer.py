@@ -1,7 +1,8 @@
 """The pointer: a sensible choice before training, a better one after it, and none where none is."""
 
+import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,34 +11,39 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 from torch import Tensor
 
 from perception.backbone import Features
+from perception.closer import Noticed
 from perception.detector import Detection
 from perception.naming import Name
 from perception.recogniser import EVERYDAY
 from perception.scene import GroundedRegion, SceneView
-from reasoning.pixsearch.checkpoint import load_weights, read_config, save_model
+from reasoning.pixsearch.checkpoint import load_weights, read_config, trained_state
 from reasoning.pixsearch.fakes import SMALL, tiny_model
 from reasoning.pixsearch.grounding import Grounder, Span
 from reasoning.pixsearch.offers import closer_offers, offers_of, windows
 from reasoning.pixsearch.pointer import (
     DETECTED,
     LOOKED,
-    OWN,
     PROPOSED,
-    TRACES,
+    TRAITS,
     Pointer,
     Shown,
+    covers,
+    embedder,
+    load_pointer,
     overlaps,
-    traces,
+    save_pointer,
+    traits,
 )
+from reasoning.pixsearch.pointing import Pointing
 from reasoning.settings import GroundConfig
 from stream.errors import AssetError
 from stream.frame import Frame, Image, Mask
 from stream.masks import Box
 
-POINTING = replace(SMALL, pointer=8)
 CLASSES = len(EVERYDAY)
 CUP, BOTTLE = (
     next(n for n, names in enumerate(EVERYDAY) if names[0] == w) for w in ("cup", "bottle")
@@ -68,56 +74,52 @@ def view(detections: Sequence[Detection] = (), size: tuple[int, int] = (64, 64))
 def test_before_training_a_name_points_at_what_carries_it(label: int) -> None:
     table = names()
     pointer = Pointer(table, 8)
-    fits = pointer.fits(torch.randn(1, 64), table[label][None])[0].detach()
+    fits = pointer.fits(table[label][None])[0].detach()
     assert int(fits.argmax()) == label and float(fits.sigmoid()[label]) > 0.9
     things = shown([3, label, 5])
-    expected = pointer(fits, things, torch.zeros(3, TRACES)).sigmoid()
+    expected = pointer(fits, things, torch.zeros(3)).sigmoid()
     assert int(expected.argmax()) == 1 and float(expected.detach()[1]) > 0.8
-    absent = pointer(fits, shown([3, 5]), torch.zeros(2, TRACES)).sigmoid()
+    absent = pointer(fits, shown([3, 5]), torch.zeros(2)).sigmoid()
     assert float(absent.detach().max()) < 0.1
 
 
 def test_the_pointer_learns_which_of_two_alike_is_meant() -> None:
-    """By what the dense decoder sees in them: nothing else tells them apart."""
+    """The one that was not masked before: nothing else tells them apart."""
     torch.manual_seed(0)
     table = names()
     pointer = Pointer(table, 8)
     optimiser = torch.optim.Adam(pointer.parameters(), 2e-2)
     things = shown([CUP, CUP], [[0.1, 0.1, 0.3, 0.3], [0.6, 0.1, 0.8, 0.3]])
-    word, state = table[CUP][None], torch.randn(1, 64)
+    fits = pointer.fits(table[CUP][None])[0].detach()
     for step in range(60):
-        bright = step % 2
-        seen = torch.zeros(2, TRACES)
-        seen[bright, 0] = 1.0
-        logits = pointer(pointer.fits(state, word)[0], things, seen)
-        loss = torch.nn.functional.cross_entropy(logits[None], torch.tensor([bright]))
+        masked = torch.eye(2)[step % 2]
+        logits = pointer(fits, things, masked)
+        loss = torch.nn.functional.cross_entropy(logits[None], torch.tensor([1 - step % 2]))
         optimiser.zero_grad()
         torch.autograd.backward(loss)
         optimiser.step()
-    for bright in (0, 1):
-        seen = torch.zeros(2, TRACES)
-        seen[bright, 0] = 1.0
-        assert int(pointer(pointer.fits(state, word)[0], things, seen).argmax()) == bright
+    for other in (0, 1):
+        assert int(pointer(fits, things, torch.eye(2)[1 - other]).argmax()) == other
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(*(st.floats(0, 1) for _ in range(4))), min_size=1, max_size=6))
-def test_any_boxes_have_finite_traces_and_overlaps(corners: list[tuple[float, ...]]) -> None:
+def test_any_boxes_have_finite_traits_and_overlaps(corners: list[tuple[float, ...]]) -> None:
     boxes = torch.tensor([[min(a, c), min(b, d), max(a, c), max(b, d)] for a, b, c, d in corners])
-    soft = torch.rand(7, 9)
-    seen = traces(soft, torch.zeros(3, 4), 0.5, boxes)
-    assert seen.shape == (len(corners), TRACES) and bool(torch.isfinite(seen).all())
-    assert bool(((seen >= 0) & (seen <= 1.001)).all())
+    covered = covers(torch.rand(7, 9), boxes)
+    assert covered.shape == (len(corners),) and bool(((covered >= 0) & (covered <= 1)).all())
+    things = replace(shown([CUP] * len(corners)), boxes=boxes)
+    known = traits(torch.full((CLASSES,), 0.5), torch.full((len(corners),), 0.5), things, covered)
+    assert known.shape == (len(corners), TRAITS) and bool(torch.isfinite(known).all())
     both = overlaps(boxes)
     assert bool(torch.allclose(both, both.T)) and float(both.max()) <= 1.0001
 
 
-def test_what_lies_in_the_box_is_what_is_seen_there() -> None:
-    soft = torch.zeros(8, 8)
-    soft[2:4, 4:8] = 0.5
-    seen = traces(soft, torch.ones(2, 2), 0.7, torch.tensor([[0.5, 0.25, 1, 0.5], [0, 0.5, 1, 1]]))
-    assert seen[0].tolist() == pytest.approx([0.5, 1.0, 0.5, 0.7, 1.0])
-    assert seen[1].tolist() == pytest.approx([0.0, 0.0, 0.0, 0.7, 1.0])
+def test_what_was_masked_before_covers_the_boxes_it_lies_in() -> None:
+    plane = torch.zeros(8, 8)
+    plane[2:4, 4:8] = 0.5
+    boxes = torch.tensor([[0.5, 0.25, 1, 0.5], [0, 0.5, 1, 1], [0, 0, 1, 0.5]])
+    assert covers(plane, boxes).tolist() == pytest.approx([0.5, 0.0, 0.125])
 
 
 def test_offers_are_the_detections_and_then_the_things_of_a_view() -> None:
@@ -168,7 +170,82 @@ class Boxes:
         return mask
 
 
-class Named:
+class Looks:
+    """A detector that sees things in the first part, and a classifier that notices one."""
+
+    def __init__(self, parts: Sequence[Detection] = (), noticed: Box | None = None) -> None:
+        self.parts, self.noticed = parts, noticed
+        self.asked: list[str] = []
+
+    def detect(self, image: Image) -> Sequence[Detection]:
+        self.asked.append("part")
+        return self.parts if len(self.asked) == 1 else ()
+
+    def notice(self, view: SceneView, match: Any) -> Noticed | None:
+        self.asked.append("notice")
+        if self.noticed is None:
+            return None
+        mask = Boxes().from_box(view.frame.image, self.noticed)
+        posterior = np.asarray(0.9 * (match == match.max()), np.float32)
+        names = (Name("", 0.9),)
+        return Noticed(GroundedRegion(mask, self.noticed, posterior, names, 1.0), 0.9)
+
+
+def pointing(looks: Looks, table: Tensor, config: GroundConfig | None = None) -> Pointing:
+    """An untrained pointer that is asked for the n-th name by its number."""
+    return Pointing(Pointer(table, 8), lambda words: table[int(words)], looks, Boxes(), config)
+
+
+ABSENT = next(n for n in range(CLASSES) if n not in (CUP, BOTTLE))
+TWO = [Detection(CUP, 0.9, (4, 4, 20, 30)), Detection(BOTTLE, 0.8, (40, 4, 50, 30))]
+
+
+def test_a_phrase_gets_the_mask_of_what_it_points_at_or_nothing() -> None:
+    made, seen = pointing(Looks(), names()), view(TWO)
+    found = made(seen, str(BOTTLE))
+    assert found is not None and found.mask[4:30, 40:50].all() and found.mask.sum() == 260
+    assert found.sure > 0.5
+    assert made(seen, str(ABSENT)) is None and made(view(), str(CUP)) is None
+    assert made(seen, " ") is None
+
+
+def test_closer_looks_are_taken_only_where_the_cheaper_ones_show_nothing_surely() -> None:
+    looks = Looks([Detection(CUP, 0.9, (4, 4, 20, 20))], (30, 30, 60, 60))
+    made, seen = pointing(looks, names()), view([TWO[1]])
+    found = made(seen, str(BOTTLE))
+    assert found is not None and not looks.asked
+    found = made(seen, str(CUP))
+    assert found is not None and found.mask.sum() == 256 and looks.asked == ["part"] * 5
+    made(seen, str(CUP))
+    assert len(looks.asked) == 5  # once a view
+    found = made(seen, str(ABSENT))
+    assert found is not None and found.mask.sum() == 900 and looks.asked[5:] == ["notice"]
+    quick = pointing(looks, names(), GroundConfig(looks=False))
+    assert quick(seen, str(ABSENT)) is None and len(looks.asked) == 6
+
+
+def test_the_detector_is_asked_again_only_for_what_it_knows() -> None:
+    table = torch.cat([names(1)[:3], names()])  # three classes that are no everyday things
+    looks = Looks()
+    blank = np.zeros(len(table), np.float32)
+    assert pointing(looks, table)(replace(view(), whole_posterior=blank), "1") is None
+    assert looks.asked == ["notice"]
+
+
+def test_the_grounder_gives_spans_what_the_pointer_chooses_and_remembers_it() -> None:
+    model, _ = tiny_model(config=SMALL)
+    table, scene = names(), OneName()
+    grounder = Grounder(model.masks, scene, GroundConfig(), None, pointing(Looks(), table))
+    state = grounder.begin_view(view(TWO))
+    span = Span(torch.zeros(1, 8), torch.zeros(1, 64), table[BOTTLE][None])
+    region = grounder.ground(state, span)
+    assert region is not None and region.mask[4:30, 40:50].all() and region.mask.sum() == 260
+    assert float(state.covered.max()) > 0  # later spans know that it was shown
+    absent = replace(span, words=table[ABSENT][None])
+    assert grounder.ground(state, absent) is None
+
+
+class OneName:
     """Regions without a name."""
 
     def names_of(self, view: SceneView, mask: Mask) -> GroundedRegion:
@@ -179,69 +256,38 @@ class Named:
         raise AssertionError("nothing is pointed at")
 
 
-def grounder(detect: Any = None) -> tuple[Grounder, Tensor]:
-    """A grounder whose dense decoder sees nothing, and its names."""
-    model, _ = tiny_model(config=SMALL)
-    table = names()
-    made = Grounder(model.masks, Named(), GroundConfig(), None, Pointer(table, 8), Boxes(), detect)
-    made._decode = lambda *args: (np.zeros((16, 16), np.float32), 0.1)  # type: ignore[method-assign]
-    return made, table
-
-
-def span(table: Tensor, label: int) -> Span:
-    return Span(torch.zeros(1, 8), torch.randn(1, 64), table[label][None])
-
-
-def test_a_span_gets_the_mask_of_what_it_points_at_or_nothing() -> None:
-    made, table = grounder()
-    seen = view([Detection(CUP, 0.9, (4, 4, 20, 30)), Detection(BOTTLE, 0.8, (40, 4, 50, 30))])
-    state = made.begin_view(seen)
-    region = made.ground(state, span(table, BOTTLE))
-    assert region is not None and region.mask[4:30, 40:50].all() and region.mask.sum() == 260
-    assert float(state.covered.max()) > 0  # later spans know that it was shown
-    absent = next(n for n in range(CLASSES) if n not in (CUP, BOTTLE))
-    assert made.ground(state, span(table, absent)) is None
-    assert made.ground(made.begin_view(view()), span(table, CUP)) is None
-
-
-def test_parts_are_looked_at_only_where_the_whole_shows_nothing_surely() -> None:
-    calls: list[int] = []
-
-    def detect(part: Image) -> list[Detection]:
-        calls.append(1)
-        return [Detection(CUP, 0.9, (4, 4, 20, 20))] if len(calls) == 1 else []
-
-    made, table = grounder(detect)
-    state = made.begin_view(view([Detection(BOTTLE, 0.9, (40, 4, 50, 30))]))
-    assert made.choose(state, span(table, BOTTLE)).mask.sum() == 260 and not calls
-    choice = made.choose(state, span(table, CUP))
-    assert len(calls) == 5 and choice.mask.sum() == 256 and choice.sure > 0.5
-    made.choose(state, span(table, CUP))
-    assert len(calls) == 5  # once a view
-
-
-def test_the_decoders_own_mask_is_one_of_the_things() -> None:
-    made, _ = grounder()
-    soft = np.zeros((16, 16), np.float32)
-    soft[4:12, 4:12] = 1
-    own = made.own_offer(view(), soft, 0.6)
-    assert own is not None and own.shown.sources == (OWN,)
-    assert own.things[0].mask is not None and own.things[0].mask[24:40, 24:40].all()
-    assert made.own_offer(view(), np.zeros((16, 16), np.float32), 0.6) is None
-
-
-def test_weights_without_a_pointer_still_load_and_those_with_one_keep_it(tmp_path: Path) -> None:
-    old, _ = tiny_model(1)
-    save_model(old, tmp_path / "old.safetensors")
-    assert read_config(tmp_path / "old.safetensors").pointer == 0
-    model, _ = tiny_model(2, POINTING)
-    assert model.pointer is not None
-    torch.nn.init.ones_(model.pointer.level)
-    save_model(model, tmp_path / "new.safetensors")
-    again, _ = tiny_model(3, read_config(tmp_path / "new.safetensors"))
-    load_weights(again, tmp_path / "new.safetensors")
-    assert again.pointer is not None and float(again.pointer.level) == 1.0
+def test_a_saved_pointer_comes_back_and_an_unfit_file_is_refused(tmp_path: Path) -> None:
+    pointer = Pointer(names(), 8)
+    torch.nn.init.constant_(pointer.level, 0.25)
+    save_pointer(pointer, tmp_path / "pointer.safetensors")
+    again = load_pointer(names(), tmp_path / "pointer.safetensors")
+    assert again.level.item() == 0.25 and not again.training
+    for wrong in (tmp_path / "none.safetensors", Path(__file__)):
+        with pytest.raises(AssetError, match="pointer"):
+            load_pointer(names(), wrong)
     with pytest.raises(AssetError, match="pointer"):
-        load_weights(again, tmp_path / "old.safetensors")
-    # Parts of an older file are taken by name.
-    load_weights(again, tmp_path / "old.safetensors", ("masks", "project"))
+        load_pointer(torch.ones(3, 5), tmp_path / "pointer.safetensors")
+
+
+def test_a_phrase_is_embedded_as_words_of_a_sentence() -> None:
+    table = torch.arange(12.0).view(6, 2)
+    heard: list[str] = []
+
+    def encode(text: str) -> list[int]:
+        heard.append(text)
+        return [1, 3]
+
+    assert embedder(table, encode)(" red cup ").tolist() == [4.0, 5.0] and heard == [" red cup"]
+
+
+def test_models_that_carried_a_pointer_still_load(tmp_path: Path) -> None:
+    old, _ = tiny_model(1)
+    config = {**asdict(old.config), "pointer": 64}
+    tensors = {name: t.half().contiguous() for name, t in trained_state(old).items()}
+    tensors["pointer.gain"] = torch.ones(1)
+    metadata = {"form": "1", "config": json.dumps(config)}
+    save_file(tensors, tmp_path / "old.safetensors", metadata)
+    assert read_config(tmp_path / "old.safetensors") == old.config
+    model, _ = tiny_model(2)
+    load_weights(model, tmp_path / "old.safetensors")
+    assert torch.equal(model.control_in, old.control_in.half().float())
