@@ -183,9 +183,12 @@ class SearchDecoder:
 def format_evidence(evidence: Sequence[Evidence]) -> str:
     """ "title: text | title: text", harmless whatever the entries hold.
 
-    A bar inside an entry becomes a broken bar, so that no text can pass for an entry of its own.
+    An entry's passages come nearest first where that is known: a model that reads only the
+    beginning reads what is most likely to tell. A bar inside an entry becomes a broken bar, so that
+    no text can pass for an entry of its own.
     """
-    entries = (neutralise(f"{item.title}: {item.text}") for item in evidence)
+    texts = ((item.title, " ".join(item.nearest) or item.text) for item in evidence)
+    entries = (neutralise(f"{title}: {text}") for title, text in texts)
     return SEPARATOR.join(entry.replace("|", "¦") for entry in entries)
 
 

@@ -118,10 +118,12 @@ class KnowledgeSearcher:
             for entry, score in ((int(rows[place]), float(scores[place])) for place in best)
         ]
         if found and about.strip():
-            near = self.reread(found[0], about).text
-            first = found[0].text
-            text = near if near.startswith(first) else f"{first} {near}"
-            found[0] = dataclasses.replace(found[0], text=text)
+            first, near = found[0].text, self.reread(found[0], about)
+            if not near.text.startswith(first):
+                near = dataclasses.replace(
+                    near, text=f"{first} {near.text}", nearest=(*near.nearest, first)
+                )
+            found[0] = near
         return found
 
     def reread(self, evidence: Evidence, question: str) -> Evidence:
@@ -133,7 +135,8 @@ class KnowledgeSearcher:
         if number is None:
             raise QueryError(f"expected an entry of {self.store.source}, got {evidence.id!r}")
         vector, _ = self._encode(question)
-        return dataclasses.replace(evidence, text=self._read(number, vector))
+        text, nearest = self._read(number, vector)
+        return dataclasses.replace(evidence, text=text, nearest=nearest)
 
     def _search_text(self, text: str, k: int) -> list[Evidence]:
         vector, words = self._encode(text)
@@ -158,8 +161,11 @@ class KnowledgeSearcher:
         for place in _best(scores, held, k):
             entry = int(entries[place])
             span = mixed[bounds[place] :][: starts[entry + 1] - starts[entry]]
-            text = self._quote(entry, span, OTHER_PASSAGES) if found else self._read(entry, vector)
-            found.append(self._evidence(entry, text, float(scores[place]), None))
+            quoted = (
+                self._quote(entry, span, OTHER_PASSAGES) if found else self._read(entry, vector)
+            )
+            one = self._evidence(entry, quoted[0], float(scores[place]), None)
+            found.append(dataclasses.replace(one, nearest=quoted[1]))
         return found
 
     def _encode(self, text: str) -> tuple[Vectors, list[str]]:
@@ -209,7 +215,7 @@ class KnowledgeSearcher:
             return stored
         return class_vectors(self.encoder, classes)
 
-    def _read(self, entry: int, vector: Vectors) -> str:
+    def _read(self, entry: int, vector: Vectors) -> tuple[str, tuple[str, ...]]:
         """The passages of an entry that are nearest to a question, read with the title before them.
 
         "It is an obligate carnivore" says nothing of cats until it is read under "Cat", and the
@@ -220,12 +226,14 @@ class KnowledgeSearcher:
         near = (self.encoder.encode_text(shown) @ vector[0]).astype(np.float32)
         return self._quote(entry, near, FIRST_PASSAGES)
 
-    def _quote(self, entry: int, scores: Vectors, count: int) -> str:
-        """The best passages of an entry, in their own order, and its years."""
-        best = sorted(np.argsort(-scores, kind="stable")[:count].tolist())
+    def _quote(self, entry: int, scores: Vectors, count: int) -> tuple[str, tuple[str, ...]]:
+        """The best passages of an entry in their own order, with its years; and best first."""
+        best: list[int] = np.argsort(-scores, kind="stable")[:count].tolist()
         found = self.store.entries[entry]
-        told = [quote(found.passages[number]) for number in best]
-        return " ".join([*told, found.dated] if found.dated else told)
+        dated = [found.dated] if found.dated else []
+        told = [quote(found.passages[number]) for number in sorted(best)]
+        nearest = (*(quote(found.passages[number]) for number in best), *dated)
+        return " ".join([*told, *dated]), nearest
 
     def _evidence(self, entry: int, text: str, score: float, box: Box | None) -> Evidence:
         found = self.store.entries[entry]

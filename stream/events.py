@@ -84,6 +84,7 @@ class Evidence:
     score: float  # cosine, -1..1, unless the searcher says otherwise
     source: str  # name of the index or knowledge base
     region: Box | None = None  # the part of the query picture it was matched to
+    nearest: tuple[str, ...] = ()  # the passages of `text`, the one nearest to the query first
 
 
 @dataclass(frozen=True, slots=True)

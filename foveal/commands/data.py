@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from foveal.training.distil import DistilReport
     from reasoning.annotation.build import BuildReport
 
 FORMATS = ("refcoco", "ade20k", "paco", "oven", "infoseek", "crag-mm")
 EPILOG = """examples:
   foveal data build --out data.jsonl --data DIR --limit 2000
   foveal data build --out data.jsonl --data DIR --annotator openai:http://localhost:8000/v1#MODEL
+  foveal data build --out data.jsonl --data DIR --annotator composed \\
+      --without benchmarks/data/*.yaml
   foveal data import refcoco refcoco/ --images train2014/ --out refcoco.jsonl
   foveal data import infoseek infoseek_train.jsonl --images oven/ --out infoseek.jsonl
   foveal data check data.jsonl
@@ -37,7 +40,18 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     build.add_argument("--composites", type=int, default=200, help="pictures to paste (200)")
     build.add_argument("--limit", type=int, default=1000, help="records at most (1000)")
     build.add_argument(
-        "--annotator", default="rules", help="rules (default) or openai:URL#MODEL, a chat endpoint"
+        "--annotator",
+        default="rules",
+        help="rules (default), composed (what the composed assistant answers, where it is "
+        "confirmed), or openai:URL#MODEL, a chat endpoint",
+    )
+    build.add_argument(
+        "--without",
+        type=Path,
+        nargs="*",
+        default=[],
+        metavar="YAML",
+        help="benchmarks whose questions and pictures are left out (with composed)",
     )
     build.add_argument("--index", type=Path, help="index folder; wiki-vital's unless given")
     build.add_argument("--seed", type=int, default=0)
@@ -67,7 +81,7 @@ def _build(args: argparse.Namespace) -> int:
 
     options = BuildOptions(
         args.out, args.data, args.cutouts, args.composites, args.limit, args.annotator, args.index,
-        args.seed,
+        args.seed, tuple(args.without),
     )  # fmt: skip
 
     def on_record(count: int) -> None:
@@ -99,15 +113,11 @@ def _import(args: argparse.Namespace) -> int:
     return 0
 
 
-def report_json(report: "BuildReport") -> dict[str, object]:
+def report_json(report: "BuildReport | DistilReport") -> dict[str, object]:
     """A report as JSON values."""
-    return {
-        "records": report.records,
-        "refused": report.refused,
-        "calls": report.calls,
-        "types": report.types,
-        "dropped": report.dropped,
-    }
+    from dataclasses import asdict
+
+    return asdict(report)
 
 
 def _check(args: argparse.Namespace) -> int:

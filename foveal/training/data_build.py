@@ -8,7 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from foveal.compose import Models, build_assistant, load_models
+from foveal.pixsearch_setup import posteriors_of
 from foveal.search_setup import load_recogniser, open_searcher
+from foveal.training.distil import Distiller, DistilReport
 from foveal.training.pictures import (
     SKIMAGE,
     coco_training,
@@ -20,15 +23,19 @@ from foveal.training.pictures import (
     load_picture,
     photographs,
 )
+from foveal.training.shown import Shown, shown_folder
 from perception.naming import NameMatcher
 from perception.recogniser import EVERYDAY, Recogniser
 from reasoning.annotation.build import Builder, BuildReport
 from reasoning.annotation.openai import OpenAiAnnotator
 from reasoning.annotation.protocol import Annotator, Sample
 from reasoning.annotation.questions import Picture, QuestionMaker
-from reasoning.annotation.records import problems, read_jsonl, write_jsonl
+from reasoning.annotation.records import Record, problems, read_jsonl, write_jsonl
 from reasoning.annotation.rules import RuleAnnotator
+from reasoning.annotation.wearer import Wearer
+from reasoning.annotation.wordings import excluded, read_wordings
 from reasoning.backends.chat_http import ChatClient, Endpoint
+from reasoning.pixsearch.model import ModelConfig
 from retrieval.search import KnowledgeSearcher
 from stream.errors import SourceError
 from stream.frame import Image
@@ -39,6 +46,7 @@ SEEN = 0.6  # probability of the right name from which sight is enough
 WHOLE_SHARE = 0.25  # of the visits that go to pictures without masks
 FACT_SHARE = 0.4  # of the visits that also ask something that has nothing to do with it
 PER_VISIT = 3  # questions of a picture before the next one
+PER_LOOK = 9  # the same of the composed assistant, for whom a picture costs more
 CACHED_PICTURES = 8
 
 
@@ -54,10 +62,15 @@ class BuildOptions:
     annotator: str = "rules"
     index: Path | None = None
     seed: int = 0
+    without: tuple[Path, ...] = ()  # benchmarks whose questions and pictures are left out
 
 
-def build_data(options: BuildOptions, on_record: Callable[[int], None]) -> BuildReport:
-    """Write records to `options.out`; the same options give the same file (with rules)."""
+def build_data(
+    options: BuildOptions, on_record: Callable[[int], None]
+) -> BuildReport | DistilReport:
+    """Write records to `options.out`; the same options give the same file (not with openai:…)."""
+    if options.annotator == "composed":
+        return distil_data(options, on_record)
     recogniser = load_recogniser()
     searcher = open_searcher(options.index, recogniser)
     random = np.random.default_rng(options.seed)
@@ -66,15 +79,67 @@ def build_data(options: BuildOptions, on_record: Callable[[int], None]) -> Build
     builder = Builder(annotator, searcher, picture)
     samples = make_samples(options, searcher, random)
 
-    def limited() -> Iterator[Any]:
-        for count, record in enumerate(builder.build(samples), 1):
-            on_record(count)
-            yield record
-            if count >= options.limit:
-                return
-
-    write_jsonl(options.out, limited())
+    write_jsonl(options.out, _limited(builder.build(samples), options.limit, on_record))
     return builder.report
+
+
+def distil_data(options: BuildOptions, on_record: Callable[[int], None]) -> DistilReport:
+    """Ask the composed assistant (foveal/training/distil.py) until there are enough records.
+
+    What the segmenting model is shown of each picture is kept beside the file (`shown_folder`).
+    """
+    models = load_models(options.index)
+    distiller = Distiller(build_assistant(models), lambda text: len(models.lm.encode(text)))
+    records = distilled(options, models, distiller)
+    write_jsonl(options.out, _limited(records, options.limit, on_record))
+    return distiller.report
+
+
+def distilled(options: BuildOptions, models: Models, distiller: Distiller) -> Iterator[Record]:
+    """Records without end: a picture, some questions of it, and the next picture."""
+    random = np.random.default_rng(options.seed)
+    questions, views = excluded(options.without)
+    pictures = _pictures(options, random, views)
+    entries = models.searcher.store.entries
+    names = {thing.name for p in pictures for thing in p.things} | {p.whole for p in pictures}
+    known = entries_by_name(entries, names)
+    wearer = Wearer(read_wordings(), known, entries, EVERYDAY_NAMES, random, questions)
+    masked = [picture for picture in pictures if picture.things]
+    whole = [picture for picture in pictures if picture.whole in known]
+    shown = make_shown(models, options.out, load_picture)
+    while True:
+        second = not masked or random.random() < WHOLE_SHARE
+        some = whole if second and whole else masked
+        picture = some[int(random.integers(len(some)))]
+        for asked in wearer.questions(picture, PER_LOOK):
+            record = distiller.record(asked, shown.view(picture.image))
+            if record is not None:
+                for turn in record.turns:
+                    shown(record.image, turn.point)
+                yield record
+
+
+def make_shown(models: Models, records: Path, pictures: Callable[[str], Image]) -> Shown:
+    """What perception shows of pictures, kept in a folder beside the records."""
+    recogniser, config = load_recogniser(models.backbone), ModelConfig()
+    return Shown(
+        shown_folder(records),
+        lambda: models.reader,
+        lambda pooled: posteriors_of(recogniser, pooled),
+        pictures,
+        config.grid,
+        config.things,
+    )
+
+
+def _limited(
+    records: Iterator[Record], limit: int, on_record: Callable[[int], None]
+) -> Iterator[Record]:
+    for count, record in enumerate(records, 1):
+        on_record(count)
+        yield record
+        if count >= limit:
+            return
 
 
 class Sight:
@@ -134,10 +199,17 @@ def make_samples(
             yield from maker.of_entry(entries[int(random.integers(len(entries)))], picture)
 
 
-def _pictures(options: BuildOptions, random: np.random.Generator) -> list[Picture]:
-    own = list(photographs())
-    known = list(coco_training(options.data)) if options.data else []
-    whole = list(imagenet_training(options.data)) if options.data else []
+def _pictures(
+    options: BuildOptions, random: np.random.Generator, without: frozenset[str] = frozenset()
+) -> list[Picture]:
+    """All training pictures but those whose file's stem is in `without`."""
+
+    def kept(pictures: Iterator[Picture]) -> list[Picture]:
+        return [p for p in pictures if Path(p.image).stem.removeprefix(SKIMAGE) not in without]
+
+    own = kept(photographs())
+    known = kept(coco_training(options.data)) if options.data else []
+    whole = kept(imagenet_training(options.data)) if options.data else []
     cuts = list(cut_outs_in(options.cutouts)) if options.cutouts else []
     cuts += list(cut_outs_of(known))
     grounds = [p.image for p in own] + [p.image for p in known if not p.things]

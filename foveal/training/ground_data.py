@@ -72,15 +72,22 @@ def is_held_out(name: str) -> bool:
     return hashlib.sha256(name.encode()).digest()[0] % HELD_OUT == 0
 
 
-def photographs(coco: Path, coco128: Path | None, held_out: bool = False) -> list[Scene]:
+def photographs(
+    coco: Path,
+    coco128: Path | None,
+    held_out: bool = False,
+    without: frozenset[str] = frozenset(),
+) -> list[Scene]:
     """coco-mini's train half and coco128's first half; or coco128's second half.
+
+    `without` names files, without their ending, that are left out besides.
 
     Both are parts of COCO: a photograph of the one that the other keeps for measuring is left out.
     """
     pictures: list[Labelled] = []
     halves = coco128_halves(coco128) if coco128 is not None else ((), ())
     if not held_out:
-        kept = frozenset(halves[1]) | measured(coco)
+        kept = frozenset(halves[1]) | measured(coco) | without
         table = coco / "annotations" / "instances_train2017.json"
         pictures = read_coco(table, coco / "train2017", skip=kept)
         halves = (tuple(stem for stem in halves[0] if stem not in kept), halves[1])

@@ -51,6 +51,7 @@ class Sources:
     stamps: Path | None = None
     imagenet: Path | None = None
     clips: tuple[Path, ...] = ()  # unlabelled video, for backdrops
+    without: frozenset[str] = frozenset()  # photographs that are left out, by their files' stems
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +156,7 @@ def _scenes(
     labeller: Labeller | None,
 ) -> Sequence[tuple[str, bool, Scene]]:
     rng = np.random.default_rng(options.seed)
-    photos = photographs(sources.coco, sources.coco128)
+    photos = photographs(sources.coco, sources.coco128, without=sources.without)
     kept = [photo for number, photo in enumerate(photos) if number % 9]
     watched = [photo for number, photo in enumerate(photos) if not number % 9]
     found = [("photograph", True, vary(photo, rng)) for photo in watched for _ in range(2)]

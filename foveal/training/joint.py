@@ -1,5 +1,6 @@
 """Turns for training through the language model: worded from masks, and read from records."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -26,18 +27,28 @@ from reasoning.annotation.records import (
     read_jsonl,
 )
 from reasoning.lm import CausalLm
+from reasoning.pieces import DONT_KNOW
 from reasoning.pixsearch.connector import GRID, POINTED, THING, Visual, grid_boxes
+from reasoning.pixsearch.halves import Halves, Read
 from reasoning.pixsearch.model import PixSearchModel
 from reasoning.pixsearch.objective import Example, LossWeights, losses
-from reasoning.pixsearch.sequences import MAX_EVIDENCE, encode_turn, shorten
+from reasoning.pixsearch.sequences import MAX_EVIDENCE, Encoded, encode_turn, shorten
+from reasoning.spoken import CITED
 from reasoning.tokens import neutralise
+from retrieval.sentences import search_words
+from stream.errors import ConfigError
+from stream.events import Point
 from stream.frame import Mask
 from stream.masks import Rle, decode_mask, mask_box
 
 Rng = np.random.Generator
 QUOTE = 40  # characters from which words after evidence are taken for a quotation
 NO_MASK = Rle((1, 1), (1,))  # masks of pictures of a store come from the store
+_NAMED = re.compile(r"^ looks like an? [^:,.(]*: ")  # said before the quotation
+HELD = 0.9  # share of a quotation's words that the evidence that is read must hold
+NEAR = 4  # batches of turns of like length from which one is drawn
 Posteriors = Callable[[Tensor], Tensor]  # [n, 1280] -> [n, C]
+Seen = Callable[[str, Point | None], Visual]  # a record's picture and point -> its tokens
 ASK_LIST = ("What do you see?", "What is in front of me?", "List what is here.")
 ASK_THIS = ("What is this?", "What am I pointing at?", "Name this thing.")
 
@@ -55,17 +66,32 @@ class JointTask:
         posteriors: Posteriors,
         options: JointOptions,
         weights: LossWeights,
+        shown: Seen | None = None,
     ) -> None:
+        """`shown` gives what perception shows of a record's picture; without it the record's own
+        masks are taken for the things in view.
+        """
+        if options.upper and (weights.tversky or weights.bce):
+            raise ConfigError("expected no tversky and bce with joint_data.upper, got some")
+        self._shown = shown
         self._model, self._words, self._store = model, words, store
         self._backbone, self._posteriors = backbone, posteriors
         self._options, self._weights = options, weights
-        self._turns = [
+        turns = [
             (record, number)
             for record in records
             for number, turn in enumerate(record.turns)
             if supported(words, turn)
         ]
-        print(f"{len(self._turns)} of {sum(len(r.turns) for r in records)} turns are supported")
+        print(f"{len(turns)} of {sum(len(r.turns) for r in records)} turns are supported")
+        every = options.watched
+        held = {r.id for r in records[every - 1 :: every]} if options.upper else set()
+        self.watched = [turn for turn in turns if turn[0].id in held]
+        # In order of length, so that a batch of neighbours is padded little.
+        kept = [turn for turn in turns if turn[0].id not in held]
+        self._turns = sorted(kept, key=self._length) if options.upper else kept
+        self._halves = Halves(model) if options.upper else None
+        self._reads: dict[tuple[str, int], Read] = {}
         self._of_picture: dict[int, list[Row]] = {}
         for row in store.rows:
             if row.picture not in store.watched and store.kinds[row.picture] != "weak":
@@ -77,7 +103,58 @@ class JointTask:
         weights = self._weights
         if step % self._options.teacher_every:
             weights = replace(weights, teacher=0.0)
+        if self._halves is not None:
+            return self._halves.losses(self._draw_reads(rng), weights)
         return losses(self._model, [self._draw(rng) for _ in range(self._options.batch)], weights)
+
+    def watch(self) -> Mapping[str, float]:
+        """Losses on the turns that are only watched; nothing without any."""
+        if self._halves is None or not self.watched:
+            return {}
+        sums = {"watched_words": 0.0, "watched_spans": 0.0}
+        with torch.no_grad():
+            for record, number in self.watched:
+                read = self._read(record, number)
+                terms = self._halves.losses([read], replace(self._weights, teacher=0.0))
+                sums["watched_words"] += float(terms["words"]) / len(self.watched)
+                sums["watched_spans"] += float(terms["spans"]) / len(self.watched)
+        return sums
+
+    def _draw_reads(self, rng: Rng) -> list[Read]:
+        """A batch of one kind, of turns of like length."""
+        first, second = self._options.mix
+        count = self._options.batch
+        if self._turns and rng.random() < second / (first + second):
+            begin = int(rng.integers(max(1, len(self._turns) - NEAR * count + 1)))
+            near = self._turns[begin : begin + NEAR * count]
+            drawn = [near[n] for n in rng.permutation(len(near))[:count]]
+            return [self._read(*turn) for turn in drawn]
+        pictures = [self._pictures[n] for n in rng.integers(len(self._pictures), size=count)]
+        return [
+            self._read(picture, int(rng.integers(self._options.variants))) for picture in pictures
+        ]
+
+    def _read(self, what: Record | int, number: int) -> Read:
+        """What the lower half makes of a turn; kept."""
+        assert self._halves is not None
+        key = (what.id if isinstance(what, Record) else str(what), number)
+        if key not in self._reads:
+            if isinstance(what, Record):
+                example = self.of_record(what, number)
+            else:
+                example = self.of_store(what, np.random.default_rng((what, number)))
+            self._reads[key] = self._halves.read(example)
+        return self._reads[key]
+
+    def _length(self, turn: tuple[Record, int]) -> int:
+        return len(self._encoded(*turn).ids)
+
+    def _encoded(self, record: Record, number: int) -> Encoded:
+        """A turn with the turns before it as its history."""
+        turn = record.turns[number]
+        history = [(past.question, _said(past)) for past in record.turns[:number]]
+        encoded = encode_turn(self._words, turn.question, turn.segments, history)
+        return shorten(encoded, self._options.longest)
 
     def _draw(self, rng: Rng) -> Example:
         first, second = self._options.mix
@@ -113,19 +190,21 @@ class JointTask:
 
     def of_record(self, record: Record, number: int) -> Example:
         """A turn of a record, with the turns before it."""
-        turn = record.turns[number]
+        turn, encoded = record.turns[number], self._encoded(record, number)
+        if self._shown is not None and self._options.upper:
+            return Example(self._shown(record.image, turn.point), encoded)
         picture = load_picture(record.image)
         small = np.asarray(cv2.resize(picture, SIZE[::-1], interpolation=cv2.INTER_AREA), np.uint8)
         features = self._backbone.features(small, SIZE[0])
         dense, top = here(features.dense.clone()), here(features.top.clone())
-        history = [(past.question, _said(past)) for past in record.turns[:number]]
-        encoded = encode_turn(self._words, turn.question, turn.segments, history)
-        encoded = shorten(encoded, self._options.longest)
         masks = tuple(here(shrunk(decode_mask(mask))) for mask in encoded.masks)
         known = list(masks)
         pointed = known[0] if turn.point is not None and known else None
         size = (int(dense.shape[-2]), int(dense.shape[-1]))
-        visual = self._visual(top, known, pointed)
+        if self._shown is not None:
+            visual = self._shown(record.image, turn.point)
+        else:
+            visual = self._visual(top, known, pointed)
         return Example(visual, encoded, dense, top, here(picture_input(small, size)), masks)
 
     def _visual(self, top: Tensor, things: Sequence[Tensor], pointed: Tensor | None) -> Visual:
@@ -142,18 +221,27 @@ class JointTask:
 def supported(words: CausalLm, turn: TurnRecord) -> bool:
     """Whether what is quoted lies in the part of the evidence that is read.
 
-    A turn that quotes what the model cannot see would teach it to make things up.
+    A turn that quotes what the model cannot see would teach it to make things up. A quotation may
+    lack brackets of the evidence, so its words are looked for, and its last ones in a row.
     """
-    seen = ""
+    seen: list[str] = []
     for segment in turn.segments:
         if isinstance(segment, Information):
             pieces = words.pieces(f" {neutralise(segment.text)} ")
-            seen += "".join(text for _, text in pieces[:MAX_EVIDENCE])
-        elif isinstance(segment, Words) and seen:
-            said = segment.text.strip(" :,.…")
-            if len(said) > QUOTE and said[-QUOTE:] not in seen:
+            seen += search_words("".join(text for _, text in pieces[:MAX_EVIDENCE]))
+        elif isinstance(segment, Words) and seen and DONT_KNOW not in segment.text:
+            said = _NAMED.sub("", segment.text.split(CITED)[0]).strip(" :,.…")
+            quote = search_words(said)
+            held = sum(word in seen for word in quote)
+            if len(said) > QUOTE and (held < HELD * len(quote) or not _follow(quote[-3:], seen)):
                 return False
     return True
+
+
+def _follow(words: Sequence[str], within: Sequence[str]) -> bool:
+    """Whether some words stand in a row."""
+    count = len(words)
+    return any(list(within[n : n + count]) == list(words) for n in range(len(within)))
 
 
 def load_records(paths: Sequence[Path]) -> list[Record]:

@@ -1,32 +1,39 @@
 """Puts the training of the segmenting model together: assets, data, model, and the two phases."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from foveal.compose import load_language_model
+from foveal.compose import load_language_model, load_scene_reader
 from foveal.pixsearch_setup import new_model, posteriors_of
 from foveal.search_setup import load_backbone, load_detector, load_recogniser
 from foveal.training.crew import AccelerateCrew
 from foveal.training.ground_store import Sources, Store, here, make_store, read_store
 from foveal.training.ground_wide import Labeller
-from foveal.training.heads import HeadsTask, giou, watched_masks
-from foveal.training.joint import JointTask, load_records
+from foveal.training.heads import HeadsTask, giou, watched_masks, watched_queries
+from foveal.training.joint import JointTask, Seen, load_records
 from foveal.training.names import NameStates, name_states
+from foveal.training.pictures import load_picture
 from foveal.training.point_run import train_pointer
 from foveal.training.settings import TrainSettings
 from foveal.training.sheet import write_sheet
+from foveal.training.shown import Shown, shown_folder
 from perception.backbone import Backbone
 from perception.detector import distinct
 from perception.recogniser import EVERYDAY, Recogniser
+from reasoning.annotation.wordings import excluded
 from reasoning.lm import CausalLm
 from reasoning.pixsearch.checkpoint import load_weights, save_model, trained_state
+from reasoning.pixsearch.connector import Visual
+from reasoning.pixsearch.halves import UPPER
 from reasoning.pixsearch.loop import run_loop
 from reasoning.pixsearch.model import PixSearchModel
 from stream.errors import ConfigError
+from stream.events import Point
 from stream.frame import Image
 from stream.masks import Box
 
@@ -133,7 +140,8 @@ def _joint(bench: Bench, settings: TrainSettings, folder: Path) -> None:
     assert settings.joint is not None
     if settings.joint_data.checkpointing:
         bench.model.lm.gradient_checkpointing_enable()
-    records = load_records([Path(path) for path in settings.data.records])
+    paths = [Path(path) for path in settings.data.records]
+    records = load_records(paths)
     task = JointTask(
         bench.model,
         bench.words,
@@ -143,13 +151,43 @@ def _joint(bench: Bench, settings: TrainSettings, folder: Path) -> None:
         lambda pooled: here(posteriors_of(bench.recogniser, pooled.cpu())),
         settings.joint_data,
         settings.weights,
+        _shown(bench, paths) if settings.joint_data.upper and paths else None,
     )
+    watched = sorted({name for _, name, _ in watched_queries(bench.store)})
 
     def evaluate(step: int) -> Mapping[str, float]:
         size = save_model(bench.model, folder / "weights.safetensors")
-        return {**_watch(bench, folder, step), "megabytes": size / 1e6}
+        bench.model.eval()
+        # The adapters have changed, and with them the states of the names.
+        now = replace(bench, names=name_states(bench.model, bench.words, watched))
+        return {**_watch(now, folder, step), **task.watch(), "megabytes": size / 1e6}
 
-    run_loop(bench.model, task.losses, settings.joint, folder, evaluate, crew=bench.crew)
+    parts = UPPER if settings.joint_data.upper else ()
+    run_loop(
+        bench.model, task.losses, settings.joint, folder, evaluate, crew=bench.crew, parts=parts
+    )
+
+
+def _shown(bench: Bench, paths: Sequence[Path]) -> Seen:
+    """What perception shows of the records' pictures, from the folders beside their files."""
+    config = bench.model.config
+    made = [
+        Shown(
+            shown_folder(path),
+            lru_cache(load_scene_reader),
+            lambda pooled: posteriors_of(bench.recogniser, pooled),
+            lru_cache(1)(load_picture),
+            config.grid,
+            config.things,
+        )
+        for path in paths
+    ]
+
+    def shown(image: str, point: Point | None) -> Visual:
+        known = (one for one in made if one.knows(image, point))
+        return next(known, made[0])(image, point)
+
+    return shown
 
 
 def _watch(bench: Bench, folder: Path, step: int) -> Mapping[str, float]:
@@ -172,6 +210,7 @@ def _sources(settings: TrainSettings, data: Path) -> Sources:
         Path(given.stamps) if given.stamps else None,
         data / given.imagenet if given.imagenet else None,
         tuple(data / clip for clip in given.clips),
+        excluded([Path(path) for path in given.without])[1],
     )
 
 

@@ -29,6 +29,7 @@ class DataSettings:
     clips: tuple[str, ...] = ()  # unlabelled video for backdrops, below --data
     stamps: str = ""  # tuxpaint-stamps; a path of its own
     records: tuple[str, ...] = ()  # JSONL files of search-interleaved turns; paths of their own
+    without: tuple[str, ...] = ()  # benchmarks' YAML files whose pictures are left out
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,11 @@ class JointOptions:
     mix: tuple[int, int] = (7, 9)  # mask generation against search-interleaved (paper's best)
     teacher_every: int = 4  # steps between those that also ask the frozen teacher (eq. 8)
     checkpointing: bool = False  # recompute activations in the backward pass: memory for time
+    # Only adapters, tagger and the special tokens' output rows learn, on lower states that are
+    # read once (reasoning/pixsearch/halves.py); without mask losses.
+    upper: bool = False
+    variants: int = 3  # sentences worded from each picture's masks, with `upper`
+    watched: int = 12  # every so many records are only watched
 
 
 @dataclass(frozen=True, slots=True)

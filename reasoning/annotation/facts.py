@@ -106,8 +106,8 @@ def facts_of(entry: Entry, of_thing: bool = True) -> Iterator[Fact]:
     the wording shows it: it must begin with the title or a pronoun.
     """
     for passage in entry.passages:
-        sentence = quote(passage, MAX_ANSWER_WORDS)
-        if len(sentence.split()) < MIN_ANSWER_WORDS or not _is_about(sentence, entry.title):
+        sentence = brief(passage)
+        if not sentence or not about(sentence, entry.title):
             continue
         for pattern, questions in _THING if of_thing else _ANY:
             match = pattern.search(sentence)
@@ -127,7 +127,14 @@ def worded(question: str, it: str) -> str:
     return text[0].upper() + text[1:]
 
 
-def _is_about(sentence: str, title: str) -> bool:
+def brief(passage: str) -> str:
+    """A passage as an answer says it; empty where it says too little."""
+    sentence = quote(passage, MAX_ANSWER_WORDS)
+    return sentence if len(sentence.split()) >= MIN_ANSWER_WORDS else ""
+
+
+def about(sentence: str, title: str) -> bool:
+    """Whether a sentence begins with its entry's title or a pronoun."""
     start = search_words(" ".join(sentence.split()[:6]))
     words = set(search_words(title.split(" (")[0]))
     opening: Sequence[str] = ("It ", "They ", "He ", "She ")

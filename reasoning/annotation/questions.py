@@ -76,7 +76,7 @@ class QuestionMaker:
     def _of_thing(
         self, picture: Picture, number: int, thing: NamedMask, count: int
     ) -> Iterator[Sample]:
-        point = self._point(thing.mask)
+        point = point_inside(thing.mask, self._random)
         named = with_article(thing.name)
         alone = [other.name for other in picture.things].count(thing.name) == 1
         entry = self._entries.get(thing.name)
@@ -162,19 +162,20 @@ class QuestionMaker:
             title,
         )  # fmt: skip
 
-    def _point(self, mask: Rle) -> Point | None:
-        """A place well inside, jittered as a hand is."""
-        inside = decode_mask(mask)
-        depth = cv2.distanceTransform(inside.astype(np.uint8), cv2.DIST_L2, 3)
-        rows, cols = np.nonzero(depth >= 0.6 * depth.max())
-        place = self._draw(len(rows))
-        return int(cols[place]), int(rows[place])
-
     def _pick(self, options: Sequence[str]) -> str:
         return options[self._draw(len(options))]
 
     def _draw(self, count: int) -> int:
         return int(self._random.integers(count))
+
+
+def point_inside(mask: Rle, random: np.random.Generator) -> Point:
+    """A place well inside, jittered as a hand is."""
+    inside = decode_mask(mask)
+    depth = cv2.distanceTransform(inside.astype(np.uint8), cv2.DIST_L2, 3)
+    rows, cols = np.nonzero(depth >= 0.6 * depth.max())
+    place = int(random.integers(len(rows)))
+    return int(cols[place]), int(rows[place])
 
 
 def _where(mask: Rle) -> str:

@@ -133,6 +133,7 @@ def write_jsonl(path: Path, records: Iterable[Record]) -> int:
             if wrong:
                 raise SourceError(f"expected a sound record, got {record.id}: {wrong[0]}")
             file.write(json.dumps(as_json(record), ensure_ascii=False) + "\n")
+            file.flush()  # a long build that is stopped leaves what it made
             count += 1
     return count
 

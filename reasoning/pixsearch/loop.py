@@ -86,11 +86,13 @@ def run_loop(
     evaluate: Evaluate | None = None,
     stop_after: int | None = None,
     crew: Crew | None = None,
+    parts: Sequence[str] = (),
 ) -> int:
     """Train what requires a gradient; goes on from `folder`'s checkpoint. Returns the steps done.
 
     `stop_after` ends the run early at a step, as a kill would after its checkpoint. Of several
-    processes the first one evaluates and writes. Raises ConfigError when one has nothing to do.
+    processes the first one evaluates and writes. `parts` ("lm", "tagger" …) are all that learns
+    where they are given. Raises ConfigError when one has nothing to do.
     """
     crew = crew or Alone()
     if config.accumulate % crew.count:
@@ -99,7 +101,11 @@ def run_loop(
             f"got {config.accumulate}"
         )
     folder.mkdir(parents=True, exist_ok=True)
-    learning = {name: p for name, p in modules.named_parameters() if p.requires_grad}
+    learning = {
+        name: p
+        for name, p in modules.named_parameters()
+        if p.requires_grad and (not parts or name.split(".")[0] in parts)
+    }
     optimiser = torch.optim.AdamW(
         learning.values(), config.rate, betas=(0.9, 0.95), weight_decay=config.weight_decay
     )

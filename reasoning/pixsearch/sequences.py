@@ -21,7 +21,7 @@ from stream.masks import Rle
 
 HISTORY = 2  # earlier turns that are read again
 HISTORY_CHARS = 200  # of each earlier answer
-MAX_EVIDENCE = 72  # tokens of injected evidence that are read; the rest is only shown
+MAX_EVIDENCE = 112  # tokens of injected evidence that are read; the rest is only shown
 
 
 class Vocabulary(Protocol):

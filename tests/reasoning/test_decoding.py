@@ -1,5 +1,6 @@
 """The decode loop over a scripted model: budgets, refusals, limits, spans, timings, events."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -284,3 +285,5 @@ def test_whatever_a_model_emits_the_sequence_parses(
 def test_evidence_is_formatted_with_its_title() -> None:
     assert format_evidence([]) == ""
     assert format_evidence([MUG]) == "Mug: A mug is a cup."
+    near = dataclasses.replace(MUG, nearest=("It holds tea.", "A mug is a cup."))
+    assert format_evidence([near]) == "Mug: It holds tea. A mug is a cup."

@@ -89,6 +89,16 @@ def test_reread_chooses_the_passage_for_the_question(searcher: KnowledgeSearcher
         searcher.reread(found, "  ")
 
 
+def test_the_passages_are_told_nearest_first(searcher: KnowledgeSearcher) -> None:
+    for words in ("Where did the tomato come from? It came from South America.", "green fruit"):
+        for found in searcher.search(Query("text", words, k=2)):
+            assert all(passage in found.text for passage in found.nearest)
+            assert sum(map(len, found.nearest)) + len(found.nearest) - 1 == len(found.text)
+    best, *_ = searcher.search(Query("text", "It came from South America: the tomato", k=1))
+    assert best.nearest[0] == "It came from South America."
+    assert best.text.startswith("The tomato is")
+
+
 @pytest.mark.parametrize("k", [1, 4, 500])
 def test_k_larger_than_the_base(searcher: KnowledgeSearcher, k: int) -> None:
     red = np.full((8, 8, 3), (255, 0, 0), np.uint8)
