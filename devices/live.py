@@ -1,7 +1,7 @@
 """Live video from a URL (RTSP, SRT, RTMP, MPEG-TS, MJPEG over HTTP) for devices without WebRTC.
 
 FFmpeg, through PyAV, reads and decodes on a thread; the consumer gets fresh frames under the same
-policies as over WebRTC, and the connection is made again when it breaks.
+policies as over WebRTC, the sound if there is any, and the connection is made again when it breaks.
 """
 
 import asyncio
@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import av
 import av.error
 
+from devices.live_sound import LiveSound
 from devices.webrtc.buffers import PictureBuffer
 from devices.webrtc.capture import VIDEO_CLOCK_HZ, RtpTimeline, ticks_to_ns
 from devices.webrtc.pipeline import Picture
@@ -33,6 +34,7 @@ SCHEMES = frozenset({"rtsp", "rtsps", "rtmp", "rtmps", "srt", "udp", "rtp", "tcp
 LOW_DELAY = {"flags": "low_delay", "analyzeduration": "500000", "fpsprobesize": "0"}
 BROKEN = "broken-packet"
 CORRUPT = "corrupt-picture"
+BROKEN_SOUND = "broken-sound"
 JOIN_S = 1.0
 
 
@@ -83,6 +85,17 @@ class LiveSource:
         self._last_error: str | None = None
         self._told: str | None = None  # trouble of this connection, in the log
         self._changed = threading.Condition()
+        self._sounds: asyncio.Queue[LiveSound] = asyncio.Queue()  # of connections, to be taken
+
+    async def sound(self) -> LiveSound:
+        """The sound of the connection there is, or of the next one that has any.
+
+        It comes while `frames` is iterated over; the audio stream that FFmpeg finds best.
+        """
+        sound = await self._sounds.get()
+        while not self._sounds.empty():
+            sound = self._sounds.get_nowait()  # the others are over
+        return sound
 
     async def frames(self) -> AsyncIterator[Frame]:
         """Yield frames in order; ends never by itself.
@@ -172,10 +185,33 @@ class LiveSource:
                 self._connections += 1
             self._told = None
             self._timeline.restart()
-            for packet in box.demux(box.streams.video[0]):
-                if run.stopped.is_set():
-                    return
-                yield from self._decode(packet)
+            heard = box.streams.best("audio")
+            sound = None if heard is None else self._offer_sound(run)
+            wanted = [one for one in (box.streams.video[0], heard) if one is not None]
+            try:
+                for packet in box.demux(wanted):
+                    if run.stopped.is_set():
+                        return
+                    if packet.stream is not heard:
+                        yield from self._decode(packet)
+                    elif sound is not None:
+                        self._hear(packet, sound)
+            finally:
+                if sound is not None:
+                    sound.end()
+
+    def _offer_sound(self, run: "_Run") -> LiveSound:
+        sound = LiveSound(run.loop)
+        with suppress(RuntimeError):  # the event loop may be gone
+            run.loop.call_soon_threadsafe(self._sounds.put_nowait, sound)
+        return sound
+
+    def _hear(self, packet: Any, sound: LiveSound) -> None:
+        try:
+            for frame in packet.decode():
+                sound.put(frame)
+        except (av.error.FFmpegError, ValueError):
+            self._count(BROKEN_SOUND)
 
     def _decode(self, packet: Any) -> Iterator[Picture]:
         arrival_ns = self._clock.now_ns()

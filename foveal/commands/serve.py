@@ -22,7 +22,7 @@ EPILOG = """examples:
   foveal serve --host 0.0.0.0 --port 8443 --self-signed
   foveal serve --host 0.0.0.0 --tls-cert cert.pem --tls-key key.pem --tokens tokens.json
   foveal serve --config edge --max-sessions 1 --record recordings/ --blur-faces
-  foveal serve --camera rtsp://glasses.local/live --photos
+  foveal serve --camera rtsp://glasses.local/live --camera-sound --wake "hey foveal" --photos
   foveal serve --mqtt mqtts://glasses@broker.local --mqtt-id my-glasses
 
 Open the printed address in a browser. Browsers give the camera only to pages from localhost or
@@ -55,6 +55,11 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         default=[],
         metavar="URL",
         help="a camera to read (rtsp, srt, rtmp, udp, tcp, http); it gets a session of its own",
+    )
+    parser.add_argument(
+        "--camera-sound",
+        action="store_true",
+        help="listen to those cameras all the time (see --wake), not only while a client says so",
     )
     parser.add_argument(
         "--photos", action="store_true", help="take photos by POST /photo, in a session of its own"

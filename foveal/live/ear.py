@@ -42,11 +42,16 @@ MakeListener = Callable[[Ear, Clock], Listener]
 
 
 class Microphone:
-    """Feeds an aiortc audio track to a listener while the wearer wants to be heard."""
+    """Feeds an audio track to a listener while the wearer wants to be heard.
 
-    def __init__(self, track: Any, listener: Listener, clock: Clock) -> None:
+    The track is aiortc's, or what has its `recv`; with `open_mic` it is listened to from the start.
+    """
+
+    def __init__(
+        self, track: Any, listener: Listener, clock: Clock, open_mic: bool = False
+    ) -> None:
         self._track, self._listener, self._clock = track, listener, clock
-        self._open = False  # listen all the time
+        self._open = open_mic  # listen all the time
         self._pressed = False
         self._samples = 0
 

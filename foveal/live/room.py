@@ -2,7 +2,8 @@
 
 import asyncio
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,7 +58,7 @@ class Room:
         self.closed = asyncio.Event()
         self.media = 0  # connections that carry sound or pictures
         self.kept = False  # for a camera of the box's own: no limit ends it, none counts it
-        self.on_talk: OnTalk | None = None
+        self._talks: list[OnTalk] = []  # of the microphones, the one in use last
         self.device: dict[str, Any] = {}
         self._watch, self._clock = watch, clock
         self._start_recording = start_recording
@@ -118,8 +119,23 @@ class Room:
         self.media -= 1
         self.left_ns = self._clock.now_ns()
 
-    def receive(self, message: object, reply: Send) -> None:
-        """Take one message of a client; a bad one is answered with an `error`, to it alone."""
+    @contextmanager
+    def hears(self, talk: OnTalk, alone: bool = True) -> Iterator[None]:
+        """A microphone has come, which `talk` switches, until the block ends.
+
+        It serves the clients without one of their own; not `alone`: only if there is no other.
+        """
+        self._talks.insert(len(self._talks) if alone else 0, talk)
+        try:
+            yield
+        finally:
+            self._talks.remove(talk)
+
+    def receive(self, message: object, reply: Send, talk: OnTalk | None = None) -> None:
+        """Take one message of a client; a bad one is answered with an `error`, to it alone.
+
+        `talk` switches the client's own microphone, if it has one.
+        """
         self.touched_ns = self._clock.now_ns()
         try:
             if self._messages.wait_s("all"):
@@ -128,7 +144,7 @@ class Room:
             if isinstance(said, Ping):
                 reply({"type": "pong", "n": said.number})
             else:
-                self._obey(said)
+                self._obey(said, talk)
         except FovealError as error:
             reply({"type": "error", "reason": str(error)})
 
@@ -151,7 +167,9 @@ class Room:
         except PromptError as error:
             self.tell("error", {"reason": str(error)})
 
-    def _obey(self, said: Ask | Stop | Forget | Record | Talk | Device) -> None:
+    def _obey(
+        self, said: Ask | Stop | Forget | Record | Talk | Device, talk: OnTalk | None
+    ) -> None:
         if isinstance(said, Ask):
             self.ask(said)
         elif isinstance(said, Stop):
@@ -163,10 +181,12 @@ class Room:
             self.tell("device", self.device)
         elif isinstance(said, Record):
             self._record(said)
-        elif self.on_talk is not None:
-            self.on_talk(said)
+        elif talk is not None or self._talks:
+            (talk or self._talks[-1])(said)
         else:
-            raise PromptError("nobody listens: this server has no speech recognition")
+            raise PromptError(
+                "nobody listens: there is no microphone here, or no speech recognition"
+            )
 
     def check_consent(self) -> None:
         """End a recording that nobody wants any more; say so a while before."""

@@ -64,7 +64,7 @@ class LiveServer:
         self.rooms = Rooms(config.limits, self._clock, self._make_room)
         self._peers = Peers(self, self._clock)
         self._inbox = self._make_inbox() if config.photos else None
-        self._cameras = Cameras(config.cameras, self._inbox, self._clock)
+        self._cameras = Cameras(config.cameras, self._inbox, self._clock, config.camera_sound)
         self.spots: list[Spot] = []  # sessions of the box's own cameras, once it is loaded
         self._watchers: list[Watcher] = []
         self.stuck = False  # after the end: a model still works, and cannot be stopped
@@ -79,7 +79,8 @@ class LiveServer:
         """Load the models; until then sessions are refused with 503. Raises what `load` raises."""
         lane = self._worker.lane()
         self._engine = await asyncio.wrap_future(lane.submit(load))
-        self.spots = self._cameras.start([self.rooms.admit() for _ in range(len(self._cameras))])
+        rooms = [self.rooms.admit() for _ in range(len(self._cameras))]
+        self.spots = self._cameras.start(rooms, self.make_listener)
 
     def application(self) -> web.Application:
         """The aiohttp application; it ends all sessions at shutdown."""

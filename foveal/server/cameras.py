@@ -1,7 +1,8 @@
 """Cameras that the box itself reads (RTSP, SRT, ...), and photos that devices post to it.
 
 Each lives in a session of its own, which lasts as long as the server: whoever opens its link sees,
-asks and hears there.
+asks and hears there. A camera's own sound is listened to as a wearer's microphone is: while a
+client says so, or all the time.
 """
 
 import asyncio
@@ -12,6 +13,7 @@ from typing import Any, Protocol, Self
 from devices.live import LiveOptions, LiveSource
 from devices.photos import PhotoInbox
 from devices.webrtc.policy import FramePolicy, ReceiveOptions
+from foveal.live.ear import MakeListener, Microphone
 from foveal.live.room import Room
 from foveal.output.annotate import shrink
 from stream.clock import NS_PER_S, Clock
@@ -43,26 +45,37 @@ class Spot:
 class Cameras:
     """All of them; belongs to the event loop."""
 
-    def __init__(self, urls: tuple[str, ...], inbox: PhotoInbox | None, clock: Clock) -> None:
-        """Raises ConfigError for a URL that is no live stream."""
+    def __init__(
+        self,
+        urls: tuple[str, ...],
+        inbox: PhotoInbox | None,
+        clock: Clock,
+        open_mic: bool = False,
+    ) -> None:
+        """`open_mic`: listen to the cameras' sound all the time.
+
+        Raises ConfigError for a URL that is no live stream.
+        """
         options = LiveOptions(receive=ReceiveOptions(policy=FramePolicy.FRESHEST))
         live = [LiveSource(url, clock, options) for url in urls]
         self._sources: list[tuple[str, Source, float]] = [(one.name, one, GONE_S) for one in live]
         if inbox is not None:
             self._sources.append(("photos", inbox, PHOTO_GONE_S))
-        self._clock = clock
+        self._clock, self._open_mic = clock, open_mic
         self._tasks: list[asyncio.Task[None]] = []
 
     def __len__(self) -> int:
         return len(self._sources)
 
-    def start(self, rooms: list[Room]) -> list[Spot]:
+    def start(self, rooms: list[Room], make_listener: MakeListener | None = None) -> list[Spot]:
         """Live on each in one of the rooms, which are kept for it."""
         spots = []
         for (name, source, gone_s), room in zip(self._sources, rooms, strict=True):
             room.kept = True
             room.enter()
             self._tasks.append(asyncio.create_task(self._live(source, room, gone_s)))
+            if isinstance(source, LiveSource) and make_listener is not None:
+                self._tasks.append(asyncio.create_task(self._hear(source, room, make_listener)))
             spots.append(Spot(name, room))
         return spots
 
@@ -88,6 +101,15 @@ class Cameras:
                 await self._pause()
         finally:
             room.leave()
+
+    async def _hear(self, source: LiveSource, room: Room, make_listener: MakeListener) -> None:
+        """Listen to a camera's sound, one connection of it after the other."""
+        while True:
+            sound = await source.sound()
+            listener = make_listener(room, self._clock)
+            microphone = Microphone(sound, listener, self._clock, self._open_mic)
+            with room.hears(microphone.talk):
+                await microphone.run()
 
     async def _pause(self) -> None:
         await self._clock.sleep_until(self._clock.now_ns() + RETRY_NS)

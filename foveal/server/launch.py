@@ -47,6 +47,7 @@ def settings(args: argparse.Namespace, config: Config, token: str | None) -> Ser
         tuple(ice_server(url, os.environ.get(TURN_PASSWORD)) for url in args.ice_server),
         tuple(args.camera),
         args.photos,
+        args.camera_sound,
     )
 
 
@@ -59,6 +60,8 @@ def _check(args: argparse.Namespace) -> None:
         raise ConfigError(f"expected --resume of 0 or more, got {args.resume}")
     if args.max_sessions < 1:
         raise ConfigError(f"expected --max-sessions of 1 or more, got {args.max_sessions}")
+    if args.camera_sound and not args.camera:
+        raise ConfigError("expected --camera URL with --camera-sound, got no camera")
     if not args.consent_minutes > 0:
         raise ConfigError(f"expected --consent-minutes above 0, got {args.consent_minutes}")
     if not args.keep_days > 0 or args.keep_mb < 1:

@@ -20,7 +20,7 @@ from foveal.config import SessionConfig
 from foveal.live.ear import MakeListener, Microphone
 from foveal.live.log import Message
 from foveal.live.record import RecordPolicy
-from foveal.live.room import Room, RoomLimits
+from foveal.live.room import OnTalk, Room, RoomLimits
 from foveal.server.channel import channel_sender
 from foveal.server.socket import after_of
 from stream.clock import Clock
@@ -39,6 +39,7 @@ class ServeConfig:
     ice_servers: tuple[RTCIceServer, ...] = ()  # STUN and TURN; told to clients, used here
     cameras: tuple[str, ...] = ()  # URLs that the server itself reads
     photos: bool = False  # whether devices may post photos
+    camera_sound: bool = False  # whether those cameras are listened to all the time
 
     def gate(self, scope: str) -> GateConfig:
         """Who may use what needs this scope."""
@@ -115,15 +116,20 @@ class Peers:
             room.leave()
 
     def _work_of(self, peer: PeerSession, room: Room) -> list[Coroutine[Any, Any, None]]:
-        work = [self._talk_to(peer, room)]
+        work, talk = [], None
         if peer.video is not None:
             work.append(self._see(peer, room))
         make_listener = self._server.make_listener
         if peer.audio is not None and make_listener is not None:
             microphone = Microphone(peer.audio, make_listener(room, self._clock), self._clock)
-            room.on_talk = microphone.talk
-            work.append(microphone.run())
-        return work
+            talk = microphone.talk
+            work.append(self._hear(peer, room, microphone))
+        return [*work, self._talk_to(peer, room, talk)]
+
+    async def _hear(self, peer: PeerSession, room: Room, microphone: Microphone) -> None:
+        # A second screen's microphone is its own; the one beside the camera serves all.
+        with room.hears(microphone.talk, alone=peer.video is not None):
+            await microphone.run()
 
     async def _see(self, peer: PeerSession, room: Room) -> None:
         assert peer.video is not None
@@ -133,7 +139,7 @@ class Peers:
             room.tell("error", {"reason": str(error)})
             await peer.close()
 
-    async def _talk_to(self, peer: PeerSession, room: Room) -> None:
+    async def _talk_to(self, peer: PeerSession, room: Room, talk: OnTalk | None) -> None:
         """The data channel, if the peer opens one."""
         await peer.channel_opened.wait()
         send = channel_sender(peer)
@@ -142,7 +148,7 @@ class Peers:
         except Problem as problem:
             send({"type": "error", "reason": problem.detail})
             return
-        peer.channel.on("message", lambda message: room.receive(message, send))
+        peer.channel.on("message", lambda message: room.receive(message, send, talk))
         try:
             await peer.closed.wait()
         finally:

@@ -25,10 +25,12 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-async def push(url: str, container: str, first: int, count: int) -> asyncio.subprocess.Process:
+async def push(
+    url: str, container: str, first: int, count: int, *sound: str
+) -> asyncio.subprocess.Process:
     script = Path(__file__).with_name("ffmpeg_push.py")
     return await asyncio.create_subprocess_exec(
-        *(sys.executable, str(script), url, container, str(first), str(count)),
+        *(sys.executable, str(script), url, container, str(first), str(count), *sound),
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
 
