@@ -25,7 +25,7 @@ from reasoning.pieces import (
 from reasoning.policy import Action
 from reasoning.settings import PolicyConfig
 from reasoning.sight import Sight
-from reasoning.spoken import cite, common, plain, quoted
+from reasoning.spoken import cite, common, plain, quoted, speaks_of
 from reasoning.support import Support, SupportScorer, defines, names_nothing
 from reasoning.talk import reply
 from reasoning.tokens import IMAGE, REGION, neutralise
@@ -108,9 +108,14 @@ class Scripts:
         if found is None:
             yield from self._unidentified(turn, question, name if sure else "")
             return
-        turn.subject, known = found.title, common(found)
+        turn.subject, known = found.title, with_article(common(found))
         if not sure:
-            yield Say(f" looks like {with_article(known)}")
+            yield Say(f" looks like {known}")
+        elif not speaks_of(found, name):
+            sure = False
+            # A person's region holds what the person wears and holds.
+            rather = "seems to have" if name == "person" else "looks rather like"
+            yield Say(f" {rather} {known}")
         asked = resolve(question, plain(found.title))
         # The passages found by looks were chosen for the question, out of the whole entry: words
         # find the same entry again (docs/log.md).

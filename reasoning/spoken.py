@@ -53,6 +53,12 @@ def _names(title: str, sentence: str) -> bool:
     return bool(set(search_words(title)) & set(search_words(sentence)))
 
 
+def speaks_of(evidence: Evidence, name: str) -> bool:
+    """Whether an entry may be about what goes by a name: the name's last word occurs in it."""
+    head = search_words(name)[-1:]
+    return set(head) <= set(search_words(f"{evidence.title} {evidence.text}"))
+
+
 def said(sentence: str) -> str:
     """Without the brackets that only a reader needs."""
 

@@ -370,3 +370,22 @@ def test_a_question_that_only_points_back_to_nothing_is_not_looked_up() -> None:
     searcher = AnySearcher([Evidence("w:1", "Cotonou", "There live 2 million people.", 0.9, "w")])
     answer = said("fact", "How many people live there?", FakeScene(), searcher)
     assert "I don't know what you mean" in answer.text and not answer.searches
+
+
+@pytest.mark.parametrize(
+    ("name", "title", "begins"),
+    [
+        ("elephant", "komodo dragon", "The elephant looks rather like a komodo dragon: it is"),
+        ("person", "trombone", "The person seems to have a trombone: it is of large size."),
+        ("cat", "cat", "The cat is of large size."),
+    ],
+)
+def test_what_is_told_of_another_thing_is_not_told_of_this_one(
+    name: str, title: str, begins: str
+) -> None:
+    entry = Evidence("w:1", title, f"The {title} is known. It is of large size.", 0.8, "w")
+    seen = thing((8, 16, 40, 56), name, 0.9)
+    searcher = ScriptedSearcher({"<region>": [entry]})
+    answer = said("thing_fact", "What size is it?", FakeScene([seen]), searcher)
+    assert answer.text.startswith(begins)
+    assert "looks like" not in answer.text
