@@ -91,16 +91,17 @@ def load_scene_reader() -> SceneReader:
 
 
 @lru_cache(maxsize=1)
-def _trained_network(models: Models, weights: Path | None) -> PixSearchModel:
+def _trained_network(models: Models, weights: Path | None, fold: bool) -> PixSearchModel:
     """One network for all settings that differ only in their gates."""
     bf16 = models.backbone.dtype is torch.bfloat16
-    return load_network(models.lm, load_recogniser(models.backbone), bf16, weights)
+    return load_network(models.lm, load_recogniser(models.backbone), bf16, weights, fold)
 
 
 @lru_cache(maxsize=1)  # sessions of one server share it, as they share the models
 def trained_model(models: Models, config: PixSearchConfig) -> PixSearchLMM:
     """The trained segmenting model; raises AssetError when its weights are absent or do not fit."""
-    network = _trained_network(models, config.weights)
+    # Folded, the upper layers are a second copy: worth it where every token is the model's own.
+    network = _trained_network(models, config.weights, fold=not config.drafts)
     recogniser = load_recogniser(models.backbone)
     reader, backbone = models.reader, models.backbone
     return load_pixsearch(network, models.lm, reader, recogniser, config, backbone)

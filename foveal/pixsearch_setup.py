@@ -24,12 +24,16 @@ from reasoning.settings import GroundConfig
 
 
 def load_network(
-    words: CausalLm, recogniser: Recogniser, bf16: bool, weights: Path | None = None
+    words: CausalLm,
+    recogniser: Recogniser,
+    bf16: bool,
+    weights: Path | None = None,
+    fold: bool = True,
 ) -> PixSearchModel:
     """The trained network, ready to answer; raises AssetError for unfit weights."""
     path = weights or WEIGHTS
     model = load_weights(new_model(words, recogniser, read_config(path), bf16), path)
-    if bf16:
+    if bf16 and fold:
         fold_lora(model.lm)
     return model
 

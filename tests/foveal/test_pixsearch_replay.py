@@ -35,11 +35,12 @@ ASKED = (
 )
 
 
-def settings() -> Config:
+def settings(drafts: bool) -> Config:
+    limits, trained = DecodeConfig(max_tokens=64), PixSearchConfig(drafts=drafts)
     return Config(
         session=SessionConfig(max_tracks=2),
         speech=SpeechSettings("none"),
-        reasoning=ReasoningConfig(model="pixsearch", decode=DecodeConfig(max_tokens=48)),
+        reasoning=ReasoningConfig(model="pixsearch", decode=limits, pixsearch=trained),
     )
 
 
@@ -48,13 +49,16 @@ def test_the_shipped_weights_are_small_and_of_a_known_form() -> None:
     assert read_config(WEIGHTS).rank > 0
 
 
+@pytest.mark.parametrize("drafts", [True, False])
 def test_a_replay_with_the_trained_model(
-    models: "Models", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    drafts: bool, models: "Models", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(foveal.replay, "load_models", lambda index, height: models)
     options = DemoOptions(seconds=2.0, width=320, height=180, fps=3, seed=3)
     clip = render_demo(tmp_path / "tiny.mp4", options).clip
-    request = ReplayRequest(clip, tmp_path / "run", ASKED, PlaybackOptions(rate=0), settings())
+    request = ReplayRequest(
+        clip, tmp_path / "run", ASKED, PlaybackOptions(rate=0), settings(drafts)
+    )
     summary = asyncio.run(replay(request))
     assert summary.figures["answers"] == len(ASKED)
     assert summary.figures["refused"].keys() <= {"token limit"}
