@@ -8,6 +8,7 @@ from concurrent.futures import Executor
 from devices.sentences import SentenceStream
 from devices.speech import Pcm, Speaker, trim_silence
 from devices.webrtc.outgoing import RATE_HZ, SpeechTrack
+from foveal.live.speakers import Speakers
 from stream.clock import NS_PER_MS, Clock
 
 logger = logging.getLogger(__name__)
@@ -38,7 +39,7 @@ class LiveVoice:
         lead_in: str | None = None,
     ) -> None:
         self._speaker = speaker
-        self._track: SpeechTrack | None = None
+        self._out = Speakers(self._sent)
         self._pool, self._clock = pool, clock
         self._on_speech, self._on_failure = on_speech, on_failure
         self._sentences = SentenceStream()
@@ -55,32 +56,33 @@ class LiveVoice:
     @property
     def speaking(self) -> bool:
         """Whether something is being said or about to be."""
-        waiting = self._track is not None and self._track.queued > 0
-        return waiting or not self._queue.empty()
+        return self._out.queued > 0 or not self._queue.empty()
 
-    def attach(self, track: SpeechTrack | None) -> None:
-        """Speak into another track from now on."""
-        self.stop()
-        if self._track is not None:
-            self._track.on_sent = None
-        self._track = track
-        if track is not None:
-            track.on_sent = self._sent
+    def attach(self, track: SpeechTrack, leads: bool = True) -> None:
+        """Speak into this track, too, from now on.
+
+        One that `leads` is the wearer's: its newest counts, and what an older one was being told is
+        dropped. The others are second screens'.
+        """
+        if leads:
+            self.stop()
+        self._out.attach(track, leads)
 
     def _sent(self, block: Pcm) -> None:
         if self.on_sent is not None:
             self.on_sent(block)
 
     def detach(self, track: SpeechTrack) -> None:
-        """That track has ended; if it was in use, be silent."""
-        if self._track is track:
-            self.attach(None)
+        """That track has ended; after the last one, be silent."""
+        self._out.detach(track)
+        if not self._out:
+            self.stop()
 
     def begin(self) -> None:
         """A question was asked: without a sentence to say soon, say that we are at it."""
         self._calm()
         left_ns, self._waited_ns = LEAD_IN_NS - self._waited_ns, 0
-        if self._lead_chunks and self._track is not None:
+        if self._lead_chunks and self._out:
             patience_ns = min(PATIENCE_NS, max(LEAST_NS, left_ns))
             self._patience = asyncio.create_task(self._be_patient(patience_ns))
 
@@ -90,9 +92,8 @@ class LiveVoice:
 
     async def _be_patient(self, patience_ns: int) -> None:
         await self._clock.sleep_until(self._clock.now_ns() + patience_ns)
-        if self._track is not None:
-            for chunk in self._lead_chunks:
-                self._track.say(chunk, self._speaker.sample_rate)
+        for chunk in self._lead_chunks:
+            self._out.say(chunk, self._speaker.sample_rate)
 
     def _calm(self) -> None:
         if self._patience is not None:
@@ -117,18 +118,15 @@ class LiveVoice:
         self._sentences.flush()
         while not self._queue.empty():
             self._queue.get_nowait()
-        if self._track is not None:
-            self._track.cut_off()
+        self._out.cut_off()
 
     def hold(self) -> None:
         """Pause: the wearer may be about to speak."""
-        if self._track is not None:
-            self._track.hold()
+        self._out.hold()
 
     def resume(self) -> None:
         """Go on after `hold`."""
-        if self._track is not None:
-            self._track.resume()
+        self._out.resume()
 
     async def run(self) -> None:
         """Speak until cancelled."""
@@ -155,23 +153,23 @@ class LiveVoice:
         return list(self._speaker.synthesize(sentence))
 
     async def _play(self, turn: int, chunk: Pcm, cuts: int) -> None:
-        while self._cuts == cuts and self._track and self._track.queued > AHEAD_SAMPLES:
+        while self._cuts == cuts and self._out.queued > AHEAD_SAMPLES:
             await self._clock.sleep_until(self._clock.now_ns() + ROOM_NS)
-        if self._cuts == cuts and self._track is not None:
-            if not self._track.queued:
+        if self._cuts == cuts and self._out:
+            if not self._out.queued:
                 chunk = trim_silence(chunk, self._speaker.sample_rate)  # the wearer waits
-            self._track.say(chunk, self._speaker.sample_rate)
+            self._out.say(chunk, self._speaker.sample_rate)
             self._on_speech(turn, len(chunk) / self._speaker.sample_rate)
 
     async def _hear_out(self, turn: int, cuts: int) -> None:
         """Wait until everything that was said has gone out, and tell."""
-        while self._cuts == cuts and self._track and self._track.queued:
+        while self._cuts == cuts and self._out.queued:
             await self._clock.sleep_until(self._clock.now_ns() + ROOM_NS)
-        if self._cuts == cuts and self._track is not None and self.on_spoken is not None:
+        if self._cuts == cuts and self._out and self.on_spoken is not None:
             self.on_spoken(turn)
 
     def _put(self, turn: int, sentence: str) -> None:
-        if self._track is None:
+        if not self._out:
             return  # nobody listens
         self._calm()
         try:

@@ -103,7 +103,7 @@ class Peers:
         ends = [asyncio.create_task(event.wait()) for event in (peer.closed, room.closed)]
         try:
             for track in peer.sending:
-                _attach(room, track)
+                _attach(room, track, leads=peer.video is not None)
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             if room.closed.is_set():
                 await asyncio.sleep(0.05)  # `bye` goes out before the connection
@@ -155,12 +155,12 @@ class Peers:
             room.detach(link)
 
 
-def _attach(room: Room, track: SpeechTrack | ViewTrack) -> None:
+def _attach(room: Room, track: SpeechTrack | ViewTrack, leads: bool) -> None:
     """Let a client hear our voice, or see the annotated view."""
     if isinstance(track, ViewTrack):
         room.live.view.attach(track)
     elif room.live.voice is not None:
-        room.live.voice.attach(track)
+        room.live.voice.attach(track, leads)
 
 
 def _detach(room: Room, track: SpeechTrack | ViewTrack) -> None:

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,13 @@ from devices.webrtc.outgoing import to_48k
 from foveal.assets import asset_path, cache_root
 from foveal.demo.clip import DemoOptions, render_demo
 from foveal.hearing import load_hearing
+from foveal.live.ear import Ear
 from foveal.live.record import RecordPolicy
 from foveal.server.app import ServeConfig
+from stream.clock import Clock
 from stream.errors import AssetError
 from tests.foveal.chromium import PROGRAM, Browser
-from tests.foveal.live_rig import ROOT, SAID, until
+from tests.foveal.live_rig import ROOT, SAID, fake_engine, until
 from tests.foveal.serve_rig import PeerClient, Site
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="no Chromium on this machine")
@@ -162,6 +165,68 @@ async def test_a_second_screen_shows_the_picture_with_its_masks(browser: Browser
         (room,) = site.server.rooms.all
         await until(lambda: not room.live.view.watched)
         await wearer.close()
+
+
+async def test_a_second_screen_asks_by_voice_and_all_hear_the_answer(browser: Browser) -> None:
+    ears: list[PressedListener] = []
+
+    def make_listener(ear: Ear, _: Clock) -> PressedListener:
+        ears.append(PressedListener(ear))
+        return ears[-1]
+
+    engine = replace(fake_engine(), make_listener=make_listener)
+    async with Site(ServeConfig(), engine) as site:
+        wearer = PeerClient()
+        await wearer.connect(site)
+        name = (await wearer.until("hello"))["conversation"]
+        await browser.open(f"{site.url}/#conversation={name}")
+        await browser.until("foveal.voice !== null && !document.getElementById('talk').disabled")
+        await browser.run(START_RECORDER)
+        peak = asyncio.create_task(loud(wearer.tracks[0]))
+        heard_words = "document.getElementById('hearing').textContent.includes('what is')"
+        await browser.hold_space_until(heard_words, 30)
+        assert (await wearer.until("asked"))["origin"] == "speech"
+        (own, other) = ears
+        assert other.presses == 1 and own.presses == 0  # the wearer's microphone stays shut
+        await browser.until("document.querySelector('.fall')")
+        (room,) = site.server.rooms.all
+        assert room.media == 3  # camera, view, microphone
+        await asyncio.wait_for(peak, 20)  # the wearer hears it as well
+        await browser.until("document.querySelector('.turn').hasAttribute('data-spoken')")
+        assert await heard(browser) > 0.01
+        await browser.run("document.getElementById('stop').click()")
+        await until(lambda: room.media == 1)
+        wearer.say("talk", on=True)
+        await until(lambda: own.presses == 1)
+        await wearer.close()
+
+
+async def loud(track: Any) -> None:
+    """Wait until something is heard on a track."""
+    while np.abs((await track.recv()).to_ndarray()).max() < 500:
+        pass
+
+
+class PressedListener:
+    """A Listener that asks when the key is let go, if any sound has come."""
+
+    def __init__(self, ear: Ear) -> None:
+        self._ear, self.presses, self.samples = ear, 0, 0
+
+    def feed(self, pcm: Any, pts_ns: int, rate_hz: int = 48_000) -> None:
+        if not self.samples:
+            self._ear.heard("transcript", {"text": "what is", "final": False})
+        self.samples += len(pcm)
+
+    def press(self) -> None:
+        self.presses += 1
+
+    def release(self) -> None:
+        if self.samples:
+            self._ear.asked("what is this?")
+
+    def cancel(self) -> None:
+        self.samples = 0
 
 
 async def test_recording_is_opt_in_and_plays_in_the_page(browser: Browser, tmp_path: Path) -> None:

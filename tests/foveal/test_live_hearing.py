@@ -142,3 +142,40 @@ async def test_a_lead_in_only_when_the_answer_takes_a_while() -> None:
         voice.stop()
         assert track.queued == 0
         running.cancel()
+
+
+async def test_all_that_listen_hear_and_the_wearers_newest_track_leads() -> None:
+    clock, spoken = VirtualClock(), list[int]()
+    with ThreadPoolExecutor(1) as pool:
+        voice = LiveVoice(ToneSpeaker(), pool, clock, lambda *_: None, lambda *_: None)
+        voice.on_spoken = spoken.append
+        old, new, screen = SpeechTrack(clock), SpeechTrack(clock, 0.3), SpeechTrack(clock, 0.1)
+        running = asyncio.create_task(voice.run())
+        voice.attach(screen, leads=False)
+        voice.attach(old)
+        voice.feed(1, "A cup. ")
+        await until(lambda: old.queued > 0)
+        assert screen.queued == 0  # 0.1 s is too little for it: left out there alone
+        voice.attach(new)  # the wearer is back: from here on
+        assert old.queued == 0
+        voice.detach(screen)
+        screen = SpeechTrack(clock)
+        voice.attach(screen, leads=False)
+        voice.feed(2, "A mug. ")
+        voice.finish(2)
+        await until(lambda: min(one.queued for one in (old, new, screen)) > 0)
+        voice.hold()
+        assert not np.any((await screen.recv()).to_ndarray())
+        voice.resume()
+        assert np.any((await screen.recv()).to_ndarray())
+        voice.detach(new)  # a second screen's, or a dead one's, leads then
+        old.cut_off()
+        voice.detach(old)
+        while screen.queued:
+            await screen.recv()
+        await until(lambda: spoken == [2])
+        voice.feed(3, "A pot. ")
+        await until(lambda: screen.queued > 0)
+        voice.detach(screen)
+        assert not voice.speaking
+        running.cancel()

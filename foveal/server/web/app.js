@@ -157,7 +157,7 @@ async function useCamera() {
   kind = 'camera';
   const {listening = false} = await boxState();
   const wanted = {video: {facingMode: {ideal: facing}, width: {ideal: 960}, height: {ideal: 540}, frameRate: {ideal: 15}},
-    audio: listening && {echoCancellation: true, noiseSuppression: true, autoGainControl: true}};
+    audio: listening && MICROPHONE};
   let stream;
   try {
     stream = await navigator.mediaDevices.getUserMedia(wanted).catch(error => {
@@ -333,15 +333,46 @@ $('masks').onpointerup = event => {
 
 // --- speech
 
-let talking = false;
-function talk(on) {
+const MICROPHONE = {echoCancellation: true, noiseSuppression: true, autoGainControl: true};
+let talking = false, mouth = null;
+async function talk(on) {
   if (on === talking || $('talk').disabled) return;
   talking = on;
-  for (const track of media?.getAudioTracks() ?? []) track.enabled = on;
   $('talk').classList.toggle('on', on);
+  if (kind === 'screen') {
+    if (on && !(await openMouth())) return talk(false);
+    if (on !== talking || !mouth) return;  // released before the microphone was there
+  }
+  for (const track of (mouth ?? media)?.getAudioTracks() ?? []) track.enabled = on;
   link.say('talk', {on});
   hearing(on ? 'listening' : '');
 }
+
+// A screen without a camera asks for its microphone when it is first used.
+let opening = null;
+async function openMouth() {
+  opening ??= (async () => {
+    if (!navigator.mediaDevices) throw new Error('browsers give the microphone only to pages from localhost or over HTTPS');
+    const stream = await navigator.mediaDevices.getUserMedia({audio: MICROPHONE});
+    for (const track of stream.getAudioTracks()) track.enabled = false;
+    await link.openMouth(stream).catch(error => { closeMouth(stream); throw error; });
+    mouth = stream;
+  })();
+  try {
+    await opening;
+    return true;
+  } catch (error) {
+    opening = null;
+    transcript.note(error.name === 'NotAllowedError' ? 'The microphone was not allowed: type the question.' : `The microphone cannot be used: ${error.message}`);
+    return false;
+  }
+}
+const closeMouth = stream => { for (const track of stream?.getTracks() ?? []) track.stop(); };
+link.addEventListener('mute', () => {
+  closeMouth(mouth);
+  mouth = opening = null;
+  if (kind === 'screen') talk(false);
+});
 $('talk').onpointerdown = event => { $('talk').setPointerCapture(event.pointerId); talk(true); };
 $('talk').onpointerup = $('talk').onpointercancel = () => talk(false);
 $('talk').oncontextmenu = event => event.preventDefault();

@@ -34,7 +34,7 @@ export class Link extends EventTarget {
     this.seq = 0;
     this.wanted = false;
     this.tries = this.restarts = 0;
-    this.peer = this.channel = this.socket = this.viewer = null;
+    this.peer = this.channel = this.socket = this.viewer = this.mouth = null;
     addEventListener('online', () => this.#hurry());
     navigator.connection?.addEventListener('change', () => this.#moved());
   }
@@ -64,7 +64,8 @@ export class Link extends EventTarget {
 
   say(type, data = {}) {
     const text = JSON.stringify({v: VERSION, type, ...data});
-    if (this.channel?.readyState === 'open') this.channel.send(text);
+    if (type === 'talk' && this.mouth?.channel.readyState === 'open') this.mouth.channel.send(text);
+    else if (this.channel?.readyState === 'open') this.channel.send(text);
     else if (this.socket?.readyState === WebSocket.OPEN) this.socket.send(text);
     else return false;
     return true;
@@ -180,6 +181,35 @@ export class Link extends EventTarget {
       await peer.setRemoteDescription({type: 'answer', sdp: await answer.text()});
     } catch {
       peer.close();
+    }
+  }
+
+  // The microphone of a screen without a camera: a connection of its own, into the same session.
+  async openMouth(stream) {
+    const peer = await this.#newPeer(), channel = peer.createDataChannel('talk');
+    const close = () => {
+      peer.close();
+      if (this.mouth?.peer !== peer) return;
+      this.mouth = null;
+      this.#tell('mute', {});
+    };
+    this.mouth = {peer, channel, close};
+    channel.onclose = close;
+    peer.onconnectionstatechange = () => peer.connectionState === 'failed' && close();
+    try {
+      peer.addTransceiver(stream.getAudioTracks()[0], {direction: 'sendonly', streams: [stream]});
+      await peer.setLocalDescription();
+      await this.#gathered(peer);
+      const answer = await this.#offer(peer, '/session?' + new URLSearchParams({conversation: this.conversation}));
+      this.mouth.place = answer.headers.get('Location');
+      await peer.setRemoteDescription({type: 'answer', sdp: await answer.text()});
+      await new Promise((done, fail) => {
+        const timer = setTimeout(() => fail(new Error('no connection came about')), 12_000);
+        channel.onopen = () => { clearTimeout(timer); done(); };
+      });
+    } catch (error) {
+      close();
+      throw error;
     }
   }
 
@@ -310,11 +340,12 @@ export class Link extends EventTarget {
   }
 
   async #drop() {
-    const {peer, viewer, socket, place, viewed} = this;
+    const {peer, viewer, socket, place, viewed, mouth} = this;
     this.peer = this.channel = this.socket = this.viewer = this.place = this.viewed = null;
     socket?.close();
     viewer?.close();
-    const over = [!this.wanted && place, viewed].filter(Boolean);
+    mouth?.close();
+    const over = [!this.wanted && place, viewed, mouth?.place].filter(Boolean);
     await Promise.all(over.map(one => fetch(one, {method: 'DELETE', headers: this.headers(), keepalive: true}).catch(() => {})));
     peer?.close();
   }
