@@ -9,6 +9,7 @@ import torch
 from foveal.assets import asset_path
 from foveal.backend_setup import load_backend
 from foveal.mask_setup import load_cutter
+from foveal.memory import trim_heap
 from foveal.pixsearch_setup import load_network, load_pixsearch, load_pointing
 from foveal.search_setup import (
     load_backbone,
@@ -70,7 +71,9 @@ def load_models(index: Path | None = None, height: int = 256) -> Models:
         detector=load_detector(),
         cutter=load_cutter(),
     )
-    return Models(backbone, searcher, load_language_model(backbone.dtype), reader)
+    models = Models(backbone, searcher, load_language_model(backbone.dtype), reader)
+    trim_heap()
+    return models
 
 
 def load_scene_reader() -> SceneReader:

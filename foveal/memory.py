@@ -1,10 +1,12 @@
-"""Keeps the process small: what glibc's allocator would hold on to goes back to the system."""
+"""Keeps the process small: what nobody uses is not loaded, or goes back to the system."""
 
 import ctypes
 import sys
+from pathlib import Path
 
 M_ARENA_MAX = -8  # malloc.h
 ARENAS = 2
+ACCELERATORS = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")  # NVIDIA, the same under WSL, AMD
 
 
 def bound_arenas(count: int = ARENAS) -> bool:
@@ -17,3 +19,24 @@ def bound_arenas(count: int = ARENAS) -> bool:
         return False
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
     return mallopt is not None and bool(mallopt(M_ARENA_MAX, count))
+
+
+def spare_triton() -> bool:
+    """Keep Triton, which compiles for GPUs alone, out of a process that has none; True if it did.
+
+    torch's compiler imports it where it is installed, and transformers imports torch's compiler:
+    70 MB and a second of start-up. Nothing happens where a driver is there or Triton is loaded.
+    """
+    if "triton" in sys.modules or any(Path(one).exists() for one in ACCELERATORS):
+        return False
+    sys.modules["triton"] = None  # type: ignore[assignment]  # Python's own way to say "not here"
+    return True
+
+
+def trim_heap() -> bool:
+    """Give freed pages back to the system; False where the C library cannot.
+
+    Loading leaves some thirty megabytes of them behind.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    return trim is not None and bool(trim(0))

@@ -1,9 +1,11 @@
-"""The allocator's bound holds for threads that start after it."""
+"""What nobody uses is not held: the allocator's bound, Triton without a GPU, freed pages."""
 
 import subprocess
 import sys
 
 import pytest
+
+from foveal.memory import trim_heap
 
 PROBE = """
 import ctypes, re, threading
@@ -35,3 +37,23 @@ else:
 def test_eight_threads_share_two_heaps() -> None:
     run = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True, check=True)
     assert run.stdout.strip() in {"1", "2", "none"}
+
+
+TRITON = """
+import sys
+from pathlib import Path
+import foveal.memory
+from foveal.memory import ACCELERATORS, spare_triton
+import foveal  # has called it already
+gone = "triton" in sys.modules and sys.modules["triton"] is None
+print(gone == (not any(Path(one).exists() for one in ACCELERATORS)), spare_triton())
+"""
+
+
+def test_triton_stays_out_of_a_process_without_an_accelerator() -> None:
+    run = subprocess.run([sys.executable, "-c", TRITON], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["True", "False"]
+
+
+def test_freed_pages_go_back() -> None:
+    assert isinstance(trim_heap(), bool)
