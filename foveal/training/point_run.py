@@ -74,7 +74,7 @@ def _make_pictures(
     sources: Sources, options: PointOptions, embed: Embed, folder: Path, crew: AccelerateCrew
 ) -> None:
     scenes = point_scenes(sources, options)
-    if len(list(folder.glob("*.pt"))) == len(scenes):
+    if len(list(folder.glob("*.pt"))) >= (options.most or len(scenes)):
         return
     if load_detector() is None:
         raise ConfigError("expected the object detector's asset to train a pointer, got none")

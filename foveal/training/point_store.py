@@ -49,6 +49,7 @@ class PointOptions:
     wide: int = 130
     present: int = 4  # names of the picture
     absent: int = 2  # names of other pictures
+    most: int = 0  # pictures that are made of all these, mixed; 0 makes every one
     seed: int = 0
 
 
@@ -110,13 +111,16 @@ def make_point_store(
     rank: int = 0,
     count: int = 1,
 ) -> None:
-    """Write the files of every `count`-th picture from `rank` on that are not there yet."""
+    """Write the files of every `count`-th picture from `rank` on that are not there yet, up to
+    `options.most` in all."""
     folder.mkdir(parents=True, exist_ok=True)
     every = sorted({thing.names[0] for _, _, scene in scenes for thing in scene.things})
     for number, (kind, watched, scene) in enumerate(scenes):
         path = folder / f"{number:05d}.pt"
         if number % count != rank or path.is_file():
             continue
+        if options.most and len(list(folder.glob("*.pt"))) >= options.most:
+            return
         rng = np.random.default_rng((options.seed, number))
         table = _as_dict(asker.ask(scene, every, options, rng))
         part = path.with_suffix(".part")

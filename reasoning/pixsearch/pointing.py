@@ -6,7 +6,7 @@ classifier notices in windows. A view's finds, and masks, are kept while somebod
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 from weakref import WeakKeyDictionary
 
@@ -105,7 +105,7 @@ class Pointing:
         offers, meant = finds.whole, fits.sigmoid()
         sure = torch.zeros(0)
         if float(meant[-len(EVERYDAY) :].max()) >= KNOWN:
-            finds.parts = finds.parts or closer_offers(view, self._looks.detect)
+            finds.parts = finds.parts or self._parts(view)
             offers = offers.plus(finds.parts)
             sure = self._expected(fits, offers, covered)
             if self._surely(sure):
@@ -114,6 +114,14 @@ class Pointing:
         if noticed is not None:
             offers = offers.plus(noticed_offer(view, noticed))
         return offers, self._expected(fits, offers, covered)
+
+    def _parts(self, view: SceneView) -> Offers:
+        """What is detected in parts of the frame, and in all of it where nothing was known of it
+        (`SceneReader.glance`: a later frame has its masklets alone)."""
+        if view.detections:
+            return closer_offers(view, self._looks.detect)
+        seen = replace(view, things=(), detections=tuple(self._looks.detect(view.frame.image)))
+        return offers_of(seen).plus(closer_offers(seen, self._looks.detect))
 
     def _expected(self, fits: Tensor, offers: Offers, covered: Tensor) -> Tensor:
         """[K] 0..1: how much of what is meant each thing is expected to share."""

@@ -147,6 +147,10 @@ def test_a_store_says_how_well_each_thing_answers_and_goes_on_where_it_was_stopp
 
     with pytest.raises(SourceError):
         read_point_store(tmp_path)
+    few = replace(options, most=1)
+    make_point_store(tmp_path, scenes, few, asker)
+    make_point_store(tmp_path, scenes, few, asker)
+    assert [path.name for path in tmp_path.glob("*.pt")] == ["00000.pt"]
     make(0)
     made = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*.pt")}
     assert len(made) == 2

@@ -224,6 +224,12 @@ def test_closer_looks_are_taken_only_where_the_cheaper_ones_show_nothing_surely(
     assert quick(seen, str(ABSENT)) is None and len(looks.asked) == 6
 
 
+def test_a_frame_that_was_only_glanced_at_is_looked_at_as_a_whole() -> None:
+    looks = Looks([Detection(CUP, 0.9, (4, 4, 50, 50))])
+    found = pointing(looks, names())(view(), str(CUP))
+    assert found is not None and found.mask.sum() == 46 * 46 and looks.asked == ["part"] * 6
+
+
 def test_the_detector_is_asked_again_only_for_what_it_knows() -> None:
     table = torch.cat([names(1)[:3], names()])  # three classes that are no everyday things
     looks = Looks()
