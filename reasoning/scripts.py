@@ -34,6 +34,7 @@ from stream.events import Evidence
 KNOWN = 0.32  # score from which region evidence names a thing
 MAX_DRAFTS = 3  # sentences that may be offered beside refusing
 TEMPERATURE = 0.12  # support by which a sentence must lead to be e times as likely
+SAME = 0.75  # likeness of a name and a title from which they mean the same ("cow", "Cattle")
 LONG_ODDS = 8.0  # what is less likely by more than this is not offered
 CLEAR = 0.03  # by which it must lead the next entry, or the names in view must agree
 
@@ -111,7 +112,7 @@ class Scripts:
         turn.subject, known = found.title, with_article(common(found))
         if not sure:
             yield Say(f" looks like {known}")
-        elif not speaks_of(found, name):
+        elif not speaks_of(found, name) and self._support.alike(name, plain(found.title)) < SAME:
             sure = False
             # A person's region holds what the person wears and holds.
             rather = "seems to have" if name == "person" else "looks rather like"

@@ -175,6 +175,11 @@ class SupportScorer:
             gains[n] = weights.likelihood * (gain - base)
         return gains
 
+    def alike(self, one: str, other: str) -> float:
+        """Cosine of two names in the encoder's space, -1..1."""
+        first, second = self._encoder.encode_text([one, other])
+        return float(first @ second)
+
     def enough(self, support: Support, question: str = "") -> bool:
         """Whether it may be given as the answer."""
         return self.margin(support, question) >= 0

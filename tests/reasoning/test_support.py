@@ -206,3 +206,9 @@ def test_any_text_survives(question: str, entries: list[tuple[str, str]], subjec
 def test_a_definition_is_the_first_sentence_of_the_entry(question: str, told: bool) -> None:
     table = entry("Table (furniture)", "A table is a piece of furniture. It has legs of wood.")
     assert defines(question, table) == ("A table is a piece of furniture." if told else "")
+
+
+def test_names_are_alike_as_far_as_the_encoder_says() -> None:
+    support = SupportScorer(cast(CausalLm, None), HashEncoder())
+    assert support.alike("cow", "cow") == pytest.approx(1, abs=1e-5)
+    assert support.alike("cow", "trombone") < 0.75
