@@ -42,6 +42,7 @@ from stream.errors import PromptError
 from stream.events import Evidence, TokenStep
 
 LOOKING: tuple[Action, ...] = ("name", "list", "find", "read", "check", "count", "look", "state")
+MOST = 4.0  # nats that reading may cost a draft: a small model is at times sure and wrong
 FOLLOW_UP_NS = 60 * NS_PER_S  # how long "it" may mean what was last talked about
 
 
@@ -139,7 +140,10 @@ class ComposedLMM:
             return offer.best
         read = state.judge([draft.openings for draft in offer.drafts])
         weight = self._policy.judge
-        odds = [d.prior + weight * log for d, log in zip(offer.drafts, read, strict=True)]
+        odds = [
+            draft.prior + weight * max(log, -MOST)
+            for draft, log in zip(offer.drafts, read, strict=True)
+        ]
         return max(range(len(odds)), key=lambda number: odds[number])
 
     def _enqueue(self, state: ComposedState, piece: Say | CallFor) -> None:

@@ -174,13 +174,14 @@ class Scripts:
     ) -> Generator[Piece, int | None, Support | None]:
         """The sentence that is said, or None where none tells enough.
 
-        Offered with refusing where more than one of these is possible.
+        Several that do are offered, with refusing where they hardly do: what does not tell enough
+        is never said, whatever a model makes of it.
         """
         refusal = Draft((f"{': ' if lead else ''}{DONT_KNOW}",), 0.0)
         drafts, told = [refusal], list[Support | None]([None])
         for support in ranked[:MAX_DRAFTS]:
             margin = self._support.margin(support, question) / TEMPERATURE
-            if margin > -math.inf:
+            if margin >= 0:
                 drafts.append(Draft((quoted(support, question, lead, joined),), margin))
                 told.append(support)
         best = max(draft.prior for draft in drafts)

@@ -19,7 +19,7 @@ class PolicyConfig:
     image: bool = True
     region: bool = True
     reword: bool = False  # search with words too where what was found by looks does not tell
-    judge: float = 0.5  # weight of the trained model's reading of drafts, where there is one
+    judge: float = 0.25  # weight of the trained model's reading of drafts, where there is one
 
     @property
     def visual(self) -> bool:
