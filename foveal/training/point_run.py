@@ -73,8 +73,11 @@ def train_pointer(
 def _make_pictures(
     sources: Sources, options: PointOptions, embed: Embed, folder: Path, crew: AccelerateCrew
 ) -> None:
+    made = len(list(folder.glob("*.pt")))
+    if 0 < options.most <= made:  # composing all scenes takes a minute
+        return
     scenes = point_scenes(sources, options)
-    if len(list(folder.glob("*.pt"))) >= (options.most or len(scenes)):
+    if made == len(scenes):
         return
     if load_detector() is None:
         raise ConfigError("expected the object detector's asset to train a pointer, got none")
