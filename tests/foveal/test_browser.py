@@ -229,6 +229,25 @@ class PressedListener:
         self.samples = 0
 
 
+async def test_a_connection_that_opens_while_the_page_is_busy_is_not_made_again(
+    browser: Browser,
+) -> None:
+    slow = """
+      const stock = window.fetch, later = setTimeout;
+      window.fetch = async (where, what) => {
+        if (what?.method === 'PATCH') await new Promise(done => later(done, 1500));
+        return stock(where, what);
+      };
+      window.setTimeout = (work, ms, ...rest) => later(work, ms > 10000 ? ms / 6 : ms, ...rest);
+    """
+    await browser.call("Page.addScriptToEvaluateOnNewDocument", source=slow)
+    async with Site(ServeConfig()) as site:
+        await start(browser, site.url)  # the candidates are told when it is open already
+        await browser.run("window.first = foveal.link.peer")
+        await asyncio.sleep(3.5)  # longer than a connection is waited for
+        assert await browser.run("foveal.link.peer === first && foveal.link.state === 'live'")
+
+
 async def test_recording_is_opt_in_and_plays_in_the_page(browser: Browser, tmp_path: Path) -> None:
     async with Site(ServeConfig(record=RecordPolicy(tmp_path / "kept"))) as site:
         await start(browser, site.url)

@@ -84,7 +84,7 @@ const handlers = {
   transcript({text, final}) { hearing(final ? '' : text); },
   regions(message) {
     shown = message;
-    size = message.size;
+    sized(message.size);
     if (!replay.active) {
       panels.age(message.age_ms);
       lag += .15 * (Math.min(2800, message.age_ms + NETWORK_MS) - lag);
@@ -242,6 +242,13 @@ function resize() {
   paint();
 }
 
+// The picture's size; a phone's view takes its shape.
+function sized(next) {
+  if (next[0] === size[0] && next[1] === size[1]) return;
+  size = next;
+  $('view').style.setProperty('--ratio', size[1] / size[0]);
+}
+
 const place = () => fit(size, $('masks').width, $('masks').height);
 
 // Masks are painted with the next picture, however many came meanwhile.
@@ -252,6 +259,8 @@ function paint() {
 
 function repaint() {
   stale = false;
+  const {offsetLeft, offsetTop, offsetWidth, offsetHeight} = $('hud-age').parentElement, ratio = $('masks').width / $('masks').clientWidth;
+  painter.kept = [{x: offsetLeft * ratio, y: offsetTop * ratio, wide: offsetWidth * ratio, high: offsetHeight * ratio}];
   if (shown && !screen) painter.paint(shown, place());
   else painter.clear();
 }
@@ -271,7 +280,7 @@ function draw(now) {
   delay.push(video, now);
   const picture = delay.at(now - (replay.active || screen || !shown ? 0 : lag));
   if (!picture) return;
-  if (!shown) size = [video.videoHeight, video.videoWidth];
+  if (!shown) sized([video.videoHeight, video.videoWidth]);
   const canvas = $('picture'), context = canvas.getContext('2d'), {x, y, width, height} = place();
   context.clearRect(0, 0, canvas.width, canvas.height);
   context.drawImage(picture, x, y, width, height);

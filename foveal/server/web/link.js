@@ -4,6 +4,7 @@ const VERSION = 1;
 const PAUSES = [500, 1000, 2000, 4000, 8000];
 const KEY = 'foveal.conversation';
 const RESTART_MS = 6000;   // another path is looked for so long; then a new connection is made
+const OPEN_MS = 15_000;    // until a connection counts as failed
 const BLIP_MS = 1000;      // a gap in the network that may close by itself
 const LOOK_MS = 3000;      // until a picture that broke off is asked for again
 const LINK = /<([^>]+)>((?:\s*;\s*[\w-]+="(?:[^"\\]|\\.)*")*)/g;
@@ -23,6 +24,16 @@ export function iceServers(header) {
     const values = Object.fromEntries([...rest.matchAll(/([\w-]+)="((?:[^"\\]|\\.)*)"/g)].map(([, name, value]) => [name, value.replace(/\\(.)/g, '$1')]));
     return values.rel === 'ice-server' && {urls, ...(values.username && {username: values.username, credential: values.credential})};
   }).filter(Boolean);
+}
+
+// When a channel opens; listened for from the start, as it may open while something else is awaited.
+function opening(channel) {
+  const opened = new Promise((done, fail) => {
+    const timer = setTimeout(() => fail(new Error('no connection came about')), OPEN_MS);
+    channel.onopen = () => { clearTimeout(timer); done(); };
+  });
+  opened.catch(() => {});  // it may fail before anybody awaits it, or after another failure
+  return opened;
 }
 
 export class Link extends EventTarget {
@@ -119,6 +130,7 @@ export class Link extends EventTarget {
     const channel = this.channel = peer.createDataChannel('foveal');
     channel.onmessage = event => this.#take(event.data);
     channel.onclose = () => this.#lost(peer);
+    const opened = opening(channel);
     peer.onconnectionstatechange = () => {
       if (peer.connectionState === 'failed') this.#lost(peer);
       if (peer.connectionState === 'disconnected') setTimeout(() => peer.connectionState === 'disconnected' && this.#moved(), BLIP_MS);
@@ -141,10 +153,7 @@ export class Link extends EventTarget {
     await peer.setRemoteDescription({type: 'answer', sdp: this.answer});
     // Candidates found by now go along with ours; on a local network that is all of them.
     await this.#trickle(peer, answer.headers.get('ETag'));
-    await new Promise((done, fail) => {
-      const timer = setTimeout(() => fail(new Error('no connection came about')), 12_000);
-      channel.onopen = () => { clearTimeout(timer); done(); };
-    });
+    await opened;
   }
 
   async #newPeer() {
@@ -195,6 +204,7 @@ export class Link extends EventTarget {
     };
     this.mouth = {peer, channel, close};
     channel.onclose = close;
+    const opened = opening(channel);
     peer.onconnectionstatechange = () => peer.connectionState === 'failed' && close();
     try {
       peer.addTransceiver(stream.getAudioTracks()[0], {direction: 'sendonly', streams: [stream]});
@@ -203,10 +213,7 @@ export class Link extends EventTarget {
       const answer = await this.#offer(peer, '/session?' + new URLSearchParams({conversation: this.conversation}));
       this.mouth.place = answer.headers.get('Location');
       await peer.setRemoteDescription({type: 'answer', sdp: await answer.text()});
-      await new Promise((done, fail) => {
-        const timer = setTimeout(() => fail(new Error('no connection came about')), 12_000);
-        channel.onopen = () => { clearTimeout(timer); done(); };
-      });
+      await opened;
     } catch (error) {
       close();
       throw error;

@@ -78,6 +78,7 @@ export class MaskPainter {
     this.canvas = canvas;
     this.labels = new Map();  // track id -> what an answer called it
     this.chosen = null;
+    this.kept = [];           // {x, y, wide, high} in canvas pixels that no label may cover
   }
 
   // What an answer calls a thing, unless that says nothing.
@@ -95,7 +96,8 @@ export class MaskPainter {
     const context = this.canvas.getContext('2d');
     this.clear();
     for (const region of regions) if (region.mask) this.#region(context, region, place);
-    for (const region of regions) if (region.box) this.#label(context, region, size, place);
+    const taken = [...this.kept];  // labels keep clear of each other
+    for (const region of regions) if (region.box) taken.push(this.#label(context, region, size, place, taken));
   }
 
   #region(context, region, place) {
@@ -109,20 +111,23 @@ export class MaskPainter {
     context.stroke(path);
   }
 
-  #label(context, region, [, width], place) {
+  #label(context, region, [, width], place, taken) {
     const scale = place.width / width, name = this.labels.get(region.track_id) || `${region.track_id}`;
     const pixels = 12.5 * this.canvas.width / (this.canvas.clientWidth || this.canvas.width);
     context.font = `600 ${pixels}px system-ui, sans-serif`;
     const pad = pixels * .55, wide = context.measureText(name).width + 2 * pad, high = pixels * 1.65;
     const left = place.x + (region.box[0] + region.box[2]) / 2 * scale - wide / 2;
     const x = Math.min(Math.max(left, place.x + 4), place.x + place.width - wide - 4);
-    const y = Math.max(place.y + region.box[1] * scale - high - 6, place.y + 4);
+    let y = Math.max(place.y + region.box[1] * scale - high - 6, place.y + 4);
+    const crowded = () => taken.find(other => x < other.x + other.wide + 3 && other.x < x + wide + 3 && y < other.y + other.high + 3 && other.y < y + high + 3);
+    for (let tries = 0, other; tries < 4 && (other = crowded()); tries++) y = other.y - high - 3 > place.y ? other.y - high - 3 : other.y + other.high + 3;
     context.fillStyle = '#05070ad0';
     context.beginPath();
     context.roundRect(x, y, wide, high, high / 2);
     context.fill();
     context.fillStyle = colourOf(region.track_id);
     context.fillText(name, x + pad, y + high * .68);
+    return {x, y, wide, high};
   }
 }
 

@@ -4,6 +4,7 @@ import {make, milliseconds} from './transcript.js';
 import {colourOf} from './masks.js';
 
 const GOOD = 150, FAIR = 400, MOST = 1000;  // ms
+const BARS = 72;  // frames whose age is drawn
 const colour = age => age <= GOOD ? '#4ade80' : age <= FAIR ? '#fbbf24' : '#fb7185';
 const CAUSES = {superseded: 'a newer one came', stale: 'too old', overflow: 'no room', 'awaiting-keyframe': 'waited for a keyframe',
   'skipped-to-keyframe': 'skipped to a keyframe', 'lost-packet': 'packet lost', 'incomplete-frame': 'incomplete', 'late-packet': 'packet late',
@@ -25,7 +26,7 @@ export class Panels {
 
   age(age) {
     this.ages.push(age);
-    if (this.ages.length > 240) this.ages.shift();
+    if (this.ages.length > BARS) this.ages.shift();
     const recent = this.ages.slice(-8), mean = recent.reduce((sum, one) => sum + one, 0) / recent.length;
     if (performance.now() - (this.drawn || 0) < 200) return;
     this.drawn = performance.now();
@@ -38,14 +39,18 @@ export class Panels {
     this.#spark();
   }
 
+  // The newest frame is at the right; ages above the line are too old.
   #spark() {
-    const canvas = this.find('spark'), context = canvas.getContext('2d'), {width, height} = canvas;
-    context.clearRect(0, 0, width, height);
-    const step = width / 240, from = 240 - this.ages.length;
-    this.ages.forEach((age, i) => {
-      const high = Math.max(2, height * Math.min(1, age / MOST));
+    const canvas = this.find('spark'), context = canvas.getContext('2d'), ratio = devicePixelRatio || 1;
+    const width = canvas.width = Math.round(canvas.clientWidth * ratio), height = canvas.height = Math.round(canvas.clientHeight * ratio);
+    const step = width / BARS, shown = this.ages.slice(-BARS), from = BARS - shown.length;
+    context.fillStyle = '#ffffff1c';
+    context.fillRect(0, height - Math.round(ratio), width, Math.round(ratio));
+    context.fillRect(0, height * (1 - FAIR / MOST), width, 1);
+    shown.forEach((age, i) => {
+      const high = Math.max(2 * ratio, height * Math.min(1, age / MOST));
       context.fillStyle = colour(age);
-      context.fillRect((from + i) * step, height - high, Math.max(1, step - .35), high);
+      context.fillRect((from + i) * step, height - high, Math.max(1, step - ratio), high);
     });
   }
 
