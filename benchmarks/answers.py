@@ -8,8 +8,9 @@ Every question is asked on its own (or after what `after` lists), of a photograp
 before. An answer is right when it holds an accepted word outside its citation, a miss when it
 refuses ("I don't know") though the answer can be known, and a hallucination when it is neither; of
 a question that cannot be answered only "I don't know" is right. `truthfulness` is accuracy less
-hallucination. `never` takes the search away from the same model, `always-text` makes every question
-a text search. Times are of the whole answer, from the question on.
+hallucination. `composed` is what drafts alone say, without the trained model's reading; `never`
+takes the search away, `always-text` makes every question a text search. Times are of the whole
+answer, from the question on.
 
 --general and --everyday ask two other sets; of the latter only the --tuning half was worked on. Its
 photographs are files of DIR (default ../shared/data) beside scikit-image's; questions whose
@@ -173,6 +174,7 @@ def assistants(models: Models) -> dict[str, Assistant]:
     """The methods: the same models, with and without their choice."""
     return {
         "foveal": build_assistant(models),
+        "composed": build_assistant(models, ReasoningConfig(model="composed")),
         "never": build_assistant(models, ReasoningConfig(decode=DecodeConfig(max_searches=0))),
         "always-text": build_assistant(models, ReasoningConfig(policy=PolicyConfig(search="text"))),
     }

@@ -150,8 +150,9 @@ def assistants(
 
 
 def _of(config: ReasoningConfig, model: str, judge: float | None) -> ReasoningConfig:
-    weight = config.policy.judge if judge is None else judge
-    return replace(config, model=model, policy=replace(config.policy, judge=weight))
+    if judge is not None:
+        config = replace(config, policy=replace(config.policy, judge=judge, judge_actions=judge))
+    return replace(config, model=model)
 
 
 def row_of(outcomes: Sequence[Outcome]) -> dict[str, float]:

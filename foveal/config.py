@@ -147,6 +147,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "reasoning.policy.search_cost": SHARE,
     "reasoning.policy.sight_gate": SHARE,
     "reasoning.policy.judge": (0, 10),
+    "reasoning.policy.judge_actions": (0, 10),
     "reasoning.pixsearch.choice.search_gate": SHARE,
     "reasoning.pixsearch.choice.max_query": (1, 256),
     "reasoning.pixsearch.choice.repeat": (0, 64),

@@ -41,9 +41,9 @@ def check_model(name: str) -> None:
 class ReasoningConfig:
     """Limits and gates of answering."""
 
-    model: str = "composed"  # or pixsearch, openai:URL#MODEL … (foveal/backend_setup.py)
+    model: str = "pixsearch"  # or composed, openai:URL#MODEL … (foveal/backend_setup.py)
     decode: DecodeConfig = field(default_factory=DecodeConfig)
-    policy: PolicyConfig = field(default_factory=PolicyConfig)  # of the composed model
+    policy: PolicyConfig = field(default_factory=PolicyConfig)  # of drafts
     pixsearch: PixSearchConfig = field(default_factory=PixSearchConfig)
     chat: ChatConfig = field(default_factory=ChatConfig)  # of openai:
 

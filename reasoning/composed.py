@@ -136,12 +136,11 @@ class ComposedLMM:
 
     def _pick(self, state: ComposedState, offer: Offer) -> int:
         """The draft that is taken: what looked best beforehand, as far as the judge agrees."""
-        if state.judge is None or self._policy.judge == 0:
+        if state.judge is None or offer.trust == 0:
             return offer.best
         read = state.judge([draft.openings for draft in offer.drafts])
-        weight = self._policy.judge
         odds = [
-            draft.prior + weight * max(log, -MOST)
+            draft.prior + offer.trust * max(log, -MOST)
             for draft, log in zip(offer.drafts, read, strict=True)
         ]
         return max(range(len(odds)), key=lambda number: odds[number])
@@ -175,7 +174,7 @@ class ComposedLMM:
         sight = state.focus.score if state.focus else 0.0
         has_subject = points(question) or state.prompt.question.point is not None
         state.choice = choose(intents, sight, has_subject, state.may_search, self._policy)
-        actions, offer = offer_of(state.choice, state, question)
+        actions, offer = offer_of(state.choice, state, question, self._policy.judge_actions)
         action = actions[0] if offer is None else actions[(yield offer) or 0]
         if state.read_of and action in LOOKING:
             action = "learn_thing"  # what was read about is not in view

@@ -16,7 +16,7 @@ PLAUSIBLE = 0.2  # share of the best action's score from which another one is of
 
 
 def offer_of(
-    choice: Choice, turn: TurnState, question: str
+    choice: Choice, turn: TurnState, question: str, trust: float
 ) -> tuple[tuple[Action, ...], Offer | None]:
     """The actions that may be meant, best first, and the offer of them where there are several."""
     scores = choice.scores
@@ -30,7 +30,7 @@ def offer_of(
         Draft(tuple(openings(action, turn, question)), math.log(scores[action]))
         for action in actions
     ]
-    return actions, Offer(tuple(drafts))
+    return actions, Offer(tuple(drafts), trust)
 
 
 def openings(action: Action, turn: TurnState, question: str) -> Sequence[str]:

@@ -40,6 +40,7 @@ class Offer:
     """Several ways to go on: whoever plays the script sends back the number of the one taken."""
 
     drafts: tuple[Draft, ...]
+    trust: float  # weight of a model's reading beside the priors
 
     @property
     def best(self) -> int:

@@ -32,10 +32,9 @@ from reasoning.tokens import IMAGE, REGION, neutralise
 from stream.events import Evidence
 
 KNOWN = 0.32  # score from which region evidence names a thing
-MAX_DRAFTS = 3  # sentences that may be offered beside refusing
-TEMPERATURE = 0.12  # support by which a sentence must lead to be e times as likely
+TEMPERATURE = 0.12  # support above the gate for each factor e of odds
 SAME = 0.75  # likeness of a name and a title from which they mean the same ("cow", "Cattle")
-LONG_ODDS = 8.0  # what is less likely by more than this is not offered
+LONG_ODDS = 8.0  # from which nobody is asked whether a sentence tells
 CLEAR = 0.03  # by which it must lead the next entry, or the names in view must agree
 
 
@@ -174,22 +173,18 @@ class Scripts:
     ) -> Generator[Piece, int | None, Support | None]:
         """The sentence that is said, or None where none tells enough.
 
-        Several that do are offered, with refusing where they hardly do: what does not tell enough
-        is never said, whatever a model makes of it.
+        What hardly tells enough is offered with refusing; what does not is never said, whatever a
+        model makes of it.
         """
+        if not ranked or (margin := self._support.margin(ranked[0], question)) < 0:
+            return None
+        prior = margin / TEMPERATURE
+        if prior > math.log(LONG_ODDS):
+            return ranked[0]
         refusal = Draft((f"{': ' if lead else ''}{DONT_KNOW}",), 0.0)
-        drafts, told = [refusal], list[Support | None]([None])
-        for support in ranked[:MAX_DRAFTS]:
-            margin = self._support.margin(support, question) / TEMPERATURE
-            if margin >= 0:
-                drafts.append(Draft((quoted(support, question, lead, joined),), margin))
-                told.append(support)
-        best = max(draft.prior for draft in drafts)
-        kept = [n for n, draft in enumerate(drafts) if draft.prior >= best - math.log(LONG_ODDS)]
-        if len(kept) == 1:
-            return told[kept[0]]
-        taken = yield Offer(tuple(drafts[n] for n in kept))
-        return told[kept[taken or 0]]
+        told = Draft((quoted(ranked[0], question, lead, joined),), prior)
+        taken = yield Offer((told, refusal), self._policy.judge)
+        return None if taken else ranked[0]
 
     def _look_up(
         self, turn: TurnState, query: str, subject: str, lead: str = ""

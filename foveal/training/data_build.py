@@ -11,6 +11,7 @@ import numpy as np
 from foveal.compose import Models, build_assistant, load_models
 from foveal.pixsearch_setup import posteriors_of
 from foveal.search_setup import load_recogniser, open_searcher
+from foveal.settings import ReasoningConfig
 from foveal.training.distil import Distiller, DistilReport
 from foveal.training.pictures import (
     SKIMAGE,
@@ -89,7 +90,8 @@ def distil_data(options: BuildOptions, on_record: Callable[[int], None]) -> Dist
     What the segmenting model is shown of each picture is kept beside the file (`shown_folder`).
     """
     models = load_models(options.index)
-    distiller = Distiller(build_assistant(models), lambda text: len(models.lm.encode(text)))
+    teacher = build_assistant(models, ReasoningConfig(model="composed"))
+    distiller = Distiller(teacher, lambda text: len(models.lm.encode(text)))
     records = distilled(options, models, distiller)
     write_jsonl(options.out, _limited(records, options.limit, on_record))
     return distiller.report

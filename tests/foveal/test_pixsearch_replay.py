@@ -93,6 +93,6 @@ def test_weights_that_are_none_are_refused(models: "Models", tmp_path: Path) -> 
 
 
 def test_the_model_is_chosen_by_settings() -> None:
-    config = parse_config({"reasoning": {"model": "pixsearch"}})
-    assert config.reasoning.model == "pixsearch"
-    assert parse_config({}).reasoning.model == "composed"
+    config = parse_config({"reasoning": {"model": "composed"}})
+    assert config.reasoning.model == "composed"
+    assert parse_config({}).reasoning.model == "pixsearch"

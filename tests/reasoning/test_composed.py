@@ -210,8 +210,9 @@ def coffee(models: "Models") -> tuple[SceneView, Mask]:
 def ask_models(models: "Models", view: SceneView, *texts: str) -> list[Answer]:
     """One conversation, a question a second."""
     from foveal.compose import build_assistant
+    from foveal.settings import ReasoningConfig
 
-    made = build_assistant(models, clock=VirtualClock())
+    made = build_assistant(models, ReasoningConfig(model="composed"), VirtualClock())
     questions = [Question(text, n * NS_PER_S) for n, text in enumerate(texts)]
     return [made.ask(question, view, lambda event: None) for question in questions]
 

@@ -24,7 +24,7 @@ class Turn:
 def test_the_best_action_is_first_and_rivals_are_near_it(values: list[float]) -> None:
     scores = dict(zip(ACTIONS, values, strict=True))
     best = max(scores, key=lambda action: scores[action])
-    actions, offer = offer_of(Choice(best, scores), Turn(), "What is the mug for?")  # type: ignore[arg-type]
+    actions, offer = offer_of(Choice(best, scores), Turn(), "What is the mug for?", 0.5)  # type: ignore[arg-type]
     assert scores[actions[0]] == scores[best]
     assert all(scores[one] > PLAUSIBLE * scores[best] for one in actions[1:])
     if offer is None:

@@ -40,7 +40,7 @@ class MixedIntents:
 def drafted(first: Intent, second: Intent | None = None, judge: float = 0.5) -> DraftedLMM:
     support = SupportScorer(WORDS, HashEncoder())
     intents = cast(IntentClassifier, MixedIntents(first, second))
-    policy = PolicyConfig(judge=judge)
+    policy = PolicyConfig(judge=judge, judge_actions=judge)
     drafter = ComposedLMM(WORDS, intents, support, FakeScene([CUP]), policy)
     return DraftedLMM(drafter, lmm())
 
