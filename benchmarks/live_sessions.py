@@ -35,24 +35,34 @@ from benchmarks.report import emit
 from benchmarks.webrtc_capacity import FPS, EncodedCamera, encode_loop
 from devices.webrtc.fakes import prefer
 from devices.webrtc.signalling import SDP
-from stream.clock import NS_PER_MS, MonotonicClock
+from stream.clock import NS_PER_MS, NS_PER_S, MonotonicClock
 
 MAX_AGE_MS = 300.0
 MIN_SESSIONS = 2  # what `foveal serve` admits unless told otherwise
 ANSWER_S = 60.0  # for the first question, and so for the first masklets
 SETTLE_S = 3.0
+SLOW_S = 1.0  # between frames until the models have taken one
 GOAL = {"sessions": f">= {MIN_SESSIONS}"}
 
 
 class StampedCamera(EncodedCamera):
-    """Keeps when each frame was handed to the network."""
+    """Keeps when each frame was handed to the network.
+
+    Until it is told to go it sends a frame a second, so that the one that the models take first,
+    with which stream time begins, can be told from its neighbours.
+    """
 
     def __init__(self, frames: list[bytes], clock: MonotonicClock) -> None:
         super().__init__(frames, clock)
         self.sent_ns: list[int] = []
+        self.go = asyncio.Event()
 
     async def recv(self) -> Any:
         """The next frame, when it is due."""
+        if self.sent_ns and not self.go.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.go.wait(), SLOW_S)
+            self._origin_ns = self._clock.now_ns() - len(self.sent_ns) * NS_PER_S // FPS
         packet = await super().recv()
         self.sent_ns.append(time.perf_counter_ns())
         return packet
@@ -70,6 +80,7 @@ class Client:
         self.channel.on("message", self._heard)
         self.channel.on("open", self._ask)
         self.answered = asyncio.Event()
+        self.first: int | None = None  # the camera's number of the frame at stream time 0
         self.measuring = False
         self.ages_ms: list[float] = []
         self.masklets: list[int] = []  # in view, of each frame
@@ -93,13 +104,21 @@ class Client:
         data = json.loads(message)
         if data["type"] in ("end", "refused"):
             self.answered.set()
-        if data["type"] != "regions" or not self.measuring:
+        if data["type"] != "regions":
             return
-        number = round(data["pts_ms"] * FPS / 1000)  # stream time counts from the first frame
-        if number < len(self.camera.sent_ns):
+        if self.first is None:
+            self.first = self._nearest(now_ns - data["age_ms"] * NS_PER_MS)
+            self.camera.go.set()
+        number = self.first + round(data["pts_ms"] * FPS / 1000)
+        if self.measuring and number < len(self.camera.sent_ns):
             self.ages_ms.append((now_ns - self.camera.sent_ns[number]) / NS_PER_MS)
             self.server_ages_ms.append(data["age_ms"])
             self.masklets.append(sum(one["mask"] is not None for one in data["regions"]))
+
+    def _nearest(self, time_ns: int) -> int:
+        """The frame that was sent nearest to a time."""
+        sent = self.camera.sent_ns
+        return min(range(len(sent)), key=lambda number: abs(sent[number] - time_ns))
 
 
 async def publish(url: str, count: int, seconds: float) -> dict[str, Any]:

@@ -35,17 +35,21 @@ async def test_masks_are_matched_with_the_frame_they_belong_to() -> None:
     now_ns = time.perf_counter_ns()
     client.camera.sent_ns = [now_ns - 10**9, now_ns - 5 * 10**8, now_ns]
     regions = [{"mask": {}}, {"mask": None}]
-    # 66.7 ms: the second frame of 15 fps.
-    message = {"type": "regions", "pts_ms": 66, "age_ms": 7, "regions": regions}
+    # The models took the second frame first: stream time began with it.
+    message = {"type": "regions", "pts_ms": 0, "age_ms": 480, "regions": regions}
     client._heard(json.dumps(message))
+    assert client.first == 1 and client.camera.go.is_set()
     assert not client.ages_ms  # not yet measuring
+    message = {**message, "age_ms": 7}
     client.measuring = True
     client._heard(json.dumps(message))
     client._heard(json.dumps({"type": "stats"}))
     client._heard(json.dumps({**message, "pts_ms": 10_000}))  # nobody sent that
-    assert len(client.ages_ms) == 1
+    client._heard(json.dumps({**message, "pts_ms": 66}))  # 66.7 ms: the next one at 15 fps
+    assert len(client.ages_ms) == 2
     assert client.ages_ms[0] == pytest.approx(500, abs=400)
-    assert client.server_ages_ms == [7] and client.masklets == [1]
+    assert client.ages_ms[1] == pytest.approx(0, abs=400)
+    assert client.server_ages_ms == [7, 7] and client.masklets == [1, 1]
     assert not client.answered.is_set()
     client._heard(json.dumps({"type": "end"}))
     assert client.answered.is_set()
