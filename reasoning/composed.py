@@ -42,7 +42,7 @@ from stream.errors import PromptError
 from stream.events import Evidence, TokenStep
 
 LOOKING: tuple[Action, ...] = ("name", "list", "find", "read", "check", "count", "look", "state")
-MOST = 4.0  # nats that reading may cost a draft: a small model is at times sure and wrong
+MOST = 0.6  # of log odds that reading may cost a draft: a small model is at times sure and wrong
 FOLLOW_UP_NS = 60 * NS_PER_S  # how long "it" may mean what was last talked about
 
 
@@ -140,7 +140,7 @@ class ComposedLMM:
             return offer.best
         read = state.judge([draft.openings for draft in offer.drafts])
         odds = [
-            draft.prior + offer.trust * max(log, -MOST)
+            draft.prior + max(offer.trust * log, -MOST)
             for draft, log in zip(offer.drafts, read, strict=True)
         ]
         return max(range(len(odds)), key=lambda number: odds[number])

@@ -19,7 +19,7 @@ class PolicyConfig:
     image: bool = True
     region: bool = True
     reword: bool = False  # search with words too where what was found by looks does not tell
-    judge: float = 0.6  # weight of the trained model's reading: does the evidence tell, or not
+    judge: float = 0.05  # weight of the trained model's reading: does the evidence tell, or not
     judge_actions: float = 0.15  # the same of what to do: name, look, search, give up
 
     @property
