@@ -196,10 +196,12 @@ export class Link extends EventTarget {
   // The microphone of a screen without a camera: a connection of its own, into the same session.
   async openMouth(stream) {
     const peer = await this.#newPeer(), channel = peer.createDataChannel('talk');
+    let closed = false;
     const close = () => {
+      if (closed) return;
+      closed = true;
       peer.close();
-      if (this.mouth?.peer !== peer) return;
-      this.mouth = null;
+      if (this.mouth?.peer === peer) this.mouth = null;
       this.#tell('mute', {});
     };
     this.mouth = {peer, channel, close};
@@ -350,10 +352,11 @@ export class Link extends EventTarget {
     const {peer, viewer, socket, place, viewed, mouth} = this;
     this.peer = this.channel = this.socket = this.viewer = this.place = this.viewed = null;
     socket?.close();
-    viewer?.close();
-    mouth?.close();
     const over = [!this.wanted && place, viewed, mouth?.place].filter(Boolean);
     await Promise.all(over.map(one => fetch(one, {method: 'DELETE', headers: this.headers(), keepalive: true}).catch(() => {})));
+    // Afterwards: the box forgets a session as soon as its connection ends.
+    viewer?.close();
+    mouth?.close();
     peer?.close();
   }
 
