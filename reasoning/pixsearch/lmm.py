@@ -168,11 +168,11 @@ class PixSearchLMM:
         """Cache, last state [D] and next logits [V + 7] after view, pointed thing and question.
 
         What is pointed at comes before its words. The kept cache of the view is never written to:
-        the answer goes on in a copy of its own.
+        the answer goes on in a copy of its own. A view that was not read ahead is read in one pass
+        with the question, and kept for the next one.
         """
-        model = self._model
+        model, view = self._model, prompt.seen or prompt.view
         with torch.inference_mode():
-            cache = copy.deepcopy(self.read_view(prompt.seen or prompt.view))
             history = [(turn.question, turn.answer) for turn in prompt.history]
             ids = self._words.encode(question_text(prompt.question.text, history))
             rows = model.embed(torch.tensor(ids))
@@ -183,7 +183,14 @@ class PixSearchLMM:
                 )
                 # `prefix` begins with <image>, which was read with the view.
                 rows = torch.cat([model.prefix(shown)[1:], rows])
-            states = model.states(rows[None], cache=cache)[0]
+            if view in self._read:
+                cache = copy.deepcopy(self._read[view])
+                states = model.states(rows[None], cache=cache)[0]
+            else:
+                prefix, cache = model.prefix(self.visual(view)), DynamicCache()
+                states = model.states(torch.cat([prefix, rows])[None], cache=cache)[0]
+                self._read[view] = copy.deepcopy(cache)
+                self._read[view].crop(-len(rows))
             return cache, states[-1], model.logits(states[-1])
 
     def step(self, state: PixSearchState, may_search: bool) -> TokenStep:
