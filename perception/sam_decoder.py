@@ -67,10 +67,20 @@ class SamDecoder:
 
         Prompts lie in the square's pixels. `before`: logits [4h, 4w] of a mask to start from.
         """
+        masks, scores = self.candidates(cells, prompts, before)
+        best = 0 if len(prompts) >= SURE else 1 + int(scores[1:].argmax())
+        return masks[best], float(scores[best])
+
+    def candidates(
+        self, cells: Tensor, prompts: Prompts, before: Soft | None = None
+    ) -> tuple[Soft, Soft]:
+        """The same for all four: [4, 4h, 4w] logits and [4] guesses, the sure one first."""
         with torch.inference_mode():
             masks, scores = self._ask(cells, prompts, before)
-        best = 0 if len(prompts) >= SURE else 1 + int(scores[1:].argmax())
-        return np.asarray(masks[best].float().numpy(), np.float32), float(scores[best])
+        return (
+            np.asarray(masks.float().numpy(), np.float32),
+            np.asarray(scores.float().numpy(), np.float32),
+        )
 
     def _ask(self, cells: Tensor, prompts: Prompts, before: Soft | None) -> tuple[Tensor, Tensor]:
         """[4, 4h, 4w] logits and [4] guesses: the sure one first, then whole, part, and subpart."""

@@ -70,10 +70,17 @@ class SmallSam:
         return cls(TinyViT.load(folder / ENCODER), SamDecoder.load(folder / DECODER))
 
     def from_box(self, image: Image, box: Box) -> Mask:
-        """The thing that fills a box, [H, W]; raises PromptError for a box outside the picture."""
+        """The thing that fills a box, [H, W]; raises PromptError for a box outside the picture.
+
+        Of the decoder's four masks the one that fills the box best, times its own guess.
+        """
         x0, y0, x1, y1 = box = clip_box(box, *image.shape[:2])
-        # With three points the decoder gives the mask that it keeps for prompts that are sure.
-        found = self._ask(image, [(x0, y0, CORNER), (x1, y1, OPPOSITE), PAD])
+        seen = self.look(image)
+        corners: Prompts = [(x0, y0, CORNER), (x1, y1, OPPOSITE), PAD]
+        masks, guesses = self._decoder.candidates(seen.cells, placed(corners, seen))
+        fits = [filled(logits, box, seen) for logits in masks]
+        best = int(np.argmax(np.asarray(fits) * np.maximum(guesses, 0)))
+        found = _parts(paste(masks[best], seen))
         mask = np.zeros_like(found)
         mask[y0:y1, x0:x1] = found[y0:y1, x0:x1]
         return mask if mask.any() else ellipse(image.shape[:2], box, 1.0)
@@ -152,8 +159,24 @@ class SmallSam:
 
         Prompts lie in the picture's pixels. `before`: logits of a mask to start from, [4h, 4w].
         """
-        placed = [(x * seen.scale, y * seen.scale, label) for x, y, label in prompts]
-        return self._decoder(seen.cells, placed, before)
+        return self._decoder(seen.cells, placed(prompts, seen), before)
+
+
+def placed(prompts: Prompts, seen: Look) -> Prompts:
+    """Prompts in the picture's pixels -> on the decoder's canvas."""
+    return [(x * seen.scale, y * seen.scale, label) for x, y, label in prompts]
+
+
+def filled(logits: Soft, box: Box, seen: Look) -> float:
+    """IoU of a box with the box around what [4h, 4w] logits say inside it, in their squares."""
+    step = seen.scale / LOW
+    x0, y0 = int(box[0] * step), int(box[1] * step)
+    x1, y1 = max(x0 + 1, round(box[2] * step)), max(y0 + 1, round(box[3] * step))
+    around = mask_box(np.asarray(logits[y0:y1, x0:x1] > 0))
+    if around is None:
+        return 0.0
+    area = (around[2] - around[0]) * (around[3] - around[1])
+    return area / ((x1 - x0) * (y1 - y0))
 
 
 def inner_point(mask: Mask) -> Point:
