@@ -8,6 +8,7 @@ tells is in reasoning/sight.py.
 import math
 from collections.abc import Generator, Iterator, Sequence
 
+from perception.kinds import fitting
 from perception.naming import Name
 from perception.scene import GroundedRegion, Scene, where
 from reasoning.phrases import answer_type, listed, pointed_noun, resolve, with_article
@@ -35,6 +36,7 @@ KNOWN = 0.32  # score from which region evidence names a thing
 TEMPERATURE = 0.12  # support above the gate for each factor e of odds
 SAME = 0.75  # likeness of a name and a title from which they mean the same ("cow", "Cattle")
 LONG_ODDS = 8.0  # from which nobody is asked whether a sentence tells
+PERSON, PERSON_LABEL = "person", 0  # COCO's first name
 CLEAR = 0.03  # by which it must lead the next entry, or the names in view must agree
 
 
@@ -111,10 +113,10 @@ class Scripts:
         turn.subject, known = found.title, with_article(common(found))
         if not sure:
             yield Say(f" looks like {known}")
-        elif not speaks_of(found, name) and self._support.alike(name, plain(found.title)) < SAME:
+        elif self._differs(found, name):
             sure = False
             # A person's region holds what the person wears and holds.
-            rather = "seems to have" if name == "person" else "looks rather like"
+            rather = "seems to have" if name == PERSON else "looks rather like"
             yield Say(f" {rather} {known}")
         asked = resolve(question, plain(found.title))
         # The passages found by looks were chosen for the question, out of the whole entry: words
@@ -129,6 +131,13 @@ class Scripts:
             yield Say(f": {DONT_KNOW}. What I read about it does not say.")
         else:
             yield Say(f", but {DONT_KNOW}: what I read about it does not say.")
+
+    def _differs(self, found: Evidence, name: str) -> bool:
+        """Whether an entry is about another thing than the one that was named."""
+        title = plain(found.title)
+        if name == PERSON and PERSON_LABEL in fitting(title):
+            return False  # a woman is a person, and nobody is told which they see
+        return not speaks_of(found, name) and self._support.alike(name, title) < SAME
 
     def _unidentified(self, turn: TurnState, question: str, name: str) -> Iterator[Piece]:
         """No entry was clear by looks: words find one where the name at least is sure."""
