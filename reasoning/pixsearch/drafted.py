@@ -125,7 +125,7 @@ class DraftedLMM:
             model = self._reader.network
             with torch.inference_mode():
                 rows = model.embed(torch.tensor(state.unread))
-                states = model.states(rows[None], cache=state.reading.cache)[0]
+                states = model.read(rows, state.reading.cache)
                 state.reading.logits = model.logits(states[-1])
             state.unread.clear()
         return state.reading
@@ -149,16 +149,15 @@ def prefer(reader: PixSearchLMM, reading: Reading, forms: Sequence[Sequence[int]
 
     The reading stays as it was.
     """
-    model, longest = reader.network, max(len(ids) for ids in forms)
-    ids = torch.zeros(len(forms), longest, dtype=torch.long)
+    model = reader.network
+    ids = torch.zeros(len(forms), DEPTH, dtype=torch.long)
     for row, form in zip(ids, forms, strict=True):
         row[: len(form)] = torch.tensor(list(form))
     with torch.inference_mode():
-        steps = reading.logits.log_softmax(-1).expand(len(forms), 1, -1)
-        if longest > 1:
-            cache = copy.deepcopy(reading.cache)
-            cache.batch_repeat_interleave(len(forms))
-            states = model.states(model.embed(ids[:, :-1]), cache=cache)
-            steps = torch.cat([steps, model.logits(states).log_softmax(-1)], 1)
+        first = reading.logits.log_softmax(-1).expand(len(forms), 1, -1)
+        cache = copy.deepcopy(reading.cache)
+        cache.batch_repeat_interleave(len(forms))
+        states = model.states(model.embed(ids[:, :-1]), cache=cache)
+        steps = torch.cat([first, model.logits(states).log_softmax(-1)], 1)
         chosen = steps.gather(2, ids[..., None])[..., 0]
         return [float(row[: len(form)].sum()) for row, form in zip(chosen, forms, strict=True)]

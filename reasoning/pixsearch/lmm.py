@@ -185,10 +185,10 @@ class PixSearchLMM:
                 rows = torch.cat([model.prefix(shown)[1:], rows])
             if view in self._read:
                 cache = copy.deepcopy(self._read[view])
-                states = model.states(rows[None], cache=cache)[0]
+                states = model.read(rows, cache)
             else:
                 prefix, cache = model.prefix(self.visual(view)), DynamicCache()
-                states = model.states(torch.cat([prefix, rows])[None], cache=cache)[0]
+                states = model.read(torch.cat([prefix, rows]), cache)
                 self._read[view] = copy.deepcopy(cache)
                 self._read[view].crop(-len(rows))
             return cache, states[-1], model.logits(states[-1])
@@ -259,7 +259,11 @@ class PixSearchLMM:
     def _feed(self, state: PixSearchState, ids: Sequence[int]) -> None:
         with torch.inference_mode():
             rows = self._model.embed(torch.tensor(list(ids)))
-            states = self._model.states(rows[None], cache=state.cache)[0]
+            states = (
+                self._model.read(rows, state.cache)
+                if len(rows) > 1
+                else self._model.states(rows[None], cache=state.cache)[0]
+            )
             state.logits = self._model.logits(states[-1])
         state.states += list(states)
         state.embeddings += list(rows)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from perception.mask_decoder import Cells, MaskDecoder, MaskDecoderConfig
+from reasoning.lm import HALF_STEP
 from reasoning.pixsearch.connector import Connector, Visual, name_embeddings
 from reasoning.pixsearch.lora import add_lora
 from reasoning.pixsearch.spans import Tokens
@@ -110,6 +111,18 @@ class PixSearchModel(nn.Module):
         )
         result: Tensor = out.last_hidden_state.float()
         return result
+
+    def read(self, rows: Tensor, cache: Any) -> Tensor:
+        """[L, D] embeddings on top of a cache -> their states [L, D].
+
+        In half precision padded to a multiple of 16 and cut again: oneDNN keeps a program and
+        packed weights for every length that it meets.
+        """
+        spare = 0 if self.dtype == torch.float32 else -len(rows) % HALF_STEP
+        padded = torch.cat([rows, rows.new_zeros(spare, rows.shape[1])])
+        states = self.states(padded[None], cache=cache)[0, : len(rows)]
+        cache.crop(-spare)
+        return states
 
     def logits(self, states: Tensor) -> Tensor:
         """[..., D] states -> [..., V + 7]: words, then special tokens."""

@@ -5,6 +5,7 @@ from typing import cast
 
 import pytest
 import torch
+from transformers import DynamicCache
 
 from perception.fakes import FakeScene, thing
 from reasoning.assistant import Assistant
@@ -15,6 +16,8 @@ from reasoning.grammar import parse
 from reasoning.intents import INTENTS, Intent, IntentClassifier
 from reasoning.lmm import Prompt
 from reasoning.pixsearch.drafted import DEPTH, DraftedLMM, DraftedState, Reading, prefer
+from reasoning.pixsearch.fakes import CLASSES, tiny_model
+from reasoning.pixsearch.model import PixSearchModel, own_copy
 from reasoning.settings import DecodeConfig, PolicyConfig
 from reasoning.support import SupportScorer
 from reasoning.tokens import CONTROLS
@@ -131,3 +134,22 @@ def test_openings_are_cut_at_the_depth_that_is_weighed() -> None:
     ids = model._ids("The red cup<search>", began=False)
     assert len(ids) == DEPTH and WORDS.tokenizer.decode(ids) == " The r"
     assert model._ids("A<search>", began=True)[-1] == MODEL.controls.id_of("<search>")
+
+
+def test_padded_reading_in_half_precision_leaves_no_trace() -> None:
+    model, words = tiny_model(seed=3)
+    half = PixSearchModel(
+        own_copy(words.model, torch.bfloat16),
+        [words.encode(name) for name in CLASSES],
+        words.vocabulary,
+        model.config,
+    )
+    rows = half.embed(torch.tensor(words.encode("What is in the red cup?")))
+    padded, plain = DynamicCache(), DynamicCache()
+    with torch.inference_mode():
+        states = half.read(rows, padded)
+        wanted = half.states(rows[None], cache=plain)[0]
+        assert states.shape == wanted.shape and padded.get_seq_length() == len(rows)
+        assert torch.allclose(states, wanted, atol=0.1)
+        after = [half.read(rows[:3], cache) for cache in (padded, plain)]
+    assert torch.allclose(after[0], after[1], atol=0.1)
