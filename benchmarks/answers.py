@@ -30,12 +30,12 @@ import yaml
 from skimage.io import imread
 
 from benchmarks.report import emit
-from foveal.compose import Models, build_assistant, load_models
-from foveal.settings import ReasoningConfig
-from perception.scene import SceneView
-from reasoning.assistant import Assistant
-from reasoning.pieces import DONT_KNOW
-from reasoning.settings import DecodeConfig, PolicyConfig
+from foveal.config.models import ReasoningConfig
+from foveal.setup.assistant import Models, build_assistant, load_models
+from perception.scene.reader import SceneView
+from reasoning.generation.conversation import Assistant
+from reasoning.generation.settings import DecodeConfig, PolicyConfig
+from reasoning.rules.pieces import DONT_KNOW
 from stream.clock import NS_PER_MS, NS_PER_S
 from stream.errors import ConfigError
 from stream.events import Answer, Point, QueryKind, Question

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from stream.frame import Image, Mask
-from stream.vrs import CLOCKWISE_QUARTER, VrsReader
+from stream.sources.vrs import CLOCKWISE_QUARTER, VrsReader
 
 SAME_S = 0.002  # a picture and its segmentation carry times this close
 RGB_MASKS = "400-1"

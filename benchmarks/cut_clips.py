@@ -95,7 +95,7 @@ def clip_shot(images: Sequence[Image]) -> Shot:
 
 def read_video(path: Path, size: tuple[int, int]) -> list[Image]:
     """All frames of a video file, shrunk to (width, height)."""
-    from stream.video import VideoReader
+    from stream.sources.video import VideoReader
 
     return [
         cv2.resize(frame.image, size, interpolation=cv2.INTER_AREA)

@@ -18,7 +18,7 @@ from scenedetect import (
 from benchmarks.cut_clips import FPS
 from stream.clock import NS_PER_S
 from stream.frame import Frame, Image
-from stream.keyframes import KeyframeSelector
+from stream.keyframes.selector import KeyframeSelector
 
 PEER_WIDTH = 256  # pixels, PySceneDetect's default
 WARM_UP = 32  # frames that are not timed

@@ -30,14 +30,14 @@ from transformers.generation.streamers import BaseStreamer
 from benchmarks.answers import DATA, Asked, read_questions, read_views
 from benchmarks.decode_trained import measure_trained
 from benchmarks.report import emit
-from foveal.assets import asset_path
-from foveal.compose import LANGUAGE_MODEL, Models, build_assistant, load_models
-from perception.scene import SceneView
-from reasoning.assistant import Assistant
-from reasoning.decoding import format_evidence
-from reasoning.intents import fit, read_examples
-from reasoning.lm import CausalLm, LmState
-from reasoning.tokens import END_INFORMATION, INFORMATION, SEARCH
+from foveal.assets.registry import asset_path
+from foveal.setup.assistant import LANGUAGE_MODEL, Models, build_assistant, load_models
+from perception.scene.reader import SceneView
+from reasoning.generation.conversation import Assistant
+from reasoning.generation.decoding import format_evidence
+from reasoning.generation.tokens import END_INFORMATION, INFORMATION, SEARCH
+from reasoning.rules.intents import fit, read_examples
+from reasoning.vlm.causal_lm import CausalLm, LmState
 from retrieval.search import Searcher
 from stream.clock import NS_PER_MS
 from stream.events import AnswerEvent, Query, Question

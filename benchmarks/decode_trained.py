@@ -16,12 +16,12 @@ import torch
 from transformers import GenerationConfig
 from transformers.generation.streamers import BaseStreamer
 
-from foveal.compose import Models, trained_model
-from foveal.settings import PixSearchConfig
-from perception.scene import SceneView
-from reasoning.lmm import Prompt
-from reasoning.pixsearch.lmm import PixSearchLMM
-from reasoning.pixsearch.sequences import question_text
+from foveal.config.models import PixSearchConfig
+from foveal.setup.assistant import Models, trained_model
+from perception.scene.reader import SceneView
+from reasoning.generation.protocol import Prompt
+from reasoning.pixsearch.generate import PixSearchLMM
+from reasoning.pixsearch.processing import question_text
 from stream.events import Question
 
 TOKENS = 24  # written after each question

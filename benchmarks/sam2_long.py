@@ -7,8 +7,8 @@ from typing import Any
 
 from benchmarks.report import emit
 from benchmarks.sam2_runners import foveal_runner, make_frames, make_masks, transformers_runner
-from perception.sam2_random import random_model, tiny_config
 from stream.frame import Frame
+from tests.doubles.sam2_random import random_model, tiny_config
 
 TONES = ("#1f77b4", "#d62728")
 LONG_LIMIT_MB = 2048  # resident, where transformers' session is stopped

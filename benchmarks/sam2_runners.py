@@ -12,14 +12,13 @@ import torch
 import torch.nn.functional as F
 from skimage import data
 
-from perception.prompts import MaskPrompt
-from perception.sam2_convert import convert
-from perception.sam2_load import resize_config
-from perception.sam2_model import Sam2Networks
-from perception.sam2_random import random_model, randomise
-from perception.sam2_state import state_bytes
-from perception.sam2_tracker import Sam2Tracker
+from perception.masks.prompts import MaskPrompt
+from perception.sam2.convert import convert, resize_config
+from perception.sam2.networks import Sam2Networks
+from perception.sam2.state import state_bytes
+from perception.sam2_tracking.tracker import Sam2Tracker
 from stream.frame import Frame, Image, Mask
+from tests.doubles.sam2_random import random_model, randomise
 
 HEIGHT, WIDTH = 480, 640
 SAM2_CONFIG = "configs/sam2.1/sam2.1_hiera_t.yaml"
@@ -212,7 +211,7 @@ def tensor_bytes(thing: Any) -> int:
 def make_frames(count: int, clip: Path | None = None) -> list[Frame]:
     """A clip's first frames, or a photograph that turns and grows."""
     if clip is not None:
-        from stream.video import VideoReader
+        from stream.sources.video import VideoReader
 
         images = (frame.image for frame in VideoReader(clip).read(0))
         pictures = [

@@ -29,7 +29,7 @@ from benchmarks.report import emit
 from benchmarks.sam2_long import long_run
 from benchmarks.sam2_runners import Runner, make_frames, make_masks, make_runners
 from stream.events import Region
-from stream.masks import decode_mask, mask_iou
+from stream.geometry import decode_mask, mask_iou
 
 WARM_UP = 8  # frames until all seven memories are full
 SETTLED = 17  # frames until all sixteen pointers are there too

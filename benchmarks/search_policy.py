@@ -43,10 +43,10 @@ from benchmarks.answers import (
     summary,
 )
 from benchmarks.report import emit
-from foveal.compose import Models, build_assistant, load_models
-from foveal.settings import PixSearchConfig, ReasoningConfig
-from reasoning.assistant import Assistant
-from reasoning.settings import ChoiceConfig, DecodeConfig, PolicyConfig
+from foveal.config.models import PixSearchConfig, ReasoningConfig
+from foveal.setup.assistant import Models, build_assistant, load_models
+from reasoning.generation.conversation import Assistant
+from reasoning.generation.settings import ChoiceConfig, DecodeConfig, PolicyConfig
 from stream.events import QueryKind
 
 FOLDER = Path(__file__).parent / "data"

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from benchmarks.voice_questions import Spoken
-from devices.barge import BargeIn
-from devices.listen import ListenConfig, Listener
-from devices.speech import Speaker
-from devices.turns import Final, ListenEvent, Refused, SpeechStarted
-from devices.webrtc.outgoing import (
+from devices.listening.barge_in import BargeIn
+from devices.listening.listener import ListenConfig, Listener
+from devices.listening.turns import Final, ListenEvent, Refused, SpeechStarted
+from devices.speaking.speaker import Speaker
+from devices.webrtc.tracks import (
     FRAME_NS,
     FRAME_SAMPLES,
     RATE_HZ,
@@ -21,10 +21,10 @@ from devices.webrtc.outgoing import (
     SpeechTrack,
     Utterance,
 )
-from foveal.hearing import Hearing
 from foveal.live.voice import LiveVoice
-from perception.scene import SceneView
-from reasoning.assistant import Assistant
+from foveal.setup.hearing import Hearing
+from perception.scene.reader import SceneView
+from reasoning.generation.conversation import Assistant
 from stream.clock import NS_PER_MS, NS_PER_S, MonotonicClock
 from stream.events import AnswerEvent, Question
 

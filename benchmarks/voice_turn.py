@@ -33,14 +33,14 @@ import skimage.data
 from benchmarks.report import emit
 from benchmarks.voice_chain import Chain, Interruption, Turn, interrupt, take_turn
 from benchmarks.voice_questions import Spoken, cough, from_folder, synthesise
-from devices.endpoint import EndpointConfig
-from devices.listen import ListenConfig
-from devices.speech import HibariSpeaker
-from devices.wording import word_errors
-from foveal.compose import Models, build_assistant, load_models
-from foveal.hearing import load_hearing
+from devices.listening.endpointing import EndpointConfig
+from devices.listening.listener import ListenConfig
+from devices.listening.wording import word_errors
+from devices.speaking.speaker import HibariSpeaker
 from foveal.live.voice import LEAD_IN
-from perception.scene import SceneView
+from foveal.setup.assistant import Models, build_assistant, load_models
+from foveal.setup.hearing import load_hearing
+from perception.scene.reader import SceneView
 from stream.clock import NS_PER_MS
 from stream.frame import Frame
 

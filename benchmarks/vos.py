@@ -22,15 +22,15 @@ import torch
 from skimage.io import imread
 
 from benchmarks.report import emit
-from foveal.assets import asset_path
-from foveal.tracker_setup import load_renewer
-from perception.backbone import Backbone
-from perception.sam2_load import load_sam2_tracker
-from perception.sam2_tracker import Sam2Tracker
-from perception.tracker import EmbeddedTracker
+from foveal.assets.registry import asset_path
+from foveal.setup.trackers import load_renewer
+from perception.features.backbone import Backbone
+from perception.sam2_tracking.open import load_sam2_tracker
+from perception.sam2_tracking.tracker import Sam2Tracker
+from perception.tracking.tracker import EmbeddedTracker
 from stream.errors import ConfigError
 from stream.frame import Frame, Image, Mask
-from stream.masks import decode_mask, mask_iou
+from stream.geometry import decode_mask, mask_iou
 
 GOAL_MEAN_J, GOAL_FPS = 0.85, 15.0
 SPEED_FRAMES = 30  # of the first sequence, with three masks

@@ -33,11 +33,11 @@ from aiortc import (
 
 from benchmarks.report import emit
 from benchmarks.webrtc_latency import SIZE, scene
-from devices.webrtc.fakes import draw_number, prefer
-from devices.webrtc.gate import GateConfig
-from devices.webrtc.session import PeerSession
-from devices.webrtc.signalling import SDP, SignalConfig, SignalServer, build_app
+from devices.http.gate import GateConfig
+from devices.whip.endpoint import SDP, SignalConfig, SignalServer, build_app
+from devices.whip.session import PeerSession
 from stream.clock import NS_PER_MS, NS_PER_S, MonotonicClock
+from tests.doubles.webrtc import draw_number, prefer
 
 FPS = 15
 LOOP_FRAMES = 45  # a keyframe every three seconds

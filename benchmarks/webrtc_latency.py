@@ -37,9 +37,9 @@ from aiortc import AudioStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSes
 
 from benchmarks.report import emit
 from benchmarks.webrtc_receivers import Receiver, receivers
-from devices.webrtc.fakes import PAN, NumberCamera, prefer
 from stream.clock import NS_PER_MS, NS_PER_S, MonotonicClock
 from stream.frame import Image
+from tests.doubles.webrtc import PAN, NumberCamera, prefer
 
 SIZE = (504, 896)  # width, height: a wearable's portrait stream
 SLOW_SIZE = (640, 480)

@@ -14,11 +14,11 @@ from typing import Any, Protocol
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamError
 
-from devices.webrtc.capture import VIDEO_CLOCK_HZ
+from devices.video.policy import FramePolicy, ReceiveOptions
+from devices.video.timeline import VIDEO_CLOCK_HZ
 from devices.webrtc.connection import PeerConnection
-from devices.webrtc.fakes import read_number
-from devices.webrtc.policy import FramePolicy, ReceiveOptions
 from stream.clock import NS_PER_S, MonotonicClock
+from tests.doubles.webrtc import read_number
 
 
 class Receiver(Protocol):

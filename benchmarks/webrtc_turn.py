@@ -22,7 +22,7 @@ from benchmarks.coturn import Coturn
 from benchmarks.report import emit
 from benchmarks.webrtc_latency import SIZE, WARM_UP, Samples, quiet, scene
 from benchmarks.webrtc_receivers import FovealReceiver
-from devices.webrtc.fakes import NumberCamera, prefer
+from tests.doubles.webrtc import NumberCamera, prefer
 
 FPS = 15
 MAX_ADDED_MS = 10.0

@@ -1,5 +1,5 @@
 """Composition root: configuration to objects, command line, reports."""
 
-from foveal.memory import spare_triton
+from foveal.setup.footprint import spare_triton
 
 spare_triton()  # before anything imports torch's compiler

@@ -2,11 +2,11 @@
 
 Text queries score an entry by (1 - w) * dense + w * words: dense averages the cosine of its entity
 vector and the best cosine of its passage vectors, words is the best BM25 of its passages (0..1, see
-retrieval/lexical.py; title words count in each). A query that is an entry's name, and nothing else,
+store/words.py; title words count in each). A query that is an entry's name, and nothing else,
 lifts that entry. The weights were set on a grid over questions (docs/log.md).
 
 Image and region queries score it by cosine of the ConSE vector with its entity vector, name
-agreement and a topic shift (see retrieval/visual.py).
+agreement and a topic shift (see retrieval/encoders/visual.py).
 """
 
 import dataclasses
@@ -16,20 +16,20 @@ from typing import Protocol
 
 import numpy as np
 
-from retrieval.conse import ConseProjector, ImageClassifier, Posteriors
-from retrieval.sentences import quote, search_words
-from retrieval.store import KnowledgeStore, Numbers, class_keys
-from retrieval.text_encoder import TextEncoder, Vectors
-from retrieval.visual import (
+from retrieval.encoders.conse import ConseProjector, ImageClassifier, Posteriors
+from retrieval.encoders.text import TextEncoder, Vectors
+from retrieval.encoders.visual import (
     NAME_WEIGHT,
     NameLinks,
     class_vectors,
     query_posteriors,
     topic_shifts,
 )
+from retrieval.sentences import quote, search_words
+from retrieval.store.knowledge import KnowledgeStore, Numbers, class_keys
 from stream.errors import QueryError
 from stream.events import Evidence, Query
-from stream.masks import Box
+from stream.geometry import Box
 
 CANDIDATES = 60  # rows taken from each of the three lists of a text query
 FIRST_PASSAGES, OTHER_PASSAGES = 6, 2  # quoted of the best entry, and of each other one

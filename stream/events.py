@@ -5,7 +5,7 @@ from typing import Any, Literal, Protocol
 
 from stream.errors import QueryError
 from stream.frame import Image
-from stream.masks import Box, Rle
+from stream.geometry import Box, Rle
 
 Point = tuple[int, int]  # x, y in pixels
 QueryKind = Literal["text", "image", "region"]

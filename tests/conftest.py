@@ -8,7 +8,7 @@ import pytest
 from hypothesis import settings
 
 if TYPE_CHECKING:
-    from foveal.compose import Models
+    from foveal.setup.assistant import Models
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -36,7 +36,7 @@ def shared_data() -> Path:
 @pytest.fixture(scope="session")
 def models() -> "Models":
     """Everything that answering needs, loaded once; skips with the reason where it is absent."""
-    from foveal.compose import load_models
+    from foveal.setup.assistant import load_models
     from stream.errors import FovealError
 
     try:

@@ -11,9 +11,15 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from devices.mqtt.discovery import discovery_payload, discovery_topic
+from devices.board.power import PowerReading, power_alerts, read_power
+from devices.mqtt.home_assistant import discovery_payload, discovery_topic
+from devices.mqtt.homie import State, Topics, description
+from devices.mqtt.homie_properties import Device, Value
+from devices.mqtt.homie_values import format_value, parse_value
 from devices.mqtt.link import BrokerLink, Script
-from devices.mqtt.messages import (
+from devices.mqtt.options import BridgeOptions, Broker
+from devices.mqtt.outbox import Message, Outbox
+from devices.mqtt.questions import (
     ASSISTANT,
     DEVICE,
     SETTINGS,
@@ -22,12 +28,6 @@ from devices.mqtt.messages import (
     parse_ask,
     refusal_payload,
 )
-from devices.mqtt.options import BridgeOptions, Broker
-from devices.mqtt.outbox import Message, Outbox
-from devices.mqtt.power import PowerReading, power_alerts, read_power
-from devices.mqtt.properties import Device, Value
-from devices.mqtt.topics import State, Topics, description
-from devices.mqtt.values import format_value, parse_value
 from stream.clock import NS_PER_S, Clock
 from stream.errors import ConfigError, FovealError, PromptError
 

@@ -5,7 +5,7 @@ import json
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from foveal.config import Config
+    from foveal.config.schema import Config
 
 EPILOG = """examples:
   foveal config show                      # the defaults: the embedded profile
@@ -38,7 +38,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def run(args: argparse.Namespace) -> int:
     """0 when the settings are good."""
-    from foveal.config_load import load_config
+    from foveal.config.load import load_config
 
     config = load_config(args.what)
     if args.action == "show":
@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
 def _show(config: "Config", as_json: bool) -> int:
     import yaml
 
-    from foveal.config_load import config_dict
+    from foveal.config.load import config_dict
 
     data = config_dict(config)
     if as_json:
@@ -60,8 +60,8 @@ def _show(config: "Config", as_json: bool) -> int:
 
 
 def _check(config: "Config", name: str, as_json: bool) -> int:
-    from foveal.config import Config
-    from foveal.config_load import settings
+    from foveal.config.load import settings
+    from foveal.config.schema import Config
 
     default, changed = settings(Config()), settings(config)
     differs = {key: value for key, value in changed.items() if value != default[key]}

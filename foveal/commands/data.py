@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from foveal.training.distil import DistilReport
-    from reasoning.annotation.build import BuildReport
+    from foveal.training.data.distil import DistilReport
+    from reasoning.data.builder import BuildReport
 
 FORMATS = ("refcoco", "ade20k", "paco", "oven", "infoseek", "crag-mm")
 EPILOG = """examples:
@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _build(args: argparse.Namespace) -> int:
-    from foveal.training.data_build import BuildOptions, build_data
+    from foveal.training.data.build import BuildOptions, build_data
 
     options = BuildOptions(
         args.out, args.data, args.cutouts, args.composites, args.limit, args.annotator, args.index,
@@ -100,8 +100,8 @@ def _build(args: argparse.Namespace) -> int:
 def _import(args: argparse.Namespace) -> int:
     from itertools import islice
 
-    from foveal.training.data_import import import_records
-    from reasoning.annotation.records import write_jsonl
+    from foveal.training.data.import_ import import_records
+    from reasoning.data.schema import write_jsonl
 
     records = import_records(args.format, args.source, args.images, args.split, args.out)
     count = write_jsonl(args.out, islice(records, args.limit))
@@ -121,7 +121,7 @@ def report_json(report: "BuildReport | DistilReport") -> dict[str, object]:
 
 
 def _check(args: argparse.Namespace) -> int:
-    from foveal.training.data_build import check_data
+    from foveal.training.data.build import check_data
 
     report = check_data(args.file, args.images)
     if args.json:

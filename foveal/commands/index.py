@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from stream.events import Evidence, Query
     from stream.frame import Image
-    from stream.masks import Box
+    from stream.geometry import Box
 
 EPILOG = """examples:
   foveal index build                                   # Wikipedia summaries, about two minutes
@@ -65,7 +65,7 @@ def _build(args: argparse.Namespace) -> int:
         TimeRemainingColumn,
     )
 
-    from foveal.search_setup import build_index, index_dir
+    from foveal.setup.search import build_index, index_dir
 
     present = args.out or (index_dir() if args.source == "wiki-vital" else None)
     if args.if_missing and present is not None and (present / "manifest.json").is_file():
@@ -107,7 +107,7 @@ def _build(args: argparse.Namespace) -> int:
 
 
 def _query(args: argparse.Namespace) -> int:
-    from foveal.search_setup import load_recogniser, open_searcher
+    from foveal.setup.search import load_recogniser, open_searcher
 
     query = _make_query(args)
     recogniser = None if query.kind == "text" else load_recogniser()
@@ -124,7 +124,7 @@ def _make_query(args: argparse.Namespace) -> "Query":
 
     from stream.errors import PromptError
     from stream.events import Query
-    from stream.masks import clip_box, encode_mask
+    from stream.geometry import clip_box, encode_mask
 
     if args.region is None and args.box is not None:
         raise PromptError("expected --box with --region only; drop it or use --region FILE")

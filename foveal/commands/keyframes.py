@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from stream.frame import Image, Keyframe
-    from stream.keyframes import KeyframeConfig
-    from stream.source import Recording
+    from stream.keyframes.selector import KeyframeConfig
+    from stream.sources.open import Recording
 
 EPILOG = """examples:
   foveal keyframes walk.mp4
@@ -78,9 +78,9 @@ def _open(args: argparse.Namespace) -> "tuple[Recording, KeyframeConfig]":
 
     from stream.clock import VirtualClock
     from stream.errors import ConfigError
-    from stream.keyframes import KeyframeConfig
-    from stream.playback import PlaybackOptions
-    from stream.source import open_source
+    from stream.keyframes.selector import KeyframeConfig
+    from stream.sources.open import open_source
+    from stream.sources.playback import PlaybackOptions
 
     if args.fps < 1:
         raise ConfigError(f"expected --fps of 1 or more, got {args.fps}")
@@ -114,7 +114,7 @@ async def _select(
     from rich.console import Console
     from rich.progress import Progress
 
-    from stream.keyframes import KeyframeSelector
+    from stream.keyframes.selector import KeyframeSelector
 
     selector = KeyframeSelector(config)
     state, found = selector.init_state(), []

@@ -43,9 +43,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def run(args: argparse.Namespace) -> int:
     """Transcribe one file; 0 also when nothing is said."""
-    from devices.endpoint import EndpointConfig
-    from devices.listen import Final, ListenConfig, Refused
-    from foveal.hearing import hear_file, load_hearing
+    from devices.listening.endpointing import EndpointConfig
+    from devices.listening.listener import Final, ListenConfig, Refused
+    from foveal.setup.hearing import hear_file, load_hearing
     from stream.clock import NS_PER_S, seconds_to_ns
     from stream.errors import ConfigError, OutputError
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from foveal.assets import Asset
+    from foveal.assets.registry import Asset
 
 EPILOG = """examples:
   foveal models list
@@ -38,7 +38,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def run(args: argparse.Namespace) -> int:
     """0 when every named asset is there and right, 1 otherwise."""
-    from foveal.assets import ASSETS, find_asset
+    from foveal.assets.registry import ASSETS, find_asset
 
     if args.names:
         assets = [find_asset(name) for name in args.names]
@@ -62,7 +62,7 @@ def _pull(assets: "list[Asset]", required: Sequence[str]) -> None:
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
-    from foveal.assets import cache_root
+    from foveal.assets.registry import cache_root
     from stream.errors import AssetError
 
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
@@ -82,7 +82,7 @@ def _pull(assets: "list[Asset]", required: Sequence[str]) -> None:
 
 
 def _pull_one(asset: "Asset", root: Path, progress: "Progress") -> None:
-    from foveal.pull import fetch_archive, pull_asset
+    from foveal.assets.pull import fetch_archive, pull_asset
 
     task = progress.add_task(asset.name, total=asset.size)
 
@@ -98,7 +98,7 @@ def _pull_one(asset: "Asset", root: Path, progress: "Progress") -> None:
 
 
 def _state(asset: "Asset") -> dict[str, object]:
-    from foveal.assets import cache_root, check_file
+    from foveal.assets.registry import cache_root, check_file
     from stream.errors import AssetError
 
     folder, state = cache_root() / asset.name, "ok"

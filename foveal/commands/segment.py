@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from perception.scene import GroundedRegion
+    from perception.scene.reader import GroundedRegion
     from stream.frame import Image
 
 EPILOG = """examples:
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     import cv2
 
     from foveal.output.annotate import draw
-    from reasoning.assistant import as_region
+    from reasoning.generation.conversation import as_region
     from stream.errors import OutputError
     from stream.frame import Frame
 
@@ -83,10 +83,10 @@ def _ground(
 ) -> "GroundedRegion":
     from dataclasses import replace
 
-    from foveal.compose import load_scene_reader
-    from foveal.mask_setup import load_cutter
+    from foveal.setup.assistant import load_scene_reader
+    from foveal.setup.cutters import load_cutter
     from stream.frame import Frame
-    from stream.masks import mask_box
+    from stream.geometry import mask_box
 
     reader = load_scene_reader()
     view = reader.read(Frame(0, 0, image, args.picture.name))
@@ -113,7 +113,7 @@ def _numbers(text: str, count: int) -> list[int]:
 
 
 def _print(region: "GroundedRegion", out: Path, as_json: bool) -> None:
-    from stream.masks import encode_mask
+    from stream.geometry import encode_mask
 
     names = {name.label: round(name.probability, 3) for name in region.names}
     if as_json:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from stream.errors import DeviceError
 
 if TYPE_CHECKING:
-    from foveal.config import Config
+    from foveal.config.schema import Config
     from foveal.server.app import ServeConfig
 
 EPILOG = """examples:
@@ -112,7 +112,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def run(args: argparse.Namespace) -> int:
     """Serve until Ctrl-C or SIGTERM; 0 after a clean end."""
-    from foveal.config_load import load_config
+    from foveal.config.load import load_config
     from foveal.server.launch import is_local, settings
 
     config = load_config(args.config)
@@ -127,14 +127,14 @@ async def _serve(
 ) -> int:
     from aiohttp import web
 
-    from devices.echo import EchoConfig
-    from devices.listen import ListenConfig
+    from devices.listening.echo import EchoConfig
+    from devices.listening.listener import ListenConfig
     from devices.webrtc.turn import warn_of_trouble
     from foveal.live.engine import load_engine
     from foveal.live.hearing import LiveHearingConfig
     from foveal.server.app import LiveServer
     from foveal.server.launch import addresses, session_link, tls_context
-    from foveal.server.mqtt import LiveMqtt
+    from foveal.server.mqtt.service import LiveMqtt
 
     listen = ListenConfig(wake_phrase=args.wake)
     hearing = LiveHearingConfig(listen, echo=EchoConfig(args.echo))

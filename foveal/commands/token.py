@@ -19,7 +19,7 @@ DEFAULT = Path("~/.config/foveal/tokens.json")
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Register the sub-command."""
-    from foveal.server.tokens import SCOPES
+    from foveal.server.auth.tokens import SCOPES
 
     parser = subparsers.add_parser(
         "token",
@@ -43,7 +43,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def run(args: argparse.Namespace) -> int:
     """Change or show the file."""
-    from foveal.server.tokens import DAY_NS, TokenFile, show_time
+    from foveal.server.auth.tokens import DAY_NS, TokenFile, show_time
     from stream.clock import UnixClock
     from stream.errors import ConfigError
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from foveal.tracking import TrackRequest
-    from perception.prompts import Prompt
+    from foveal.session.tracking import TrackRequest
+    from perception.masks.prompts import Prompt
 
 EPILOG = """examples:
   foveal track walk.mp4 --at 2.0 --box 410,220,530,380 --out runs/cup
@@ -117,7 +117,7 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.progress import Progress
 
-    from foveal.tracking import follow_clip
+    from foveal.session.tracking import follow_clip
 
     request = _request(args)
     console = Console(file=sys.stderr)
@@ -133,11 +133,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _request(args: argparse.Namespace) -> "TrackRequest":
-    from foveal.settings import MaskletSettings
-    from foveal.tracking import TrackRequest
+    from foveal.config.models import MaskletSettings
+    from foveal.session.tracking import TrackRequest
     from stream.clock import seconds_to_ns
     from stream.errors import ConfigError
-    from stream.skipping import SkipPolicy
+    from stream.sources.skipping import SkipPolicy
 
     if args.duration is not None and not 0 < args.duration < float("inf"):
         raise ConfigError(f"expected --duration of more than 0 seconds, got {args.duration}")
@@ -162,7 +162,7 @@ def _request(args: argparse.Namespace) -> "TrackRequest":
 
 def _cues(given: _Given) -> Any:
     """Command line -> cues; objects are numbered in the order given."""
-    from foveal.tracking import Cue
+    from foveal.session.tracking import Cue
     from stream.clock import seconds_to_ns
     from stream.errors import ConfigError, PromptError
 
@@ -189,7 +189,7 @@ def _cues(given: _Given) -> Any:
 
 
 def _prompt(kind: str, text: str) -> "Prompt":
-    from perception.prompts import BoxPrompt, MaskPrompt, PointsPrompt
+    from perception.masks.prompts import BoxPrompt, MaskPrompt, PointsPrompt
 
     if kind == "mask":
         return MaskPrompt(_read_mask(Path(text)))

@@ -70,9 +70,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _intents(args: argparse.Namespace) -> "tuple[Path, dict[str, Any]]":
-    from foveal.compose import load_language_model
-    from foveal.search_setup import load_encoder
-    from reasoning.intents import DATA, WEIGHTS, fit, read_examples, save_weights
+    from foveal.setup.assistant import load_language_model
+    from foveal.setup.search import load_encoder
+    from reasoning.rules.intents import DATA, WEIGHTS, fit, read_examples, save_weights
 
     examples = read_examples(args.data or DATA)
     print(f"fitting on {len(examples)} questions …", file=sys.stderr)
@@ -86,10 +86,10 @@ def _everyday(args: argparse.Namespace) -> "tuple[Path, dict[str, Any]]":
     from rich.console import Console
     from rich.progress import Progress
 
-    from foveal.search_setup import load_backbone
-    from foveal.training.everyday import EverydayOptions, fit_head, measure, training_pictures
-    from foveal.training.everyday_data import read_coco
-    from perception.recogniser import WEIGHTS, save_head
+    from foveal.setup.search import load_backbone
+    from foveal.training.everyday.fit import EverydayOptions, fit_head, measure, training_pictures
+    from foveal.training.everyday.pictures import read_coco
+    from perception.scene.recogniser import WEIGHTS, save_head
 
     backbone = load_backbone()
     options = EverydayOptions(draws=args.draws, seed=args.seed)
@@ -115,8 +115,8 @@ def _everyday(args: argparse.Namespace) -> "tuple[Path, dict[str, Any]]":
 
 
 def _stage(args: argparse.Namespace) -> "tuple[Path, dict[str, Any]]":
-    from foveal.training.run import train
-    from foveal.training.settings import load_settings
+    from foveal.training.pixsearch.configuration import load_settings
+    from foveal.training.pixsearch.run import train
     from reasoning.pixsearch.checkpoint import WEIGHTS
 
     out = args.out or WEIGHTS

@@ -21,7 +21,7 @@ from foveal.demo.scene import Wall, build_wall
 from stream.clock import NS_PER_S, seconds_to_ns
 from stream.errors import ConfigError, OutputError
 from stream.frame import Image, Mask
-from stream.masks import Rle, decode_mask, encode_mask, mask_box
+from stream.geometry import Rle, decode_mask, encode_mask, mask_box
 
 Progress = Callable[[int, int], None]  # frames done, frames in all
 Sample = npt.NDArray[np.float32]

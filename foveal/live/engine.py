@@ -5,20 +5,20 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from devices.speech import Speaker, open_speaker
-from foveal.compose import build_assistant, load_models
-from foveal.config import Config
+from devices.speaking.speaker import Speaker, open_speaker
+from foveal.config.schema import Config
 from foveal.live.ear import MakeListener
 from foveal.live.hearing import LiveHearingConfig, load_listener_maker
 from foveal.live.voice import LEAD_IN
-from foveal.mask_setup import load_cutter
-from foveal.masklets import LiveMasklets
-from foveal.stages import Stages
-from foveal.threads import share_cores
-from foveal.tracker_setup import open_tracker
+from foveal.session.masklets import LiveMasklets
+from foveal.session.stages import Stages
+from foveal.setup.assistant import build_assistant, load_models
+from foveal.setup.cutters import load_cutter
+from foveal.setup.threads import share_cores
+from foveal.setup.trackers import open_tracker
 from stream.errors import AssetError
-from stream.keyframes import KeyframeSelector
-from stream.trace import Tracer
+from stream.keyframes.selector import KeyframeSelector
+from stream.timing.trace import Tracer
 
 logger = logging.getLogger(__name__)
 

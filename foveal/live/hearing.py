@@ -4,11 +4,11 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Any
 
-from devices.barge import BargeConfig, BargeIn
-from devices.echo import EchoConfig, EchoGuard
-from devices.listen import ListenConfig
-from devices.resample import RawSound
-from devices.turns import (
+from devices.listening.barge_in import BargeConfig, BargeIn
+from devices.listening.echo import EchoConfig, EchoGuard
+from devices.listening.listener import ListenConfig
+from devices.listening.resample import RawSound
+from devices.listening.turns import (
     Draft,
     Final,
     ListenEvent,
@@ -18,9 +18,9 @@ from devices.turns import (
     SpeechStarted,
     Woken,
 )
-from foveal.hearing import Hearing, load_hearing
 from foveal.live.ear import Ear, Listener, MakeListener
 from foveal.live.voice import LiveVoice
+from foveal.setup.hearing import Hearing, load_hearing
 from stream.clock import Clock
 
 

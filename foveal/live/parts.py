@@ -5,10 +5,10 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from devices.speech import Speaker
-from foveal.config import SessionConfig
+from devices.speaking.speaker import Speaker
+from foveal.config.schema import SessionConfig
 from foveal.live.worker import Lane
-from foveal.stages import Stages
+from foveal.session.stages import Stages
 from stream.events import Answer, Question
 from stream.frame import Frame
 

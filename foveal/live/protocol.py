@@ -10,7 +10,7 @@ from typing import Any
 from stream.clock import NS_PER_MS
 from stream.errors import PromptError
 from stream.events import Answer, Question, Region
-from stream.masks import Rle, clip_box, decode_mask, encode_mask
+from stream.geometry import Rle, clip_box, decode_mask, encode_mask
 
 VERSION = 1
 MAX_MESSAGE_CHARS = 8192

@@ -7,13 +7,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from devices.webrtc.admission import RateLimit
-from devices.webrtc.problems import Problem
+from devices.http.admission import RateLimit
+from devices.http.problems import Problem
 from foveal.live.consent import Consent
-from foveal.live.log import Link, Message, Send, SessionLog
+from foveal.live.live_session import LiveSession
+from foveal.live.message_log import Link, Message, Send, SessionLog
 from foveal.live.parts import LiveRecording
 from foveal.live.protocol import Ask, Device, Forget, Ping, Record, Stop, Talk, parse
-from foveal.live.session import LiveSession
 from foveal.live.voice import LiveVoice
 from stream.clock import NS_PER_S, Clock
 from stream.errors import FovealError, PromptError

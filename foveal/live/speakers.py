@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from contextlib import suppress
 
-from devices.speech import Pcm
-from devices.webrtc.outgoing import Samples, SpeechTrack
+from devices.speaking.speaker import Pcm
+from devices.webrtc.tracks import Samples, SpeechTrack
 from stream.errors import ConfigError
 
 

@@ -5,7 +5,7 @@ import logging
 import threading
 from concurrent.futures import Executor
 
-from devices.webrtc.outgoing import ViewTrack
+from devices.webrtc.tracks import ViewTrack
 from foveal.output.annotate import draw
 from foveal.output.captions import Captions
 from stream.events import Answer, Region

@@ -11,7 +11,7 @@ from foveal.output.subtitles import Strip, subtitle_strip
 from stream.clock import NS_PER_S
 from stream.events import Question, Region
 from stream.frame import Frame, Image, Keyframe
-from stream.masks import Rle, decode_mask
+from stream.geometry import Rle, decode_mask
 
 Colour = tuple[int, int, int]  # RGB, 0..255
 

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
-from devices.speech import Pcm, Speaker, write_wav
-from devices.voice import StreamingVoice
+from devices.speaking.speaker import Pcm, Speaker, write_wav
+from devices.speaking.streaming import StreamingVoice
 from stream.errors import DeviceError
 
 

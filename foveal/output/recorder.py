@@ -8,21 +8,21 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from devices.speech import Speaker
-from foveal.blur import FaceBlur
+from devices.speaking.speaker import Speaker
 from foveal.output.annotate import draw, mark_question, told_apart
+from foveal.output.blur import FaceBlur
 from foveal.output.captions import Captions
-from foveal.output.faces import Card, FaceCurtain, Shot
+from foveal.output.hidden_faces import Card, FaceCurtain, Shot
 from foveal.output.lines import LineFile, prepare
 from foveal.output.narrator import Narrator
 from foveal.output.report import ReportBuilder
 from foveal.output.video_thread import VideoThread
-from foveal.records import answer_record
+from foveal.session.answer_records import answer_record
 from stream.clock import NS_PER_S
 from stream.errors import FovealError
 from stream.events import Answer, AnswerEvent, Region
 from stream.frame import Frame, Keyframe
-from stream.trace import Tracer
+from stream.timing.trace import Tracer
 
 HEIGHTS = (480, 720)  # least and most pixels of annotated.mp4 and the report's pictures
 RESULTS = ("answers.jsonl", "events.jsonl", "annotated.mp4", "report.html", "speech/*.wav")

@@ -9,7 +9,7 @@ from typing import Any
 from foveal.output.annotate import PALETTE, colour, name
 from stream.clock import NS_PER_MS, NS_PER_S
 from stream.events import Answer, Evidence, SearchRecord, Span
-from stream.trace import StageSummary
+from stream.timing.trace import StageSummary
 
 MAX_EVIDENCE_CHARS = 600
 COUNTS = ("refused", "dropped", "faults")  # keys of the summary that hold cause -> count

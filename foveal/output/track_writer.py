@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from foveal.output.annotate import draw
 from foveal.output.annotated_video import AnnotatedVideo
-from perception.forms import forms_of
+from perception.masks.region_forms import forms_of
 from stream.errors import OutputError
 from stream.events import Region
 from stream.frame import Frame

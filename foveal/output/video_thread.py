@@ -8,7 +8,7 @@ from foveal.output.annotate import draw
 from foveal.output.annotated_video import AnnotatedVideo
 from stream.events import Region
 from stream.frame import Frame, Keyframe
-from stream.trace import Tracer
+from stream.timing.trace import Tracer
 
 MAX_WAITING = 4  # frames that wait to be drawn; then the session waits, for none is left out
 

@@ -16,27 +16,27 @@ from typing import Any
 
 from aiohttp import web
 
-from devices.photos import MAX_BYTES, PhotoInbox
-from devices.webrtc.gate import Gate
-from devices.webrtc.problems import Problem
-from devices.webrtc.sdp import Role
-from devices.webrtc.signalling import build_app
+from devices.http.gate import Gate
+from devices.http.problems import Problem
+from devices.video.photos import MAX_BYTES, PhotoInbox
+from devices.whip.endpoint import build_app
+from devices.whip.sdp import Role
 from foveal.live.ear import MakeListener
 from foveal.live.engine import Engine
-from foveal.live.log import Message
+from foveal.live.live_session import LiveSession
+from foveal.live.message_log import Message
 from foveal.live.parts import LiveParts
 from foveal.live.protocol import MAX_QUESTION_CHARS, VERSION, Ask
-from foveal.live.record import Library
+from foveal.live.recording import Library
+from foveal.live.registry import Rooms
 from foveal.live.room import Room
-from foveal.live.rooms import Rooms
-from foveal.live.session import LiveSession
 from foveal.live.worker import FairWorker
 from foveal.server.cameras import Cameras, Spot
 from foveal.server.pages import page_routes
 from foveal.server.peers import Peers, ServeConfig
-from foveal.server.records import RecordPages
-from foveal.server.socket import EventSocket
+from foveal.server.recordings import RecordPages
 from foveal.server.status import local_hosts_only, project_version, status_routes
+from foveal.server.transport.socket import EventSocket
 from stream.clock import Clock, MonotonicClock, UnixClock
 from stream.errors import PromptError
 

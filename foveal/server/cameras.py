@@ -10,9 +10,9 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, Self
 
-from devices.live import LiveOptions, LiveSource
-from devices.photos import PhotoInbox
-from devices.webrtc.policy import FramePolicy, ReceiveOptions
+from devices.video.photos import PhotoInbox
+from devices.video.policy import FramePolicy, ReceiveOptions
+from devices.video.url import LiveOptions, LiveSource
 from foveal.live.ear import MakeListener, Microphone
 from foveal.live.room import Room
 from foveal.output.annotate import shrink

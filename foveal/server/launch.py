@@ -9,15 +9,15 @@ from collections.abc import Callable, Sequence
 from aiortc import RTCIceServer
 from aiortc.rtcicetransport import parse_stun_turn_uri
 
-from devices.webrtc.admission import Grant, hash_token
-from foveal.assets import cache_root
-from foveal.blur_setup import blur_maker
-from foveal.config import Config
-from foveal.live.record import RecordPolicy
+from devices.http.admission import Grant, hash_token
+from foveal.assets.registry import cache_root
+from foveal.config.schema import Config
+from foveal.live.recording import RecordPolicy
 from foveal.live.room import RoomLimits
+from foveal.server.auth.tls import local_addresses, self_signed, server_context
+from foveal.server.auth.tokens import TokenFile
 from foveal.server.peers import ServeConfig
-from foveal.server.tls import local_addresses, self_signed, server_context
-from foveal.server.tokens import TokenFile
+from foveal.setup.faces import blur_maker
 from stream.clock import UnixClock
 from stream.errors import ConfigError
 

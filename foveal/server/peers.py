@@ -8,21 +8,21 @@ from weakref import WeakKeyDictionary
 
 from aiortc import RTCIceServer
 
-from devices.webrtc.admission import Grant
-from devices.webrtc.gate import GateConfig
-from devices.webrtc.outgoing import SpeechTrack, ViewTrack
-from devices.webrtc.policy import FramePolicy, ReceiveOptions
-from devices.webrtc.problems import Problem
-from devices.webrtc.sdp import Role
-from devices.webrtc.session import PeerSession
-from devices.webrtc.signalling import SignalConfig, SignalServer
-from foveal.config import SessionConfig
+from devices.http.admission import Grant
+from devices.http.gate import GateConfig
+from devices.http.problems import Problem
+from devices.video.policy import FramePolicy, ReceiveOptions
+from devices.webrtc.tracks import SpeechTrack, ViewTrack
+from devices.whip.endpoint import SignalConfig, SignalServer
+from devices.whip.sdp import Role
+from devices.whip.session import PeerSession
+from foveal.config.schema import SessionConfig
 from foveal.live.ear import MakeListener, Microphone
-from foveal.live.log import Message
-from foveal.live.record import RecordPolicy
+from foveal.live.message_log import Message
+from foveal.live.recording import RecordPolicy
 from foveal.live.room import OnTalk, Room, RoomLimits
-from foveal.server.channel import channel_sender
-from foveal.server.socket import after_of
+from foveal.server.transport.channel import channel_sender
+from foveal.server.transport.socket import after_of
 from stream.clock import Clock
 from stream.errors import PromptError
 

@@ -6,9 +6,9 @@ from typing import Any, Protocol
 
 from aiohttp import web
 
-from devices.webrtc.gate import Gate
-from devices.webrtc.problems import Problem
-from foveal.live.rooms import Rooms
+from devices.http.gate import Gate
+from devices.http.problems import Problem
+from foveal.live.registry import Rooms
 from foveal.server.peers import ServeConfig
 
 

@@ -12,8 +12,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from perception.mask_decoder import MaskDecoderConfig
-from reasoning.pixsearch.model import ModelConfig, PixSearchModel
+from reasoning.pixsearch.mask_decoder import MaskDecoderConfig
+from reasoning.pixsearch.modeling import ModelConfig, PixSearchModel
 from stream.errors import AssetError
 
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights" / "pixsearch.safetensors"

@@ -1,7 +1,7 @@
 """Answers along drafts: what may be said is drafted, the trained model reads it and decides.
 
 A language model of this size invents where it writes freely. Drafts are held to what perception
-and evidence support (reasoning/composed.py); where several are possible, which search to make,
+and evidence support (reasoning/rules/model.py); where several are possible, which search to make,
 which sentence tells, whether to refuse, each is weighed by how likely the model finds its first
 words after the view, the question, what was said and the evidence. Where only one is possible the
 model is not asked, and the answer costs no pass of it.
@@ -15,11 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from reasoning.composed import ComposedLMM, ComposedState
-from reasoning.lmm import EntitySpan, Prompt
-from reasoning.pixsearch.lmm import PixSearchLMM
-from reasoning.pixsearch.sequences import MAX_EVIDENCE
-from reasoning.tokens import CONTROLS, END_INFORMATION, INFORMATION
+from reasoning.generation.protocol import EntitySpan, Prompt
+from reasoning.generation.tokens import CONTROLS, END_INFORMATION, INFORMATION
+from reasoning.pixsearch.generate import PixSearchLMM
+from reasoning.pixsearch.processing import MAX_EVIDENCE
+from reasoning.rules.model import ComposedLMM, ComposedState
 from stream.events import Evidence, TokenStep
 
 DEPTH = 6  # tokens of a draft that are weighed

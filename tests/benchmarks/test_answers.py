@@ -17,7 +17,7 @@ from benchmarks.answers import (
     read_questions,
     summary,
 )
-from reasoning.intents import read_examples
+from reasoning.rules.intents import read_examples
 from stream.errors import ConfigError
 
 FACT = Asked("fact", "coffee", "What is the capital of Kenya?", ("Nairobi",))

@@ -7,7 +7,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from benchmarks.decode import Episode, cached, reencoded
-from reasoning.lm import CausalLm
+from reasoning.vlm.causal_lm import CausalLm
 
 VOCABULARY = 97
 

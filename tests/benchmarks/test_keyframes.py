@@ -52,7 +52,7 @@ def test_every_method_names_an_obvious_cut(name: str) -> None:
 @pytest.mark.assets
 def test_transnetv2_finds_the_cut_between_two_photographs() -> None:
     from benchmarks import transnetv2
-    from foveal.assets import asset_path
+    from foveal.assets.registry import asset_path
     from stream.errors import AssetError
 
     try:

@@ -16,9 +16,9 @@ from benchmarks.replay import (
 from stream.clock import VirtualClock
 from stream.events import Answer, AnswerEvent, Region
 from stream.frame import Frame, Keyframe
-from stream.masks import encode_mask
-from stream.source import Faults, SourceInfo
-from stream.trace import Tracer
+from stream.geometry import encode_mask
+from stream.sources.reader import Faults, SourceInfo
+from stream.timing.trace import Tracer
 
 STEP_NS = 100_000_000
 

@@ -10,13 +10,13 @@ import pytest
 from benchmarks.voice_chain import Chain, Interruption, Turn, interrupt, take_turn
 from benchmarks.voice_questions import cough, from_folder, place
 from benchmarks.voice_turn import barge_summary, methods, summary
-from devices.fakes import LevelDetector, ScriptedTranscriber, ToneSpeaker
-from devices.listen import ListenConfig
-from devices.wav import Pcm, write_wav
-from foveal.hearing import Hearing
+from devices.listening.listener import ListenConfig
+from devices.speaking.wav import Pcm, write_wav
+from foveal.setup.hearing import Hearing
 from stream.clock import NS_PER_MS
 from stream.errors import ConfigError
 from stream.events import Answer, AnswerEvent, Question
+from tests.doubles.devices import LevelDetector, ScriptedTranscriber, ToneSpeaker
 
 RATE = 48_000
 

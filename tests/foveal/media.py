@@ -4,7 +4,7 @@ import numpy as np
 
 from stream.events import Answer, Evidence, Question, Region, SearchRecord, Span
 from stream.frame import Frame
-from stream.masks import encode_mask, mask_box
+from stream.geometry import encode_mask, mask_box
 
 STEP_NS = 100_000_000
 

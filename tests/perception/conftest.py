@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from foveal.assets import asset_path
-from perception.backbone import Backbone
+from foveal.assets.registry import asset_path
+from perception.features.backbone import Backbone
 from stream.errors import AssetError
 
 

@@ -5,15 +5,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retrieval.fakes import ColourClassifier, HashEncoder
-from retrieval.knowledge import Entry, Knowledge
 from retrieval.search import FIRST_PASSAGES, KnowledgeSearcher
 from retrieval.sentences import MAX_QUOTE_WORDS
-from retrieval.store import build_store
+from retrieval.sources.entries import Entry, Knowledge
+from retrieval.store.knowledge import build_store
 from stream.errors import QueryError
 from stream.events import Query
 from stream.frame import Image
-from stream.masks import encode_mask
+from stream.geometry import encode_mask
+from tests.doubles.retrieval import ColourClassifier, HashEncoder
 
 COLOURS = {"tomato": (255, 0, 0), "cucumber": (0, 255, 0), "tea cup": (0, 0, 255)}
 FACTS = (

@@ -14,11 +14,11 @@ import aiomqtt
 import pytest
 import pytest_asyncio
 
+from devices.board.power import PowerReading
 from devices.mqtt.bridge import Handlers, MqttBridge
-from devices.mqtt.messages import ASSISTANT, DEVICE, Ask, foveal_device
+from devices.mqtt.homie_properties import Property, Value
 from devices.mqtt.options import BridgeOptions, Broker
-from devices.mqtt.power import PowerReading
-from devices.mqtt.properties import Property, Value
+from devices.mqtt.questions import ASSISTANT, DEVICE, Ask, foveal_device
 from stream.clock import NS_PER_MS, MonotonicClock
 from stream.errors import ConfigError, PromptError
 from tests.devices.mqtt.broker import PASSWORD, USER, Mosquitto

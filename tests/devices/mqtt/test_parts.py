@@ -9,8 +9,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from devices.mqtt.discovery import discovery_payload, discovery_topic
-from devices.mqtt.messages import (
+from devices.board.power import PowerReading, power_alerts, read_power
+from devices.mqtt.home_assistant import discovery_payload, discovery_topic
+from devices.mqtt.homie import Topics, description
+from devices.mqtt.homie_properties import Datatype, Device, Node, Property, bounds
+from devices.mqtt.homie_values import EMPTY, MAX_PAYLOAD, format_value, parse_value
+from devices.mqtt.options import Backoff, BridgeOptions, Broker, parse_broker
+from devices.mqtt.outbox import Message, Outbox
+from devices.mqtt.questions import (
     MAX_ID,
     MAX_QUESTION,
     Ask,
@@ -19,12 +25,6 @@ from devices.mqtt.messages import (
     parse_ask,
     refusal_payload,
 )
-from devices.mqtt.options import Backoff, BridgeOptions, Broker, parse_broker
-from devices.mqtt.outbox import Message, Outbox
-from devices.mqtt.power import PowerReading, power_alerts, read_power
-from devices.mqtt.properties import Datatype, Device, Node, Property, bounds
-from devices.mqtt.topics import Topics, description
-from devices.mqtt.values import EMPTY, MAX_PAYLOAD, format_value, parse_value
 from stream.clock import NS_PER_MS, NS_PER_S
 from stream.errors import ConfigError, PromptError
 

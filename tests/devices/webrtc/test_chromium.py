@@ -11,12 +11,12 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 
-from devices.webrtc.fakes import draw_number
-from devices.webrtc.outgoing import SpeechTrack, ViewTrack
-from devices.webrtc.sdp import Role
-from devices.webrtc.session import PeerSession
-from devices.webrtc.signalling import SignalConfig, SignalServer, build_app
+from devices.webrtc.tracks import SpeechTrack, ViewTrack
+from devices.whip.endpoint import SignalConfig, SignalServer, build_app
+from devices.whip.sdp import Role
+from devices.whip.session import PeerSession
 from stream.clock import NS_PER_S, MonotonicClock
+from tests.doubles.webrtc import draw_number
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")

@@ -10,11 +10,11 @@ from typing import Any
 import av
 from aiortc.codecs.vpx import Vp8Encoder
 
-from devices.webrtc.fakes import draw_number, read_number
-from devices.webrtc.policy import FramePolicy, ReceiveOptions
+from devices.video.policy import FramePolicy, ReceiveOptions
+from devices.video.received import WebRtcSource
 from devices.webrtc.receiver import LowLatencyReceiver
-from devices.webrtc.source import WebRtcSource
 from stream.clock import NS_PER_S, VirtualClock
+from tests.doubles.webrtc import draw_number, read_number
 
 FPS, BURST = 15, 8  # frames of one look around, then the camera rests to save its battery
 PERIOD_S = 300

@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 
-from devices.webrtc.fakes import NumberCamera
+from tests.doubles.webrtc import NumberCamera
 
 DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "webrtc.md"
 

@@ -7,11 +7,11 @@ import threading
 from itertools import pairwise
 from pathlib import Path
 
-from devices.webrtc.fakes import BadNetwork, Loopback, NumberCamera, read_number
-from devices.webrtc.policy import FramePolicy, ReceiveOptions
+from devices.video.policy import FramePolicy, ReceiveOptions
 from devices.webrtc.receiver import ReceiveStats
 from stream.clock import NS_PER_S
 from stream.frame import Frame
+from tests.doubles.webrtc import BadNetwork, Loopback, NumberCamera, read_number
 
 FPS = 30
 

@@ -15,11 +15,11 @@ from aiortc import RTCConfiguration, RTCPeerConnection
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from devices.webrtc.admission import hash_token
-from devices.webrtc.gate import GateConfig
-from devices.webrtc.sdp import Role
-from devices.webrtc.session import PeerSession
-from devices.webrtc.signalling import FRAGMENT, SDP, SignalConfig, SignalServer, build_app
+from devices.http.admission import hash_token
+from devices.http.gate import GateConfig
+from devices.whip.endpoint import FRAGMENT, SDP, SignalConfig, SignalServer, build_app
+from devices.whip.sdp import Role
+from devices.whip.session import PeerSession
 from stream.clock import MonotonicClock
 
 TOKEN = "let-me-in"

@@ -7,12 +7,12 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from devices.video.policy import FramePolicy, ReceiveOptions
+from devices.video.received import TrackSource, WebRtcSource
 from devices.webrtc.connection import DropOldestQueue, VideoSource
-from devices.webrtc.fakes import Loopback, NumberCamera, prefer, read_number
-from devices.webrtc.policy import FramePolicy, ReceiveOptions
-from devices.webrtc.source import TrackSource, WebRtcSource
 from stream.clock import NS_PER_MS, NS_PER_S
 from stream.frame import Frame
+from tests.doubles.webrtc import Loopback, NumberCamera, prefer, read_number
 
 
 async def collect(source: VideoSource, count: int, pause_s: float = 0.0) -> list[Frame]:

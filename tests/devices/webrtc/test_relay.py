@@ -10,13 +10,13 @@ import aioice.ice
 import pytest
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 
-from devices.webrtc.fakes import NumberCamera, read_number
-from devices.webrtc.policy import FramePolicy, ReceiveOptions
-from devices.webrtc.sdp import Role, check_offer
-from devices.webrtc.session import PeerSession
+from devices.video.policy import FramePolicy, ReceiveOptions
+from devices.whip.sdp import Role, check_offer
+from devices.whip.session import PeerSession
 from stream.clock import NS_PER_S, MonotonicClock
 from stream.frame import Frame
 from tests.devices.webrtc.relay import UdpRelay
+from tests.doubles.webrtc import NumberCamera, read_number
 
 FPS = 30
 

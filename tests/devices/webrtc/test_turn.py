@@ -13,13 +13,13 @@ from aiortc import RTCConfiguration, RTCIceServer, RTCPeerConnection, RTCSession
 from aiortc.rtcconfiguration import RTCIceTransportPolicy
 
 from benchmarks.coturn import Coturn, find_turnserver
-from devices.webrtc.fakes import NumberCamera, read_number
-from devices.webrtc.outgoing import ViewTrack
-from devices.webrtc.policy import FramePolicy, ReceiveOptions
-from devices.webrtc.sdp import Role, check_offer
-from devices.webrtc.session import PeerSession
+from devices.video.policy import FramePolicy, ReceiveOptions
+from devices.webrtc.tracks import ViewTrack
 from devices.webrtc.turn import turn_trouble
+from devices.whip.sdp import Role, check_offer
+from devices.whip.session import PeerSession
 from stream.clock import MonotonicClock
+from tests.doubles.webrtc import NumberCamera, read_number
 
 TRANSPORTS = ("udp", "tcp")
 NOT_RELAYED = re.compile(r"a=candidate:.* typ (?!relay).*\r\n")
@@ -149,7 +149,7 @@ async def test_what_is_wrong_with_a_turn_server_is_said(turn: Coturn) -> None:
 async def test_a_session_ends_though_its_turn_server_is_gone(
     turn: Coturn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("devices.webrtc.session.CLOSE_S", 0.5)
+    monkeypatch.setattr("devices.whip.session.CLOSE_S", 0.5)
     server = turn.server()
     call = Call([server], [server])
     await call.open(only_relayed_box=True)

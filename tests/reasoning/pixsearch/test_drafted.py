@@ -7,24 +7,24 @@ import pytest
 import torch
 from transformers import DynamicCache
 
-from perception.fakes import FakeScene, thing
-from reasoning.assistant import Assistant
-from reasoning.composed import ComposedLMM
-from reasoning.decoding import SearchDecoder
-from reasoning.fakes import ScriptedSearcher
-from reasoning.grammar import parse
-from reasoning.intents import INTENTS, Intent, IntentClassifier
-from reasoning.lmm import Prompt
+from reasoning.generation.conversation import Assistant
+from reasoning.generation.decoding import SearchDecoder
+from reasoning.generation.grammar import parse
+from reasoning.generation.protocol import Prompt
+from reasoning.generation.settings import DecodeConfig, PolicyConfig
+from reasoning.generation.tokens import CONTROLS
 from reasoning.pixsearch.drafted import DEPTH, DraftedLMM, DraftedState, Reading, prefer
-from reasoning.pixsearch.fakes import CLASSES, tiny_model
-from reasoning.pixsearch.model import PixSearchModel, own_copy
-from reasoning.settings import DecodeConfig, PolicyConfig
-from reasoning.support import SupportScorer
-from reasoning.tokens import CONTROLS
-from retrieval.fakes import HashEncoder
+from reasoning.pixsearch.modeling import PixSearchModel, own_copy
+from reasoning.rules.intents import INTENTS, Intent, IntentClassifier
+from reasoning.rules.model import ComposedLMM
+from reasoning.verification.rerank import SupportScorer
 from stream.clock import VirtualClock
 from stream.events import Answer, Evidence, Question
-from tests.reasoning.pixsearch.test_lmm import HOSTILE, MODEL, WORDS, lmm, view
+from tests.doubles.perception import FakeScene, thing
+from tests.doubles.pixsearch import CLASSES, tiny_model
+from tests.doubles.reasoning import ScriptedSearcher
+from tests.doubles.retrieval import HashEncoder
+from tests.reasoning.pixsearch.test_generate import HOSTILE, MODEL, WORDS, lmm, view
 
 CUP = thing((8, 8, 24, 24), "red cup", 0.9)
 FACT = Evidence("w:1", "Cup", "A cup is a small open container used for drinking.", 0.9, "w")

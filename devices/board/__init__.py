@@ -1,0 +1,1 @@
+"""The board itself: battery and temperature."""

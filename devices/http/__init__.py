@@ -1,0 +1,1 @@
+"""What every HTTP endpoint does first: rates, tokens, bounded bodies, problem documents."""

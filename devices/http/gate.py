@@ -1,0 +1,120 @@
+"""What every HTTP endpoint here does first: rate limit, bearer token, bounded body, CORS."""
+
+import math
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from devices.http.admission import Grant, RateLimit, Tokens
+from devices.http.problems import Problem
+from stream.clock import Clock, UnixClock
+
+Handler = Callable[[web.Request], Awaitable[web.Response]]
+
+
+@dataclass(frozen=True, slots=True)
+class GateConfig:
+    """Who may ask, how often, how much."""
+
+    token_digests: tuple[str, ...] | None = None  # SHA-256 in hex; None = no authentication
+    grants: Callable[[], Sequence[Grant]] | None = None  # tokens with scopes and expiry
+    scope: str | None = None  # that a token of `grants` needs here
+    requests_per_s: float = 5.0  # per address, over time
+    burst: int = 20  # per address, at once
+    max_body_bytes: int = 64 * 1024
+    allowed_origins: tuple[str, ...] = ()  # browsers' origins (CORS); "*" allows all
+    methods: str = "OPTIONS, POST, PATCH, DELETE"  # told to browsers
+
+
+class Gate:
+    """Refuses with Problem what may not pass."""
+
+    def __init__(self, config: GateConfig, clock: Clock) -> None:
+        self._config = config
+        self._tokens: Tokens | None = None
+        if config.token_digests is not None or config.grants is not None:
+            fixed = [Grant(digest) for digest in config.token_digests or ()]
+            more = config.grants or (lambda: ())
+            self._tokens = Tokens(lambda: [*fixed, *more()], UnixClock())
+        self._limit = RateLimit(clock, config.requests_per_s, config.burst)
+
+    def guard(self, handle: Handler) -> Handler:
+        """Rate limit before, refusals as problem documents, CORS headers on all that goes out."""
+
+        async def guarded(request: web.Request) -> web.Response:
+            try:
+                if request.method != "OPTIONS":
+                    self.throttle(request)
+                response = await handle(request)
+            except Problem as problem:
+                response = problem.response()
+            self._add_cors(request, response)
+            return response
+
+        return guarded
+
+    def knows(self, request: web.Request) -> bool:
+        """Whether the request carries a token that suffices, or none is needed."""
+        if self._tokens is None:
+            return True
+        grant = self._tokens.grant(request.headers.get("Authorization"))
+        return grant is not None and grant.allows(self._config.scope)
+
+    def authorize(self, request: web.Request) -> None:
+        """Raises Problem 401 unless the request carries a known token, 403 unless it suffices."""
+        self.check(request.headers.get("Authorization"), self._config.scope)
+
+    def check(self, authorization: str | None, scope: str | None) -> None:
+        """The same for a header and a scope."""
+        if self._tokens is None:
+            return
+        grant = self._tokens.grant(authorization)
+        if grant is None:
+            error = ', error="invalid_token"' if authorization else ""
+            challenge = f'Bearer realm="foveal"{error}'
+            raise Problem(401, "expected a known bearer token", {"WWW-Authenticate": challenge})
+        if not grant.allows(scope):
+            challenge = f'Bearer realm="foveal", error="insufficient_scope", scope="{scope}"'
+            raise Problem(
+                403, f"this token lacks the scope {scope}", {"WWW-Authenticate": challenge}
+            )
+
+    async def body(self, request: web.Request) -> bytes:
+        """The whole body; raises Problem 413 when it is too long."""
+        limit = self._config.max_body_bytes
+        too_long = Problem(413, f"expected at most {limit} bytes")
+        if (request.content_length or 0) > limit:
+            raise too_long
+        body = bytearray()
+        async for chunk in request.content.iter_chunked(65_536):
+            body += chunk
+            if len(body) > limit:
+                raise too_long
+        return bytes(body)
+
+    async def text(self, request: web.Request, content_type: str) -> str:
+        """A UTF-8 body of one type; raises Problem 415, 413 or 400."""
+        if request.content_type != content_type:
+            raise Problem(415, f"expected {content_type}, got {request.content_type}")
+        try:
+            return (await self.body(request)).decode()
+        except UnicodeDecodeError as error:
+            raise Problem(400, "expected UTF-8 text") from error
+
+    def throttle(self, request: web.Request) -> None:
+        """Count one request; raises Problem 429 when its address sends too many."""
+        wait_s = self._limit.wait_s(request.remote or "")
+        if wait_s:
+            raise Problem(429, "too many requests", {"Retry-After": str(math.ceil(wait_s))})
+
+    def _add_cors(self, request: web.Request, response: web.Response) -> None:
+        origin = request.headers.get("Origin")
+        allowed = self._config.allowed_origins
+        if origin is None or not ("*" in allowed or origin in allowed):
+            return
+        response.headers["Access-Control-Allow-Origin"] = origin
+        response.headers["Vary"] = "Origin"
+        response.headers["Access-Control-Allow-Methods"] = self._config.methods
+        response.headers["Access-Control-Allow-Headers"] = "Authorization, Content-Type, If-Match"
+        response.headers["Access-Control-Expose-Headers"] = "Location, ETag, Link, Accept-Patch"

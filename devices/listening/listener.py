@@ -1,0 +1,294 @@
+"""A listener: blocks of sound in; who speaks when, and the words, out.
+
+    listener = Listener(SileroDetector(), WhisperTranscriber(folder), on_event, clock, pool)
+    listener.feed(pcm, pts_ns, rate_hz=48_000)   # per 20 ms block, on the event loop; 0.2 ms
+    listener.press(); listener.release()         # push-to-talk, in any mode
+    await listener.drain()                       # until nothing is being transcribed
+    await listener.close()                       # ends the open utterance, waits for its words
+
+`on_event` is called on the event loop, in order, with one of
+
+    SpeechStarted(at_ns)                  somebody speaks, known about 100 ms after the onset
+    Partial(text, stable, at_ns)          words so far; `stable` are those that will not change
+    Draft(text, started_ns, ended_ns)     the words at the first silence, before the end is certain:
+                                          an answer may be begun, and thrown away if a Partial
+                                          or a Final with another text follows
+    SpeechEnded(started_ns, ended_ns, decided_ns, reason)
+    Final(text, started_ns, ended_ns, decided_ns, timings_ns, drafted)
+    Refused(cause, reason, started_ns, ended_ns)   an utterance without a Final
+    Woken(at_ns)                          the wake phrase alone: the next words are for us
+
+`pcm` is int16 or float (-1..1), [N] or [N, channels]; times are stream times in ns. Each
+SpeechStarted is followed by one SpeechEnded, and that by one Final, Refused or Woken. `pool` runs
+the transcriber, one utterance of this listener at a time; several listeners may share it. Nothing
+waits: what cannot be transcribed in time is dropped and counted in `stats().dropped` by cause.
+"""
+
+import logging
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+
+from devices.listening.ear import Ear, Gate, Heard
+from devices.listening.endpointing import Ended, EndpointConfig, Paused, Resumed, Started
+from devices.listening.resample import RawSound, Sound
+from devices.listening.transcription_jobs import MAX_WAITING, Job, JobQueue, Utterance
+from devices.listening.turns import (
+    Draft,
+    Final,
+    ListenEvent,
+    OnListen,
+    Partial,
+    Refused,
+    SpeechEnded,
+    SpeechStarted,
+    Woken,
+)
+from devices.listening.vad import VoiceDetector
+from devices.listening.whisper import GuardConfig, Transcriber, Transcript, doubt
+from devices.listening.wording import after_wake_phrase, ending
+from stream.clock import NS_PER_MS, NS_PER_S, Clock
+from stream.errors import ConfigError, DeviceError
+
+__all__ = [
+    "Draft",
+    "Final",
+    "ListenConfig",
+    "ListenEvent",
+    "ListenStats",
+    "Listener",
+    "OnListen",
+    "Partial",
+    "Refused",
+    "SpeechEnded",
+    "SpeechStarted",
+    "Woken",
+]
+
+logger = logging.getLogger(__name__)
+
+AWAKE_NS = 8 * NS_PER_S  # after the wake phrase alone
+
+
+@dataclass(frozen=True, slots=True)
+class ListenConfig:
+    """How turns are taken."""
+
+    endpoint: EndpointConfig = field(default_factory=EndpointConfig)
+    guard: GuardConfig = field(default_factory=GuardConfig)
+    push_to_talk: bool = False  # hear only between `press` and `release`
+    wake_phrase: str | None = None  # utterances without it are refused
+    partial_every_ns: int | None = 640 * NS_PER_MS  # None: no partial transcripts
+    drafts: bool = True  # transcribe at the first silence
+
+    def __post_init__(self) -> None:
+        if self.wake_phrase is not None and not any(map(str.isalnum, self.wake_phrase)):
+            raise ConfigError(f"expected words as wake_phrase, got {self.wake_phrase!r}")
+        if self.partial_every_ns is not None and self.partial_every_ns < 100 * NS_PER_MS:
+            raise ConfigError(f"expected partial_every_ns >= 100 ms, got {self.partial_every_ns}")
+
+
+@dataclass(frozen=True, slots=True)
+class ListenStats:
+    """A listener's numbers."""
+
+    utterances: int
+    transcriptions: int
+    dropped: dict[str, int]  # what was not heard or not transcribed, by cause
+    gaps: int
+    echoes: int  # windows of 32 ms
+
+
+class Listener:
+    """Listens to one stream; make and use it on one event loop."""
+
+    def __init__(
+        self,
+        detector: VoiceDetector,
+        transcriber: Transcriber,
+        on_event: OnListen,
+        clock: Clock,
+        pool: Executor | None = None,
+        config: ListenConfig | None = None,
+        gate: Gate | None = None,
+    ) -> None:
+        self.config = config or ListenConfig()
+        self._ear = Ear(detector, self.config.endpoint, self.config.push_to_talk, gate)
+        self._jobs = JobQueue(transcriber, pool, self._heard)
+        self._on_event, self._clock = on_event, clock
+        self._open: Utterance | None = None
+        self._awake_until_ns = -1
+        self._utterances = 0
+        self._dropped: dict[str, int] = {}
+
+    @property
+    def talking(self) -> bool:
+        """Whether somebody speaks, or has just stopped."""
+        return self._ear.talking
+
+    def stats(self) -> ListenStats:
+        """The numbers so far."""
+        ear = self._ear.stats
+        dropped = dict(self._dropped)
+        if self._jobs.stale:
+            dropped["stale draft"] = self._jobs.stale
+        if ear.broken:
+            dropped["samples not finite"] = ear.broken
+        return ListenStats(self._utterances, self._jobs.done, dropped, ear.gaps, ear.echoes)
+
+    def feed(self, pcm: RawSound, pts_ns: int, rate_hz: int = 48_000) -> None:
+        """Take the block of sound that begins at `pts_ns`; a malformed one is dropped, counted."""
+        hint = self._open.hint if self._open is not None else "unknown"
+        try:
+            heard = self._ear.hear(pcm, pts_ns, rate_hz, hint)
+        except DeviceError as error:
+            self._drop("malformed")
+            logger.debug("a block of sound was dropped: %s", error)
+            return
+        self._take(heard)
+        self._wish_partial()
+
+    def press(self) -> None:
+        """Push-to-talk: an utterance begins with the next block."""
+        self._ear.press()
+
+    def release(self) -> None:
+        """Push-to-talk: it ends."""
+        self._take(self._ear.release())
+
+    async def drain(self) -> None:
+        """Wait until everything heard so far is transcribed."""
+        await self._jobs.drain()
+
+    async def close(self) -> None:
+        """The sound has ended: end the open utterance and wait for its words."""
+        self._take(self._ear.stop())
+        await self.drain()
+
+    def cancel(self) -> None:
+        """Forget everything that is under way; no more events."""
+        self._on_event = lambda _: None
+        self._ear.stop()
+        self._jobs.clear()
+        self._open = None
+
+    def _take(self, heard: list[Heard]) -> None:
+        for one in heard:
+            event = one.event
+            if isinstance(event, Started):
+                self._utterances += 1
+                self._open = Utterance(event.at_ns, partial_ns=event.at_ns)
+                self._on_event(SpeechStarted(event.at_ns, event.decided_ns))
+            elif isinstance(event, Resumed) and self._open is not None:
+                self._open.drafting, self._open.hint = None, "unknown"
+            elif isinstance(event, Paused) and self._open is not None and self.config.drafts:
+                assert one.sound is not None
+                self._open.drafting = Job("draft", self._open, one.sound, event.since_ns)
+                self._put(self._open.drafting)
+            elif isinstance(event, Ended):
+                assert one.sound is not None
+                self._end(event, one.sound)
+
+    def _end(self, event: Ended, sound: Sound) -> None:
+        utterance, self._open = self._open, None
+        if utterance is None:
+            return
+        utterance.ended, utterance.ended_at_ns = event, self._clock.now_ns()
+        times = event.started_ns, event.ended_ns, event.decided_ns
+        self._on_event(SpeechEnded(*times, event.reason))
+        draft = utterance.drafting
+        if draft is not None and draft.until_ns == event.ended_ns:
+            draft.kind = "final"
+            if draft.heard is not None:
+                self._finish(draft, draft.heard, drafted=True)
+            return
+        self._put(Job("final", utterance, sound, event.ended_ns))
+
+    def _wish_partial(self) -> None:
+        """Transcribe what was said so far, if the transcriber has nothing better to do."""
+        utterance, every_ns = self._open, self.config.partial_every_ns
+        if utterance is None or every_ns is None or self._ear.silent or self._jobs.busy:
+            return
+        if self._ear.now_ns - utterance.partial_ns >= every_ns:
+            utterance.partial_ns = self._ear.now_ns
+            self._put(Job("partial", utterance, self._ear.sound(), self._ear.now_ns))
+
+    def _put(self, job: Job) -> None:
+        if self._jobs.put(job):
+            return
+        if job.kind == "final":
+            self._drop("busy")
+            self._refuse(job, "busy", f"more than {MAX_WAITING} utterances wait")
+        elif job.utterance.drafting is job:
+            job.utterance.drafting = None
+
+    def _heard(self, job: Job, heard: Transcript | None) -> None:
+        """What a job has come to; None when the transcriber failed."""
+        if heard is None:
+            self._drop("failed")
+            if job.utterance.drafting is job:
+                job.utterance.drafting = None  # the end of the utterance tries again
+            if job.kind == "final":
+                self._refuse(job, "failed", "the transcriber failed")
+            return
+        job.heard = heard
+        if job.kind == "final":
+            self._finish(job, heard, drafted=False)
+        elif job.utterance.ended is None:
+            self._tell(job, heard)
+
+    def _tell(self, job: Job, heard: Transcript) -> None:
+        """A transcript of an utterance that is still open."""
+        if doubt(heard, self.config.guard) is not None:
+            return
+        utterance = job.utterance
+        utterance.agreement = utterance.agreement.step(heard.text)
+        if utterance.drafting is not job:
+            self._on_event(Partial(heard.text, utterance.agreement.text, job.until_ns))
+            return
+        utterance.hint = ending(heard.text)
+        text = self._addressed(heard.text, utterance.started_ns)
+        if text and utterance.hint != "unfinished":
+            self._on_event(Draft(text, utterance.started_ns, job.until_ns))
+        else:
+            self._on_event(Partial(heard.text, utterance.agreement.text, job.until_ns))
+
+    def _finish(self, job: Job, heard: Transcript, drafted: bool) -> None:
+        """The words of an utterance that has ended."""
+        utterance, ended = job.utterance, job.utterance.ended
+        assert ended is not None
+        cause = doubt(heard, self.config.guard)
+        if cause is not None:
+            self._refuse(job, cause, f"{cause}: {heard.text[:80]!r}")
+            return
+        text = self._addressed(heard.text, utterance.started_ns)
+        if text is None:
+            self._refuse(job, "wake", f"expected {self.config.wake_phrase!r} first")
+            return
+        if not text:
+            self._awake_until_ns = ended.decided_ns + AWAKE_NS
+            self._on_event(Woken(ended.decided_ns))
+            return
+        self._awake_until_ns = -1
+        timings = {
+            "endpoint": ended.decided_ns - ended.ended_ns,
+            "transcription": self._clock.now_ns() - utterance.ended_at_ns,
+        }
+        times = ended.started_ns, ended.ended_ns, ended.decided_ns
+        self._on_event(Final(text, *times, timings, drafted))
+
+    def _addressed(self, text: str, started_ns: int) -> str | None:
+        """The words that are for us: None when the wake phrase is missing."""
+        if self.config.wake_phrase is None:
+            return text
+        rest = after_wake_phrase(text, self.config.wake_phrase)
+        if rest is None and started_ns <= self._awake_until_ns:
+            return text
+        return rest
+
+    def _refuse(self, job: Job, cause: str, reason: str) -> None:
+        ended = job.utterance.ended
+        assert ended is not None
+        self._on_event(Refused(cause, reason, ended.started_ns, ended.ended_ns))
+
+    def _drop(self, cause: str) -> None:
+        self._dropped[cause] = self._dropped.get(cause, 0) + 1

@@ -1,0 +1,75 @@
+"""What a listener tells: who speaks when, and the words. All times are stream times, ns."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from devices.listening.endpointing import Reason
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechStarted:
+    """Somebody speaks since `at_ns`."""
+
+    at_ns: int
+    decided_ns: int  # stream time at which that was known
+
+
+@dataclass(frozen=True, slots=True)
+class Partial:
+    """The words so far."""
+
+    text: str
+    stable: str  # a beginning of `text` that two transcriptions agree on; never taken back
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """The words at the first silence; the utterance may go on."""
+
+    text: str
+    started_ns: int
+    ended_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechEnded:
+    """The utterance is over."""
+
+    started_ns: int
+    ended_ns: int  # of the last speech
+    decided_ns: int  # when the end was certain
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Final:
+    """An utterance's words, without the wake phrase."""
+
+    text: str
+    started_ns: int
+    ended_ns: int
+    decided_ns: int
+    timings_ns: dict[str, int] = field(default_factory=dict)  # endpoint, transcription
+    drafted: bool = False  # the text is that of the Draft: transcribed before the end was certain
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """An utterance that gives no text."""
+
+    cause: str  # "no words", "no speech", "not understood", "repetition", "wake", "busy", "failed"
+    reason: str
+    started_ns: int
+    ended_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Woken:
+    """The wake phrase and nothing else."""
+
+    at_ns: int
+
+
+ListenEvent = SpeechStarted | Partial | Draft | SpeechEnded | Final | Refused | Woken
+OnListen = Callable[[ListenEvent], None]

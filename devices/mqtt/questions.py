@@ -1,0 +1,114 @@
+"""Questions as they come in, answers as they go out, and the device both belong to. Pure."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from devices.mqtt.homie_properties import Device, Node, Property
+from devices.mqtt.homie_values import decode_text, parse_json
+from stream.errors import ConfigError, PromptError
+
+MAX_QUESTION = 1000  # characters
+MAX_ID = 64  # characters
+
+ASSISTANT, DEVICE, GLASSES, SETTINGS = "assistant", "device", "glasses", "settings"
+THERMAL = ("nominal", "fair", "serious", "critical")
+NETWORKS = ("wifi", "cellular", "ethernet", "other", "2g", "3g", "4g", "slow-2g")
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One question from the broker. `id` comes back with the answer; "" when none was given."""
+
+    text: str
+    id: str = ""
+    point: tuple[float, float] | None = None  # shares 0..1 of the picture's width and height
+
+
+def foveal_device(
+    device_id: str = "foveal", name: str = "Foveal", settings: Sequence[Property] = ()
+) -> Device:
+    """The device that the bridge speaks for; `settings` become its settable node."""
+    for one in settings:
+        if not one.settable or not one.retained:
+            raise ConfigError(f"expected setting {one.id} to be settable and retained")
+    assistant = (
+        Property("ask", "Ask", "string", settable=True, retained=False),
+        Property("answer", "Answer", "json"),
+        Property("recent", "Recent answers", "json"),
+        Property("busy", "Answering", "boolean"),
+    )
+    state = (
+        Property("battery", "Battery", "integer", "0:100", "%"),
+        Property("charging", "Charging", "boolean"),
+        Property("temperature", "Temperature", "float", unit="°C"),
+        Property("camera", "Camera in use", "boolean"),
+        Property("sessions", "Sessions", "integer", "0:"),
+        Property("dropped", "Messages dropped", "integer", "0:"),
+    )
+    glasses = (
+        Property("battery", "Battery of the glasses", "integer", "0:100", "%"),
+        Property("charging", "Glasses charging", "boolean"),
+        Property("thermal", "Temperature of the glasses", "enum", ",".join(THERMAL)),
+        Property("network", "Network of the glasses", "enum", ",".join(NETWORKS)),
+    )
+    nodes = [
+        Node(ASSISTANT, "Assistant", assistant),
+        Node(DEVICE, "Device", state),
+        Node(GLASSES, "Glasses", glasses),
+    ]
+    if settings:
+        nodes.append(Node(SETTINGS, "Settings", tuple(settings)))
+    return Device(device_id, name, tuple(nodes))
+
+
+def parse_ask(payload: bytes) -> Ask:
+    """A question: plain text, or a JSON object with `text` and optionally `id` and `point`.
+
+    Raises PromptError for anything else.
+    """
+    try:
+        text = decode_text(payload).strip()
+        fields = parse_json(text) if text.startswith("{") else {"text": text}
+    except ConfigError as error:
+        raise PromptError(f"not a question: {error}") from error
+    unknown = sorted(set(fields) - {"text", "id", "point"})
+    if unknown:
+        names = ", ".join(name[:20] for name in unknown[:3])
+        raise PromptError(f"expected text, id and point in a question, got {names!r} as well")
+    words = _words(fields.get("text"), MAX_QUESTION, "text")
+    if not any(char.isalnum() for char in words):
+        raise PromptError(f"expected a question with words, got {words[:40]!r}")
+    return Ask(
+        words,
+        _words(fields["id"], MAX_ID, "id") if "id" in fields else "",
+        _point(fields["point"]) if fields.get("point") is not None else None,
+    )
+
+
+def answer_payload(ask: Ask, body: Mapping[str, Any]) -> str:
+    """A finished answer: `body` is its `text` and whatever else JSON can hold."""
+    return json.dumps({"id": ask.id, "question": ask.text, **body}, ensure_ascii=False)
+
+
+def refusal_payload(ask: Ask | None, reason: str) -> str:
+    """The answer to a question that got none; `ask` is None when it could not even be read."""
+    known = {"id": "", "question": ""} if ask is None else {"id": ask.id, "question": ask.text}
+    return json.dumps({**known, "text": "", "error": reason}, ensure_ascii=False)
+
+
+def _words(value: Any, most: int, what: str) -> str:
+    if not isinstance(value, str) or not value.strip() or len(value) > most:
+        raise PromptError(f"expected 1 to {most} characters as {what}, got {str(value)[:40]!r}")
+    if not value.replace("\n", " ").replace("\t", " ").isprintable():
+        raise PromptError(f"expected printable characters as {what}, got {value[:40]!r}")
+    return value.strip()
+
+
+def _point(value: Any) -> tuple[float, float]:
+    if isinstance(value, list) and len(value) == 2:
+        x, y = value
+        if all(type(share) in (int, float) and 0 <= share <= 1 for share in (x, y)):
+            return float(x), float(y)
+    raise PromptError(f"expected point as [x, y], each 0 to 1, got {str(value)[:40]!r}")

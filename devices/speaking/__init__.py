@@ -1,0 +1,1 @@
+"""Speech out: sentences, voices and WAV files."""

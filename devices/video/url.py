@@ -1,0 +1,265 @@
+"""Live video from a URL (RTSP, SRT, RTMP, MPEG-TS, MJPEG over HTTP) for devices without WebRTC.
+
+FFmpeg, through PyAV, reads and decodes on a thread; the consumer gets fresh frames under the same
+policies as over WebRTC, the sound if there is any, and the connection is made again when it breaks.
+"""
+
+import asyncio
+import logging
+import threading
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+import av
+import av.error
+
+from devices.video.buffers import PictureBuffer
+from devices.video.decoder import Picture
+from devices.video.policy import FramePolicy, ReceiveOptions
+from devices.video.received import to_rgb
+from devices.video.timeline import VIDEO_CLOCK_HZ, RtpTimeline, ticks_to_ns
+from devices.video.url_sound import LiveSound
+from stream.clock import Clock
+from stream.errors import ConfigError, SourceError
+from stream.frame import Frame
+
+logger = logging.getLogger(__name__)
+
+SCHEMES = frozenset({"rtsp", "rtsps", "rtmp", "rtmps", "srt", "udp", "rtp", "tcp", "http", "https"})
+# Look at half a second to learn what is in the stream; what was looked at is decoded too.
+LOW_DELAY = {"flags": "low_delay", "analyzeduration": "500000", "fpsprobesize": "0"}
+BROKEN = "broken-packet"
+CORRUPT = "corrupt-picture"
+BROKEN_SOUND = "broken-sound"
+JOIN_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class LiveOptions:
+    """How to read a live URL."""
+
+    receive: ReceiveOptions = field(default_factory=ReceiveOptions)
+    format: str | None = None  # FFmpeg's name of the container; None = found out
+    options: Mapping[str, str] = field(default_factory=dict)  # FFmpeg's, e.g. rtsp_transport: tcp
+    open_timeout_s: float = 10.0
+    read_timeout_s: float = 5.0  # no data for so long: connect again
+    first_retry_s: float = 0.5  # doubled after each failure in a row
+    max_retry_s: float = 8.0
+    max_failures: int | None = None  # in a row, then SourceError; None = never give up
+
+
+@dataclass(frozen=True, slots=True)
+class LiveStats:
+    """A live source's numbers so far."""
+
+    connections: int
+    decoded: int
+    delivered: int
+    dropped: dict[str, int]  # by cause
+    last_error: str | None
+
+
+class LiveSource:
+    """A FrameSource over a URL. One consumer at a time; the thread lives as long as it iterates.
+
+    Raises ConfigError for a URL that is no live stream.
+    """
+
+    def __init__(self, url: str, clock: Clock, options: LiveOptions | None = None) -> None:
+        parts = urlsplit(url)
+        if parts.scheme.lower() not in SCHEMES:
+            raise ConfigError(f"expected a URL with one of {sorted(SCHEMES)}, got {parts.scheme!r}")
+        where = parts.netloc.rpartition("@")[2]
+        self.name = f"{parts.scheme}://{where}{parts.path}"  # without user and password
+        self._url = url
+        self._clock = clock
+        self._options = options or LiveOptions()
+        self._pictures: PictureBuffer[Picture] = PictureBuffer(self._options.receive)
+        self._timeline = RtpTimeline()
+        self._faults: Counter[str] = Counter()
+        self._connections = 0
+        self._last_error: str | None = None
+        self._told: str | None = None  # trouble of this connection, in the log
+        self._changed = threading.Condition()
+        self._sounds: asyncio.Queue[LiveSound] = asyncio.Queue()  # of connections, to be taken
+
+    async def sound(self) -> LiveSound:
+        """The sound of the connection there is, or of the next one that has any.
+
+        It comes while `frames` is iterated over; the audio stream that FFmpeg finds best.
+        """
+        sound = await self._sounds.get()
+        while not self._sounds.empty():
+            sound = self._sounds.get_nowait()  # the others are over
+        return sound
+
+    async def frames(self) -> AsyncIterator[Frame]:
+        """Yield frames in order; ends never by itself.
+
+        Raises SourceError after `max_failures` failures in a row.
+        """
+        run = _Run(asyncio.get_running_loop())
+        thread = threading.Thread(target=self._work, args=(run,), name="live", daemon=True)
+        thread.start()
+        try:
+            while True:
+                picture = await self._take(run)
+                yield await asyncio.to_thread(self._frame, picture)
+        finally:
+            run.stopped.set()
+            with self._changed:
+                self._changed.notify_all()
+            await asyncio.to_thread(thread.join, JOIN_S)
+
+    def newer(self) -> Frame | None:
+        """A frame that has come since the last one was handed out; from any thread.
+
+        None under a policy that hands out every frame.
+        """
+        if self._options.receive.policy is not FramePolicy.FRESHEST:
+            return None
+        with self._changed:
+            picture = self._pictures.take(self._clock.now_ns())
+        return None if picture is None else self._frame(picture)
+
+    def _frame(self, picture: Picture) -> Frame:
+        image = to_rgb(picture.picture)
+        return Frame(ticks_to_ns(picture.ticks), picture.arrival_ns, image, self.name)
+
+    def stats(self) -> LiveStats:
+        """The numbers so far."""
+        with self._changed:
+            pictures = self._pictures.stats
+            dropped = {**pictures.dropped, **self._faults}
+            return LiveStats(
+                self._connections,
+                pictures.received,
+                pictures.delivered,
+                dropped,
+                self._last_error,
+            )
+
+    async def _take(self, run: "_Run") -> Picture:
+        while True:
+            run.ready.clear()
+            with self._changed:
+                picture = self._pictures.take(self._clock.now_ns())
+                self._changed.notify_all()  # there is room again
+            if picture is not None:
+                return picture
+            if run.failed:
+                raise SourceError(f"cannot read {self.name}: {self._last_error}")
+            await run.ready.wait()
+
+    def _work(self, run: "_Run") -> None:
+        """Connect, read until it breaks, wait a little longer each time."""
+        options, failures = self._options, 0
+        while not run.stopped.is_set():
+            try:
+                for picture in self._read(run):
+                    failures = 0
+                    self._emit(picture, run)
+                self._note("the sender ended the stream")
+            except (av.error.FFmpegError, OSError) as error:
+                self._note(str(error).replace(self._url, self.name))
+            failures += 1
+            if options.max_failures is not None and failures >= options.max_failures:
+                run.failed = True
+                run.wake()
+                return
+            pause_s = min(options.max_retry_s, options.first_retry_s * 2 ** min(failures - 1, 16))
+            run.stopped.wait(pause_s)
+
+    def _read(self, run: "_Run") -> Iterator[Picture]:
+        options = self._options
+        timeout = (options.open_timeout_s, options.read_timeout_s)
+        settings = {**LOW_DELAY, **options.options}
+        with av.open(self._url, format=options.format, options=settings, timeout=timeout) as box:
+            if not box.streams.video:
+                raise OSError("there is no video in this stream")
+            with self._changed:
+                self._connections += 1
+            self._told = None
+            self._timeline.restart()
+            heard = box.streams.best("audio")
+            sound = None if heard is None else self._offer_sound(run)
+            wanted = [one for one in (box.streams.video[0], heard) if one is not None]
+            try:
+                for packet in box.demux(wanted):
+                    if run.stopped.is_set():
+                        return
+                    if packet.stream is not heard:
+                        yield from self._decode(packet)
+                    elif sound is not None:
+                        self._hear(packet, sound)
+            finally:
+                if sound is not None:
+                    sound.end()
+
+    def _offer_sound(self, run: "_Run") -> LiveSound:
+        sound = LiveSound(run.loop)
+        with suppress(RuntimeError):  # the event loop may be gone
+            run.loop.call_soon_threadsafe(self._sounds.put_nowait, sound)
+        return sound
+
+    def _hear(self, packet: Any, sound: LiveSound) -> None:
+        try:
+            for frame in packet.decode():
+                sound.put(frame)
+        except (av.error.FFmpegError, ValueError):
+            self._count(BROKEN_SOUND)
+
+    def _decode(self, packet: Any) -> Iterator[Picture]:
+        arrival_ns = self._clock.now_ns()
+        try:
+            pictures = packet.decode()
+        except av.error.FFmpegError:
+            self._count(BROKEN)
+            return
+        for picture in pictures:
+            if picture.is_corrupt:
+                self._count(CORRUPT)
+                continue
+            ticks = 0
+            if picture.pts is not None and picture.time_base is not None:
+                ticks = int(picture.pts * picture.time_base * VIDEO_CLOCK_HZ) & 0xFFFFFFFF
+            yield Picture(picture, self._timeline.map(ticks, arrival_ns), arrival_ns)
+
+    def _emit(self, picture: Picture, run: "_Run") -> None:
+        with self._changed:
+            while not run.stopped.is_set():
+                if self._pictures.offer(picture, picture.arrival_ns):
+                    break
+                self._changed.wait()  # EVERY_FRAME: until there is room
+        run.wake()
+
+    def _note(self, error: str) -> None:
+        # Once for each trouble: a camera may be away for days.
+        level = logging.DEBUG if error == self._told else logging.WARNING
+        logger.log(level, "%s: %s; connecting again until it comes", self.name, error)
+        self._told = error
+        with self._changed:
+            self._last_error = error
+
+    def _count(self, cause: str) -> None:
+        with self._changed:
+            self._faults[cause] += 1
+
+
+class _Run:
+    """One iteration's link between the thread and the event loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.ready = asyncio.Event()
+        self.stopped = threading.Event()
+        self.failed = False
+
+    def wake(self) -> None:
+        """Tell the consumer that something changed."""
+        with suppress(RuntimeError):  # the event loop may be gone
+            self.loop.call_soon_threadsafe(self.ready.set)

@@ -1,0 +1,1 @@
+"""WebRTC sessions by one HTTP POST: WHIP (RFC 9725), WHEP and the duplex form."""

@@ -1,0 +1,1 @@
+"""Pinned assets: the registry, and how they are pulled and converted."""

@@ -1,0 +1,1 @@
+"""Settings: the schema with its defaults, and how files are read."""

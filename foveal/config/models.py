@@ -1,0 +1,85 @@
+"""Settings of answering and tracking by the names that configurations give them; without torch."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from reasoning.generation.settings import (
+    ChatConfig,
+    ChoiceConfig,
+    DecodeConfig,
+    GroundConfig,
+    PolicyConfig,
+)
+from reasoning.vlm.openai_client import Endpoint
+from stream.errors import ConfigError
+
+EMBEDDED = "embedded"
+KINDS = ("sam2", "edgetam")
+BUILT_IN = ("composed", "pixsearch")
+SCHEMES = ("openai", "sa2va", "lisa")
+Precision = Literal["auto", "float32", "mixed", "bfloat16", "float16"]
+
+
+@dataclass(frozen=True, slots=True)
+class PixSearchConfig:
+    """Gates of the trained model, and which weights it has."""
+
+    choice: ChoiceConfig = field(default_factory=ChoiceConfig)
+    ground: GroundConfig = field(default_factory=GroundConfig)
+    weights: Path | None = None  # None is the file that is shipped
+    drafts: bool = True  # it decides among drafts; without them it writes freely
+
+
+def check_model(name: str) -> None:
+    """Raises ConfigError for a name that no model has; nothing is loaded."""
+    scheme, _, rest = name.partition(":")
+    if name in BUILT_IN:
+        return
+    if scheme not in SCHEMES or not rest:
+        known = ", ".join((*BUILT_IN, "openai:URL#MODEL", "sa2va:FOLDER", "lisa:FOLDER#CLIP"))
+        raise ConfigError(f"expected a model of {known}; got {name!r}")
+    if scheme == "openai":
+        Endpoint.parse(name)
+
+
+@dataclass(frozen=True, slots=True)
+class ReasoningConfig:
+    """Limits and gates of answering."""
+
+    model: str = "pixsearch"  # or composed, openai:URL#MODEL … (foveal/setup/backends.py)
+    decode: DecodeConfig = field(default_factory=DecodeConfig)
+    policy: PolicyConfig = field(default_factory=PolicyConfig)  # of drafts
+    pixsearch: PixSearchConfig = field(default_factory=PixSearchConfig)
+    chat: ChatConfig = field(default_factory=ChatConfig)  # of openai:
+
+    def __post_init__(self) -> None:
+        check_model(self.model)
+
+
+@dataclass(frozen=True, slots=True)
+class MaskletSettings:
+    """The tracker of a session; all but `tracker` concern SAM 2 and EdgeTAM only.
+
+    Raises ConfigError for a tracker that is none of the three.
+    """
+
+    tracker: str = EMBEDDED  # or sam2:ID, edgetam:ID; ID: a hub id, a folder, a sam2 package's .pt
+    image_size: int | None = None  # px; None is what the model was trained at (1024)
+    precision: Precision = "auto"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    policy: Literal["recent", "samurai", "dam4sam"] = "recent"  # what enters memory
+    reidentify: bool = True  # seek what left by its look
+    compile: Literal["off", "default", "graphs"] = "off"
+
+    def __post_init__(self) -> None:
+        kind, _, name = self.tracker.partition(":")
+        if not (self.tracker == EMBEDDED or (kind in KINDS and name)):
+            raise ConfigError(
+                "expected a tracker embedded, sam2:ID or edgetam:ID (ID: a hub id, a folder or a "
+                f".pt of the sam2 package), got {self.tracker!r}"
+            )
+        if self.image_size is not None and (self.image_size < 64 or self.image_size % 64):
+            raise ConfigError(
+                f"expected an image_size that is a multiple of 64, got {self.image_size}"
+            )

@@ -1,0 +1,1 @@
+"""The live server on an MQTT broker."""

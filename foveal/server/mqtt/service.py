@@ -1,0 +1,78 @@
+"""`foveal serve --mqtt`: the MQTT service around a live server, or nothing without a broker."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from devices.mqtt import questions as mqtt
+from devices.mqtt.options import BridgeOptions, parse_broker
+from foveal.live.engine import Engine
+from foveal.live.protocol import Ask
+from foveal.server.app import LiveServer
+from foveal.server.mqtt.bridge import Hooks, MqttService, Switch, SwitchedSpeaker
+from stream.clock import Clock, MonotonicClock
+
+PASSWORD = "FOVEAL_MQTT_PASSWORD"  # environment: what is on the command line others can read
+
+
+class LiveMqtt:
+    """The broker's side of a live server. Make it on the event loop; as a context it runs.
+
+    Without `url` it does nothing. Raises ConfigError for a bad address, id or file.
+    """
+
+    def __init__(
+        self,
+        server: LiveServer,
+        url: str | None,
+        device_id: str = "foveal",
+        ca_file: Path | None = None,
+        options: BridgeOptions | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self._server = server
+        self._voice = Switch()
+        self.service: MqttService | None = None
+        if url is None:
+            return
+        broker = parse_broker(url, os.environ.get(PASSWORD), ca_file)
+        hooks = Hooks(server.watch, self._ask, server.state, self._speak, self._admit)
+        version = str(server.state()["version"])
+        self.service = MqttService(
+            broker, clock or MonotonicClock(), hooks, device_id, options, version
+        )
+
+    async def __aenter__(self) -> "LiveMqtt":
+        if self.service is not None:
+            await self.service.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self.service is not None:
+            await self.service.__aexit__(kind, error, trace)
+
+    def engine(self, engine: Engine) -> Engine:
+        """The engine, with a voice that the broker can switch off."""
+        if self.service is None or engine.speaker is None:
+            return engine
+        return replace(engine, speaker=SwitchedSpeaker(engine.speaker, self._voice))
+
+    async def _ask(self, ask: mqtt.Ask) -> Mapping[str, Any]:
+        return await self._server.ask(Ask(ask.text, ask.point))
+
+    def _speak(self, on: bool) -> None:
+        self._voice.on = on
+        if not on:
+            for room in self._server.rooms.all:
+                room.live.stop_speaking()
+
+    def _admit(self, on: bool) -> None:
+        self._server.admitting = on

@@ -1,0 +1,124 @@
+"""The messages of a session over a WebSocket: the same as on the data channel."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+from aiohttp import WSMsgType, web
+
+from devices.http.gate import Gate
+from devices.http.problems import Problem
+from foveal.live.message_log import VOLATILE, Message
+from foveal.live.protocol import MAX_MESSAGE_CHARS, encode
+from foveal.live.room import Room
+
+logger = logging.getLogger(__name__)
+
+PROTOCOL = "foveal.v1"
+BEARER = "bearer."  # browsers cannot set headers: the token comes as a second sub-protocol
+MAX_QUEUED = 512  # messages that wait for a slow client; then it is gone
+MAX_VOLATILE = 16  # with so many waiting, masks are left out
+HEARTBEAT_S = 20.0
+
+
+class EventSocket:
+    """The endpoint."""
+
+    def __init__(
+        self,
+        gate: Gate,
+        origins: tuple[str, ...],
+        admit: Callable[[str | None], Room],
+        hello: Callable[[], Message],
+    ) -> None:
+        """`gate` throttles; `origins` are pages of other sites that may connect."""
+        self._gate, self._origins = gate, origins
+        self._admit, self._hello = admit, hello
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """GET /events?conversation=ID&after=SEQ."""
+        try:
+            self._gate.throttle(request)
+            self._check_origin(request)
+            self._gate.check(_authorization(request), "events")
+            after = after_of(request.query.get("after"))
+            room = self._admit(request.query.get("conversation"))
+        except Problem as problem:
+            return problem.response()
+        socket = web.WebSocketResponse(
+            protocols=(PROTOCOL,), heartbeat=HEARTBEAT_S, max_msg_size=4 * MAX_MESSAGE_CHARS
+        )
+        await socket.prepare(request)
+        await self._live(socket, room, after)
+        return socket
+
+    def _check_origin(self, request: web.Request) -> None:
+        """A page of another site must not use the visitor's access (RFC 6455 section 10.2)."""
+        origin = request.headers.get("Origin")
+        if origin is None or "*" in self._origins or origin in self._origins:
+            return
+        if urlsplit(origin).netloc != request.host:
+            raise Problem(403, "this page's origin is not allowed here")
+
+    async def _live(self, socket: web.WebSocketResponse, room: Room, after: int | None) -> None:
+        queue: asyncio.Queue[Message | None] = asyncio.Queue(MAX_QUEUED)
+
+        def send(message: Message) -> None:
+            if message["type"] in VOLATILE and queue.qsize() >= MAX_VOLATILE:
+                return
+            queue.put_nowait(message)  # QueueFull: the log lets go of this client
+
+        try:
+            link = room.attach(send, after, self._hello())
+        except Problem as problem:
+            await socket.close(code=1013, message=problem.detail.encode())
+            return
+        writer = asyncio.create_task(_write(socket, queue))
+        ended = asyncio.create_task(_end(socket, room, queue))
+        try:
+            async for message in socket:
+                if message.type is WSMsgType.TEXT:
+                    room.receive(message.data, send)
+                elif message.type is not WSMsgType.PING:
+                    break
+        finally:
+            room.detach(link)
+            writer.cancel()
+            ended.cancel()
+            await asyncio.gather(writer, ended, return_exceptions=True)
+
+
+async def _write(socket: web.WebSocketResponse, queue: asyncio.Queue[Message | None]) -> None:
+    while (message := await queue.get()) is not None:
+        await socket.send_str(encode(message))
+
+
+async def _end(
+    socket: web.WebSocketResponse, room: Room, queue: asyncio.Queue[Message | None]
+) -> None:
+    """When the session ends, say what is left to say and hang up."""
+    await room.closed.wait()
+    while not queue.empty():
+        await asyncio.sleep(0.01)
+    await socket.close(code=1001, message=b"the session has ended")
+
+
+def after_of(text: str | None) -> int | None:
+    """The number of the last message that a client has; raises Problem 400."""
+    if text is None or text == "":
+        return None
+    if not text.isascii() or not text.isdigit() or len(text) > 15:
+        raise Problem(400, "expected after=NUMBER of the last message")
+    return int(text)
+
+
+def _authorization(request: web.Request) -> str | None:
+    header = request.headers.get("Authorization")
+    if header is not None:
+        return header
+    offered = request.headers.get("Sec-WebSocket-Protocol", "").split(",")
+    for protocol in map(str.strip, offered):
+        if protocol.startswith(BEARER):
+            return f"Bearer {protocol.removeprefix(BEARER)}"
+    return None

@@ -1,0 +1,104 @@
+"""Trackers behind one face for `foveal track`: any prompt in, regions out, the state inside."""
+
+from typing import TYPE_CHECKING, Protocol
+
+from foveal.config.models import EMBEDDED, MaskletSettings
+from foveal.setup.trackers import open_sam2
+from perception.masks.prompts import BoxPrompt, MaskPrompt, Prompt, checked, positive_points
+from stream.events import Region
+from stream.frame import Frame, Mask
+
+if TYPE_CHECKING:
+    from perception.features.backbone import Features
+    from perception.masks.cutter import Cutter
+
+MAX_OBJECTS = 64
+
+
+class Follower(Protocol):
+    """A tracker with its state: prompts and frames in, regions out."""
+
+    def start(self, frame: Frame, prompt: Prompt) -> int: ...
+
+    def stop(self, track_id: int) -> None: ...
+
+    def follow(self, frame: Frame) -> tuple[Region, ...]: ...
+
+    def soon(self, frame: Frame) -> None: ...
+
+
+def open_follower(settings: MaskletSettings) -> Follower:
+    """The tracker that the settings name; raises AssetError when its weights are out of reach."""
+    return EmbeddedFollower() if settings.tracker == EMBEDDED else Sam2Follower(settings)
+
+
+class EmbeddedFollower:
+    """The embedded tracker; a box or point becomes a mask first."""
+
+    def __init__(self) -> None:
+        from foveal.setup.cutters import load_cutter
+        from foveal.setup.search import load_backbone
+        from foveal.setup.trackers import load_renewer
+        from perception.tracking.settings import TrackerConfig
+        from perception.tracking.tracker import EmbeddedTracker
+
+        self._backbone, self._cutter = load_backbone(), load_cutter()
+        config = TrackerConfig(max_tracks=MAX_OBJECTS)
+        self._tracker = EmbeddedTracker(self._backbone, config, renewer=load_renewer())
+        self._state = self._tracker.init_state()
+
+    def start(self, frame: Frame, prompt: Prompt) -> int:
+        """Begin a masklet; raises PromptError for an unusable prompt."""
+        features = self._backbone.features(frame.image)
+        mask = to_mask(checked(prompt, frame.size), frame, features, self._cutter)
+        self._state, track_id = self._tracker.add(self._state, frame, features, mask)
+        return track_id
+
+    def stop(self, track_id: int) -> None:
+        """Forget a masklet."""
+        self._state = self._tracker.remove(self._state, track_id)
+
+    def follow(self, frame: Frame) -> tuple[Region, ...]:
+        """One region for each masklet."""
+        features = self._backbone.features(frame.image)
+        self._state, regions = self._tracker.step(self._state, frame, features)
+        return regions
+
+    def soon(self, frame: Frame) -> None:
+        """This frame comes next; nothing to prepare."""
+
+
+class Sam2Follower:
+    """The streaming SAM 2 tracker."""
+
+    def __init__(self, settings: MaskletSettings) -> None:
+        self._tracker = open_sam2(settings, MAX_OBJECTS)
+        self._state = self._tracker.init_state()
+
+    def start(self, frame: Frame, prompt: Prompt) -> int:
+        """Begin a masklet; raises PromptError for an unusable prompt."""
+        self._state, track_id = self._tracker.add(self._state, frame, None, prompt)
+        return track_id
+
+    def stop(self, track_id: int) -> None:
+        """Forget a masklet."""
+        self._state = self._tracker.remove(self._state, track_id)
+
+    def follow(self, frame: Frame) -> tuple[Region, ...]:
+        """One region for each masklet."""
+        self._state, regions = self._tracker.step(self._state, frame)
+        return regions
+
+    def soon(self, frame: Frame) -> None:
+        """This frame comes next: its way to the device begins."""
+        self._tracker.prefetch(frame)
+
+
+def to_mask(prompt: Prompt, frame: Frame, features: "Features", cutter: "Cutter") -> Mask:
+    """[H, W] mask of a prompt on this frame, for a tracker that takes only masks."""
+    if isinstance(prompt, MaskPrompt):
+        return prompt.mask
+    if isinstance(prompt, BoxPrompt):
+        return cutter.from_box(frame.image, prompt.box)
+    x, y = positive_points(prompt)[0]
+    return cutter.from_point(frame.image, (int(x), int(y)), features)

@@ -1,0 +1,216 @@
+"""The masklets a session keeps alive: a few at once, the least useful one gives way.
+
+A masklet is what it looks like. After a cut, once a second, and when it comes back into view, each
+one is compared with its own look, and one that slid onto something else is sought again (or taken
+out, where the tracker cannot seek); a thing that comes back gets its old id again.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from perception.features.backbone import Features
+from perception.reid.looks import OTHER_LOOK, SAME_LOOK, Look, likeness, look_of
+from stream.clock import NS_PER_S
+from stream.errors import PromptError
+from stream.events import Region
+from stream.frame import Frame, Mask
+from stream.geometry import decode_mask, encode_mask, mask_box, mask_iou
+
+SAME_THING_IOU = 0.4  # a region that covers a live masklet this much is the same thing
+CHECK_NS = NS_PER_S  # looks are compared at least this often, in stream time
+MAX_REMEMBERED = 32  # masklets out of view whose looks are kept
+
+
+class MaskTracker(Protocol):
+    """Any tracker that starts from masks; its state is its own affair, and bounded."""
+
+    def init_state(self) -> Any: ...
+
+    def step(
+        self, state: Any, frame: Frame, features: Features | None = None
+    ) -> tuple[Any, tuple[Region, ...]]: ...
+
+    def add(
+        self, state: Any, frame: Frame, features: Features | None, mask: Mask, /
+    ) -> tuple[Any, int]: ...
+
+    def remove(self, state: Any, track_id: int) -> Any: ...
+
+
+@runtime_checkable
+class Doubting(Protocol):
+    """A tracker that can be told that a masklet slid onto something else, and seeks it again."""
+
+    def doubt(self, state: Any, track_id: int) -> Any: ...
+
+
+@runtime_checkable
+class LookingAhead(Protocol):
+    """A tracker that can make ahead what it will need of a coming frame alone."""
+
+    @property
+    def look_every(self) -> int:
+        """Of how many frames one is worth it; 0 for none."""
+
+    def look_ahead(self, frame: Frame) -> None: ...
+
+
+@dataclass(slots=True, eq=False)
+class _Life:
+    """What is known of one masklet."""
+
+    inner: int  # the tracker's id
+    look: Look  # when it was started
+    seen_ns: int  # when it was last in view
+    asked: bool  # an answer spoke of it, so it outlives seeds
+    here: bool = True  # in view, in the last frame
+
+
+class LiveMasklets:
+    """At most `limit` masklets; their state is bounded whatever the stream's length."""
+
+    def __init__(self, tracker: MaskTracker, limit: int) -> None:
+        self._tracker = tracker
+        self._limit = limit
+        self._state: Any = tracker.init_state()
+        self._lives: dict[int, _Life] = {}  # by the masklet's own id
+        self._gone: dict[int, Look] = {}  # oldest first
+        self._next_id = 1
+        self._checked_ns = 0
+        self._shown = 0  # frames that were looked ahead at, or might have been
+
+    @property
+    def live(self) -> int:
+        """How many are kept."""
+        return len(self._lives)
+
+    @property
+    def room(self) -> bool:
+        """Whether another may start without one giving way."""
+        return len(self._lives) < self._limit
+
+    def step(self, frame: Frame, features: Features, cut: bool = False) -> tuple[Region, ...]:
+        """Carry all to this frame: one region each, without a box while out of view.
+
+        Those that no longer look like themselves are out of view.
+        """
+        self._state, regions = self._tracker.step(self._state, frame, features)
+        owners = {life.inner: own for own, life in self._lives.items()}
+        regions = tuple(replace(region, track_id=owners[region.track_id]) for region in regions)
+        back = {region.track_id for region in regions if self._came_back(region)}
+        for region in regions:
+            self._lives[region.track_id].here = region.box is not None
+        if cut or not 0 <= frame.pts_ns - self._checked_ns < CHECK_NS:
+            self._checked_ns = frame.pts_ns
+            back = set(self._lives)
+        true = tuple(self._true(features, one) if one.track_id in back else one for one in regions)
+        true = tuple(region for region in true if region.track_id in self._lives)
+        for region in true:
+            if region.box is not None:
+                self._lives[region.track_id].seen_ns = frame.pts_ns
+        return true
+
+    def look_ahead(self, frame: Frame) -> None:
+        """Every frame that `step` will be given soon; from a thread of its own, if wanted."""
+        tracker = self._tracker
+        if not (isinstance(tracker, LookingAhead) and self._limit and tracker.look_every):
+            return
+        # Not asked: whether anything is followed now. That would depend on how far `step` is.
+        self._shown += 1
+        if self._shown % tracker.look_every == 0:
+            tracker.look_ahead(frame)
+
+    def _came_back(self, region: Region) -> bool:
+        return region.box is not None and not self._lives[region.track_id].here
+
+    def _true(self, features: Features, region: Region) -> Region:
+        """A region that looks like its masklet; else out of view, to be sought again, or ended."""
+        look = self._look(features, region)
+        life = self._lives[region.track_id]
+        if look is None or likeness(look, life.look) >= OTHER_LOOK:
+            return region
+        if not isinstance(self._tracker, Doubting):
+            self._forget(region.track_id)
+            return region
+        self._state = self._tracker.doubt(self._state, life.inner)
+        life.here = False
+        blank = np.zeros(region.mask.size, bool)
+        return replace(region, mask=encode_mask(blank), box=None, score=0.0)
+
+    def seed(self, frame: Frame, features: Features, mask: Mask) -> Region | None:
+        """Start one for a thing that stands out, if there is room."""
+        if not self.room:
+            return None
+        return self._start(frame, features, mask, asked=False)
+
+    def follow(
+        self, frame: Frame, features: Features, region: Region, shown: tuple[Region, ...]
+    ) -> Region:
+        """The masklet of a region an answer names: a live one that covers it, or a new one.
+
+        `shown` are the masklets' regions in this frame. Raises PromptError for an unusable mask.
+        With a limit of 0 nothing is followed and the region comes back as it is.
+        """
+        if self._limit < 1:
+            return region
+        if region.track_id in self._lives:
+            self._lives[region.track_id].asked = True
+            return region
+        mask = decode_mask(region.mask)
+        if mask.shape != frame.size or not mask.any():
+            raise PromptError(
+                f"expected a mask with pixels of the frame's size {frame.size}, "
+                f"got {region.mask.area} pixels of {mask.shape}"
+            )
+        for other in shown:
+            same = other.box is not None and mask_iou(mask, decode_mask(other.mask))
+            if other.track_id in self._lives and same >= SAME_THING_IOU:
+                self._lives[other.track_id].asked = True
+                return replace(region, track_id=other.track_id)
+        if not self.room:
+            self._drop_least()
+        started = self._start(frame, features, mask, asked=True)
+        return replace(region, track_id=started.track_id)
+
+    def _start(self, frame: Frame, features: Features, mask: Mask, asked: bool) -> Region:
+        self._state, inner = self._tracker.add(self._state, frame, features, mask)
+        look = look_of(features, mask)
+        own = self._known(look)
+        if own is None:
+            own, self._next_id = self._next_id, self._next_id + 1
+        self._lives[own] = _Life(inner, look, frame.pts_ns, asked)
+        return Region(own, frame.pts_ns, encode_mask(mask), mask_box(mask), 1.0)
+
+    def _known(self, look: Look) -> int | None:
+        """The id of a masklet that went and looks like this; it is no longer gone."""
+        best = max(self._gone, key=lambda own: likeness(self._gone[own], look), default=None)
+        if best is None or likeness(self._gone[best], look) < SAME_LOOK:
+            return None
+        del self._gone[best]
+        return best
+
+    def _look(self, features: Features, region: Region) -> Look | None:
+        """The look of a region in view whose masklet has one, else None."""
+        if region.box is None or not self._lives[region.track_id].look.any():
+            return None
+        return look_of(features, decode_mask(region.mask))
+
+    def _drop_least(self) -> None:
+        """Take out the one nobody asked for, longest out of view, oldest."""
+
+        def use(own: int) -> tuple[bool, int, int]:
+            life = self._lives[own]
+            return life.asked, life.seen_ns, own
+
+        self._forget(min(self._lives, key=use))
+
+    def _forget(self, own: int) -> None:
+        """Stop tracking one; its look is remembered for a while."""
+        life = self._lives.pop(own)
+        self._state = self._tracker.remove(self._state, life.inner)
+        if life.look.any():
+            self._gone[own] = life.look
+        while len(self._gone) > MAX_REMEMBERED:
+            del self._gone[next(iter(self._gone))]

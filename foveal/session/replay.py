@@ -1,0 +1,291 @@
+"""The replay job: compose the stages, run the session, tell what came of it."""
+
+import argparse
+import asyncio
+import dataclasses
+import json
+import resource
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from devices.speaking.speaker import open_speaker
+from foveal.config.load import load_config
+from foveal.config.schema import Config, RecordingSettings, SpeechSettings
+from foveal.output.recorder import Recorder
+from foveal.session.answer_records import parse_ask, read_questions
+from foveal.session.masklets import LiveMasklets
+from foveal.session.session import Session
+from foveal.session.stages import SessionState, Stages
+from foveal.setup.assistant import build_assistant, load_models
+from foveal.setup.cutters import load_cutter
+from foveal.setup.faces import blur_maker
+from foveal.setup.footprint import bound_arenas
+from foveal.setup.hearing import load_hearing, spoken_questions
+from foveal.setup.threads import share_cores
+from foveal.setup.trackers import open_tracker
+from stream.clock import NS_PER_S, Clock, MonotonicClock, VirtualClock, seconds_to_ns
+from stream.errors import ConfigError, OutputError, SourceError
+from stream.events import Question
+from stream.frame import Frame
+from stream.keyframes.selector import KeyframeSelector
+from stream.sources.open import ReaderName, Recording, open_source
+from stream.sources.playback import PlaybackOptions
+from stream.sources.reader import Reader, SourceInfo
+from stream.timing.trace import Tracer
+
+MAX_S = 1_000_000  # eleven days: longer than any recording
+OnFrame = Callable[[int, int | None], None]  # frames done, frames in all when known
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayRequest:
+    """What `foveal replay` was asked to do."""
+
+    clip: Path
+    out: Path
+    questions: tuple[Question, ...]
+    playback: PlaybackOptions
+    config: Config = field(default_factory=Config)
+    reader: ReaderName = "pyav"
+    folder_fps: Fraction = Fraction(10)
+    video: bool = True
+
+    @classmethod
+    def from_args(cls, args: argparse.Namespace) -> "ReplayRequest":
+        """Build from the command line; raises ConfigError naming the bad value."""
+        clip = Path(args.clip)
+        questions = [parse_ask(text) for text in args.ask]
+        if args.ask_file is not None:
+            questions += read_questions(args.ask_file)
+        playback = PlaybackOptions(
+            rate=args.rate,
+            start_offset_ns=_to_ns("--start-offset", args.start_offset),
+            duration_ns=None if args.duration is None else _to_ns("--duration", args.duration),
+            loop=args.loop,
+            start_paused=args.start_paused,
+        )
+        if args.ask_audio:
+            asked = spoken_questions(clip, load_hearing(), args.wake)
+            questions += [question for question in asked if _played(question, playback)]
+        return cls(
+            clip=clip,
+            out=args.out or Path("runs") / clip.stem,
+            questions=tuple(questions),
+            playback=playback,
+            config=_config(args),
+            reader=args.reader,
+            folder_fps=_rate("--fps", args.fps),
+            video=not args.no_video,
+        )
+
+
+def _to_ns(name: str, seconds: float) -> int:
+    if not 0 <= seconds <= MAX_S:  # NaN is in no range
+        raise ConfigError(f"expected {name} from 0 to {MAX_S} seconds, got {seconds}")
+    return seconds_to_ns(seconds)
+
+
+def _played(question: Question, playback: PlaybackOptions) -> bool:
+    """Whether the part of the recording that is played holds a spoken question."""
+    after_ns = question.asked_ns - playback.start_offset_ns
+    return after_ns >= 0 and (playback.duration_ns is None or after_ns < playback.duration_ns)
+
+
+def _rate(name: str, fps: float) -> Fraction:
+    if not 0.001 <= fps <= 1000:
+        raise ConfigError(f"expected {name} from 0.001 to 1000 frames per second, got {fps}")
+    return Fraction(fps).limit_denominator(1000)
+
+
+def _config(args: argparse.Namespace) -> Config:
+    """The profile or file, with what the command line says on top."""
+    config = load_config(args.config)
+    if args.tracker is not None:
+        masklets = dataclasses.replace(config.masklets, tracker=args.tracker)
+        config = dataclasses.replace(config, masklets=masklets)
+    if args.tracks is not None:
+        if args.tracks < 0:
+            raise ConfigError(f"expected --tracks of 0 or more, got {args.tracks}")
+        session = dataclasses.replace(config.session, max_tracks=args.tracks)
+        config = dataclasses.replace(config, session=session)
+    if args.blur_faces:
+        config = dataclasses.replace(config, recording=RecordingSettings(blur_faces=True))
+    if args.no_speech:
+        config = dataclasses.replace(config, speech=SpeechSettings("none"))
+    return config
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a replay did."""
+
+    out: Path
+    figures: dict[str, Any]  # JSON values
+    stages: dict[str, dict[str, Any]]  # stage -> Tracer's figures
+
+
+async def replay(request: ReplayRequest, on_frame: OnFrame | None = None) -> Summary:
+    """Play a recording through a session and write its results.
+
+    Raises SourceError when nothing can be read of it; what was read before a break is kept.
+    """
+    bound_arenas()
+    share_cores()
+    clock: Clock = VirtualClock() if request.playback.rate == 0 else MonotonicClock()
+    recording = open_source(
+        request.clip, clock, request.playback, request.reader, request.folder_fps
+    )
+    virtual = request.playback.rate == 0
+    wall = MonotonicClock()
+    _make_folder(request.out)
+    with Tracer(request.out / "trace.json") as tracer:
+        timed = _TimedReader(recording.reader, tracer)
+        recording = Recording(timed, clock, request.playback)
+        speaker = open_speaker(request.config.speech.backend)
+        stages = build_stages(request.config, tracer)
+        with Recorder(
+            request.out,
+            speaker,
+            timed=not virtual,
+            video=request.video,
+            tracer=tracer,
+            blur=blur_maker()() if request.config.recording.blur_faces else None,
+        ) as recorder:
+            session = Session(stages, recorder, request.config.session)
+            began = wall.now_ns()
+            source = _Counted(recording, on_frame)
+            if request.playback.start_paused:
+                asyncio.get_running_loop().run_in_executor(None, _wait_for_enter, recording)
+            state = await session.run(source, request.questions)
+            figures = _figures(request, recording, state, wall.now_ns() - began)
+            summary = tracer.summary()
+            recorder.finish({"clip": str(request.clip), **figures, "stages": summary})
+    if state.frames == 0:
+        raise SourceError(f"expected frames in {request.clip}, found none that can be decoded")
+    return Summary(request.out, figures, {name: one.as_json() for name, one in summary.items()})
+
+
+def _make_folder(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"expected a folder to write to at {out}, got: {error.strerror}; choose another --out"
+        ) from error
+
+
+def build_stages(config: Config, tracer: Tracer) -> Stages:
+    """The parts of a session as the configuration says."""
+    models = load_models(config.index.path, config.models.backbone_height)
+    limit = config.session.max_tracks
+    tracker = open_tracker(config.masklets, config.tracker, models.backbone, limit)
+    return Stages(
+        KeyframeSelector(config.keyframes),
+        models.backbone,
+        LiveMasklets(tracker, limit),
+        models.reader,
+        build_assistant(models, config.reasoning),
+        tracer,
+        load_cutter(),
+    )
+
+
+class _Counted:
+    """A FrameSource that reports progress."""
+
+    def __init__(self, recording: Recording, on_frame: OnFrame | None) -> None:
+        self._recording, self._on_frame = recording, on_frame
+
+    async def frames(self) -> AsyncIterator[Frame]:
+        total = self._recording.info().frame_count
+        done = 0
+        async for frame in self._recording.frames():
+            yield frame
+            done += 1
+            if self._on_frame is not None:
+                self._on_frame(done, total)
+
+
+class _TimedReader:
+    """A reader whose decoding shows in the trace; pacing and waiting do not."""
+
+    def __init__(self, reader: Reader, tracer: Tracer) -> None:
+        self._reader, self._tracer = reader, tracer
+        self.faults = reader.faults
+
+    def info(self) -> SourceInfo:
+        return self._reader.info()
+
+    def read(self, start_ns: int) -> Iterator[Frame]:
+        frames = self._reader.read(start_ns)
+        while True:
+            with self._tracer.span("decode"):
+                frame = next(frames, None)
+            if frame is None:
+                return
+            yield frame
+
+
+def _figures(
+    request: ReplayRequest, recording: Recording, state: SessionState, took_ns: int
+) -> dict[str, Any]:
+    stream_ns = state.last.pts_ns if state.last is not None else 0
+    return {
+        "frames": state.frames,
+        "keyframes": state.keyframe_count,
+        "answers": state.answered,
+        "questions": len(request.questions),
+        "asked_after_the_end": state.late,
+        "stream_s": round(stream_ns / NS_PER_S, 3),
+        "took_s": round(took_ns / NS_PER_S, 3),
+        "speed_fps": round(state.frames * NS_PER_S / max(1, took_ns), 2),
+        "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        "refused": dict(state.refused),
+        "faults": recording.faults,
+    }
+
+
+def _wait_for_enter(recording: Recording) -> None:
+    print("paused; press Enter to play", file=sys.stderr)
+    sys.stdin.readline()
+    recording.player.resume()
+
+
+def print_summary(summary: Summary, as_json: bool) -> None:
+    """A short table, or one JSON object."""
+    if as_json:
+        record = {"out": str(summary.out), **summary.figures, "stages": summary.stages}
+        print(json.dumps(record))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"{summary.out}", title_justify="left")
+    for column in ("stage", "runs", "p50 ms", "p95 ms", "share"):
+        table.add_column(column, justify="left" if column == "stage" else "right")
+    for name, one in summary.stages.items():
+        table.add_row(
+            name,
+            str(one["count"]),
+            f"{one['p50_ms']:.1f}",
+            f"{one['p95_ms']:.1f}",
+            f"{100 * one['share']:.0f} %",
+        )
+    figures = summary.figures
+    console = Console()
+    console.print(table)
+    console.print(
+        f"{figures['frames']} frames ({figures['stream_s']} s) in {figures['took_s']} s: "
+        f"{figures['speed_fps']} fps, {figures['keyframes']} keyframes, "
+        f"{figures['answers']} of {figures['questions']} questions answered"
+    )
+    if figures["asked_after_the_end"]:
+        late = figures["asked_after_the_end"]
+        console.print(f"  {late} asked after the end: answered on the last frame")
+    for cause, count in {**figures["refused"], **figures["faults"]}.items():
+        console.print(f"  {cause}: {count}")
+    console.print(f"open {summary.out / 'report.html'}")

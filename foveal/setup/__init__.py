@@ -1,0 +1,1 @@
+"""Puts parts together: configuration and assets to objects."""

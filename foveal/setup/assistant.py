@@ -1,0 +1,146 @@
+"""The composition root of answering: pinned assets -> an assistant."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+
+from foveal.assets.registry import asset_path
+from foveal.config.models import PixSearchConfig, ReasoningConfig
+from foveal.setup.backends import load_backend
+from foveal.setup.cutters import load_cutter
+from foveal.setup.footprint import trim_heap
+from foveal.setup.pixsearch import load_network, load_pixsearch, load_pointing
+from foveal.setup.search import (
+    load_backbone,
+    load_detector,
+    load_encoder,
+    load_recogniser,
+    open_searcher,
+)
+from perception.detect.ocr import RapidTextReader
+from perception.features.backbone import Backbone
+from perception.scene.naming import NameMatcher
+from perception.scene.reader import SceneReader
+from reasoning.generation.conversation import Assistant
+from reasoning.generation.decoding import SearchDecoder
+from reasoning.generation.settings import PolicyConfig
+from reasoning.pixsearch.drafted import DraftedLMM
+from reasoning.pixsearch.generate import PixSearchLMM
+from reasoning.pixsearch.modeling import PixSearchModel
+from reasoning.pixsearch.selection import Pointing
+from reasoning.rules.intents import IntentClassifier, load_weights
+from reasoning.rules.model import ComposedLMM
+from reasoning.verification.rerank import SupportScorer
+from reasoning.vlm.causal_lm import CausalLm
+from retrieval.encoders.visual import class_vectors
+from retrieval.search import KnowledgeSearcher
+from stream.clock import Clock
+
+LANGUAGE_MODEL = "smollm2-135m"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Models:
+    """What several parts share; loaded once."""
+
+    backbone: Backbone
+    searcher: KnowledgeSearcher
+    lm: CausalLm
+    reader: SceneReader
+
+
+def load_language_model(dtype: torch.dtype = torch.float32) -> CausalLm:
+    """The embedded language model, from the safetensors that `foveal models pull` made."""
+    return CausalLm.load(asset_path(LANGUAGE_MODEL, "hf/config.json").parent, dtype=dtype)
+
+
+def load_models(index: Path | None = None, height: int = 256) -> Models:
+    """Everything that answering needs; raises AssetError or QueryError with what to do."""
+    backbone = load_backbone(height)
+    recogniser = load_recogniser(backbone)
+    searcher = open_searcher(index, recogniser)
+    encoder = searcher.encoder
+    matcher = NameMatcher(recogniser.class_synonyms, searcher.class_vectors, encoder.encode_text)
+    reader = SceneReader(
+        backbone,
+        recogniser,
+        matcher,
+        RapidTextReader(),
+        detector=load_detector(),
+        cutter=load_cutter(),
+    )
+    models = Models(backbone, searcher, load_language_model(backbone.dtype), reader)
+    trim_heap()
+    return models
+
+
+def load_scene_reader() -> SceneReader:
+    """Perception alone, without an index or a language model."""
+    backbone = load_backbone()
+    recogniser = load_recogniser(backbone)
+    encoder = load_encoder()
+    vectors = class_vectors(encoder, recogniser.class_synonyms)
+    matcher = NameMatcher(recogniser.class_synonyms, vectors, encoder.encode_text)
+    return SceneReader(
+        backbone,
+        recogniser,
+        matcher,
+        RapidTextReader(),
+        detector=load_detector(),
+        cutter=load_cutter(),
+    )
+
+
+@lru_cache(maxsize=1)
+def _trained_network(models: Models, weights: Path | None, fold: bool) -> PixSearchModel:
+    """One network for all settings that differ only in their gates."""
+    bf16 = models.backbone.dtype is torch.bfloat16
+    return load_network(models.lm, load_recogniser(models.backbone), bf16, weights, fold)
+
+
+@lru_cache(maxsize=1)  # sessions of one server share it, as they share the models
+def trained_model(models: Models, config: PixSearchConfig) -> PixSearchLMM:
+    """The trained segmenting model; raises AssetError when its weights are absent or do not fit."""
+    # Folded, the upper layers are a second copy: worth it where every token is the model's own.
+    network = _trained_network(models, config.weights, fold=not config.drafts)
+    recogniser = load_recogniser(models.backbone)
+    reader, backbone = models.reader, models.backbone
+    return load_pixsearch(network, models.lm, reader, recogniser, config, backbone)
+
+
+@lru_cache(maxsize=1)
+def trained_finder(models: Models) -> Pointing:
+    """The trained pointer by the language model's own words: what phrases mean in a view."""
+    words = models.lm.ready()
+    table = words.model.get_input_embeddings().weight.detach()
+    return load_pointing(table, words, models.reader, load_recogniser(models.backbone))
+
+
+def build_assistant(
+    models: Models, config: ReasoningConfig | None = None, clock: Clock | None = None
+) -> Assistant:
+    """The model that is configured behind the search decoder; `clock` measures its timings."""
+    config = config or ReasoningConfig()
+    decoder = SearchDecoder(models.searcher, config.decode, clock)
+    if config.model == "composed":
+        return Assistant(_composed(models, config.policy), decoder)
+    if config.model != "pixsearch":
+        return Assistant(load_backend(config.model, models.reader, config.chat), decoder)
+    trained = trained_model(models, config.pixsearch)
+    if not config.pixsearch.drafts:
+        return Assistant(trained, decoder)
+    return Assistant(DraftedLMM(_composed(models, config.policy), trained), decoder)
+
+
+def _composed(models: Models, policy: PolicyConfig) -> ComposedLMM:
+    models.reader.ask(trained_finder(models))
+    encoder = models.searcher.encoder
+    return ComposedLMM(
+        models.lm.ready(),
+        IntentClassifier(models.lm, encoder, load_weights()),
+        SupportScorer(models.lm, encoder),
+        models.reader,
+        policy,
+    )

@@ -1,0 +1,46 @@
+"""Large models by the name that `reasoning.model` gives them.
+
+openai:URL#MODEL      a chat model behind an OpenAI-compatible server
+sa2va:FOLDER          a downloaded Sa2VA checkpoint
+lisa:FOLDER#CLIP      a LISA or GLaMM checkpoint, and the folder of its CLIP tower
+"""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from foveal.config.models import SCHEMES, check_model
+from perception.scene.reader import SceneReader
+from reasoning.generation.protocol import SegmentingLMM
+from reasoning.generation.settings import ChatConfig
+from reasoning.segmenting.box_to_mask import SceneGrounder
+from reasoning.segmenting.lisa import load_lisa
+from reasoning.segmenting.sa2va import load_sa2va
+from reasoning.vlm.openai_client import ChatClient, Endpoint
+from reasoning.vlm.openai_vlm import ChatVlm
+from stream.errors import ConfigError
+
+
+@lru_cache(maxsize=1)  # sessions of one server share it
+def load_backend(name: str, reader: SceneReader, chat: ChatConfig) -> SegmentingLMM[Any]:
+    """The model of a name; on the accelerator in bfloat16 where there is one.
+
+    Raises ConfigError for an unknown name, AssetError for a checkpoint that does not fit.
+    """
+    check_model(name)
+    scheme, _, rest = name.partition(":")
+    if scheme == "openai":
+        return ChatVlm(ChatClient(Endpoint.parse(name)), SceneGrounder(reader), chat)
+    on_gpu = torch.cuda.is_available()
+    device, precision = ("cuda", torch.bfloat16) if on_gpu else ("cpu", torch.float32)
+    if scheme == "sa2va":
+        return load_sa2va(Path(rest).expanduser(), reader, device, precision)
+    if scheme == "lisa":
+        folder, _, tower = rest.partition("#")
+        if not tower:
+            raise ConfigError(f"expected lisa:FOLDER#CLIP with CLIP's folder, got {name!r}")
+        folders = Path(folder).expanduser(), Path(tower).expanduser()
+        return load_lisa(*folders, reader, device, precision)
+    raise ConfigError(f"expected a large model ({', '.join(SCHEMES)}), got {name!r}")

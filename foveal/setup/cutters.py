@@ -1,0 +1,38 @@
+"""Which cutter makes masks: the small SAM where it was pulled, else edges and features."""
+
+import logging
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from foveal.assets.registry import asset_path
+from perception.masks.cutter import Cutter, EdgeCutter
+from stream.errors import AssetError
+
+if TYPE_CHECKING:
+    from perception.masks.small_sam import SmallSam
+
+logger = logging.getLogger(__name__)
+
+ASSET = "small-sam"
+
+
+def load_small_sam() -> "SmallSam":
+    """The small SAM; raises AssetError with what to do."""
+    from perception.masks.small_sam import DECODER, ENCODER, SmallSam
+
+    asset_path(ASSET, DECODER)
+    return SmallSam.load(asset_path(ASSET, ENCODER).parent)
+
+
+@lru_cache(maxsize=1)  # sessions of one process share it
+def load_cutter() -> Cutter:
+    """The small SAM; where it was not pulled, GrabCut, with one hint a process.
+
+    Raises AssetError for files that are there and do not fit.
+    """
+    try:
+        asset_path(ASSET, "encoder.onnx")
+    except AssetError as error:
+        logger.warning("masks are cut along edges and are coarser: %s", error)
+        return EdgeCutter()
+    return load_small_sam()

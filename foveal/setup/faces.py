@@ -1,0 +1,23 @@
+"""Puts the hiding of faces together: the pinned face detector -> what hides one stream's faces."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from foveal.assets.registry import asset_path
+from foveal.output.blur import FaceBlur
+from perception.detect.faces import MODEL, FaceDetector
+from stream.frame import Image
+from stream.geometry import Box
+
+FACES = "human-models"
+SURE = 0.5  # probability from which it is hidden: a blurred lamp costs less than a face
+
+
+def blur_maker() -> Callable[[], FaceBlur]:
+    """What makes each stream's; the model is shared. Raises AssetError with what to do."""
+    detector = FaceDetector.load(asset_path(FACES, MODEL).parent)
+
+    def find(image: Image) -> Sequence[Box]:
+        return detector.faces(image, SURE, closer=False)  # FaceBlur looks closer itself, in turn
+
+    return partial(FaceBlur, find)

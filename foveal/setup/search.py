@@ -1,0 +1,127 @@
+"""Puts search together: pinned assets and an index folder -> a searcher."""
+
+import hashlib
+import logging
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from foveal.assets.registry import asset_path, cache_root
+from retrieval.encoders.text import MiniLmEncoder, Progress
+from retrieval.search import KnowledgeSearcher
+from retrieval.sources.entries import WIKI_SOURCE, Knowledge, load_folder, load_jsonl, load_wiki
+from retrieval.store.knowledge import (
+    KnowledgeStore,
+    build_store,
+    file_sha256,
+    load_store,
+    save_store,
+)
+from retrieval.store.vectors import IndexKind
+from stream.errors import AssetError, SourceError
+
+if TYPE_CHECKING:
+    # torch takes seconds: not for text queries
+    from perception.detect.detector import Detector
+    from perception.features.backbone import Backbone
+    from perception.scene.recogniser import Recogniser
+
+logger = logging.getLogger(__name__)
+
+BACKBONE = ("efficientnet-lite2", "efficientnet-lite2-9656183e.pth")
+DETECTOR = "human-models"
+SUMMARIES = "summaries_en-us.json"
+
+
+def index_dir(name: str = WIKI_SOURCE) -> Path:
+    """Where the index of a source lies unless the user says otherwise."""
+    return cache_root() / "index" / name
+
+
+def load_encoder(threads: int = 2) -> MiniLmEncoder:
+    """The embedded text encoder."""
+    asset = "minilm-l6-v2"
+    return MiniLmEncoder(
+        asset_path(asset, "model.onnx"), asset_path(asset, "tokenizer.json"), threads
+    )
+
+
+def load_backbone(height: int = 256) -> "Backbone":
+    """The shared image backbone."""
+    from perception.features.backbone import Backbone
+
+    return Backbone.load(asset_path(*BACKBONE), height=height)
+
+
+def load_recogniser(backbone: "Backbone | None" = None) -> "Recogniser":
+    """The embedded image classifier, for image and region queries."""
+    from perception.scene.recogniser import Recogniser, load_head
+
+    return Recogniser(backbone or load_backbone(), load_head())
+
+
+def load_detector() -> "Detector | None":
+    """The embedded object detector; None, with one hint a process, where it was not pulled.
+
+    Raises AssetError for files that are there and do not fit.
+    """
+    from perception.detect.detector import MODEL, Detector
+
+    try:
+        folder = asset_path(DETECTOR, MODEL).parent
+    except AssetError as error:
+        _hint(str(error))
+        return None
+    return Detector.load(folder)
+
+
+@lru_cache(maxsize=8)
+def _hint(text: str) -> None:
+    """Say something once."""
+    logger.warning("no object detector, so everyday things are named and counted worse: %s", text)
+
+
+def read_source(source: str) -> tuple[Knowledge, str]:
+    """A source's entries and the sha256 of what they were read from.
+
+    `source` is wiki-vital, a folder of .txt and .md files, or a .jsonl file; raises SourceError.
+    """
+    if source == WIKI_SOURCE:
+        path = asset_path(WIKI_SOURCE, SUMMARIES)
+        return load_wiki(path), file_sha256(path)
+    path = Path(source)
+    if path.is_dir():
+        knowledge = load_folder(path)
+        digest = hashlib.sha256()
+        for entry in knowledge.entries:
+            digest.update(f"{entry.title}\n{entry.passages}\n".encode())
+        return knowledge, digest.hexdigest()
+    if path.is_file() and path.suffix == ".jsonl":
+        return load_jsonl(path), file_sha256(path)
+    raise SourceError(
+        f"expected {WIKI_SOURCE}, a folder of .txt and .md files, or a .jsonl file; got {source}"
+    )
+
+
+def build_index(
+    source: str, out: Path | None, kind: IndexKind = "flat", progress: Progress | None = None
+) -> tuple[Path, KnowledgeStore, Knowledge]:
+    """Read, encode and write an index; returns its folder, the index and what was read."""
+    encoder = load_encoder()
+    recogniser = load_recogniser()
+    knowledge, digest = read_source(source)
+    store = build_store(knowledge, encoder, recogniser.class_synonyms, kind, progress)
+    folder = out or index_dir(knowledge.source)
+    save_store(store, folder, digest)
+    return folder, store, knowledge
+
+
+def open_searcher(
+    folder: Path | None = None, recogniser: "Recogniser | None" = None
+) -> KnowledgeSearcher:
+    """A searcher over an index folder; without a recogniser it serves text queries only."""
+    encoder = load_encoder()
+    store = load_store(folder or index_dir(), encoder.id)
+    if recogniser is None:
+        return KnowledgeSearcher(store, encoder)
+    return KnowledgeSearcher(store, encoder, recogniser, recogniser.class_synonyms)

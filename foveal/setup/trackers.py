@@ -1,0 +1,80 @@
+"""Which tracker keeps masklets alive: its name and settings -> a tracker."""
+
+from typing import TYPE_CHECKING
+
+from foveal.config.models import EMBEDDED, MaskletSettings
+from foveal.session.masklets import MaskTracker
+from perception.tracking.settings import TrackerConfig
+from perception.tracking.tracker import EmbeddedTracker
+from stream.errors import AssetError, ConfigError
+
+if TYPE_CHECKING:
+    from perception.features.backbone import Backbone
+    from perception.sam2_tracking.tracker import Sam2Tracker
+    from perception.tracking.renewal import Renewer
+
+
+def open_tracker(
+    settings: MaskletSettings, embedded: TrackerConfig, backbone: "Backbone", max_tracks: int
+) -> MaskTracker:
+    """The tracker that the settings name; the embedded one shares the backbone.
+
+    Raises AssetError, with what to do, when weights are out of reach.
+    """
+    if settings.tracker == EMBEDDED:
+        return EmbeddedTracker(backbone, embedded, renewer=load_renewer())
+    return open_sam2(settings, max_tracks)
+
+
+def load_renewer() -> "Renewer | None":
+    """The small SAM that cuts masks anew; None where it was not pulled."""
+    from foveal.setup.cutters import load_cutter
+    from perception.masks.small_sam import SmallSam
+    from perception.tracking.renewal import Renewer
+
+    cutter = load_cutter()
+    return Renewer(cutter) if isinstance(cutter, SmallSam) else None
+
+
+def open_sam2(settings: MaskletSettings, max_tracks: int) -> "Sam2Tracker":
+    """A SAM 2 or EdgeTAM tracker; a frame of another shape goes on, as sessions need it."""
+    import torch
+
+    from perception.sam2.state import Sam2Config
+    from perception.sam2_tracking.open import best_precision, load_sam2_tracker
+
+    kind, _, name = settings.tracker.partition(":")
+    device: str = settings.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    precision = settings.precision
+    config = Sam2Config(
+        max_tracks=max(1, max_tracks),
+        policy=settings.policy,
+        reidentify=settings.reidentify,
+        any_shape=True,
+        compile=settings.compile,
+    )
+    try:
+        tracker = load_sam2_tracker(
+            name,
+            config,
+            image_size=settings.image_size,
+            precision=best_precision(device) if precision == "auto" else precision,
+            device=device,
+        )
+    except AssetError as error:
+        raise AssetError(_advice(settings.tracker, name, error)) from error
+    if tracker.networks.edge != (kind == "edgetam"):
+        right = "edgetam" if tracker.networks.edge else "sam2"
+        raise ConfigError(f"expected a model of the kind {kind} at {name}; write {right}:{name}")
+    return tracker
+
+
+def _advice(tracker: str, name: str, error: AssetError) -> str:
+    return (
+        f"the weights of {tracker} are out of reach ({error}). Where the hub can be reached, "
+        f"`hf download {name} --local-dir DIR`, then name the folder: "
+        f"{tracker.partition(':')[0]}:DIR. Without weights, the tracker embedded needs none "
+        "(masklets: tracker: embedded, or --tracker embedded)"
+    )

@@ -1,0 +1,1 @@
+"""Training data: public sets, built records, self-distillation."""

@@ -1,0 +1,125 @@
+"""Training the upper half of the language model on states of the lower one that are read once.
+
+Below the first adapted layer nothing learns where the connector and the special tokens' embeddings
+are kept as they are: what those layers make of a turn is the same at every step. Kept, it saves a
+third of a step, and the backward pass ends there.
+"""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from foveal.training.pixsearch.objective import (
+    VARIANCE,
+    Batch,
+    Example,
+    LossWeights,
+    batch_of,
+    span_loss,
+    word_loss,
+)
+from reasoning.pixsearch.modeling import PixSearchModel
+
+UPPER = ("lm", "control_out", "tagger")  # parts that learn so
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Read:
+    """A turn as the lower half leaves it."""
+
+    example: Example
+    embeddings: Tensor  # [L, D] half
+    lower: Tensor  # [L, D] in the language model's type
+    start: int  # of the turn, after its prefix
+    teacher: Tensor  # [n, D] half: last states of the spans' tokens, as the training begins
+
+
+def part_of(network: Any, start: int, end: int) -> Any:
+    """Some layers of a Llama-like model; it shares all weights. The last part has the norm."""
+    part = copy.copy(network)
+    part._modules = dict(network._modules)
+    part.layers = network.layers[start:end]
+    if end < len(network.layers):
+        part.norm = torch.nn.Identity()
+    return part
+
+
+class Halves:
+    """The two halves of a model's language side."""
+
+    def __init__(self, model: PixSearchModel) -> None:
+        self._model, network = model, model.lm.model
+        first = model.config.first_layer
+        self._lower = part_of(network, 0, first)
+        self._upper = part_of(network, first, len(network.layers))
+
+    def read(self, example: Example) -> Read:
+        """Once for each turn, before the first step."""
+        model = self._model
+        with torch.no_grad():
+            batch = batch_of(model, [example])
+            rows = batch.embeddings.to(model.dtype)
+            lower = self._lower(inputs_embeds=rows, use_cache=False).last_hidden_state
+            spans = _places(example, batch.starts[0])
+            teacher = torch.zeros(0, rows.shape[-1])
+            if spans:
+                teacher = self.upper(lower)[0, spans]
+        return Read(example, batch.embeddings[0].half(), lower[0], batch.starts[0], teacher.half())
+
+    def upper(self, lower: Tensor, known: Tensor | None = None) -> Tensor:
+        """[B, L, D] states of the lower half -> last-layer states float32."""
+        out = self._upper(inputs_embeds=lower, attention_mask=known, use_cache=False)
+        result: Tensor = out.last_hidden_state.float()
+        return result
+
+    def losses(self, reads: Sequence[Read], weights: LossWeights) -> dict[str, Tensor]:
+        """Words, spans, and the distance of the spans' states to those the training began with.
+
+        The last keeps what reads these states, the mask query and the pointer, fit.
+        """
+        longest = max(len(read.lower) for read in reads)
+        known = torch.zeros(len(reads), longest, dtype=torch.bool)
+        for number, read in enumerate(reads):
+            known[number, : len(read.lower)] = True
+        lower = torch.stack([_pad(read.lower, longest) for read in reads])
+        rows = torch.stack([_pad(read.embeddings, longest) for read in reads]).float()
+        batch = Batch(rows, known, tuple(read.start for read in reads))
+        examples = [read.example for read in reads]
+        # Flash attention's backward pass takes a fifth of a step on a processor.
+        with sdpa_kernel(SDPBackend.MATH):
+            states = self.upper(lower, known)
+        terms = {
+            "words": word_loss(self._model, states, batch, examples),
+            "spans": span_loss(self._model, states, batch, examples),
+        }
+        if weights.teacher:
+            terms["teacher"] = _teacher(states, reads)
+        terms["loss"] = torch.stack([getattr(weights, k) * v for k, v in terms.items()]).sum()
+        return terms
+
+
+def _teacher(states: Tensor, reads: Sequence[Read]) -> Tensor:
+    """Eq. 8 against the model as the training began."""
+    parts = [
+        states[number, _places(read.example, read.start)] - read.teacher.float()
+        for number, read in enumerate(reads)
+        if len(read.teacher)
+    ]
+    if not parts:
+        return states.sum() * 0
+    return (torch.cat(parts) ** 2).mean() / (2 * VARIANCE)
+
+
+def _places(example: Example, start: int) -> list[int]:
+    """Tokens of the turn's spans, in a sequence with its prefix."""
+    return [start + n for first, last in example.turn.spans for n in range(first, last)]
+
+
+def _pad(rows: Tensor, length: int) -> Tensor:
+    return F.pad(rows, (0, 0, 0, length - len(rows)))

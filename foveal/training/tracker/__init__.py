@@ -1,0 +1,1 @@
+"""Training of the embedded tracker's head."""

@@ -1,0 +1,1 @@
+"""Detectors: everyday objects, faces and written words."""

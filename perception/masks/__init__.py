@@ -1,0 +1,1 @@
+"""Prompts (points, boxes, masks) to masks: the small SAM, GrabCut; and proposals without one."""

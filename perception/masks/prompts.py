@@ -1,0 +1,127 @@
+"""Prompts: a mask, a box or points that start or correct a masklet; each turned into the others."""
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from stream.errors import PromptError
+from stream.frame import Mask
+from stream.geometry import Box, clip_box, mask_box
+
+MAX_POINTS = 64
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MaskPrompt:
+    """The thing's pixels: [H, W] bool, the size of the frame."""
+
+    mask: Mask
+
+
+@dataclass(frozen=True, slots=True)
+class BoxPrompt:
+    """A box around the thing: x0, y0, x1, y1 in frame pixels, x1 and y1 exclusive."""
+
+    box: Box
+
+
+@dataclass(frozen=True, slots=True)
+class PointsPrompt:
+    """Points on the thing (label True) and off it (label False), x, y in frame pixels."""
+
+    points: tuple[tuple[float, float], ...]
+    labels: tuple[bool, ...] = ()  # empty: all points are on the thing
+
+
+Prompt = MaskPrompt | BoxPrompt | PointsPrompt
+
+
+def checked(prompt: Prompt | Mask, size: tuple[int, int]) -> Prompt:
+    """The prompt fitted to a frame of `size` (height, width); a bare mask becomes a MaskPrompt.
+
+    Raises PromptError for an empty mask or one of another size, a box that misses the frame or has
+    no area, a point outside the frame, no point on the thing, or coordinates that are not finite.
+    """
+    if isinstance(prompt, np.ndarray):
+        prompt = MaskPrompt(prompt)
+    if isinstance(prompt, MaskPrompt):
+        return _checked_mask(prompt.mask, size)
+    if isinstance(prompt, BoxPrompt):
+        return _checked_box(prompt.box, size)
+    return _checked_points(prompt, size)
+
+
+def prompt_mask(prompt: Prompt, size: tuple[int, int], radius: int = 3) -> Mask:
+    """[H, W] bool: the mask itself, the filled box, or discs of `radius` px at positive points."""
+    if isinstance(prompt, MaskPrompt):
+        return prompt.mask
+    canvas = np.zeros(size, dtype=np.uint8)
+    if isinstance(prompt, BoxPrompt):
+        x0, y0, x1, y1 = prompt.box
+        canvas[y0:y1, x0:x1] = 1
+    else:
+        for x, y in positive_points(prompt):
+            cv2.circle(canvas, (int(x), int(y)), radius, 1, -1)
+    return canvas.astype(bool)
+
+
+def prompt_box(prompt: Prompt, size: tuple[int, int]) -> Box:
+    """The tight box of what `prompt_mask` gives."""
+    if isinstance(prompt, BoxPrompt):
+        return prompt.box
+    box = mask_box(prompt_mask(prompt, size))
+    if box is None:
+        raise PromptError("expected a prompt that covers at least one pixel, got an empty one")
+    return box
+
+
+def mask_point(mask: Mask) -> tuple[int, int]:
+    """x, y of the pixel deepest inside a [H, W] mask; raises PromptError when it is empty."""
+    if not mask.any():
+        raise PromptError("expected a mask with at least one pixel, got an empty one")
+    padded = np.pad(mask.astype(np.uint8), 1)  # so that the frame's edge counts as an edge
+    depth = cv2.distanceTransform(padded, cv2.DIST_L2, 5)[1:-1, 1:-1]
+    row, col = np.unravel_index(int(np.argmax(depth)), depth.shape)
+    return int(col), int(row)
+
+
+def positive_points(prompt: PointsPrompt) -> list[tuple[float, float]]:
+    """The points that are on the thing."""
+    labels = prompt.labels or (True,) * len(prompt.points)
+    return [point for point, on in zip(prompt.points, labels, strict=True) if on]
+
+
+def _checked_mask(mask: Mask, size: tuple[int, int]) -> MaskPrompt:
+    if mask.shape != size:
+        raise PromptError(f"expected a mask of the frame's size {size}, got {mask.shape}")
+    mask = np.asarray(mask, dtype=bool)
+    if not mask.any():
+        raise PromptError("expected a mask with at least one pixel, got an empty one")
+    return MaskPrompt(mask)
+
+
+def _checked_box(box: Box, size: tuple[int, int]) -> BoxPrompt:
+    if not all(math.isfinite(value) for value in box):
+        raise PromptError(f"expected finite box corners, got {box}")
+    if box[2] <= box[0] or box[3] <= box[1]:
+        raise PromptError(f"expected a box with x0 < x1 and y0 < y1, got {box}")
+    return BoxPrompt(clip_box(box, *size))
+
+
+def _checked_points(prompt: PointsPrompt, size: tuple[int, int]) -> PointsPrompt:
+    height, width = size
+    labels = prompt.labels or (True,) * len(prompt.points)
+    if not 1 <= len(prompt.points) <= MAX_POINTS:
+        raise PromptError(f"expected 1 to {MAX_POINTS} points, got {len(prompt.points)}")
+    if len(labels) != len(prompt.points):
+        raise PromptError(
+            f"expected one label a point, got {len(prompt.points)} points and {len(labels)} labels"
+        )
+    for x, y in prompt.points:
+        if not (0 <= x < width and 0 <= y < height):  # also False for NaN
+            raise PromptError(f"expected points inside the {width}x{height} frame, got ({x}, {y})")
+    if not any(labels):
+        raise PromptError("expected at least one point on the thing, got only points off it")
+    return PointsPrompt(prompt.points, labels)

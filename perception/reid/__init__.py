@@ -1,0 +1,1 @@
+"""Re-identification: what an object looks like, and finding it again."""

@@ -1,0 +1,151 @@
+"""What the streaming SAM 2 tracker remembers: small, typed, bounded, owned by the caller."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from perception.sam2.compile import CompileMode
+from perception.sam2_tracking.motion import Motion
+from stream.errors import ConfigError
+
+MemoryPolicy = Literal["recent", "samurai", "dam4sam"]  # see perception/sam2_tracking/policies.py
+
+
+@dataclass(frozen=True, slots=True)
+class Sam2Config:
+    """Bounds and choices. The defaults equal stock SAM 2 (arXiv 2408.00714)."""
+
+    max_tracks: int = 64
+    max_batch: int = 16  # objects that go through memory attention and mask decoder together
+    max_conditioning: int = 4  # prompted frames an object keeps: the first and the latest ones
+    state_budget_bytes: int | None = None  # `add` refuses an object that would exceed it
+    keep_corrections: bool = True  # a corrected frame conditions for good, as SAM 2 is trained
+    exclusive: bool = False  # where masks overlap, the highest logit has the pixel
+    any_shape: bool = False  # frames of another shape go on (SAM 2 squares them all) or BadFrame
+    compile: CompileMode = "off"  # as a tracker is loaded: see perception/sam2/compile.py
+    policy: MemoryPolicy = "recent"
+    min_quality: float = 0.5  # samurai: predicted mask IoU to enter memory
+    min_presence: float = 0.0  # samurai: object score logit to enter memory
+    motion_weight: float = 0.25  # samurai: of motion against mask quality in choosing a mask
+    stable_frames: int = 15  # samurai: good frames in a row before motion has a say
+    stable_quality: float = 0.3  # samurai: a mask below it is no measurement
+    memory_stride: int = 5  # dam4sam: every so many frames one is kept
+    anchor_quality: float = 0.8  # dam4sam: predicted mask IoU of a frame kept for good
+    anchor_gap: int = 5  # dam4sam: frames between two of them
+    area_tolerance: float = 0.2  # dam4sam: of the median area, for a frame kept for good
+    distractor_iou: float = 0.7  # dam4sam: box overlap below which another mask is a distractor
+    reidentify: bool = False  # seek objects that left by their looks (perception/reid)
+    max_looks: int = 8  # reidentify: looks kept of each object, the prompt's among them
+    look_every: int = 5  # reidentify: frames between looks while the object is in view
+    look_quality: float = 0.7  # reidentify: predicted mask IoU of a frame whose look is taken
+    patience: int = 3  # reidentify: frames out of view before the object is sought
+    seek_every: int = 3  # reidentify: frames between searches
+    return_likeness: float = 0.6  # reidentify: 0 as like it as other things are, 1 as it is itself
+    return_margin: float = 0.25  # reidentify: by how much it beats the next place, on that scale
+
+    def __post_init__(self) -> None:
+        if min(self.max_tracks, self.max_batch, self.max_conditioning) < 1:
+            raise ConfigError(
+                "expected max_tracks, max_batch and max_conditioning of 1 or more, got "
+                f"{self.max_tracks}, {self.max_batch} and {self.max_conditioning}"
+            )
+        if min(self.max_looks, self.look_every, self.patience, self.seek_every) < 1:
+            raise ConfigError(
+                "expected max_looks, look_every, patience and seek_every of 1 or more, got "
+                f"{self.max_looks}, {self.look_every}, {self.patience} and {self.seek_every}"
+            )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FrameFeatures:
+    """One pass of the image encoder, shared by every object of the frame."""
+
+    tokens: torch.Tensor  # [h*w, C] stride 16, the level that memory attention reads
+    middle: torch.Tensor  # [1, C/4, 2h, 2w] projected for the mask decoder
+    fine: torch.Tensor  # [1, C/8, 4h, 4w] projected for the mask decoder
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Memory:
+    """What one frame left behind for one object."""
+
+    index: int  # frame number in the stream
+    tokens: torch.Tensor  # [T, D] memory encoder output, bfloat16 for SAM 2
+    pointer: torch.Tensor  # [C] object pointer
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pointer:
+    """An object pointer that outlives its frame's spatial memory."""
+
+    index: int
+    vector: torch.Tensor  # [C]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LookMemory:
+    """What one object looks like, as far as it was seen."""
+
+    vectors: torch.Tensor  # [K, C] float32 unit rows, the prompt's first
+    stencil: torch.Tensor  # [a, b] float32 its mask in its box, in feature cells, when last sure
+    own: float  # how like its looks it usually is itself, cosine
+    other: float  # and the next best place of the same frames
+    away: int = 0  # frames in a row out of view
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sam2Track:
+    """One object: prompted frames, recent frames, pointers and its newest mask."""
+
+    track_id: int
+    prompted: tuple[Memory, ...]  # conditioning memories, oldest first
+    recent: tuple[Memory, ...]  # unprompted memories, oldest first
+    pointers: tuple[Pointer, ...]  # of unprompted frames, oldest first
+    index: int  # the newest frame it was followed to
+    logits: torch.Tensor  # [4h, 4w] float32 mask logits of that frame
+    presence: float  # object score logit; the object is in view above 0
+    quality: float  # predicted mask IoU, 0..1
+    motion: Motion | None = None  # samurai
+    areas: tuple[int, ...] = ()  # dam4sam: of the last frames in view, in logit cells
+    looks: LookMemory | None = None  # reidentify
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sam2State:
+    """Every live masklet and the newest frame's features. No pictures are kept."""
+
+    tracks: tuple[Sam2Track, ...] = ()
+    next_id: int = 1
+    index: int = -1  # number of the newest frame seen
+    pts_ns: int | None = None
+    size: tuple[int, int] | None = None  # height, width of the newest frame
+    features: FrameFeatures | None = None  # of the newest frame, if any object needed them
+
+
+def state_bytes(state: Sam2State) -> int:
+    """Bytes of all tensors held by a state; storage shared between tensors counts once."""
+    sizes = {
+        tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes()
+        for tensor in _tensors(state)
+    }
+    return sum(sizes.values())
+
+
+def track_bytes(track: Sam2Track) -> int:
+    """Bytes of one object's tensors."""
+    return state_bytes(Sam2State(tracks=(track,)))
+
+
+def _tensors(state: Sam2State) -> Iterator[torch.Tensor]:
+    if state.features is not None:
+        yield from (state.features.tokens, state.features.middle, state.features.fine)
+    for track in state.tracks:
+        yield track.logits
+        for memory in (*track.prompted, *track.recent):
+            yield from (memory.tokens, memory.pointer)
+        for pointer in track.pointers:
+            yield pointer.vector
+        if track.looks is not None:
+            yield from (track.looks.vectors, track.looks.stencil)

@@ -1,0 +1,1 @@
+"""Streaming tracking with SAM 2: the tracker, and what enters its memory."""

@@ -1,0 +1,125 @@
+"""What SAM 2's networks make of objects in one frame: followed by memory, or prompted."""
+
+from collections.abc import Sequence
+
+import torch
+
+from perception.masks.prompts import BoxPrompt, MaskPrompt, PointsPrompt, Prompt
+from perception.sam2.networks import Sam2Networks
+from perception.sam2.state import FrameFeatures, Sam2Track
+from perception.sam2.types import PROMPT_LOGIT_LIMIT, Decoded, Recalled
+from perception.sam2_tracking.policies import MemoryRules, Outcome, before
+
+
+class Segmenter:
+    """Masks of objects in a frame, from their memories or from prompts."""
+
+    def __init__(self, networks: Sam2Networks, rules: MemoryRules, max_batch: int) -> None:
+        self.networks, self._rules, self._max_batch = networks, rules, max_batch
+
+    def follow(
+        self, tracks: Sequence[Sam2Track], seen: FrameFeatures, index: int
+    ) -> dict[int, Sam2Track]:
+        """Follow objects in batches of those that remember equally much."""
+        groups: dict[tuple[int, int, int], list[Sam2Track]] = {}
+        for track in tracks:
+            recent, pointers = self._rules.recent(track, index), self._rules.pointers(track, index)
+            shape = (len(track.prompted), len(recent), len(pointers))
+            groups.setdefault(shape, []).append(track)
+        followed: dict[int, Sam2Track] = {}
+        for group in groups.values():
+            for start in range(0, len(group), self._max_batch):
+                batch = group[start : start + self._max_batch]
+                for track, outcome in zip(batch, self._tracked(batch, seen, index), strict=True):
+                    followed[track.track_id] = self._rules.updated(track, outcome, index)
+        return followed
+
+    def _tracked(
+        self, tracks: Sequence[Sam2Track], seen: FrameFeatures, index: int
+    ) -> list[Outcome]:
+        view = self.networks.conditioned(seen, self._recall(tracks, index))
+        found = self.networks.candidates(seen, view)
+        choice = self._rules.pick(tracks, found)
+        decoded = self.networks.choose(found, choice)
+        outcomes = _outcomes(decoded, self.networks.remember(seen, decoded, prompted=False))
+        if choice is None:
+            return outcomes
+        return [
+            self._rules.judged(track, outcome, found, row, choice[row])
+            for row, (track, outcome) in enumerate(zip(tracks, outcomes, strict=True))
+        ]
+
+    def _recall(self, tracks: Sequence[Sam2Track], index: int) -> Recalled:
+        """Stack the memories of objects that hold equally many."""
+        tokens, offsets, pointers, times = [], [], [], []
+        for track in tracks:
+            recent, thin = self._rules.recent(track, index), self._rules.pointers(track, index)
+            tokens.append(torch.stack([m.tokens for m in (*track.prompted, *recent)]))
+            offsets.append([0] * len(track.prompted) + self._rules.ages(recent, index))
+            vectors = [m.pointer for m in track.prompted] + [p.vector for p in thin]
+            pointers.append(torch.stack(vectors))
+            times.append(
+                [index - m.index for m in track.prompted] + [index - p.index for p in thin]
+            )
+        device = self.networks.device
+        return Recalled(
+            torch.stack(tokens),
+            torch.tensor(offsets, device=device),
+            torch.stack(pointers),
+            torch.tensor(times, dtype=torch.float32, device=device),
+        )
+
+    def prompted(
+        self,
+        seen: FrameFeatures,
+        prompt: Prompt,
+        size: tuple[int, int],
+        track: Sam2Track | None,
+    ) -> Outcome:
+        """Segment by a prompt; with a track, on top of what it remembers and shows now."""
+        networks = self.networks
+        if isinstance(prompt, MaskPrompt):
+            decoded, full = networks.adopt(seen, prompt.mask)
+            return _outcomes(decoded, networks.remember(seen, decoded, True, full))[0]
+        points, labels = self._points(prompt, size)
+        mask, view, first = None, networks.alone(seen), True
+        if track is not None:
+            past = before(track)
+            if past.prompted:
+                view, first = networks.conditioned(seen, self._recall([past], track.index)), False
+            if isinstance(prompt, PointsPrompt):
+                limit = PROMPT_LOGIT_LIMIT
+                mask = track.logits.clamp(-limit, limit)[None, None].to(networks.dtype)
+        decoded = networks.choose(networks.candidates(seen, view, points, labels, mask, first))
+        return _outcomes(decoded, networks.remember(seen, decoded, prompted=True))[0]
+
+    def _points(
+        self, prompt: BoxPrompt | PointsPrompt, size: tuple[int, int]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """[1, K, 2] model pixels and [1, K] labels."""
+        if isinstance(prompt, BoxPrompt):
+            x0, y0, x1, y1 = prompt.box
+            places, kinds = [(x0, y0), (x1, y1)], [2, 3]
+        else:
+            places = list(prompt.points)  # type: ignore[arg-type]
+            kinds = [int(on) for on in prompt.labels]
+        scale = torch.tensor([size[1], size[0]], dtype=torch.float32)
+        points = torch.tensor(places, dtype=torch.float32) / scale * self.networks.image_size
+        labels = torch.tensor([kinds], dtype=torch.int32)
+        networks = self.networks
+        return points[None].to(networks.device, networks.dtype), labels.to(networks.device)
+
+
+def _outcomes(decoded: Decoded, tokens: torch.Tensor) -> list[Outcome]:
+    """Split a batch into objects whose tensors do not keep the batch alive."""
+    presence, quality = torch.stack([decoded.presence, decoded.quality]).tolist()  # one wait
+    return [
+        Outcome(
+            decoded.logits[row].clone(),
+            decoded.pointers[row].clone(),
+            tokens[row].clone(memory_format=torch.contiguous_format),
+            presence[row],
+            quality[row],
+        )
+        for row in range(len(presence))
+    ]

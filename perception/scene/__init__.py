@@ -1,0 +1,1 @@
+"""What is in view: things with names, phrases, places, colours."""

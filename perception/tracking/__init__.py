@@ -1,0 +1,1 @@
+"""The embedded tracker: matching, flow, windows, the mask head, renewal and state."""

@@ -1,0 +1,75 @@
+"""Optical flow at low resolution: how the last mask moved (DIS, Kroeger et al. 2016)."""
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from perception.tracking.windows import ROI, Soft, Window
+from stream.frame import Image
+
+ROWS = 192  # the flow's height
+
+Grey = npt.NDArray[np.uint8]  # [ROWS, w]
+Flow = npt.NDArray[np.float32]  # [ROWS, w, 2]: where a pixel was one frame before, in flow pixels
+
+
+def halved(image: Image) -> Image:
+    """[H, W, 3] uint8 at half the size, which is quick; as it is where that would be too small."""
+    rows, cols = image.shape[:2]
+    if rows < 2 * ROWS:
+        return image
+    return np.asarray(cv2.resize(image, (cols // 2, rows // 2), interpolation=cv2.INTER_AREA))
+
+
+def make_grey(image: Image) -> Grey:
+    """[H, W, 3] uint8 -> small grey picture."""
+    rows, cols = image.shape[:2]
+    width = int(np.clip(round(cols * ROWS / rows), 16, 4 * ROWS))
+    small = cv2.resize(image, (width, ROWS), interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), np.uint8)
+
+
+def backward_flow(now: Grey, before: Grey) -> Flow | None:
+    """Where each pixel of `now` was; None when there is no earlier picture of the same size."""
+    if now.shape != before.shape or min(now.shape) < 64:
+        return None
+    engine = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+    return np.asarray(engine.calc(now, before, None), np.float32)
+
+
+def residual(flow: Flow, now: Grey, before: Grey) -> Soft:
+    """0..1: how badly the flow explains each pixel."""
+    rows, cols = now.shape
+    grid_x, grid_y = np.meshgrid(
+        np.arange(cols, dtype=np.float32), np.arange(rows, dtype=np.float32)
+    )
+    warped = cv2.remap(before, grid_x + flow[..., 0], grid_y + flow[..., 1], cv2.INTER_LINEAR)
+    error = cv2.blur(cv2.absdiff(warped, now).astype(np.float32), (5, 5))
+    return np.asarray(np.clip(error / 32, 0, 1), np.float32)
+
+
+def warp_whole(flow: Flow, soft: Soft) -> Soft:
+    """Carry a whole-frame soft mask of the flow's size one frame on."""
+    rows, cols = soft.shape
+    grid_x, grid_y = np.meshgrid(
+        np.arange(cols, dtype=np.float32), np.arange(rows, dtype=np.float32)
+    )
+    out = cv2.remap(soft, grid_x + flow[..., 0], grid_y + flow[..., 1], cv2.INTER_LINEAR)
+    return np.asarray(out, np.float32)
+
+
+def warp_window(flow: Flow | None, soft: Soft, old: Window, new: Window) -> Soft:
+    """A window's soft mask [ROI, ROI] of the last frame, seen through the new window."""
+    steps = (np.arange(ROI, dtype=np.float32) + 0.5) / ROI
+    x = new.x0 + steps * (new.x1 - new.x0)
+    y = new.y0 + steps * (new.y1 - new.y0)
+    grid_x, grid_y = np.meshgrid(x, y)
+    if flow is not None:
+        rows, cols = flow.shape[:2]
+        map_x = np.asarray(grid_x * cols - 0.5, np.float32)
+        map_y = np.asarray(grid_y * rows - 0.5, np.float32)
+        moved = cv2.remap(flow, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        grid_x, grid_y = grid_x + moved[..., 0] / cols, grid_y + moved[..., 1] / rows
+    map_x = np.asarray((grid_x - old.x0) / (old.x1 - old.x0) * ROI - 0.5, np.float32)
+    map_y = np.asarray((grid_y - old.y0) / (old.y1 - old.y0) * ROI - 0.5, np.float32)
+    return np.asarray(cv2.remap(soft, map_x, map_y, cv2.INTER_LINEAR), np.float32)

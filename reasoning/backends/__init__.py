@@ -1,1 +1,0 @@
-"""Large models behind the SegmentingLMM protocol."""

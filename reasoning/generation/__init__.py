@@ -1,0 +1,1 @@
+"""The search-token decode loop: protocol, tokens, grammar, decoding and the conversation."""

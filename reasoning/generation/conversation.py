@@ -1,0 +1,91 @@
+"""The assistant: keeps the conversation, decodes answers, and turns entity spans into regions."""
+
+import dataclasses
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from perception.scene.reader import GroundedRegion, SceneView
+from reasoning.generation.decoding import SearchDecoder
+from reasoning.generation.protocol import Prompt, ReadsAhead, SegmentingLMM, Turn
+from reasoning.generation.tokens import neutralise
+from stream.events import Answer, AnswerEvent, EventKind, Question, Region, Span
+from stream.geometry import encode_mask
+
+MAX_TURNS = 8  # of the conversation that are kept
+MAX_WORDS, MAX_CHARS = 120, 1000  # of a question that are read
+NO_TRACK = 0  # track id of a region that no masklet follows
+
+OnEvent = Callable[[AnswerEvent], None]
+
+
+class Assistant:
+    """Answers one wearer's questions, one after the other."""
+
+    def __init__(self, lmm: SegmentingLMM[Any], decoder: SearchDecoder) -> None:
+        self._lmm, self._decoder = lmm, decoder
+        self._history: deque[Turn] = deque(maxlen=MAX_TURNS)
+        self._seen: SceneView | None = None  # the keyframe that was read ahead
+
+    @property
+    def reads_ahead(self) -> bool:
+        """Whether `see` saves the next question the reading of what is in view."""
+        return isinstance(self._lmm, ReadsAhead)
+
+    def see(self, view: SceneView) -> None:
+        """Take in a keyframe as it comes: the next questions are asked on top of it.
+
+        Their own frames still give the masks. Does nothing for a model that cannot read ahead.
+        """
+        if isinstance(self._lmm, ReadsAhead):
+            self._lmm.read_view(view)
+            self._seen = view
+
+    def ask(self, question: Question, view: SceneView, on_event: OnEvent) -> Answer:
+        """Answer from a view; tokens, searches and evidence go to `on_event` as they are made.
+
+        A question is shortened to its first 120 words (1000 characters). Regions carry their
+        masklet's id, or 0.
+        """
+        at = question.asked_ns
+
+        def emit(kind: EventKind, data: Mapping[str, Any]) -> None:
+            on_event(AnswerEvent(kind, at, dict(data)))
+
+        emit("question", {"text": question.text})
+        asked = dataclasses.replace(question, text=shorten(question.text))
+        prompt = Prompt(asked, view, tuple(self._history), self._seen)
+        decoded = self._decoder.decode(self._lmm, prompt, emit)
+        self._history.append(Turn(asked.text, decoded.text, at, decoded.subject))
+        spans = tuple(
+            Span(span.start, span.end, as_region(span.region, view.frame.pts_ns))
+            for span in decoded.spans
+        )
+        emit("end", {"text": decoded.text, "tokens": decoded.tokens})
+        return Answer(
+            question,
+            decoded.text,
+            decoded.sequence,
+            spans,
+            decoded.searches,
+            decoded.timings_ns,
+            self._lmm.name,
+        )
+
+    def forget(self) -> None:
+        """Start a new conversation."""
+        self._history.clear()
+        self._seen = None
+
+
+def shorten(text: str) -> str:
+    """The first words of a question, harmless."""
+    # Cut before it is cleaned as well: a question of any length costs the same.
+    plain = neutralise(text[: 10 * MAX_CHARS])
+    return " ".join(plain[:MAX_CHARS].split()[:MAX_WORDS])
+
+
+def as_region(region: GroundedRegion, pts_ns: int) -> Region:
+    """A grounded region as the stream's noun."""
+    track = NO_TRACK if region.track_id is None else region.track_id
+    return Region(track, pts_ns, encode_mask(region.mask), region.box, region.score)

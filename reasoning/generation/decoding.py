@@ -1,0 +1,209 @@
+"""The decode loop: token by token, with searches run where the model calls for them.
+
+PixSearch (arXiv 2601.19060), Algorithm 1, with what it leaves open decided here: the loop never
+lets a call stay open, refuses a repeated query, keeps to a search budget and a token limit, and
+gives injected evidence back to the model on top of its cache.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic
+
+from reasoning.generation.grammar import Call, Grammar, visible
+from reasoning.generation.protocol import EntitySpan, Prompt, SegmentingLMM, State
+from reasoning.generation.settings import DecodeConfig
+from reasoning.generation.tokens import (
+    END,
+    END_INFORMATION,
+    INFORMATION,
+    SEARCH,
+    SEPARATOR,
+    neutralise,
+    unbracket,
+)
+from retrieval.search import Searcher
+from stream.clock import Clock, MonotonicClock
+from stream.errors import QueryError
+from stream.events import EventKind, Evidence, Query, SearchRecord, TokenStep
+from stream.geometry import encode_mask
+
+Emit = Callable[[EventKind, Mapping[str, Any]], None]  # event kind, JSON data
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Decoded:
+    """A finished sequence."""
+
+    text: str  # what the wearer hears
+    sequence: str
+    spans: tuple[EntitySpan, ...]  # offsets into `text`
+    searches: tuple[SearchRecord, ...]
+    tokens: int  # of the model's own
+    subject: str
+    timings_ns: dict[str, int]
+
+
+@dataclass(slots=True)
+class _Run(Generic[State]):
+    """One sequence while it is made."""
+
+    prompt: Prompt
+    state: State
+    emit: Emit
+    began_ns: int
+    grammar: Grammar = field(default_factory=Grammar)
+    pieces: list[str] = field(default_factory=list)
+    searches: list[SearchRecord] = field(default_factory=list)
+    tokens: int = 0
+    timings_ns: dict[str, int] = field(default_factory=dict)
+
+
+class SearchDecoder:
+    """Runs Algorithm 1 over any segmenting language model and searcher."""
+
+    def __init__(
+        self, searcher: Searcher, config: DecodeConfig | None = None, clock: Clock | None = None
+    ) -> None:
+        """`clock` measures the timings; real time unless given."""
+        self._searcher = searcher
+        self.config = config or DecodeConfig()
+        self._clock = clock or MonotonicClock()
+
+    def decode(self, lmm: SegmentingLMM[State], prompt: Prompt, emit: Emit) -> Decoded:
+        """Answer a prompt; tokens, searches and evidence are emitted as they are made."""
+        began = self._clock.now_ns()
+        run = _Run(prompt, lmm.prefill(prompt), emit, began)
+        run.timings_ns["prefill"] = self._clock.now_ns() - began
+        while run.grammar.place != "ended" and run.tokens < self.config.max_tokens:
+            may_search = len(run.searches) < self.config.max_searches
+            step = lmm.step(run.state, may_search)
+            run.tokens += 1
+            call = self._take(run, lmm, step)
+            if call is not None:
+                self._search(run, lmm, call)
+        self._close(run)
+        return self._finish(run, lmm)
+
+    def _take(self, run: _Run[State], lmm: SegmentingLMM[State], step: TokenStep) -> Call | None:
+        """Follow one token; raises GrammarError when the model breaks the grammar."""
+        control = lmm.controls.control(step.token_id)
+        # Only the id makes a special token: one spelled out in words must not read like one.
+        text = control or unbracket(step.text)
+        call = run.grammar.push(text, control)
+        if control == END:
+            return None
+        run.timings_ns.setdefault("first_token", self._clock.now_ns() - run.began_ns)
+        run.pieces.append(text)
+        spoken = control is None and run.grammar.place == "answer"
+        data = {"id": step.token_id, "text": text, "forced": step.forced, "spoken": spoken}
+        run.emit("token", data)
+        return call
+
+    def _search(self, run: _Run[State], lmm: SegmentingLMM[State], call: Call) -> None:
+        began = self._clock.now_ns()
+        query, refusal = self._query(run, lmm, call)
+        evidence: Sequence[Evidence] = ()
+        if query is not None:
+            try:
+                evidence = self._searcher.search(query)
+            except QueryError as error:
+                refusal = str(error)
+        took = self._clock.now_ns() - began
+        run.timings_ns["search"] = run.timings_ns.get("search", 0) + took
+        run.searches.append(SearchRecord(call.kind, call.payload, tuple(evidence)))
+        run.emit("search", {"kind": call.kind, "query": call.payload, "refused": refusal})
+        run.emit("evidence", {"entries": [_entry(item) for item in evidence]})
+        text = format_evidence(evidence) or neutralise(f"nothing found{_because(refusal)}")
+        for step in lmm.inform(run.state, evidence, f"{INFORMATION} {text} {END_INFORMATION}"):
+            self._take(run, lmm, step)
+
+    def _query(
+        self, run: _Run[State], lmm: SegmentingLMM[State], call: Call
+    ) -> tuple[Query | None, str | None]:
+        """The query of a call, or why there is none."""
+        if len(run.searches) >= self.config.max_searches:
+            return None, f"all {self.config.max_searches} searches of an answer are spent"
+        payload, image = call.payload, run.prompt.view.frame.image
+        asked = neutralise(run.prompt.question.text)[: self.config.max_query_chars]
+        if call.kind == "text":
+            if any(s.kind == "text" and _same(s.query, payload) for s in run.searches):
+                return None, "this was asked before"
+            words = neutralise(payload)[: self.config.max_query_chars]
+            if not words:
+                return None, "there are no words in it"
+            return Query("text", words, self.config.k), None
+        if call.kind == "image":
+            if any(s.kind == "image" for s in run.searches):
+                return None, "this picture was searched before"
+            return Query("image", payload, self.config.k, image, about=asked), None
+        spans = lmm.spans(run.state)
+        if not spans:
+            return None, "no region was named before the call"
+        mask = spans[-1].region.mask
+        return Query("region", payload, self.config.k, image, encode_mask(mask), asked), None
+
+    def _close(self, run: _Run[State]) -> None:
+        """Bring a sequence that met its limit to an end: an open call is dropped."""
+        if run.grammar.place == "ended":
+            return
+        cut = "the answer"
+        if run.grammar.place == "payload":
+            cut = "the last search"
+            while run.pieces and run.pieces.pop() != SEARCH:
+                pass
+        reason = f"{cut} was cut off after {run.tokens} tokens"
+        run.emit("refused", {"cause": "token limit", "reason": reason})
+        run.grammar.place = "ended"
+
+    def _finish(self, run: _Run[State], lmm: SegmentingLMM[State]) -> Decoded:
+        sequence = "".join(run.pieces)
+        text, offsets = visible(sequence)
+        lead, heard = len(text) - len(text.lstrip()), text.strip()
+
+        def place(offset: int) -> int:
+            return min(max(0, offsets[offset] - lead), len(heard))
+
+        spans = tuple(
+            EntitySpan(place(span.start), place(span.end), span.region)
+            for span in lmm.spans(run.state)
+            if span.end <= len(sequence)
+        )
+        run.timings_ns["total"] = self._clock.now_ns() - run.began_ns
+        return Decoded(
+            heard,
+            sequence,
+            spans,
+            tuple(run.searches),
+            run.tokens,
+            lmm.subject(run.state),
+            run.timings_ns,
+        )
+
+
+def format_evidence(evidence: Sequence[Evidence]) -> str:
+    """ "title: text | title: text", harmless whatever the entries hold.
+
+    An entry's passages come nearest first where that is known: a model that reads only the
+    beginning reads what is most likely to tell. A bar inside an entry becomes a broken bar, so that
+    no text can pass for an entry of its own.
+    """
+    texts = ((item.title, " ".join(item.nearest) or item.text) for item in evidence)
+    entries = (neutralise(f"{title}: {text}") for title, text in texts)
+    return SEPARATOR.join(entry.replace("|", "¦") for entry in entries)
+
+
+def _entry(item: Evidence) -> dict[str, Any]:
+    return {
+        "id": item.id,
+        "title": item.title,
+        "score": round(item.score, 4),
+        "source": item.source,
+    }
+
+
+def _because(reason: str | None) -> str:
+    return f": {reason}" if reason else ""
+
+
+def _same(left: str, right: str) -> bool:
+    return left.casefold().split() == right.casefold().split()

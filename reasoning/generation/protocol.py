@@ -1,0 +1,73 @@
+"""The seam of segmenting language models: what decoding needs of any of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar, runtime_checkable
+
+from perception.scene.reader import GroundedRegion, SceneView
+from reasoning.generation.tokens import ControlIds
+from stream.events import Evidence, Question, TokenStep
+
+State = TypeVar("State")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Turn:
+    """One finished turn of the conversation."""
+
+    question: str
+    answer: str
+    asked_ns: int
+    subject: str = ""  # the entity it was about, when known
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prompt:
+    """What a model answers from."""
+
+    question: Question
+    view: SceneView
+    history: tuple[Turn, ...] = ()  # oldest first, bounded by the assistant
+    seen: SceneView | None = None  # the keyframe that was read ahead; without it `view` is read
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EntitySpan:
+    """An entity named in the sequence, with its region."""
+
+    start: int  # character offsets into the sequence
+    end: int
+    region: GroundedRegion
+
+
+@runtime_checkable
+class ReadsAhead(Protocol):
+    """A model that reads a view before it is asked about, so that a question costs only itself."""
+
+    def read_view(self, view: SceneView) -> object:
+        """Read a view's visual context and keep it as long as the view lives."""
+
+
+class SegmentingLMM(Protocol[State]):
+    """Writes an answer token by token, names regions, and asks for searches.
+
+    The caller owns the state; a model keeps its key-value cache in it across injected evidence.
+    """
+
+    name: str
+    controls: ControlIds
+
+    def prefill(self, prompt: Prompt) -> State:
+        """Read the prompt."""
+
+    def step(self, state: State, may_search: bool) -> TokenStep:
+        """The next token of the model's own choice; no `<search>` unless it may."""
+
+    def inform(self, state: State, evidence: Sequence[Evidence], text: str) -> Sequence[TokenStep]:
+        """Take injected evidence, written out in `text`: its tokens, marked as forced."""
+
+    def spans(self, state: State) -> Sequence[EntitySpan]:
+        """The entities named so far, in order."""
+
+    def subject(self, state: State) -> str:
+        """The entity that the answer is about, or an empty string."""

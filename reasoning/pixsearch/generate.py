@@ -1,0 +1,318 @@
+"""The trained segmenting model behind the decode loop's protocol.
+
+Its cache is kept through injected evidence; a view's visual prefix is read once however many
+questions it gets; masks are made when their span ends, and the grammar decides which special tokens
+may come.
+"""
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+
+from perception.scene.reader import GroundedRegion, SceneView
+from reasoning.generation.grammar import Grammar
+from reasoning.generation.protocol import EntitySpan, Prompt
+from reasoning.generation.settings import ChoiceConfig
+from reasoning.generation.tokens import END, END_INFORMATION, INFORMATION, neutralise, unbracket
+from reasoning.pixsearch.connector import GRID, POINTED, THING, Visual, grid_boxes
+from reasoning.pixsearch.logits_processor import Chooser
+from reasoning.pixsearch.mask_head import Grounder, GroundState, Span
+from reasoning.pixsearch.modeling import PixSearchModel
+from reasoning.pixsearch.processing import MAX_EVIDENCE, question_text
+from reasoning.pixsearch.spans import BEGIN, INSIDE, MAX_SPAN
+from reasoning.vlm.causal_lm import CausalLm
+from stream.events import Evidence, TokenStep
+from stream.frame import Mask
+
+GridPosteriors = Callable[[Tensor], Tensor]  # [n, 1280] pooled features -> [n, C]
+
+
+@dataclass(slots=True, eq=False)
+class OpenSpan:
+    """An entity while it is written."""
+
+    start: int  # character
+    tokens: list[int] = field(default_factory=list)  # places in the state's rows
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """A word that was given out and not read yet."""
+
+    token: int
+    start: int  # character of the sequence at which its text begins
+    lead: int  # spaces before the word
+    named: bool  # may be part of an entity
+
+
+@dataclass(slots=True, eq=False)
+class PixSearchState:
+    """One answer while it is made; owned by the decode loop."""
+
+    ground: GroundState
+    cache: Any
+    states: list[Tensor]  # [D] last-layer states of the answer's tokens, the newest last
+    embeddings: list[Tensor]  # [D] of the same tokens
+    logits: Tensor  # [V + 7] of the next token
+    last: Tensor  # [D] state of the newest token
+    grammar: Grammar = field(default_factory=Grammar)
+    written: int = 0  # characters of the sequence
+    own: list[int] = field(default_factory=list)  # own words since the last special token
+    said: list[int] = field(default_factory=list)  # own words of the answer
+    shown: str = ""  # text of `own` so far
+    unread: Unread | None = None  # read when the next token is asked for
+    open: OpenSpan | None = None
+    spans: list[EntitySpan] = field(default_factory=list)
+    sequence: str = ""
+    subject: str = ""
+
+
+class PixSearchLMM:
+    """A SegmentingLMM: one model writes, marks, masks and asks for searches."""
+
+    name = "pixsearch-smollm2-135m"
+
+    def __init__(
+        self,
+        model: PixSearchModel,
+        words: CausalLm,
+        grounder: Grounder,
+        posteriors: GridPosteriors,
+        choice: ChoiceConfig | None = None,
+    ) -> None:
+        """`words` gives the tokenizer; `posteriors` the recogniser's view of pooled features."""
+        self._model, self._words = model.eval(), words
+        self._grounder, self._posteriors = grounder, posteriors
+        self.controls = model.controls
+        self._chooser = Chooser(model.controls, choice or ChoiceConfig())
+        # Views read ahead, as long as somebody holds them: sessions share the model.
+        self._read: WeakKeyDictionary[SceneView, Any] = WeakKeyDictionary()
+
+    def read_view(self, view: SceneView) -> Any:
+        """The cache of a view's visual prefix: call it as a keyframe comes, and a question costs
+        only its own tokens."""
+        if view not in self._read:
+            cache = DynamicCache()
+            with torch.inference_mode():
+                prefix = self._model.prefix(self.visual(view))
+                self._model.states(prefix[None], cache=cache)
+            self._read[view] = cache
+        return self._read[view]
+
+    def forget_view(self, view: SceneView) -> None:
+        """Drop what `read_view` kept: the next question reads the view itself."""
+        self._read.pop(view, None)
+
+    @property
+    def network(self) -> PixSearchModel:
+        """The model itself, for those who measure it."""
+        return self._model
+
+    @property
+    def words(self) -> CausalLm:
+        """Its tokenizer's side."""
+        return self._words
+
+    def visual(self, view: SceneView) -> Visual:
+        """What the model is shown of a view: a grid of the frame and its most prominent things."""
+        rows, cols = self._model.config.grid
+        top = torch.nn.functional.adaptive_avg_pool2d(view.features.top[None], (rows, cols))[0]
+        grid = self._posteriors(top.flatten(1).T)
+        things = view.things[: self._model.config.things]
+        height, width = view.frame.size
+        size = torch.tensor([width, height, width, height])
+        boxes = [torch.tensor(thing.box) / size for thing in things]
+        posteriors = [torch.from_numpy(thing.posterior) for thing in things]
+        return Visual(
+            torch.cat([grid, *(row[None] for row in posteriors)]),
+            torch.cat([grid_boxes(rows, cols), *(box[None] for box in boxes)]),
+            (*(GRID for _ in range(rows * cols)), *(THING for _ in things)),
+        )
+
+    def ground(self, view: SceneView, phrase: str) -> tuple[Mask, float]:
+        """The mask of a phrase, as if the answer named it, and how surely it is there (0..1)."""
+        state = self._grounder.begin_view(view)
+        choice = self._grounder.choose(state, self.span_of(view, phrase))
+        return choice.mask, choice.sure
+
+    def span_of(self, view: SceneView, phrase: str) -> Span:
+        """A phrase as the answer to a question for it would say it."""
+        words = neutralise(phrase)
+        with torch.inference_mode():
+            cache = copy.deepcopy(self.read_view(view))
+            lead = self._words.encode(f"{question_text(f'Where is the {words}?')} The")
+            rows = self._model.embed(torch.tensor([*lead, *self._words.encode(f" {words}")]))
+            states = self._model.states(rows[None], cache=cache)[0]
+            return self._span(states[len(lead) :], rows[len(lead) :])
+
+    def _span(self, states: Tensor, embeddings: Tensor) -> Span:
+        """[n, D] states and embeddings of a span's tokens."""
+        state, words = states.mean(0)[None], embeddings.mean(0)[None]
+        return Span(self._model.query(state, words), state, words)
+
+    def prefill(self, prompt: Prompt) -> PixSearchState:
+        """Read the question on top of the view, or of the keyframe that was read ahead of it."""
+        ground = self._grounder.begin(prompt)
+        cache, last, logits = self.read_question(prompt, ground.pointed)
+        return PixSearchState(ground, cache, [], [], logits, last)
+
+    def read_question(
+        self, prompt: Prompt, pointed: GroundedRegion | None
+    ) -> tuple[Any, Tensor, Tensor]:
+        """Cache, last state [D] and next logits [V + 7] after view, pointed thing and question.
+
+        What is pointed at comes before its words. The kept cache of the view is never written to:
+        the answer goes on in a copy of its own. A view that was not read ahead is read in one pass
+        with the question, and kept for the next one.
+        """
+        model, view = self._model, prompt.seen or prompt.view
+        with torch.inference_mode():
+            history = [(turn.question, turn.answer) for turn in prompt.history]
+            ids = self._words.encode(question_text(prompt.question.text, history))
+            rows = model.embed(torch.tensor(ids))
+            if pointed is not None:
+                box = torch.tensor(pointed.box) / torch.tensor([*prompt.view.frame.size[::-1]] * 2)
+                shown = Visual(
+                    torch.from_numpy(pointed.posterior)[None], box[None].float(), (POINTED,)
+                )
+                # `prefix` begins with <image>, which was read with the view.
+                rows = torch.cat([model.prefix(shown)[1:], rows])
+            if view in self._read:
+                cache = copy.deepcopy(self._read[view])
+                states = model.read(rows, cache)
+            else:
+                prefix, cache = model.prefix(self.visual(view)), DynamicCache()
+                states = model.read(torch.cat([prefix, rows]), cache)
+                self._read[view] = copy.deepcopy(cache)
+                self._read[view].crop(-len(rows))
+            return cache, states[-1], model.logits(states[-1])
+
+    def step(self, state: PixSearchState, may_search: bool) -> TokenStep:
+        """The next token, given out before it is read; a span's mask is made as the next one is.
+
+        So the first token costs no pass but the question's own.
+        """
+        self._catch_up(state)
+        token = self._chooser.choose(
+            state.logits,
+            state.grammar,
+            state.own or state.said,
+            may_search,
+            named=bool(state.spans),
+        )
+        control = self.controls.control(token)
+        text = control or self._spell(state, token)
+        state.grammar.push(control or unbracket(text), control)
+        if control is None:
+            state.own.append(token)
+            state.said.append(token)
+        else:
+            state.own, state.shown = [], ""
+            self._end_span(state, state.written)
+        if control == END:
+            return TokenStep(token, END, forced=False)
+        named = control is None and state.grammar.place == "answer"
+        state.unread = Unread(token, state.written, len(text) - len(text.lstrip()), named)
+        self._write(state, text)
+        return TokenStep(token, text, forced=False)
+
+    def inform(
+        self, state: PixSearchState, evidence: Sequence[Evidence], text: str
+    ) -> Sequence[TokenStep]:
+        """Read the evidence on top of the cache; only ids of this project's own are special."""
+        inner = text.removeprefix(INFORMATION).removesuffix(END_INFORMATION)
+        self._catch_up(state)
+        first, last = (self.controls.id_of(c) for c in (INFORMATION, END_INFORMATION))
+        pieces = self._words.pieces(inner)
+        self._feed(state, [first, *(token for token, _ in pieces[:MAX_EVIDENCE]), last])
+        steps = [TokenStep(first, INFORMATION, forced=True)]
+        steps += [TokenStep(token, word, forced=True) for token, word in pieces]
+        steps.append(TokenStep(last, END_INFORMATION, forced=True))
+        for step in steps:
+            control = self.controls.control(step.token_id)
+            state.grammar.push(control or unbracket(step.text), control)
+            self._write(state, step.text)
+        if evidence:
+            state.subject = evidence[0].title
+        return steps
+
+    def spans(self, state: PixSearchState) -> Sequence[EntitySpan]:
+        """Entities whose span has ended and whose mask is not empty."""
+        self._catch_up(state)
+        if state.grammar.place != "answer":
+            self._end_span(state, state.written)
+        return state.spans
+
+    def subject(self, state: PixSearchState) -> str:
+        """The title last looked up, else the last entity named."""
+        if not state.subject and state.spans:
+            span = state.spans[-1]
+            return state.sequence[span.start : span.end]
+        return state.subject
+
+    def _feed(self, state: PixSearchState, ids: Sequence[int]) -> None:
+        with torch.inference_mode():
+            rows = self._model.embed(torch.tensor(list(ids)))
+            states = (
+                self._model.read(rows, state.cache)
+                if len(rows) > 1
+                else self._model.states(rows[None], cache=state.cache)[0]
+            )
+            state.logits = self._model.logits(states[-1])
+        state.states += list(states)
+        state.embeddings += list(rows)
+
+    def _catch_up(self, state: PixSearchState) -> None:
+        """Read the token that was given out last, and label it."""
+        unread, state.unread = state.unread, None
+        if unread is None:
+            return
+        self._feed(state, [unread.token])
+        label = 0
+        if unread.named:
+            with torch.inference_mode():
+                before = [state.last, *state.states][-2:]
+                pair = torch.stack(before)[None]
+                words = torch.stack([state.embeddings[-1]] * 2)[None]
+                label = int(self._model.tag(pair, words)[0, -1].argmax())
+        if state.open is not None and label != INSIDE:
+            self._end_span(state, unread.start)
+        if label == BEGIN:
+            state.open = OpenSpan(unread.start + unread.lead)
+        if state.open is not None:
+            state.open.tokens.append(len(state.states) - 1)
+
+    def _end_span(self, state: PixSearchState, end: int) -> None:
+        """Make the mask of the open span that ends before character `end`, unless it is too long
+        to be a name."""
+        opened, state.open = state.open, None
+        if opened is None or len(opened.tokens) > MAX_SPAN:
+            return
+        places = slice(opened.tokens[0], opened.tokens[-1] + 1)
+        with torch.inference_mode():
+            span = self._span(
+                torch.stack(state.states[places]), torch.stack(state.embeddings[places])
+            )
+        region = self._grounder.ground(state.ground, span)
+        if region is not None:
+            state.spans.append(EntitySpan(opened.start, end, region))
+
+    def _spell(self, state: PixSearchState, token: int) -> str:
+        """The text that a token adds; bytes of an unfinished character come with its last one."""
+        whole = str(self._words.tokenizer.decode([*state.own, token]))
+        if whole.endswith("\ufffd"):
+            return ""
+        text = whole[len(state.shown) :]
+        state.shown = whole
+        return text
+
+    @staticmethod
+    def _write(state: PixSearchState, text: str) -> None:
+        state.written += len(text)
+        state.sequence += text

@@ -1,0 +1,1 @@
+"""The baseline without a vision-language model: English rules over perception."""

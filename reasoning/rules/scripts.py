@@ -1,0 +1,231 @@
+"""What the composed baseline says for each action: generators of words, mentions and calls.
+
+A script reads `turn.evidence` after it has yielded a call. It says only what sight or evidence
+supports, cites the evidence, and says that it does not know where neither does. What sight alone
+tells is in reasoning/rules/visual_answers.py.
+"""
+
+import math
+from collections.abc import Generator, Iterator, Sequence
+
+from perception.scene.kinds import fitting
+from perception.scene.naming import Name
+from perception.scene.reader import GroundedRegion, Scene, where
+from reasoning.generation.settings import PolicyConfig
+from reasoning.generation.tokens import IMAGE, REGION, neutralise
+from reasoning.rules.evidence_wording import cite, common, plain, quoted, speaks_of
+from reasoning.rules.parsing import answer_type, listed, pointed_noun, resolve, with_article
+from reasoning.rules.pieces import (
+    DONT_KNOW,
+    LIKELY,
+    CallFor,
+    Draft,
+    Offer,
+    Piece,
+    Say,
+    Script,
+    TurnState,
+)
+from reasoning.rules.policy import Action
+from reasoning.rules.small_talk import reply
+from reasoning.rules.visual_answers import Sight
+from reasoning.verification.rerank import Support, SupportScorer, defines, names_nothing
+from stream.events import Evidence
+
+KNOWN = 0.32  # score from which region evidence names a thing
+TEMPERATURE = 0.12  # support above the gate for each factor e of odds
+SAME = 0.75  # likeness of a name and a title from which they mean the same ("cow", "Cattle")
+LONG_ODDS = 8.0  # from which nobody is asked whether a sentence tells
+PERSON, PERSON_LABEL = "person", 0  # COCO's first name
+CLEAR = 0.03  # by which it must lead the next entry, or the names in view must agree
+
+
+class Scripts:
+    """One script per action."""
+
+    def __init__(
+        self, scene: Scene, support: SupportScorer, policy: PolicyConfig | None = None
+    ) -> None:
+        self._support = support
+        self._policy = policy or PolicyConfig()
+        sight = Sight(scene)
+        self._table: dict[Action, Script] = {
+            "name": sight.name,
+            "list": sight.list,
+            "find": sight.find,
+            "read": sight.read,
+            "check": sight.check,
+            "count": sight.count,
+            "look": sight.look,
+            "state": sight.state,
+            "talk": self._talk,
+            "look_up_thing": self._look_up_thing,
+            "learn_thing": self._learn_thing,
+            "ask_text": self._ask_text,
+            "give_up": self._give_up,
+        }
+
+    def play(self, action: Action, turn: TurnState, question: str) -> Iterator[Piece]:
+        """The script of an action; nobody is named by their looks."""
+        if action in ("name", "look_up_thing") and answer_type(question) == "who":
+            return iter((Say(f"{DONT_KNOW} who that is: I name things, not people."),))
+        return self._table[action](turn, question)
+
+    def _talk(self, turn: TurnState, question: str) -> Iterator[Piece]:
+        yield Say(reply(question))
+
+    def _look_up_thing(self, turn: TurnState, question: str) -> Iterator[Piece]:
+        focus = turn.focus
+        if focus is None:
+            yield Say(f"{DONT_KNOW}: nothing stands out in view.")
+            return
+        yield Say("The")
+        yield Say(f" {pointed_noun(question) or 'thing'}", focus)
+        yield Say(f" {where(focus, turn.prompt.view.frame.size)}")
+        found = yield from self._identify(turn, focus)
+        if found is not None:
+            turn.subject = found.title
+            yield Say(f" looks like {with_article(common(found))}.{cite(found)}")
+            return
+        options = [with_article(name.label) for name in focus.names[:2] if name.probability >= 0.15]
+        if options:
+            yield Say(f" may be {' or '.join(options)}, but I am not sure.")
+        else:
+            yield Say(f" is nothing I can name: {DONT_KNOW} what it is.")
+
+    def _learn_thing(self, turn: TurnState, question: str) -> Iterator[Piece]:
+        if turn.subject:
+            asked = resolve(question, plain(turn.subject))
+            yield from self._look_up(turn, asked, turn.subject)
+            return
+        focus = turn.focus
+        if focus is None:
+            yield Say(f"{DONT_KNOW}: nothing stands out in view.")
+            return
+        sure = focus.score >= LIKELY
+        name = focus.names[0].label if sure else pointed_noun(question) or "thing"
+        yield Say("The")
+        yield Say(f" {name}", focus)
+        found = yield from self._identify(turn, focus)
+        if found is None:
+            yield from self._unidentified(turn, question, name if sure else "")
+            return
+        turn.subject, known = found.title, with_article(common(found))
+        if not sure:
+            yield Say(f" looks like {known}")
+        elif self._differs(found, name):
+            sure = False
+            # A person's region holds what the person wears and holds.
+            rather = "seems to have" if name == PERSON else "looks rather like"
+            yield Say(f" {rather} {known}")
+        asked = resolve(question, plain(found.title))
+        # The passages found by looks were chosen for the question, out of the whole entry: words
+        # find the same entry again (docs/log.md).
+        ranked = self._support.rank(asked, (found,), plain(found.title))
+        told = yield from self._told(ranked, asked, name, joined=sure)
+        if told is not None:
+            yield Say(quoted(told, asked, name, joined=sure))
+        elif self._policy.reword:
+            yield from self._look_up(turn, asked, found.title, name)
+        elif sure:
+            yield Say(f": {DONT_KNOW}. What I read about it does not say.")
+        else:
+            yield Say(f", but {DONT_KNOW}: what I read about it does not say.")
+
+    def _differs(self, found: Evidence, name: str) -> bool:
+        """Whether an entry is about another thing than the one that was named."""
+        title = plain(found.title)
+        if name == PERSON and PERSON_LABEL in fitting(title):
+            return False  # a woman is a person, and nobody is told which they see
+        return not speaks_of(found, name) and self._support.alike(name, title) < SAME
+
+    def _unidentified(self, turn: TurnState, question: str, name: str) -> Iterator[Piece]:
+        """No entry was clear by looks: words find one where the name at least is sure."""
+        if name and turn.may_search and self._policy.text and self._policy.search == "model":
+            yield from self._look_up(turn, resolve(question, name), name, name)
+        elif name:
+            yield Say(f": {DONT_KNOW}. I found nothing that tells.")
+        else:
+            yield Say(f" in view is nothing I can name surely, so {DONT_KNOW}.")
+
+    def _identify(
+        self, turn: TurnState, focus: GroundedRegion
+    ) -> Generator[Piece, None, Evidence | None]:
+        """Search by looks: the entry of what is in focus, when one is clear."""
+        whole = turn.prompt.view.whole
+        payload = self._payload(focus.names[:1] == whole[:1])
+        if payload is None or not turn.may_search:
+            return None
+        yield CallFor(payload)
+        return _identified(turn.evidence, whole if payload == IMAGE else focus.names)
+
+    def _payload(self, whole: bool) -> str | None:
+        """The whole picture where nothing less is meant, else the region; None when neither may."""
+        policy = self._policy
+        if policy.search in ("image", "region"):
+            return IMAGE if policy.search == "image" else REGION
+        if policy.image and (whole or not policy.region):
+            return IMAGE
+        return REGION if policy.region else None
+
+    def _ask_text(self, turn: TurnState, question: str) -> Iterator[Piece]:
+        if names_nothing(question) and self._policy.search == "model":
+            yield Say(f"{DONT_KNOW} what you mean: please name it.")
+            return
+        yield from self._look_up(turn, question, "")
+
+    def _give_up(self, turn: TurnState, question: str) -> Iterator[Piece]:
+        yield Say(f"{DONT_KNOW}: neither what I see nor what I can look up tells that.")
+
+    def _told(
+        self, ranked: Sequence[Support], question: str, lead: str = "", joined: bool = True
+    ) -> Generator[Piece, int | None, Support | None]:
+        """The sentence that is said, or None where none tells enough.
+
+        What hardly tells enough is offered with refusing; what does not is never said, whatever a
+        model makes of it.
+        """
+        if not ranked or (margin := self._support.margin(ranked[0], question)) < 0:
+            return None
+        prior = margin / TEMPERATURE
+        if prior > math.log(LONG_ODDS):
+            return ranked[0]
+        refusal = Draft((f"{': ' if lead else ''}{DONT_KNOW}",), 0.0)
+        told = Draft((quoted(ranked[0], question, lead, joined),), prior)
+        taken = yield Offer((told, refusal), self._policy.judge)
+        return None if taken else ranked[0]
+
+    def _look_up(
+        self, turn: TurnState, query: str, subject: str, lead: str = ""
+    ) -> Iterator[Piece]:
+        """Search with words and say the sentence that answers, if one does.
+
+        `lead`: what the answer's first words name, when they stand already.
+        """
+        evidence: Sequence[Evidence] = ()
+        if turn.may_search and self._policy.text:
+            yield CallFor(query)
+            evidence = turn.evidence
+        defined = (Support(one, text, 1.0) for one in evidence if (text := defines(query, one)))
+        told = next(defined, None)
+        if told is None:
+            ranked = self._support.rank(query, evidence, plain(subject))
+            told = yield from self._told(ranked, query, lead)
+        if told is not None:
+            turn.subject = turn.subject or told.evidence.title
+            yield Say(quoted(told, query, lead))
+            return
+        about = [neutralise(entry.title) for entry in evidence[:2]]
+        verb = "does" if len(about) == 1 else "do"
+        looked = f" I looked under {listed(about)}, which {verb} not say." if about else ""
+        yield Say(f"{': ' if lead else ''}{DONT_KNOW}.{looked}")
+
+
+def _identified(evidence: Sequence[Evidence], names: Sequence[Name]) -> Evidence | None:
+    """The entry that names what was searched for: high enough, and clear or agreed on."""
+    if not evidence or evidence[0].score < KNOWN:
+        return None
+    lead = evidence[0].score - evidence[1].score if len(evidence) > 1 else 1.0
+    title = plain(evidence[0].title)
+    agreed = any(title in name.label.lower() or name.label.lower() in title for name in names)
+    return evidence[0] if agreed or lead >= CLEAR else None

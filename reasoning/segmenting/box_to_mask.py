@@ -1,0 +1,80 @@
+"""From the boxes and points that a language model writes to regions with masks and names."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from perception.masks.prompts import BoxPrompt, PointsPrompt
+from perception.sam2_tracking.tracker import Sam2Tracker
+from perception.scene.reader import GroundedRegion, Scene, SceneView
+from reasoning.vlm.grounding_formats import SCALE
+from stream.errors import PromptError
+from stream.geometry import decode_mask
+
+
+class Grounder(Protocol):
+    """Makes a region of a box (four numbers) or a point (two), in thousandths of the frame."""
+
+    def ground(self, view: SceneView, place: Sequence[float]) -> GroundedRegion | None:
+        """The region, or None when nothing is there."""
+
+
+class SceneGrounder:
+    """Cuts the thing out along the picture's edges (perception/masks/grabcut.py)."""
+
+    def __init__(self, scene: Scene) -> None:
+        self._scene = scene
+
+    def ground(self, view: SceneView, place: Sequence[float]) -> GroundedRegion | None:
+        """See Grounder."""
+        try:
+            pixels = in_pixels(place, view.frame.size)
+            if len(pixels) == 4:
+                x0, y0, x1, y1 = pixels
+                return self._scene.point_at(view, None, (x0, y0, x1, y1))
+            return self._scene.point_at(view, (pixels[0], pixels[1]), None)
+        except PromptError:
+            return None
+
+
+class Sam2Grounder:
+    """Hands the prompt to SAM 2 or EdgeTAM: one frame, a fresh state."""
+
+    def __init__(self, tracker: Sam2Tracker, scene: Scene) -> None:
+        self._tracker, self._scene = tracker, scene
+
+    def ground(self, view: SceneView, place: Sequence[float]) -> GroundedRegion | None:
+        """See Grounder."""
+        try:
+            pixels = in_pixels(place, view.frame.size)
+            prompt: BoxPrompt | PointsPrompt
+            if len(pixels) == 4:
+                x0, y0, x1, y1 = pixels
+                prompt = BoxPrompt((x0, y0, x1, y1))
+            else:
+                prompt = PointsPrompt(((pixels[0], pixels[1]),))
+            state, _ = self._tracker.add(self._tracker.init_state(), view.frame, None, prompt)
+            _, (region,) = self._tracker.step(state, view.frame, None)
+            return self._scene.names_of(view, decode_mask(region.mask))
+        except PromptError:
+            return None
+
+
+def in_pixels(place: Sequence[float], size: tuple[int, int]) -> tuple[int, ...]:
+    """Thousandths -> pixels of a (height, width) frame; corners in order, a pixel wide at least.
+
+    Raises PromptError for anything but two or four numbers.
+    """
+    if len(place) not in (2, 4):
+        raise PromptError(f"expected a point or a box, got {len(place)} numbers")
+    height, width = size
+    sides = (width, height) * (len(place) // 2)
+    points = [
+        min(side, max(0, round(min(value, SCALE) / SCALE * side)))
+        for value, side in zip(place, sides, strict=True)
+    ]
+    if len(points) == 2:
+        return min(points[0], width - 1), min(points[1], height - 1)
+    x0, x1 = sorted((points[0], points[2]))
+    y0, y1 = sorted((points[1], points[3]))
+    x0, y0 = min(x0, width - 1), min(y0, height - 1)
+    return x0, y0, max(x1, x0 + 1), max(y1, y0 + 1)

@@ -1,0 +1,54 @@
+"""Masks by SAM 2 from a language model's embedding, as Sa2VA prompts it (arXiv 2501.04001).
+
+The embedding joins the padding point as a sparse prompt; the frame is seen without memory; of
+three masks the one of the best predicted quality is taken, whatever the object score says.
+"""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from perception.sam2.networks import Sam2Networks
+from perception.sam2.state import FrameFeatures
+from stream.frame import Image, Mask
+
+
+class Sam2WordMasks:
+    """One frame's features, and a mask per embedding."""
+
+    def __init__(self, model: Any) -> None:
+        """`model`: transformers' `Sam2VideoModel`."""
+        self._model, self._networks = model.eval(), Sam2Networks(model)
+        self.device, self.dtype = self._networks.device, self._networks.dtype
+
+    @property
+    def width(self) -> int:
+        """Length of an embedding."""
+        return int(self._model.config.prompt_encoder_config.hidden_size)
+
+    def features(self, image: Image) -> FrameFeatures:
+        """One pass over a [H, W, 3] RGB picture, squeezed into the model's square."""
+        with torch.inference_mode():
+            return self._networks.features(image)
+
+    def mask(self, features: FrameFeatures, words: torch.Tensor, size: tuple[int, int]) -> Mask:
+        """[N, C] embeddings of one thing -> its mask of a (height, width) picture."""
+        model = self._model
+        with torch.inference_mode():
+            point = torch.zeros(1, 1, 1, 2, device=self.device, dtype=self.dtype)
+            label = -torch.ones(1, 1, 1, dtype=torch.int32, device=self.device)
+            sparse, dense = model.prompt_encoder(point, label, None, None)
+            words = words.to(device=self.device, dtype=self.dtype)[None, None]
+            masks, quality, _, _ = model.mask_decoder(
+                image_embeddings=self._networks.alone(features),
+                image_positional_embeddings=model.get_image_wide_positional_embeddings(),
+                sparse_prompt_embeddings=torch.cat([sparse, words], dim=2),
+                dense_prompt_embeddings=dense,
+                multimask_output=True,
+                high_resolution_features=[features.fine, features.middle],
+            )
+            best = masks[0, 0, quality[0, 0].argmax()].float()
+            full = F.interpolate(best[None, None], size, mode="bilinear", align_corners=False)
+            found: Mask = (full[0, 0] > 0).cpu().numpy()
+            return found

@@ -1,0 +1,1 @@
+"""Does the evidence tell what was asked? Sentences ranked and checked."""

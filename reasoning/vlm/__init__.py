@@ -1,0 +1,1 @@
+"""Vision-language models: in process through transformers, or behind OpenAI-compatible servers."""

@@ -1,0 +1,245 @@
+"""A causal language model with its key-value cache in the caller's hands."""
+
+import copy
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
+from transformers.utils import logging as transformers_logging
+
+from reasoning.generation.tokens import unbracket
+from stream.errors import AssetError
+
+WEIGHTS = "model.safetensors"
+BATCH = 5  # rows that are read at once
+HALF_STEP = 16  # tokens
+
+
+@dataclass(slots=True, eq=False)
+class LmState:
+    """What a model has read: its cache, and the scores of the next token."""
+
+    cache: Any = field(default_factory=DynamicCache)
+    length: int = 0  # tokens read
+    logits: torch.Tensor | None = None  # [V] after the last token
+
+
+class CausalLm:
+    """Reads, scores and continues text; greedy."""
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        device: str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self._made: Any = None if model is None else model.eval().to(device)
+        self._dtype = dtype  # of the weights that are read when they are first used
+        self.tokenizer = tokenizer
+        self._device = device
+        self._folder: Path | None = None
+        self._loading = threading.Lock()
+
+    @classmethod
+    def load(
+        cls, folder: Path, device: str = "cpu", dtype: torch.dtype = torch.float32
+    ) -> "CausalLm":
+        """Open a local Hugging Face folder of safetensors; raises AssetError when it cannot.
+
+        The weights are read when they are first used, in the number type given.
+        """
+        transformers_logging.disable_progress_bar()  # a second's load needs none
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            with safe_open(folder / WEIGHTS, framework="pt") as file:
+                file.keys()
+        except (OSError, ValueError, SafetensorError) as error:
+            raise _no_model(folder, error) from error
+        lm = cls(None, tokenizer, device, dtype)
+        lm._folder = folder
+        return lm
+
+    @property
+    def _model(self) -> Any:
+        with self._loading:
+            if self._made is None and self._folder is not None:
+                self._made = _read(self._folder, self._dtype).to(self._device)
+        return self._made
+
+    def ready(self) -> "CausalLm":
+        """Have the weights in memory before the first question."""
+        assert self._model is not None
+        return self
+
+    @property
+    def model(self) -> Any:
+        """The network itself, for those who build on it."""
+        return self._model
+
+    @property
+    def _step(self) -> int:
+        """Lengths are padded to multiples of it: oneDNN, which multiplies half precision, keeps a
+        program and packed weights for every shape it meets."""
+        return 1 if self._model.dtype == torch.float32 else HALF_STEP
+
+    @property
+    def vocabulary(self) -> int:
+        """Ids of the tokenizer; special tokens of this project follow."""
+        return len(self.tokenizer)
+
+    @property
+    def end_id(self) -> int:
+        """The token that ends a turn."""
+        return int(self.tokenizer.eos_token_id)
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of plain text; no special token is read out of it."""
+        ids: list[int] = self.tokenizer(
+            text, add_special_tokens=False, split_special_tokens=True
+        ).input_ids
+        return ids
+
+    def pieces(self, text: str) -> list[tuple[int, str]]:
+        """Token ids with the text each adds; the texts join to `text`.
+
+        Characters that the vocabulary lacks come with a token beside them, or as an unknown one.
+        """
+        coded = self.tokenizer(
+            text,
+            add_special_tokens=False,
+            split_special_tokens=True,
+            return_offsets_mapping=True,
+        )
+        if text and not coded.input_ids:
+            return [(self.tokenizer.unk_token_id or 0, text)]
+        starts = [start for start, _ in coded.offset_mapping]
+        starts = [0, *starts[1:], len(text)]
+        # One character may take several tokens; the first one carries it.
+        starts = list(accumulate(starts, max))
+        return [(token, text[starts[n] : starts[n + 1]]) for n, token in enumerate(coded.input_ids)]
+
+    def chat(self, system: str, user: str) -> list[int]:
+        """Ids of a chat prompt that waits for the assistant's words.
+
+        The user's words can hold no special token of the template: they lose their brackets.
+        """
+        asked = unbracket(user)
+        messages = [{"role": "system", "content": system}, {"role": "user", "content": asked}]
+        text = self.tokenizer.apply_chat_template(
+            messages, add_generation_prompt=True, tokenize=False
+        )
+        ids: list[int] = self.tokenizer(text, add_special_tokens=False).input_ids
+        return ids
+
+    def extend(self, state: LmState, ids: Sequence[int]) -> torch.Tensor:
+        """Read tokens on top of the cache; returns log-probabilities [len(ids), V] after each."""
+        with torch.inference_mode():
+            tensor = torch.tensor([list(ids)], device=self._device)
+            out = self._model(tensor, past_key_values=state.cache, use_cache=True)
+            state.length += len(ids)
+            logits: torch.Tensor = out.logits[0].float()
+            state.logits = logits[-1]
+            return logits.log_softmax(-1)
+
+    def score(self, state: LmState, ids: Sequence[int]) -> float:
+        """Mean log-probability of a continuation; the state stays as it was."""
+        if state.logits is None or not ids:
+            raise ValueError("expected a read prompt and a continuation to score")
+        length, logits = state.length, state.logits
+        first = logits.log_softmax(-1)[None]
+        after = self.extend(state, ids)
+        state.cache.crop(-len(ids))
+        state.length, state.logits = length, logits
+        steps = torch.cat([first, after[:-1]])
+        return float(steps[torch.arange(len(ids)), torch.tensor(list(ids))].mean())
+
+    def choose(self, state: LmState) -> int:
+        """The most probable next token."""
+        if state.logits is None:
+            raise ValueError("expected a read prompt before choosing a token")
+        return int(state.logits.argmax())
+
+    def likelihood(self, prefixes: Sequence[str], continuation: str) -> list[float]:
+        """Mean log-probability of one continuation after each prefix.
+
+        In batches of like lengths: padding all to the longest took half as long again.
+        """
+        tail = self.encode(continuation)
+        rows = [self.encode(prefix) for prefix in prefixes]
+        order = sorted(range(len(rows)), key=lambda number: len(rows[number]))
+        found = [0.0] * len(rows)
+        for start in range(0, len(order), BATCH):
+            part = order[start : start + BATCH]
+            scores = self._likelihood([rows[number] for number in part], tail)
+            for number, score in zip(part, scores, strict=True):
+                found[number] = score
+        return found
+
+    def _likelihood(self, rows: Sequence[list[int]], tail: list[int]) -> list[float]:
+        ids, known = _padded([row + tail for row in rows], self._step)
+        with torch.inference_mode():
+            hidden = self._model.model(
+                ids.to(self._device), attention_mask=known.to(self._device)
+            ).last_hidden_state
+            # Only the continuation's places go through the large output layer.
+            places = torch.tensor(
+                [[len(row) - 1 + n for n in range(len(tail))] for row in rows]
+            ).to(self._device)
+            taken = hidden.gather(1, places[..., None].expand(-1, -1, hidden.shape[-1]))
+            steps = self._model.lm_head(taken).float().log_softmax(-1)
+            chosen = torch.tensor(tail, device=self._device)[None, :, None]
+            return [float(v) for v in steps.gather(2, chosen.expand(len(rows), -1, 1)).mean((1, 2))]
+
+    def hidden(self, texts: Sequence[str], layer: int) -> torch.Tensor:
+        """[N, D] float32 state of each text's last token after a layer, in one batch."""
+        rows = [self.encode(text) for text in texts]
+        ids, known = _padded(rows, self._step)
+        with torch.inference_mode():
+            out = _first_layers(self._model.model, layer)(
+                ids.to(self._device), attention_mask=known.to(self._device)
+            ).last_hidden_state
+            last = torch.tensor([len(row) - 1 for row in rows])
+            state: torch.Tensor = out.cpu()[torch.arange(len(rows)), last]
+            return state.float()
+
+
+def _read(folder: Path, dtype: torch.dtype) -> Any:
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            folder, local_files_only=True, use_safetensors=True, dtype=dtype
+        )
+    except (OSError, ValueError, SafetensorError) as error:
+        raise _no_model(folder, error) from error
+    return model.eval()
+
+
+def _no_model(folder: Path, error: Exception) -> AssetError:
+    return AssetError(f"expected a language model in {folder}: {error}; run `foveal models pull`")
+
+
+def _first_layers(model: Any, count: int) -> Any:
+    """The same network without what comes after a layer; it shares all weights."""
+    part = copy.copy(model)
+    part._modules = dict(model._modules)
+    part.layers = model.layers[:count]
+    if count < len(model.layers):
+        part.norm = torch.nn.Identity()
+    return part
+
+
+def _padded(rows: Sequence[Sequence[int]], step: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Rows of ids -> [N, longest] ids and mask, padded on the right to a multiple of `step`."""
+    longest = -(-max(len(row) for row in rows) // step) * step
+    ids = torch.zeros(len(rows), longest, dtype=torch.long)
+    known = torch.zeros_like(ids)
+    for number, row in enumerate(rows):
+        ids[number, : len(row)] = torch.tensor(list(row))
+        known[number, : len(row)] = 1
+    return ids, known

@@ -1,0 +1,1 @@
+"""Text and pictures to vectors: MiniLM, ConSE, and the visual side of entries."""

@@ -1,0 +1,1 @@
+"""What knowledge is read from: entries, cleaned and split into passages."""

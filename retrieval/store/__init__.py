@@ -1,0 +1,1 @@
+"""The knowledge index: vectors, words and entries on disk and in memory."""

@@ -1,0 +1,1 @@
+"""Which frames matter: a descriptor, the KDE-GMM threshold, and the online selector."""

@@ -1,0 +1,1 @@
+"""Where the time goes: spans per stage and the Chrome trace file."""

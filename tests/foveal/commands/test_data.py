@@ -1,0 +1,139 @@
+"""`foveal data`: held-out photographs, composites, and the check of a file."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from benchmarks.search_policy import QUESTIONS
+from foveal.cli import main
+from foveal.training.data.pictures import (
+    HELD_OUT,
+    composites,
+    cut_outs_in,
+    entries_by_name,
+    imagenet_training,
+    load_picture,
+)
+from reasoning.data.schema import Record, TurnRecord, Words, as_json
+from retrieval.sources.entries import Entry
+from stream.errors import SourceError
+from stream.geometry import decode_mask
+
+RECORD = Record("a", "skimage:coffee", (400, 600), (TurnRecord("Why?", None, (Words("So."),)),))
+
+
+def write(path: Path, *records: Record) -> Path:
+    path.write_text("".join(json.dumps(as_json(record)) + "\n" for record in records))
+    return path
+
+
+def test_photographs_of_the_benchmark_are_held_out(tmp_path: Path) -> None:
+    text = QUESTIONS.read_text(encoding="utf-8")
+    used = {part.split(".jpg")[0].split("_", 1)[1] for part in text.split("imagenet-samples/")[1:]}
+    assert used == HELD_OUT
+    folder = tmp_path / "imagenet-samples"
+    folder.mkdir()
+    for name in ("n0_koala.jpg", "n1_red_fox.jpg"):
+        cv2.imwrite(str(folder / name), np.zeros((4, 5, 3), np.uint8))
+    (fox,) = imagenet_training(tmp_path)
+    assert fox.whole == "red fox" and fox.size == (4, 5)
+
+
+def test_the_benchmark_asks_no_training_photograph_of_coco() -> None:
+    assert "train2017" not in QUESTIONS.read_text(encoding="utf-8")
+
+
+def test_composites_have_exact_masks(tmp_path: Path) -> None:
+    pixels = np.zeros((100, 80, 4), np.uint8)
+    pixels[10:90, 10:70] = (0, 0, 255, 255)  # red, blue first
+    cv2.imwrite(str(tmp_path / "red_fox2.png"), pixels)
+    cuts = list(cut_outs_in(tmp_path))
+    assert [cut.name for cut in cuts] == ["red fox"]
+    out = tmp_path / "pasted"
+    pictures = list(composites(cuts, ["skimage:grass"], 3, out, np.random.default_rng(0)))
+    assert len(pictures) == 3
+    for picture in pictures:
+        image = load_picture(picture.image)
+        mask = decode_mask(picture.things[0].mask)
+        assert image.shape[:2] == picture.size == mask.shape and picture.things[0].name == "red fox"
+        assert image[mask].mean(0)[0] > 200 > 60 > image[mask].mean(0)[1:].max()
+
+
+def test_names_find_their_entries_by_synonym() -> None:
+    bike = Entry("b", "Bicycle", "", ("A bicycle has two wheels.",))
+    table = Entry("t", "Table (furniture)", "", ("A table is flat.",))
+    found = entries_by_name([bike, table], ["bicycle", "dining table", "person", "unknown"])
+    assert found == {"bicycle": bike, "dining table": table}
+
+
+def test_check_accepts_a_sound_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write(tmp_path / "data.jsonl", RECORD)
+    assert main(["data", "check", str(path), "--images", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report == {"records": 1, "turns": 1, "segments": 1, "problems": []}
+
+
+@pytest.mark.parametrize(
+    ("image", "size", "complaint"),
+    [
+        ("skimage:coffee", (4, 4), "the picture is (400, 600)"),
+        ("missing.jpg", (4, 4), "missing.jpg"),
+        ("skimage:no_such_thing", (4, 4), "no_such_thing"),
+    ],
+)
+def test_check_opens_pictures(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    image: str,
+    size: tuple[int, int],
+    complaint: str,
+) -> None:
+    path = write(tmp_path / "data.jsonl", Record("a", image, size, RECORD.turns))
+    assert main(["data", "check", str(path), "--images"]) == 1
+    assert complaint in capsys.readouterr().out
+    assert main(["data", "check", str(path)]) == 0
+
+
+def test_check_finds_an_id_used_twice_and_an_empty_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["data", "check", str(write(tmp_path / "twice.jsonl", RECORD, RECORD))]) == 1
+    assert "used twice" in capsys.readouterr().out
+    assert main(["data", "check", str(write(tmp_path / "empty.jsonl"))]) == 1
+    assert "found none" in capsys.readouterr().out
+
+
+def test_import_writes_records(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cv2.imwrite(str(tmp_path / "oven_3.jpg"), np.zeros((4, 5, 3), np.uint8))
+    row = {"data_id": "d", "image_id": "oven_3", "question": "How long?", "answer": ["70 m"]}
+    source = tmp_path / "infoseek_train.jsonl"
+    source.write_text(json.dumps(row))
+    out = tmp_path / "out.jsonl"
+    call = ["data", "import", "infoseek", str(source), "--out", str(out), "--json"]
+    assert main([*call, "--images", str(tmp_path)]) == 0
+    assert json.loads(capsys.readouterr().out)["records"] == 1
+    assert main(["data", "check", str(out), "--images"]) == 0
+    assert main(call) != 0
+    assert "--images" in capsys.readouterr().err
+
+
+def test_pictures_are_three_channels_of_bytes() -> None:
+    assert load_picture("skimage:camera").shape[2] == 3
+    with pytest.raises(SourceError, match="nowhere"):
+        load_picture("nowhere.png")
+
+
+@pytest.mark.assets
+def test_build_from_package_photographs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "data.jsonl"
+    try:
+        code = main(["data", "build", "--out", str(out), "--limit", "4", "--json"])
+    except SystemExit:
+        pytest.skip("the embedded assets are absent")
+    if code != 0:
+        pytest.skip("the embedded assets or the index are absent")
+    assert json.loads(capsys.readouterr().out)["records"] == 4
+    assert main(["data", "check", str(out), "--images"]) == 0

@@ -1,0 +1,46 @@
+"""Large models by name: names are checked when settings are read, models loaded when asked for."""
+
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from foveal.config.load import parse_config
+from foveal.config.models import check_model
+from foveal.setup.backends import load_backend
+from perception.scene.reader import SceneReader
+from reasoning.generation.settings import ChatConfig
+from reasoning.vlm.openai_vlm import ChatVlm
+from stream.errors import AssetError, ConfigError
+from tests.doubles.perception import FakeScene
+
+READER = cast(SceneReader, FakeScene())
+
+
+@pytest.mark.parametrize(
+    "name", ["composed", "pixsearch", "openai:http://host:8000/v1#m", "sa2va:/x", "lisa:/x#/y"]
+)
+def test_names_that_are_known(name: str) -> None:
+    check_model(name)
+    assert parse_config({"reasoning": {"model": name}}).reasoning.model == name
+
+
+@pytest.mark.parametrize("name", ["", "gpt", "openai:", "openai:http://host/v1", "other:x"])
+def test_names_that_are_not(name: str) -> None:
+    with pytest.raises(ConfigError, match="expected"):
+        parse_config({"reasoning": {"model": name}})
+
+
+def test_a_chat_model_is_made_without_asking_its_server() -> None:
+    made = load_backend("openai:http://127.0.0.1:9/v1#m", READER, ChatConfig())
+    assert isinstance(made, ChatVlm) and made.name == "m"
+
+
+def test_a_checkpoint_that_is_not_there_is_told(tmp_path: Path) -> None:
+    for name in (f"sa2va:{tmp_path}", f"lisa:{tmp_path}#{tmp_path}"):
+        with pytest.raises(AssetError, match="safetensors"):
+            load_backend(name, READER, ChatConfig())
+    with pytest.raises(ConfigError, match="CLIP"):
+        load_backend("lisa:/x", READER, ChatConfig())
+    with pytest.raises(ConfigError, match="a large model"):
+        load_backend("composed", READER, ChatConfig())

@@ -1,0 +1,40 @@
+"""Two processes of accelerate on a processor learn what one learns."""
+
+from pathlib import Path
+
+import torch
+from accelerate import debug_launcher
+from torch import Tensor, nn
+
+from foveal.training.pixsearch.loop import CHECKPOINT, CURVES, LoopConfig, Rng, run_loop
+from foveal.training.processes import AccelerateCrew
+
+CONFIG = LoopConfig(steps=5, rate=1e-2, warm_up=1, every=1, accumulate=4, seed=7)
+
+
+def train(folder: Path) -> None:
+    """A small regression; a layer that only some parts use has a gradient only there."""
+    torch.manual_seed(0)
+    model = nn.ModuleDict({"main": nn.Linear(4, 3), "rare": nn.Linear(4, 3)})
+
+    def losses(rng: Rng, step: int) -> dict[str, Tensor]:
+        rows = torch.from_numpy(rng.standard_normal((6, 4))).float()
+        loss = (model["main"](rows) - rows[:, :3]).square().mean()
+        if rng.random() < 0.4:
+            rare = model["rare"](rows).square().mean()
+            return {"rare": rare, "loss": loss + rare}
+        return {"loss": loss}
+
+    run_loop(model, losses, CONFIG, folder, lambda step: {"seen": step}, crew=AccelerateCrew())
+
+
+def test_two_processes_learn_what_one_does(tmp_path: Path) -> None:
+    # Before this process makes a crew of its own: the forked ones would inherit it.
+    debug_launcher(train, (tmp_path / "two",), num_processes=2)
+    train(tmp_path / "one")
+    curves = [(tmp_path / name / CURVES).read_text() for name in ("one", "two")]
+    assert curves[0] == curves[1] and "rare" in curves[0]
+    one, two = (torch.load(tmp_path / name / CHECKPOINT)["weights"] for name in ("one", "two"))
+    for name, tensor in one.items():
+        assert torch.allclose(tensor, two[name], atol=1e-6), name
+    assert AccelerateCrew().count == 1

@@ -1,0 +1,223 @@
+"""Small randomly initialised models of the real classes, saved in the published layouts."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+
+from tests.doubles.sam2_random import randomise
+
+HIDDEN, WORDS = 32, 256  # of the language side; of SAM's embeddings
+SPECIAL = (
+    "<eos>", "<bos>", "[SEG]", "<p>", "</p>", "<im_start>", "<im_end>", "<|im_start|>",
+    "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>",
+)  # fmt: skip
+TEMPLATE = (
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{% for c in m['content'] %}"
+    "{% if c['type'] == 'image' %}<|vision_start|><|image_pad|><|vision_end|>"
+    "{% else %}{{ c['text'] }}{% endif %}{% endfor %}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+def byte_tokenizer() -> Any:
+    """One token a byte, and the special ones."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    made = Tokenizer(models.BPE(vocab={c: n for n, c in enumerate(letters)}, merges=[]))
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.ByteLevel()
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=made, eos_token="<eos>", bos_token="<bos>", pad_token="<eos>"
+    )
+    tokenizer.add_special_tokens({"additional_special_tokens": list(SPECIAL[2:])})
+    return tokenizer
+
+
+def qwen_processor(tokenizer: Any) -> Any:
+    from transformers import Qwen2VLImageProcessor, Qwen3VLProcessor, Qwen3VLVideoProcessor
+
+    eyes = Qwen2VLImageProcessor(patch_size=8, merge_size=2, min_pixels=16 * 16, max_pixels=64 * 64)
+    return Qwen3VLProcessor(eyes, tokenizer, Qwen3VLVideoProcessor(), chat_template=TEMPLATE)
+
+
+def qwen_settings(tokenizer: Any) -> dict[str, Any]:
+    def number(name: str) -> int:
+        return int(tokenizer.convert_tokens_to_ids(name))
+
+    return {
+        "image_token_id": number("<|image_pad|>"),
+        "video_token_id": number("<|video_pad|>"),
+        "vision_start_token_id": number("<|vision_start|>"),
+        "vision_end_token_id": number("<|vision_end|>"),
+        "tie_word_embeddings": False,
+        "text_config": {
+            "model_type": "qwen3_vl_text",
+            "vocab_size": len(tokenizer),
+            "hidden_size": HIDDEN,
+            "intermediate_size": 48,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "num_key_value_heads": 1,
+            "head_dim": 16,
+            "rope_parameters": {
+                "rope_type": "default", "rope_theta": 10000.0, "mrope_section": [4, 2, 2],
+            },
+        },
+        "vision_config": {
+            "model_type": "qwen3_vl",  # as older checkpoints have it
+            "depth": 2,
+            "hidden_size": 16,
+            "intermediate_size": 24,
+            "num_heads": 2,
+            "patch_size": 8,
+            "out_hidden_size": HIDDEN,
+            "num_position_embeddings": 64,
+            "deepstack_visual_indexes": [0],
+        },
+    }  # fmt: skip
+
+
+def save_sa2va(folder: Path, sam2: Any) -> tuple[Any, dict[str, torch.Tensor]]:
+    """A checkpoint as ByteDance publishes them; returns its language model and its parameters."""
+    from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
+
+    tokenizer = byte_tokenizer()
+    settings = qwen_settings(tokenizer)
+    model = Qwen3VLForConditionalGeneration(Qwen3VLConfig(**json.loads(json.dumps(settings))))
+    randomise(model.eval(), 1)
+    weights = {f"model.{name}": value for name, value in model.state_dict().items()}
+    weights |= {f"grounding_encoder.sam2_model.{k}": v for k, v in sam2.state_dict().items()}
+    weights |= {f"text_hidden_fcs.{k}": v for k, v in fcs(HIDDEN).items()}
+    folder.mkdir(parents=True)
+    halves = sorted(weights)[::2], sorted(weights)[1::2]
+    for number, names in enumerate(halves, 1):
+        part = {name: weights[name].clone().contiguous() for name in names}
+        save_file(part, folder / f"model-0000{number}-of-00002.safetensors")
+    config = {**settings, "model_type": "sa2va_chat", "architectures": ["Sa2VAChatModelQwen"]}
+    (folder / "config.json").write_text(json.dumps(config))
+    qwen_processor(tokenizer).save_pretrained(folder)
+    return model, weights
+
+
+def fcs(width: int) -> dict[str, torch.Tensor]:
+    """text_hidden_fcs."""
+    generator = torch.Generator().manual_seed(3)
+    layers = torch.nn.Sequential(
+        torch.nn.Linear(width, width), torch.nn.ReLU(), torch.nn.Linear(width, WORDS)
+    )
+    with torch.no_grad():
+        for value in layers.parameters():
+            value.copy_(torch.randn(value.shape, generator=generator))
+    return dict(layers.state_dict())
+
+
+def save_lisa(folder: Path, tower: Path, segmenter: str, two: bool) -> tuple[Any, Any, Any]:
+    """A checkpoint in LISA's layout and a CLIP tower; returns Llama, SAM and CLIP."""
+    from transformers import (
+        CLIPImageProcessor,
+        CLIPVisionConfig,
+        CLIPVisionModel,
+        LlamaConfig,
+        LlamaForCausalLM,
+    )
+
+    tokenizer = byte_tokenizer()
+    llama = LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(tokenizer), hidden_size=HIDDEN, intermediate_size=48,
+            num_hidden_layers=2, num_attention_heads=2,
+        )
+    )  # fmt: skip
+    clip = CLIPVisionModel(
+        CLIPVisionConfig(
+            hidden_size=16, intermediate_size=24, num_hidden_layers=3, num_attention_heads=2,
+            image_size=32, patch_size=16, projection_dim=16,
+        )
+    )  # fmt: skip
+    sam = tiny_sam()
+    for number, model in enumerate((llama, clip, sam)):
+        randomise(model.eval(), number)
+    weights = dict(llama.state_dict())
+    weights |= {f"model.{segmenter}.{k}": v for k, v in segment_anything_names(sam).items()}
+    weights |= {f"model.text_hidden_fcs.0.{k}": v for k, v in fcs(HIDDEN).items()}
+    sizes = ((16, 20), (20, HIDDEN)) if two else ((16, HIDDEN),)
+    for layer, (width, out) in zip(("0.", "2.") if two else ("",), sizes, strict=True):
+        generator = torch.Generator().manual_seed(out)
+        weights[f"model.mm_projector.{layer}weight"] = torch.randn(out, width, generator=generator)
+        weights[f"model.mm_projector.{layer}bias"] = torch.randn(out, generator=generator)
+    folder.mkdir(parents=True)
+    torch.save(weights, folder / "pytorch_model-00001-of-00001.bin")
+    config = {**llama.config.to_dict(), "model_type": "llava", "vision_tower": str(tower)}
+    (folder / "config.json").write_text(json.dumps(config))
+    tokenizer.save_pretrained(folder)
+    clip.save_pretrained(tower)
+    CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=32).save_pretrained(tower)
+    return llama, sam, clip
+
+
+def tiny_sam() -> Any:
+    from transformers import (
+        SamConfig,
+        SamMaskDecoderConfig,
+        SamModel,
+        SamPromptEncoderConfig,
+        SamVisionConfig,
+    )
+
+    vision = SamVisionConfig(
+        hidden_size=16, output_channels=WORDS, num_hidden_layers=2, num_attention_heads=2,
+        image_size=64, patch_size=8, mlp_dim=32, num_pos_feats=WORDS // 2,
+        global_attn_indexes=[1], window_size=4,
+    )  # fmt: skip
+    prompt = SamPromptEncoderConfig(hidden_size=WORDS, image_size=64, patch_size=8)
+    decoder = SamMaskDecoderConfig(hidden_size=WORDS, mlp_dim=64, iou_head_hidden_dim=32)
+    return SamModel(
+        SamConfig(vision_config=vision, prompt_encoder_config=prompt, mask_decoder_config=decoder)
+    )
+
+
+# transformers' name -> segment-anything's, written down by hand from its published modules.
+SAM_NAMES = (
+    ("vision_encoder.", "image_encoder."), ("patch_embed.projection", "patch_embed.proj"),
+    ("neck.conv1", "neck.0"), ("neck.layer_norm1", "neck.1"), ("neck.conv2", "neck.2"),
+    ("neck.layer_norm2", "neck.3"), ("mask_embed.conv1", "mask_downscaling.0"),
+    ("mask_embed.layer_norm1", "mask_downscaling.1"), ("mask_embed.conv2", "mask_downscaling.3"),
+    ("mask_embed.layer_norm2", "mask_downscaling.4"), ("mask_embed.conv3", "mask_downscaling.6"),
+    (".point_embed.", ".point_embeddings."), ("upscale_conv1", "output_upscaling.0"),
+    ("upscale_layer_norm", "output_upscaling.1"), ("upscale_conv2", "output_upscaling.3"),
+    ("layers.0.weight!", "layers.1.weight"), ("layers.0.bias!", "layers.1.bias"),
+    ("proj_in", "layers.0"), ("proj_out", "layers.2"),
+    ("layer_norm_final_attn", "norm_final_attn"),
+    ("shared_embedding.positional_embedding", "pe_layer.positional_encoding_gaussian_matrix"),
+)  # fmt: skip
+
+
+def segment_anything_names(sam: Any) -> dict[str, torch.Tensor]:
+    """A SamModel's parameters as segment-anything names them."""
+    found: dict[str, torch.Tensor] = {}
+    for name, value in sam.state_dict().items():
+        if name.startswith("shared_image_embedding"):
+            continue
+        new = name
+        if "mlps." in name or "prediction_head." in name:
+            new = new.replace(".layers.0.", ".layers.1.")
+        for ours, theirs in SAM_NAMES:
+            new = new.replace(ours, theirs)
+        if new.startswith("image_encoder.layers."):
+            new = new.replace("image_encoder.layers.", "image_encoder.blocks.")
+        new = new.replace("layer_norm", "norm")
+        found[new] = value.clone()
+    shared = sam.shared_image_embedding.positional_embedding
+    found["prompt_encoder.pe_layer.positional_encoding_gaussian_matrix"] = shared.detach().clone()
+    return found
+
+
+def picture(seed: int = 0, size: tuple[int, int] = (48, 64)) -> Any:
+    """[H, W, 3] of noise."""
+    return np.random.default_rng(seed).integers(0, 255, (*size, 3), np.uint8)
