@@ -17,7 +17,7 @@ from stream.errors import ConfigError
 EMBEDDED = "embedded"
 KINDS = ("sam2", "edgetam")
 BUILT_IN = ("composed", "pixsearch")
-SCHEMES = ("openai", "sa2va", "lisa")
+SCHEMES = ("openai", "sa2va")
 Precision = Literal["auto", "float32", "mixed", "bfloat16", "float16"]
 
 
@@ -37,7 +37,7 @@ def check_model(name: str) -> None:
     if name in BUILT_IN:
         return
     if scheme not in SCHEMES or not rest:
-        known = ", ".join((*BUILT_IN, "openai:URL#MODEL", "sa2va:FOLDER", "lisa:FOLDER#CLIP"))
+        known = ", ".join((*BUILT_IN, "openai:URL#MODEL", "sa2va:FOLDER"))
         raise ConfigError(f"expected a model of {known}; got {name!r}")
     if scheme == "openai":
         Endpoint.parse(name)

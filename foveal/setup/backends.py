@@ -2,7 +2,6 @@
 
 openai:URL#MODEL      a chat model behind an OpenAI-compatible server
 sa2va:FOLDER          a downloaded Sa2VA checkpoint
-lisa:FOLDER#CLIP      a LISA or GLaMM checkpoint, and the folder of its CLIP tower
 """
 
 from functools import lru_cache
@@ -16,7 +15,6 @@ from perception.scene.reader import SceneReader
 from reasoning.generation.protocol import SegmentingLMM
 from reasoning.generation.settings import ChatConfig
 from reasoning.segmenting.box_to_mask import SceneGrounder
-from reasoning.segmenting.lisa import load_lisa
 from reasoning.segmenting.sa2va import load_sa2va
 from reasoning.vlm.openai_client import ChatClient, Endpoint
 from reasoning.vlm.openai_vlm import ChatVlm
@@ -37,10 +35,4 @@ def load_backend(name: str, reader: SceneReader, chat: ChatConfig) -> Segmenting
     device, precision = ("cuda", torch.bfloat16) if on_gpu else ("cpu", torch.float32)
     if scheme == "sa2va":
         return load_sa2va(Path(rest).expanduser(), reader, device, precision)
-    if scheme == "lisa":
-        folder, _, tower = rest.partition("#")
-        if not tower:
-            raise ConfigError(f"expected lisa:FOLDER#CLIP with CLIP's folder, got {name!r}")
-        folders = Path(folder).expanduser(), Path(tower).expanduser()
-        return load_lisa(*folders, reader, device, precision)
     raise ConfigError(f"expected a large model ({', '.join(SCHEMES)}), got {name!r}")

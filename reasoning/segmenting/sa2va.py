@@ -48,9 +48,7 @@ def load_sa2va(
     language = load_language(folder, part(weights, LANGUAGE)).to(device, precision)
     sam2 = convert(part(weights, GROUNDING), image_size).to(device, precision)
     project = projection(part(weights, PROJECTION)).to(device, precision)
-    parts = SegParts(
-        folder.name, ProcessorModel(language, processor), project, Sam2WordMasks(sam2), "token"
-    )
+    parts = SegParts(folder.name, ProcessorModel(language, processor), project, Sam2WordMasks(sam2))
     return SegTokenLMM(parts, scene)
 
 
@@ -94,35 +92,30 @@ def load_language(folder: Path, weights: Weights) -> Any:
 
 
 def projection(weights: Weights) -> torch.nn.Sequential:
-    """`text_hidden_fcs`: Linear, ReLU, Linear; also as the single entry of a list (LISA's form)."""
-    flat = {name.removeprefix("0.") if name.count(".") == 2 else name: value for name, value in
-            weights.items()}  # fmt: skip
+    """`text_hidden_fcs`: Linear, ReLU, Linear."""
     try:
-        first, second = flat["0.weight"], flat["2.weight"]
+        first, second = weights["0.weight"], weights["2.weight"]
         layers = torch.nn.Sequential(
             torch.nn.Linear(first.shape[1], first.shape[0]),
             torch.nn.ReLU(),
             torch.nn.Linear(second.shape[1], second.shape[0]),
         )
-        layers.load_state_dict(flat)
+        layers.load_state_dict(weights)
     except (KeyError, RuntimeError) as error:
         raise AssetError(f"expected text_hidden_fcs of two linear layers: {error}") from error
     return layers.eval().requires_grad_(False)
 
 
 def read_weights(folder: Path) -> Weights:
-    """All tensors of a folder's safetensors, or of its pytorch_model*.bin files (read as data)."""
-    shards = sorted(folder.glob("*.safetensors"))
+    """All tensors of a folder's safetensors."""
     weights: Weights = {}
     try:
-        for path in shards:
+        for path in sorted(folder.glob("*.safetensors")):
             weights.update(load_file(path))
-        for path in () if shards else sorted(folder.glob("pytorch_model*.bin")):
-            weights.update(torch.load(path, map_location="cpu", weights_only=True))
-    except (OSError, SafetensorError, RuntimeError) as error:
+    except (OSError, SafetensorError) as error:
         raise AssetError(f"expected weights that can be read in {folder}: {error}") from error
     if not weights:
-        raise AssetError(f"expected *.safetensors or pytorch_model*.bin in {folder}, found neither")
+        raise AssetError(f"expected *.safetensors in {folder}, found none")
     return weights
 
 

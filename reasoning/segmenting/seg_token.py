@@ -1,15 +1,15 @@
-"""Models that write `[SEG]` for a mask, as a SegmentingLMM: Sa2VA, LISA, GLaMM and their kin.
+"""Models that write `[SEG]` for a mask, as a SegmentingLMM: Sa2VA.
 
-A last-layer state becomes a mask: that of the position where `[SEG]` is read (Sa2VA) or of the one
-that predicts it (LISA, GLaMM). The mask belongs to the phrase between `<p>` and `</p>` before it,
-or to the last word where none is marked. None of them was trained to search; asked to, they can by
-the tags of reasoning/vlm/grounding_formats.py, and evidence is read on top of the cache.
+The last-layer state of the position where `[SEG]` is read becomes a mask. It belongs to the phrase
+between `<p>` and `</p>` before it, or to the last word where none is marked. The model was not
+trained to search; asked to, it can by the tags of reasoning/vlm/grounding_formats.py, and evidence
+is read on top of the cache.
 """
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -42,7 +42,6 @@ MAX_EVIDENCE = 400  # tokens of injected evidence that are read
 GROUNDED = (
     "Please respond with interleaved segmentation masks for the corresponding parts of the answer."
 )
-StateAt = Literal["token", "before"]
 
 
 class WordMasks(Protocol):
@@ -61,7 +60,6 @@ class SegParts:
     language: VisionLanguage
     project: Callable[[Tensor], Tensor]  # [n, D] states -> [n, C] words of the mask decoder
     masks: WordMasks
-    state_at: StateAt
 
 
 @dataclass(slots=True, eq=False)
@@ -87,9 +85,9 @@ class SegState:
 class SegTokenLMM:
     """A SegmentingLMM over a `[SEG]` checkpoint; greedy."""
 
-    def __init__(self, parts: SegParts, scene: Scene, instructions: str = GROUNDED) -> None:
-        """`instructions` follow every question; raises AssetError when there is no `[SEG]`."""
-        self._parts, self._scene, self._instructions = parts, scene, instructions
+    def __init__(self, parts: SegParts, scene: Scene) -> None:
+        """Raises AssetError when there is no `[SEG]` in the vocabulary."""
+        self._parts, self._scene = parts, scene
         self.name = parts.name
         self.controls = ControlIds(FIRST_CONTROL)
         known = parts.language.tokenizer.get_vocab()
@@ -105,7 +103,7 @@ class SegTokenLMM:
         for turn in prompt.history:
             messages.append({"role": "user", "content": _harmless(turn.question)})
             messages.append({"role": "assistant", "content": _harmless(turn.answer)})
-        asked = f"{_harmless(prompt.question.text)} {self._instructions}".strip()
+        asked = f"{_harmless(prompt.question.text)} {GROUNDED}".strip()
         messages.append({"role": "user", "content": asked})
         image = prompt.view.frame.image
         reading = self._parts.language.begin(image, messages)
@@ -154,11 +152,10 @@ class SegTokenLMM:
         if token in self._ends():
             self._end(state)
             return
-        before = state.reading.last
         after = self._parts.language.feed(state.reading, [token])[-1]
         if token == self._seg:
             self._flush(state)
-            self._ground(state, after if self._parts.state_at == "token" else before)
+            self._ground(state, after)
         elif token == self._phrase:
             self._flush(state)
             state.marked = state.written + _waiting(state.queue)

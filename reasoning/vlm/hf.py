@@ -17,7 +17,6 @@ class Reading:
     """What a model has read; owned by the caller."""
 
     logits: Tensor  # [V] of the next token
-    last: Tensor  # [D] last-layer state of the newest token
     cache: Any = field(default_factory=DynamicCache)
 
 
@@ -55,10 +54,8 @@ class ProcessorModel:
         ).to(self.device)
         cache = DynamicCache()
         with torch.inference_mode():
-            out = self._model(
-                **inputs, past_key_values=cache, use_cache=True, output_hidden_states=True
-            )
-        return Reading(out.logits[0, -1].float(), out.hidden_states[-1][0, -1], cache)
+            out = self._model(**inputs, past_key_values=cache, use_cache=True)
+        return Reading(out.logits[0, -1].float(), cache)
 
     def feed(self, reading: Reading, ids: Sequence[int]) -> Tensor:
         """See VisionLanguage."""
@@ -71,5 +68,5 @@ class ProcessorModel:
                 output_hidden_states=True,
             )
         states: Tensor = out.hidden_states[-1][0]
-        reading.logits, reading.last = out.logits[0, -1].float(), states[-1]
+        reading.logits = out.logits[0, -1].float()
         return states

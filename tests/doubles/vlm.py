@@ -48,14 +48,14 @@ class ScriptedLanguage:
 
     def begin(self, image: Image, messages: Sequence[Mapping[str, str]]) -> Reading:
         self.messages = messages
-        return Reading(self._logits(), torch.zeros(WIDTH), None)
+        return Reading(self._logits(), None)
 
     def feed(self, reading: Reading, ids: Sequence[int]) -> Tensor:
         self.read += ids
         if list(ids) == self._ids[:1]:
             self._ids.pop(0)
         states = torch.tensor([[float(token), len(self.read), 0, 0] for token in ids])
-        reading.logits, reading.last = self._logits(), states[-1]
+        reading.logits = self._logits()
         return states
 
     def _logits(self) -> Tensor:

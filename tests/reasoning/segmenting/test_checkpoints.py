@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -12,10 +11,8 @@ from perception.sam2.convert import convert
 from reasoning.generation.conversation import Assistant
 from reasoning.generation.decoding import SearchDecoder
 from reasoning.generation.settings import DecodeConfig
-from reasoning.segmenting.lisa import load_lisa
 from reasoning.segmenting.sa2va import load_sa2va, part, projection, read_weights
 from reasoning.segmenting.sam2_masks import Sam2WordMasks
-from reasoning.segmenting.sam_masks import SamWordMasks, load_sam
 from reasoning.segmenting.seg_token import SegTokenLMM
 from stream.errors import AssetError
 from stream.events import Question
@@ -26,10 +23,7 @@ from tests.doubles.sam2_random import randomise
 from tests.reasoning.segmenting.tiny_models import (
     WORDS,
     picture,
-    save_lisa,
     save_sa2va,
-    segment_anything_names,
-    tiny_sam,
 )
 
 SIDE = 128
@@ -94,7 +88,6 @@ def test_sa2va_loads_from_its_published_layout(sam2: Any, tmp_path: Path) -> Non
     model, weights = save_sa2va(tmp_path / "tiny", sam2)
     lmm = load_sa2va(tmp_path / "tiny", SCENE, image_size=SIDE, pixels=(256, 4096))
     parts = lmm._parts
-    assert parts.state_at == "token"
     loaded = parts.language._model.state_dict()  # type: ignore[attr-defined]
     assert all(torch.equal(loaded[name], value) for name, value in model.state_dict().items())
     states = torch.randn(2, 32)
@@ -137,59 +130,3 @@ def test_a_checkpoint_that_does_not_fit_is_told(sam2: Any, tmp_path: Path) -> No
     (folder / "model-00001-of-00002.safetensors").write_bytes(b"junk")
     with pytest.raises(AssetError, match="can be read"):
         read_weights(folder)
-
-
-def test_sam_loads_under_segment_anythings_names() -> None:
-    sam = tiny_sam()
-    randomise(sam.eval(), 5)
-    loaded = load_sam(segment_anything_names(sam))
-    assert loaded.config.vision_config.global_attn_indexes == [1]
-    assert loaded.config.vision_config.window_size == 4
-    ours = SamWordMasks(loaded)
-    image, words = picture(), torch.randn(1, WORDS, generator=torch.Generator().manual_seed(1))
-    features = ours.features(image)
-    mask = ours.mask(features, words, (48, 64))
-    with torch.inference_mode():
-        pixels = torch.zeros(1, 3, 64, 64)
-        normal = (torch.from_numpy(image).permute(2, 0, 1) - torch.tensor(
-            [123.675, 116.28, 103.53])[:, None, None]) / torch.tensor(
-            [58.395, 57.12, 57.375])[:, None, None]  # fmt: skip
-        pixels[0, :, :48] = normal
-        expected = sam.get_image_embeddings(pixels)
-    assert torch.allclose(features, expected, atol=1e-4)
-    assert mask.shape == (48, 64) and mask.dtype == np.bool_
-    other = ours.mask(features, -words, (48, 64))
-    assert (mask != other).any()
-    broken = segment_anything_names(sam)
-    broken.pop("mask_decoder.iou_token.weight")
-    with pytest.raises(AssetError, match="missing"):
-        load_sam(broken)
-    with pytest.raises(AssetError, match="pos_embed"):
-        load_sam({})
-
-
-@pytest.mark.parametrize(
-    ("segmenter", "two"), [("visual_model", False), ("grounding_encoder", True)]
-)
-def test_lisa_and_glamm_load_from_their_layout(tmp_path: Path, segmenter: str, two: bool) -> None:
-    llama, _, clip = save_lisa(tmp_path / "tiny", tmp_path / "clip", segmenter, two)
-    lmm = load_lisa(tmp_path / "tiny", tmp_path / "clip", SCENE)
-    parts = lmm._parts
-    assert parts.state_at == "before"
-    language: Any = parts.language
-    ours = language._llama.state_dict()
-    assert all(torch.equal(ours[name], value) for name, value in llama.state_dict().items())
-    patches = language._patches(picture())
-    assert patches.shape == (4, 32)
-    with torch.inference_mode():
-        eyes = language._eyes(images=[picture()], return_tensors="pt")["pixel_values"]
-        hidden = clip(eyes, output_hidden_states=True).hidden_states[-2][0, 1:]
-        assert torch.allclose(language._projector(hidden), patches, atol=1e-4)
-    reading = language.begin(picture(), [{"role": "user", "content": "Where?"}])
-    ids = [70, 71, 72]
-    at_once = language.feed(reading, ids)
-    steps = language.begin(picture(), [{"role": "user", "content": "Where?"}])
-    assert torch.allclose(
-        at_once, torch.cat([language.feed(steps, [token]) for token in ids]), atol=1e-4
-    )
-    answered(lmm)

@@ -10,7 +10,7 @@ from reasoning.generation.conversation import Assistant
 from reasoning.generation.decoding import SearchDecoder
 from reasoning.generation.grammar import parse
 from reasoning.generation.settings import DecodeConfig
-from reasoning.segmenting.seg_token import SegParts, SegTokenLMM, StateAt
+from reasoning.segmenting.seg_token import SegParts, SegTokenLMM
 from stream.errors import AssetError
 from stream.events import Answer, Evidence, Question
 from stream.frame import Frame
@@ -30,14 +30,13 @@ class Rig:
     def __init__(
         self,
         *parts: str,
-        state_at: StateAt = "token",
         box: tuple[int, int, int, int] | None = (20, 30, 40, 50),
         searcher: ScriptedSearcher | None = None,
         searches: int = 3,
     ) -> None:
         self.language = ScriptedLanguage(LetterTokenizer().ids(*parts))
         self.masks = GivenMasks(box)
-        made = SegParts("seg", self.language, lambda states: states, self.masks, state_at)
+        made = SegParts("seg", self.language, lambda states: states, self.masks)
         decoder = SearchDecoder(searcher or ScriptedSearcher(), DecodeConfig(max_searches=searches))
         self.assistant = Assistant(SegTokenLMM(made, SCENE), decoder)
 
@@ -63,11 +62,10 @@ def test_without_marks_the_last_word_is_meant() -> None:
     assert spoken_of(Rig("[SEG]", "Yes").ask()) == []
 
 
-@pytest.mark.parametrize(("state_at", "seen"), [("token", 1.0), ("before", float(ord("t")))])
-def test_the_state_at_or_before_the_token(state_at: StateAt, seen: float) -> None:
-    rig = Rig("A cat", "[SEG]", state_at=state_at)
+def test_the_state_of_the_token_makes_the_mask() -> None:
+    rig = Rig("A cat", "[SEG]")
     rig.ask()
-    assert rig.masks.words[0][0, 0] == seen
+    assert rig.masks.words[0][0, 0] == 1.0
 
 
 def test_an_empty_mask_names_nothing() -> None:
