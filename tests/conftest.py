@@ -9,6 +9,7 @@ from hypothesis import settings
 
 if TYPE_CHECKING:
     from foveal.setup.assistant import Models
+    from perception.features.backbone import Backbone
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -42,4 +43,32 @@ def models() -> "Models":
     try:
         return load_models()
     except FovealError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def random_backbone() -> "Backbone":
+    """Untrained, for shapes and contracts."""
+    import torch
+
+    from perception.features.backbone import Backbone
+
+    torch.set_num_threads(1)
+    return Backbone.random(0)
+
+
+@pytest.fixture(scope="session")
+def trained_backbone() -> "Backbone":
+    """The pinned weights; skips with the reason where they are absent."""
+    import torch
+
+    from foveal.assets.registry import asset_path
+    from perception.features.backbone import Backbone
+    from stream.errors import AssetError
+
+    torch.set_num_threads(1)
+    try:
+        path = asset_path("efficientnet-lite2", "efficientnet-lite2-9656183e.pth")
+        return Backbone.load(path)
+    except AssetError as error:
         pytest.skip(str(error))
