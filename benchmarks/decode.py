@@ -27,8 +27,8 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 from transformers.generation.streamers import BaseStreamer
 
-from benchmarks.answers import DATA, Asked, read_questions, read_views
 from benchmarks.decode_trained import measure_trained
+from benchmarks.questions import DATA, Asked, read_questions, read_views
 from benchmarks.report import emit
 from foveal.assets.registry import asset_path
 from foveal.setup.assistant import LANGUAGE_MODEL, Models, build_assistant, load_models

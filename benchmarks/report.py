@@ -4,7 +4,7 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -30,15 +30,19 @@ def hardware() -> dict[str, object]:
 def emit(
     benchmark: str, results: Results, goal: Mapping[str, str], met: bool, note: str = ""
 ) -> None:
-    """Print the table (methods down, metrics across) and the closing JSON line."""
+    """Print the table (methods down, metrics across) and the closing JSON line.
+
+    `NAME_low` and `NAME_high` are the ends of NAME's interval: the table has them in one cell.
+    """
     metrics = list(dict.fromkeys(metric for row in results.values() for metric in row))
+    metrics = [metric for metric in metrics if not _ends(metric, metrics)]
     table = Table(title=benchmark, caption=note or None)
     table.add_column("method")
     for metric in metrics:
         table.add_column(metric, justify="right")
     for method, row in results.items():
-        table.add_row(method, *(_cell(row.get(metric)) for metric in metrics))
-    Console(width=max(100, 14 * (len(metrics) + 2))).print(table)
+        table.add_row(method, *(_cell(row, metric) for metric in metrics))
+    Console(width=max(100, 16 * (len(metrics) + 2))).print(table)
     document = {
         "benchmark": benchmark,
         "hardware": hardware(),
@@ -50,10 +54,18 @@ def emit(
     print(json.dumps(document), flush=True)
 
 
-def _cell(value: float | int | None) -> str:
+def _ends(metric: str, metrics: Sequence[str]) -> bool:
+    """Whether a metric is an end of another one's interval."""
+    name, _, end = metric.rpartition("_")
+    return end in ("low", "high") and name in metrics
+
+
+def _cell(row: Mapping[str, float | int | None], metric: str) -> str:
+    value, low, high = (row.get(f"{metric}{end}") for end in ("", "_low", "_high"))
     if value is None:
         return "-"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    said = f"{value:.4g}" if isinstance(value, float) else str(value)
+    return said if low is None or high is None else f"{value:.3f} ({low:.2f}-{high:.2f})"
 
 
 def _cpu_name() -> str:

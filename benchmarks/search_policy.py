@@ -9,15 +9,17 @@ whose photograph is absent are left out and counted. Every method is the same mo
 index:
 
     never          no search
-    always-text    the question itself is searched for, whatever it asks
+    always-text    the question is searched for, whatever it asks, with the name of what is in view
+                   or pointed at in the place of its pronoun
     always-image   the whole picture is searched for first, then words where that does not tell
     always-region  the same with the region that is meant
     foveal         the model decides
     foveal-no-X    without one modality     foveal-budget-N  at most N calls (foveal's own is 3)
 
 `search_ratio` is the share of questions with a call, `searches` calls per question, `text`, `image`
-and `region` its parts. Right, wrong and refused are graded as in benchmarks.answers. --tuning asks
-the other half of the questions, on which gates may be set; figures to report come from the first.
+and `region` its parts. Answers are graded as in benchmarks.answers, by whole words; shares carry
+their 95 % interval (Wilson). --tuning asks the other half of the questions, on which gates may be
+set; figures to report come from the first.
 
 --model pixsearch asks the trained model, which decides among drafts; --model free lets it write
 freely: it has no policy to set then, so the methods are never, always (a gate of 0 and one call),
@@ -30,17 +32,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
-from benchmarks.answers import (
-    KINDS,
+from benchmarks.answers import outcome
+from benchmarks.grading import KINDS, Outcome, summary
+from benchmarks.questions import (
     PICTURES,
     QUICK_STEP,
-    Outcome,
+    SEARCH_POLICY,
+    SEARCH_POLICY_TUNING,
     ask,
-    outcome,
     present,
     read_questions,
     read_views,
-    summary,
 )
 from benchmarks.report import emit
 from foveal.config.models import PixSearchConfig, ReasoningConfig
@@ -49,9 +51,6 @@ from reasoning.generation.conversation import Assistant
 from reasoning.generation.settings import ChoiceConfig, DecodeConfig, PolicyConfig
 from stream.events import QueryKind
 
-FOLDER = Path(__file__).parent / "data"
-QUESTIONS = FOLDER / "search_policy.yaml"
-TUNING = FOLDER / "search_policy_tuning.yaml"
 MAX_SHARE = 0.67  # of always-text's searches (MMSearch-R1, arXiv 2506.20670)
 TRAINED_TOKENS = 64  # of the trained model's own in an answer
 GATES = (0.1, 0.3, 0.7, 0.9)  # 0.5 is `foveal`
@@ -61,7 +60,7 @@ BUDGETS = (1, 2, 4)  # 0 is `never`, 3 is `foveal`
 def main() -> None:
     """Ask every method every question and print what came of it."""
     args = _parser().parse_args()
-    everything = read_questions(TUNING if args.tuning else QUESTIONS)
+    everything = read_questions(SEARCH_POLICY_TUNING if args.tuning else SEARCH_POLICY)
     asked = present(everything, args.data)[:: QUICK_STEP if args.quick else 1]
     models = load_models()
     views = read_views(models, asked, args.data)

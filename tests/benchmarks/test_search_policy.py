@@ -3,12 +3,19 @@
 import re
 from pathlib import Path
 
-from benchmarks.answers import KINDS, Asked, Outcome, present, read_questions
-from benchmarks.search_policy import QUESTIONS, TUNING, configs, row_of
+from benchmarks.grading import KINDS, Outcome
+from benchmarks.questions import (
+    SEARCH_POLICY,
+    SEARCH_POLICY_TUNING,
+    Asked,
+    present,
+    read_questions,
+)
+from benchmarks.search_policy import configs, row_of
 
 
 def test_no_question_holds_its_answer_and_every_kind_is_asked() -> None:
-    for path in (QUESTIONS, TUNING):
+    for path in (SEARCH_POLICY, SEARCH_POLICY_TUNING):
         asked = read_questions(path)
         assert len(asked) == 60 and {one.kind for one in asked} == set(KINDS)
         assert len({(one.view, one.question) for one in asked}) == len(asked)
@@ -19,7 +26,9 @@ def test_no_question_holds_its_answer_and_every_kind_is_asked() -> None:
 
 
 def test_the_halves_share_no_photograph_of_the_data_folder() -> None:
-    halves = [{one.view for one in read_questions(path)} for path in (QUESTIONS, TUNING)]
+    halves = [
+        {one.view for one in read_questions(path)} for path in (SEARCH_POLICY, SEARCH_POLICY_TUNING)
+    ]
     assert not halves[0] & halves[1]
 
 

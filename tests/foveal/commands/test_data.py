@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks.search_policy import QUESTIONS
+from benchmarks.questions import SEARCH_POLICY
 from foveal.cli import main
 from foveal.training.data.pictures import (
     HELD_OUT,
@@ -31,7 +31,7 @@ def write(path: Path, *records: Record) -> Path:
 
 
 def test_photographs_of_the_benchmark_are_held_out(tmp_path: Path) -> None:
-    text = QUESTIONS.read_text(encoding="utf-8")
+    text = SEARCH_POLICY.read_text(encoding="utf-8")
     used = {part.split(".jpg")[0].split("_", 1)[1] for part in text.split("imagenet-samples/")[1:]}
     assert used == HELD_OUT
     folder = tmp_path / "imagenet-samples"
@@ -43,7 +43,7 @@ def test_photographs_of_the_benchmark_are_held_out(tmp_path: Path) -> None:
 
 
 def test_the_benchmark_asks_no_training_photograph_of_coco() -> None:
-    assert "train2017" not in QUESTIONS.read_text(encoding="utf-8")
+    assert "train2017" not in SEARCH_POLICY.read_text(encoding="utf-8")
 
 
 def test_composites_have_exact_masks(tmp_path: Path) -> None:

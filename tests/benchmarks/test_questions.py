@@ -1,65 +1,24 @@
-"""The question benchmark: its grading, and that its questions give nothing away."""
+"""The question sets: what their files hold, and that their questions give nothing away."""
 
 import re
 from pathlib import Path
 
+import av
+import numpy as np
 import pytest
 
-from benchmarks.answers import (
+from benchmarks.grading import KINDS
+from benchmarks.questions import (
     EVERYDAY,
     EVERYDAY_TUNING,
     GENERAL,
-    KINDS,
     Asked,
-    Outcome,
-    grade,
     present,
+    read_frame,
     read_questions,
-    summary,
 )
 from reasoning.rules.intents import read_examples
 from stream.errors import ConfigError
-
-FACT = Asked("fact", "coffee", "What is the capital of Kenya?", ("Nairobi",))
-PERSONAL = Asked("unanswerable", "coffee", "What did I eat yesterday?")
-
-
-@pytest.mark.parametrize(
-    ("asked", "text", "expected"),
-    [
-        (FACT, "Its capital is Nairobi. (Source: Kenya.)", "right"),
-        (FACT, "its capital is NAIROBI.", "right"),
-        (FACT, "Kenya lies in Africa. (Source: Nairobi.)", "hallucination"),  # cited, not said
-        (FACT, "Mombasa is a city in Kenya.", "hallucination"),
-        (FACT, "I don't know. I looked under Nairobi, which does not say.", "miss"),
-        (FACT, "I can't make out any words in view.", "miss"),
-        (PERSONAL, "I don't know: neither what I see nor what I can look up tells that.", "right"),
-        (PERSONAL, "I can't make out any words in view.", "hallucination"),
-        (PERSONAL, "This is an espresso.", "hallucination"),
-    ],
-)
-def test_grade(asked: Asked, text: str, expected: str) -> None:
-    assert grade(asked, text) == expected
-
-
-def test_an_accepted_word_is_matched_from_its_start() -> None:
-    gold = Asked("fact", "coffee", "What is gold's symbol?", ("Au",))
-    assert grade(gold, "Its chemical symbol is Au.") == "right"
-    assert grade(gold, "Its chemical symbol is Lau.") == "hallucination"
-
-
-def test_summary_adds_up() -> None:
-    outcomes = [
-        Outcome("fact", "right", ("region", "text"), 100.0),
-        Outcome("fact", "hallucination", ("text",), 300.0),
-        Outcome("visual", "miss", (), 200.0),
-        Outcome("unanswerable", "right", (), 200.0),
-    ]
-    row = summary(outcomes)
-    assert row["accuracy"] + row["hallucination"] + row["miss"] == 1.0
-    assert row["truthfulness"] == 0.25 and row["search_ratio"] == 0.5 and row["p50_ms"] == 200.0
-    assert row["searches"] == 0.75
-    assert summary([]) == {}
 
 
 def test_no_question_holds_its_answer() -> None:
@@ -103,3 +62,20 @@ def test_an_answerable_question_needs_accepted_words(tmp_path: Path) -> None:
     path.write_text('fact: [{view: coffee, question: "Why?"}]')
     with pytest.raises(ConfigError, match="Why"):
         read_questions(path)
+
+
+def test_a_view_is_a_frame_of_a_recording_at_a_time(tmp_path: Path) -> None:
+    shades = [np.full((48, 64, 3), 40 * number, np.uint8) for number in range(6)]
+    with av.open(str(tmp_path / "walk.mp4"), "w") as clip:
+        stream = clip.add_stream("libx264", rate=2)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for shade in shades:
+            clip.mux(stream.encode(av.VideoFrame.from_ndarray(shade, format="rgb24")))
+        clip.mux(stream.encode())
+    for seconds, level in ((0, 0), (1, 80), (1.2, 120)):
+        frame = read_frame(f"walk.mp4@{seconds}", tmp_path)
+        assert abs(float(frame.image.mean()) - level) < 6 and frame.size == (48, 64)
+    with pytest.raises(ConfigError, match="walk.mp4"):
+        read_frame("walk.mp4@9", tmp_path)
+    asked = [Asked("visual", view, "Why?", ("x",)) for view in ("walk.mp4@1", "run.mp4@1")]
+    assert [one.view for one in present(asked, tmp_path)] == ["walk.mp4@1"]
