@@ -45,7 +45,7 @@ class GrammarError(FovealError):
     """A token sequence that breaks the search grammar."""
 
 
-class ConfigError(FovealError):
+class ConfigError(FovealError, ValueError):
     """A setting with a wrong name, type or value."""
 
 

@@ -1,9 +1,9 @@
 """Settings of answering and tracking by the names that configurations give them; without torch."""
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal
 
+from foveal.config.reading import FilePath
 from reasoning.generation.settings import (
     ChatConfig,
     ChoiceConfig,
@@ -27,7 +27,7 @@ class PixSearchConfig:
 
     choice: ChoiceConfig = field(default_factory=ChoiceConfig)
     ground: GroundConfig = field(default_factory=GroundConfig)
-    weights: Path | None = None  # None is the file that is shipped
+    weights: FilePath | None = None  # None is the file that is shipped
     drafts: bool = True  # it decides among drafts; without them it writes freely
 
 

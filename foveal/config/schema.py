@@ -1,15 +1,19 @@
 """Settings: frozen dataclasses whose defaults are the embedded profile.
 
 A profile is a few overrides of the defaults; a YAML file is the same. Nothing is read from configs/
-unless asked for, so an installed wheel runs without it. Reading and checking: `foveal.config.load`.
+unless asked for, so an installed wheel runs without it. Types tell the bounds of numbers; files are
+held to them in `foveal.config.reading`.
 """
 
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import with_config
 
 from foveal.config.models import MaskletSettings, ReasoningConfig
+from foveal.config.reading import STRICT, FilePath
 from perception.tracking.settings import TrackerConfig
+from stream.bounds import Share, within
 from stream.errors import ConfigError
 from stream.keyframes.selector import KeyframeConfig
 
@@ -20,9 +24,10 @@ ProfileName = Literal["embedded", "edge", "server", "replay"]
 class SessionConfig:
     """What a session keeps alive."""
 
-    max_tracks: int = 3  # masklets alive at once; the oldest unseen one gives way
+    # Masklets alive at once; the oldest unseen one gives way.
+    max_tracks: Annotated[int, within(0, 256)] = 3
     seed_tracks: bool = True  # salient things of a keyframe become masklets
-    min_seed_score: float = 0.2  # name confidence, 0..1, that a seed needs
+    min_seed_score: Share = 0.2  # name confidence, 0..1, that a seed needs
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +48,15 @@ class RecordingSettings:
 class IndexSettings:
     """What is searched."""
 
-    path: Path | None = None  # index folder; None is wiki-vital's in the cache
+    path: FilePath | None = None  # index folder; None is wiki-vital's in the cache
 
 
 @dataclass(frozen=True, slots=True)
 class ModelSettings:
     """How the models run; raises ConfigError on a height that the backbone cannot take."""
 
-    backbone_height: int = 256  # rows that a frame is resized to; a multiple of 32
+    # Rows that a frame is resized to; a multiple of 32.
+    backbone_height: Annotated[int, within(64, 2048)] = 256
 
     def __post_init__(self) -> None:
         if self.backbone_height % 32:
@@ -59,6 +65,7 @@ class ModelSettings:
             )
 
 
+@with_config(STRICT)
 @dataclass(frozen=True, slots=True)
 class Config:
     """Everything a session can be told; raises ConfigError where sections contradict."""
@@ -99,63 +106,4 @@ PROFILES: dict[ProfileName, dict[str, Any]] = {
         "session": {"max_tracks": 5},
         "models": {"backbone_height": 352},
     },
-}
-
-SHARE = (0.0, 1.0)
-_THRESHOLD: dict[str, tuple[float, float]] = {
-    "prior": SHARE,
-    "cap": SHARE,
-    "floor": SHARE,
-    "half_life": (1, 10_000_000),
-    "refit_every": (1, 1_000_000),
-    "min_samples": (1, 1_000_000),
-    "duplicate": SHARE,
-}
-# Least and greatest value of every number, by its key; a test finds the ones left out.
-BOUNDS: dict[str, tuple[float, float]] = {
-    **{f"keyframes.scene.{name}": bounds for name, bounds in _THRESHOLD.items()},
-    **{f"keyframes.slow.{name}": bounds for name, bounds in _THRESHOLD.items()},
-    "keyframes.min_gap_ns": (1, 3_600_000_000_000),
-    "keyframes.max_gap_ns": (1, 3_600_000_000_000),
-    "keyframes.drift_gap_ns": (1, 3_600_000_000_000),
-    "keyframes.min_novelty": SHARE,
-    "tracker.recent": (1, 64),
-    "tracker.renew_every": (0, 100_000),
-    "tracker.max_tracks": (1, 256),
-    "tracker.min_area": SHARE,
-    "tracker.min_score": SHARE,
-    "tracker.return_score": SHARE,
-    "tracker.return_surety": SHARE,
-    "tracker.colour_rate": SHARE,
-    "tracker.spaced": (0, 64),
-    "tracker.max_gap": (1, 10_000),
-    "tracker.match.reach": (1, 64),
-    "tracker.match.ring": (1, 64),
-    "tracker.match.max_cells": (16, 100_000),
-    "tracker.match.max_queries": (16, 100_000),
-    "tracker.match.spread": (0.01, 100.0),
-    "tracker.match.min_spread": (0.1, 100.0),
-    "tracker.match.first_weight": (0.0, 100.0),
-    "tracker.match.temperature": (0.001, 10.0),
-    "session.max_tracks": (0, 256),
-    "session.min_seed_score": SHARE,
-    "reasoning.decode.max_tokens": (1, 4096),
-    "reasoning.decode.max_searches": (0, 16),
-    "reasoning.decode.k": (1, 100),
-    "reasoning.decode.max_query_chars": (1, 10_000),
-    "reasoning.chat.temperature": (0.0, 2.0),
-    "reasoning.policy.search_cost": SHARE,
-    "reasoning.policy.sight_gate": SHARE,
-    "reasoning.policy.judge": (0, 10),
-    "reasoning.policy.judge_actions": (0, 10),
-    "reasoning.pixsearch.choice.search_gate": SHARE,
-    "reasoning.pixsearch.choice.max_query": (1, 256),
-    "reasoning.pixsearch.choice.repeat": (0, 64),
-    "reasoning.pixsearch.choice.reserved": (0, 1000),
-    "reasoning.pixsearch.ground.presence_gate": SHARE,
-    "reasoning.pixsearch.ground.look_gate": SHARE,
-    "reasoning.pixsearch.ground.point_gate": SHARE,
-    "reasoning.pixsearch.ground.point_sure": SHARE,
-    "reasoning.pixsearch.ground.mask_level": (0.01, 0.99),
-    "models.backbone_height": (64, 2048),
 }

@@ -9,10 +9,12 @@ separation) simpler thresholds stand in. The histogram is the whole state: about
 
 import math
 from dataclasses import dataclass, field
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
 
+from stream.bounds import Share, check_bounds, within
 from stream.errors import ConfigError
 
 Bins = npt.NDArray[np.float64]
@@ -39,21 +41,21 @@ MAX_REFIT_FACTOR = 8  # a settled histogram is refitted this much less often
 class ThresholdConfig:
     """How one threshold adapts; raises ConfigError on values out of range."""
 
-    prior: float = 0.12  # distance threshold until `min_samples` have been seen
-    cap: float = 0.25  # no learned threshold above this distance
-    floor: float = 0.05  # none below it: a moving camera reaches that in any scene
-    half_life: int = 3000  # samples after which one counts half
-    refit_every: int = 64  # samples; grows to MAX_REFIT_FACTOR times as the histogram settles
-    min_samples: int = 64
-    duplicate: float = 2e-3  # distances up to this are repeated frames and are not learned from
+    prior: Share = 0.12  # distance threshold until `min_samples` have been seen
+    cap: Share = 0.25  # no learned threshold above this distance
+    floor: Share = 0.05  # none below it: a moving camera reaches that in any scene
+    half_life: Annotated[int, within(1, 10_000_000)] = 3000  # samples after which one counts half
+    # Samples; grows to MAX_REFIT_FACTOR times as the histogram settles.
+    refit_every: Annotated[int, within(1, 1_000_000)] = 64
+    min_samples: Annotated[int, within(1, 1_000_000)] = 64
+    duplicate: Share = 2e-3  # distances up to this are repeated frames and are not learned from
 
     def __post_init__(self) -> None:
+        check_bounds(self)
         if not 0 < self.floor <= self.prior <= self.cap:
             raise ConfigError(
                 f"expected 0 < floor <= prior <= cap, got {self.floor}, {self.prior}, {self.cap}"
             )
-        if min(self.half_life, self.refit_every, self.min_samples) < 1:
-            raise ConfigError("expected half_life, refit_every and min_samples of 1 or more")
 
 
 @dataclass(slots=True)

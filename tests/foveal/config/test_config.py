@@ -11,12 +11,27 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import TypeAdapter
 
 from foveal.cli import main
 from foveal.config.load import config_dict, load_config, parse_config, settings
-from foveal.config.schema import BOUNDS, PROFILES, Config, ProfileName, SessionConfig
+from foveal.config.schema import PROFILES, Config, ProfileName, SessionConfig
 from stream.errors import ConfigError
 
+
+def _bounds(node: dict[str, Any], named: dict[str, Any], key: str) -> dict[str, Any]:
+    """Least and greatest value of every number that has both, by its key."""
+    found: dict[str, Any] = {}
+    for name, one in node["properties"].items():
+        if "$ref" in one:
+            found |= _bounds(named[one["$ref"].rpartition("/")[2]], named, f"{key}{name}.")
+        elif "minimum" in one and "maximum" in one:
+            found[f"{key}{name}"] = one["minimum"], one["maximum"]
+    return found
+
+
+SCHEMA = TypeAdapter(Config).json_schema()
+BOUNDS = _bounds(SCHEMA, SCHEMA["$defs"], "")
 CONFIGS = Path(__file__).resolve().parents[3] / "configs"
 NUMBERS = {
     key: value
@@ -94,6 +109,16 @@ def test_numbers_out_of_bounds_are_refused_by_key(key: str) -> None:
 def test_bad_settings_are_refused_by_key(data: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         parse_config(data)
+
+
+def test_all_wrong_keys_are_told_at_once() -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_config({"session": {"max_tracks": -1}, "speech": {"backend": 3}, "indx": {}})
+    assert [line.partition(":")[0] for line in str(caught.value).splitlines()] == [
+        "session.max_tracks",
+        "speech.backend",
+        "indx",
+    ]
 
 
 def test_a_file_is_laid_over_the_profile_that_it_names(tmp_path: Path) -> None:

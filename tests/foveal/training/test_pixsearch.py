@@ -299,8 +299,8 @@ def test_settings_of_the_stages_are_read_and_checked(tmp_path: Path) -> None:
     path = tmp_path / "s.yaml"
     for text, message in (
         ("haeds: {}", "haeds"),
-        ("joint: {steps: many}", "steps: expected int"),
-        ("joint: {steps: true}", "steps: expected int"),
+        ("joint: {steps: many}", "steps: expected a whole number"),
+        ("joint: {steps: true}", "steps: expected a whole number"),
         ("[1]", "mapping"),
         ("model: 3", "model: expected a mapping"),
     ):
