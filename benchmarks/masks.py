@@ -28,10 +28,9 @@ from foveal.training.everyday.pictures import Labelled, read_coco
 from foveal.training.pixsearch.grounding_data import photographs
 from perception.features.backbone import Backbone
 from perception.masks.grabcut import mask_from_box, mask_from_point
-from perception.masks.small_sam import SmallSam, inner_point
-from stream.events import Point
+from perception.masks.small_sam import SmallSam
 from stream.frame import Image, Mask
-from stream.geometry import Box, mask_box, mask_iou
+from stream.geometry import Box, Point, inner_point, mask_box, mask_iou
 
 DATA = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
 MIN_SHARE = 0.01  # of the picture's pixels

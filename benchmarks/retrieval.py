@@ -40,7 +40,7 @@ from retrieval.store.knowledge import KnowledgeStore
 from retrieval.store.vectors import FaissIndex
 from stream.events import Query
 from stream.frame import Image, Mask
-from stream.geometry import mask_box
+from stream.geometry import inner_point, mask_box
 
 DATA = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "coco-mini"
 MIN_SHARE = 0.01  # of the picture's pixels
@@ -154,14 +154,6 @@ def method_posteriors(bench: Visual, thing: Thing) -> dict[str, Posteriors]:
     pictures = [thing.image, crop, thing.image, thing.image, thing.image]
     rows = bench.recogniser.classify(pictures, masks)
     return {method: rows[number : number + 1] for number, method in enumerate(METHODS)}
-
-
-def inner_point(mask: Mask) -> tuple[int, int]:
-    """(x, y) of the pixel that is farthest from the mask's border."""
-    padded = np.pad(mask.astype(np.uint8), 1)
-    inside = cv2.distanceTransform(padded, cv2.DIST_L2, 5)[1:-1, 1:-1]
-    row, column = np.unravel_index(int(inside.argmax()), mask.shape)
-    return int(column), int(row)
 
 
 def visual_results(

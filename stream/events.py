@@ -5,9 +5,8 @@ from typing import Any, Literal, Protocol
 
 from stream.errors import QueryError
 from stream.frame import Image
-from stream.geometry import Box, Rle
+from stream.geometry import Box, Point, Rle
 
-Point = tuple[int, int]  # x, y in pixels
 QueryKind = Literal["text", "image", "region"]
 EventKind = Literal[
     "keyframe", "region", "question", "token", "search", "evidence", "audio", "end", "refused"

@@ -1,16 +1,22 @@
-"""Masks as run-length codes, boxes and overlaps: pure functions.
+"""Masks as run-length codes, their parts and innermost points, boxes and overlaps: pure functions.
 
 The run-length code is COCO's uncompressed form: column-major runs that start with background.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
+import cv2
 import numpy as np
+import numpy.typing as npt
 
 from stream.errors import PromptError
 from stream.frame import Mask
 
 Box = tuple[int, int, int, int]  # x0, y0, x1, y1 in pixels, x1 and y1 exclusive
+FloatBox = tuple[float, float, float, float]  # the same in any unit
+Boxes = npt.NDArray[np.float32]  # [N, 4] x0, y0, x1, y1
+Point = tuple[int, int]  # x, y in pixels
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +101,38 @@ def mask_iou(left: Mask, right: Mask) -> float:
     return int(np.logical_and(left, right).sum()) / union if union else 1.0
 
 
-def box_iou(left: Box, right: Box) -> float:
-    """Intersection over union of two boxes, 0.0 when they do not meet."""
+def share_inside(mask: Mask, other: Mask) -> float:
+    """Which share of a [H, W] mask lies inside another, 0..1."""
+    area = int(np.count_nonzero(mask))
+    return int(np.count_nonzero(mask & other)) / area if area else 0.0
+
+
+def inner_point(mask: Mask) -> Point:
+    """x, y of the pixel of a [H, W] mask that is farthest from its edge.
+
+    The frame's edge counts as one. Raises PromptError when the mask is empty.
+    """
+    if not mask.any():
+        raise PromptError("expected a mask with at least one pixel, got an empty one")
+    padded = np.pad(mask.astype(np.uint8), 1)
+    depth = cv2.distanceTransform(padded, cv2.DIST_L2, 5)[1:-1, 1:-1]
+    row, column = np.unravel_index(int(depth.argmax()), depth.shape)
+    return int(column), int(row)
+
+
+def components(
+    mask: npt.NDArray[np.generic], connectivity: Literal[4, 8] = 8
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+    """Connected parts of a [H, W] mask: [H, W] labels, 0 outside it, and each label's pixels."""
+    shown = mask.astype(np.uint8)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(shown, connectivity=connectivity)
+    return np.asarray(labels, np.int32), np.asarray(stats[:, cv2.CC_STAT_AREA], np.int32)
+
+
+def box_iou(left: FloatBox, right: FloatBox | None) -> float:
+    """Intersection over union of two boxes, 0.0 when they do not meet or one is not there."""
+    if right is None:
+        return 0.0
     width = min(left[2], right[2]) - max(left[0], right[0])
     height = min(left[3], right[3]) - max(left[1], right[1])
     if width <= 0 or height <= 0:
@@ -113,3 +149,32 @@ def clip_box(box: Box, height: int, width: int) -> Box:
             f"expected a box x0,y0,x1,y1 that meets the {width}x{height} frame, got {box}"
         )
     return x0, y0, x1, y1
+
+
+def box_intersections(boxes: Boxes, others: Boxes) -> npt.NDArray[np.float32]:
+    """[N, 4], [M, 4] -> [N, M] areas of where they meet."""
+    low = np.maximum(boxes[:, None, :2], others[None, :, :2])
+    high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
+    return np.asarray(np.clip(high - low, 0, None).prod(axis=-1), np.float32)
+
+
+def box_areas(boxes: Boxes) -> npt.NDArray[np.float32]:
+    """[N, 4] -> [N]."""
+    return np.asarray(np.clip(boxes[:, 2:] - boxes[:, :2], 0, None).prod(axis=-1), np.float32)
+
+
+def box_ious(boxes: Boxes, others: Boxes) -> npt.NDArray[np.float32]:
+    """[N, 4], [M, 4] -> [N, M] intersection over union."""
+    shared = box_intersections(boxes, others)
+    union = box_areas(boxes)[:, None] + box_areas(others) - shared
+    return np.asarray(shared / np.maximum(union, 1e-6), np.float32)
+
+
+def overlap_slices(one: Box, two: Box) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+    """Where two boxes meet, as rows and columns of each; empty slices where they do not."""
+    x0, y0 = max(one[0], two[0]), max(one[1], two[1])
+    x1, y1 = max(x0, min(one[2], two[2])), max(y0, min(one[3], two[3]))
+    return (
+        (slice(y0 - one[1], y1 - one[1]), slice(x0 - one[0], x1 - one[0])),
+        (slice(y0 - two[1], y1 - two[1]), slice(x0 - two[0], x1 - two[0])),
+    )

@@ -21,7 +21,7 @@ from foveal.demo.scene import Wall, build_wall
 from stream.clock import NS_PER_S, seconds_to_ns
 from stream.errors import ConfigError, OutputError
 from stream.frame import Image, Mask
-from stream.geometry import Rle, decode_mask, encode_mask, mask_box
+from stream.geometry import Rle, decode_mask, encode_mask, inner_point, mask_box
 
 Progress = Callable[[int, int], None]  # frames done, frames in all
 Sample = npt.NDArray[np.float32]
@@ -254,7 +254,4 @@ def _questions(options: DemoOptions, rows: list[dict[str, Any]]) -> str:
 def _inner_point(code: dict[str, list[int]]) -> list[int]:
     """x, y of the pixel that is farthest from the mask's edge."""
     size, counts = code["size"], code["counts"]
-    mask = decode_mask(Rle((size[0], size[1]), tuple(counts))).astype(np.uint8)
-    depth = cv2.distanceTransform(np.pad(mask, 1), cv2.DIST_L2, 3)[1:-1, 1:-1]
-    y, x = np.unravel_index(int(depth.argmax()), depth.shape)
-    return [int(x), int(y)]
+    return list(inner_point(decode_mask(Rle((size[0], size[1]), tuple(counts)))))

@@ -13,11 +13,11 @@ import numpy.typing as npt
 import torch
 
 from perception.detect.graph_model import GraphModel
-from perception.detect.letterbox import Boxes, box_ious, letterboxed, suppress, whole_pixels
+from perception.detect.letterbox import letterboxed, suppress, whole_pixels
 from perception.features.backbone import fast_dtype
 from perception.scene.recogniser import EVERYDAY
 from stream.frame import Image
-from stream.geometry import Box
+from stream.geometry import Box, Boxes, box_ious
 
 MODEL = "centernet.json"
 # [1, 128, 128, 80] how much each cell is the centre of a thing of each class, and [1, 128, 128, 4]
@@ -104,7 +104,7 @@ def distinct(detections: Sequence[Detection]) -> tuple[Detection, ...]:
 def overlaps(box: Box, detections: Sequence[Detection]) -> npt.NDArray[np.float32]:
     """[N] intersection over union of a box with each detection's."""
     others = np.array([one.box for one in detections], np.float32).reshape(-1, 4)
-    return box_ious(np.array(box, np.float32), others)
+    return np.asarray(box_ious(np.array([box], np.float32), others)[0])
 
 
 def probability(score: float) -> float:

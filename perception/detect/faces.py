@@ -13,9 +13,9 @@ import numpy.typing as npt
 import torch
 
 from perception.detect.graph_model import GraphModel
-from perception.detect.letterbox import Boxes, letterboxed, suppress, whole_pixels
+from perception.detect.letterbox import letterboxed, suppress, whole_pixels
 from stream.frame import Image
-from stream.geometry import Box
+from stream.geometry import Box, Boxes, box_intersections
 
 MODEL = "blazeface.json"
 OUTPUTS = ("Identity", "Identity_2", "Identity_1", "Identity_3")  # scores, boxes: fine, coarse
@@ -102,12 +102,10 @@ def _windows(size: tuple[int, int], closer: bool) -> Iterator[Box]:
 
 def _inside_another(box: npt.NDArray[np.float32], surer: list[npt.NDArray[np.float32]]) -> bool:
     """A part's edge cuts a face in two: half of one is no other face."""
+    if not surer:
+        return False
     own = max(1e-6, float((box[2:] - box[:2]).prod()))
-    for other in surer:
-        low, high = np.maximum(box[:2], other[:2]), np.minimum(box[2:], other[2:])
-        if float(np.clip(high - low, 0, None).prod()) >= INSIDE * own:
-            return True
-    return False
+    return bool((box_intersections(box[None], np.array(surer)) >= INSIDE * own).any())
 
 
 def _grown(box: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -8,9 +8,7 @@ import numpy.typing as npt
 from perception.features.preprocess import shrink
 from stream.crops import GREY
 from stream.frame import Image
-from stream.geometry import Box
-
-Boxes = npt.NDArray[np.float32]  # [N, 4] x0, y0, x1, y1
+from stream.geometry import Box, Boxes, box_ious
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,18 +43,9 @@ def suppress(boxes: Boxes, scores: npt.NDArray[np.float32], iou: float) -> list[
     """Indices that stay, surest first: each overlaps no surer one by more than `iou`."""
     kept: list[int] = []
     for index in np.argsort(-scores, kind="stable").tolist():
-        if not kept or float(box_ious(boxes[index], boxes[kept]).max()) <= iou:
+        if not kept or float(box_ious(boxes[[index]], boxes[kept]).max()) <= iou:
             kept.append(index)
     return kept
-
-
-def box_ious(box: Boxes, boxes: Boxes) -> npt.NDArray[np.float32]:
-    """Intersection over union of one box [4] with others [N, 4]."""
-    low, high = np.maximum(box[:2], boxes[:, :2]), np.minimum(box[2:], boxes[:, 2:])
-    shared = np.clip(high - low, 0, None).prod(axis=1)
-    areas = np.clip(boxes[:, 2:] - boxes[:, :2], 0, None).prod(axis=1)
-    own = float(np.clip(box[2:] - box[:2], 0, None).prod())
-    return np.asarray(shared / np.maximum(areas + own - shared, 1e-6), np.float32)
 
 
 def whole_pixels(box: npt.NDArray[np.float32], size: tuple[int, int]) -> Box | None:

@@ -4,9 +4,8 @@ from typing import Protocol
 
 from perception.features.backbone import Features
 from perception.masks.grabcut import mask_from_box, mask_from_point
-from stream.events import Point
 from stream.frame import Image, Mask
-from stream.geometry import Box
+from stream.geometry import Box, Point
 
 
 class Cutter(Protocol):

@@ -9,9 +9,8 @@ import numpy.typing as npt
 
 from perception.features.backbone import STRIDE, Features
 from stream.errors import PromptError
-from stream.events import Point
 from stream.frame import Image, Mask
-from stream.geometry import Box, clip_box, mask_box
+from stream.geometry import Box, Point, clip_box, components, mask_box
 
 Soft = npt.NDArray[np.float32]  # [h, w], 0..1
 
@@ -138,10 +137,10 @@ def _foreground(marks: npt.NDArray[np.uint8]) -> Mask:
 
 def _main_part(mask: Mask, core: Mask) -> Mask:
     """The connected part that shares most with the core, holes filled."""
-    count, labels = cv2.connectedComponents(mask.astype(np.uint8))
-    if count <= 1:
+    labels, areas = components(mask)
+    if len(areas) <= 1:
         return core
-    shared = np.bincount(labels[core & mask], minlength=count)
+    shared = np.bincount(labels[core & mask], minlength=len(areas))
     shared[0] = 0
     if not shared.any():
         return core
@@ -151,7 +150,7 @@ def _main_part(mask: Mask, core: Mask) -> Mask:
 
 
 def _component(mask: Mask, row: int, col: int) -> Mask:
-    _, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=4)
+    labels, _ = components(mask, 4)
     here = labels[row, col]
     return np.asarray(labels == here) if here else np.zeros_like(mask)
 

@@ -77,16 +77,6 @@ def prompt_box(prompt: Prompt, size: tuple[int, int]) -> Box:
     return box
 
 
-def mask_point(mask: Mask) -> tuple[int, int]:
-    """x, y of the pixel deepest inside a [H, W] mask; raises PromptError when it is empty."""
-    if not mask.any():
-        raise PromptError("expected a mask with at least one pixel, got an empty one")
-    padded = np.pad(mask.astype(np.uint8), 1)  # so that the frame's edge counts as an edge
-    depth = cv2.distanceTransform(padded, cv2.DIST_L2, 5)[1:-1, 1:-1]
-    row, col = np.unravel_index(int(np.argmax(depth)), depth.shape)
-    return int(col), int(row)
-
-
 def positive_points(prompt: PointsPrompt) -> list[tuple[float, float]]:
     """The points that are on the thing."""
     labels = prompt.labels or (True,) * len(prompt.points)

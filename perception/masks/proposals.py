@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from perception.features.backbone import Features
 from perception.masks.grabcut import Soft, refine_seed
 from stream.frame import Image, Mask
+from stream.geometry import components, share_inside
 
 COVERED = 0.6  # share of a proposal inside a masklet from which it is that masklet
 
@@ -72,7 +73,7 @@ def propose(
             skipped += 1
             continue
         mask = refine_seed(image, seed)
-        if mask.any() and all(_overlap(mask, other.mask) < 0.5 for other in kept):
+        if mask.any() and not any(_same(mask, other.mask) for other in kept):
             kept.append(Proposal(mask, score))
     return tuple(kept)
 
@@ -115,8 +116,8 @@ def _group(cells: torch.Tensor, config: ProposalConfig) -> Cells:
 
 def _parts(group: Mask) -> list[Mask]:
     """Connected parts of at least two cells."""
-    count, labels = cv2.connectedComponents(group.astype(np.uint8), connectivity=4)
-    return [part for n in range(1, count) if (part := np.asarray(labels == n)).sum() >= 2]
+    labels, areas = components(group, 4)
+    return [np.asarray(labels == n) for n in range(1, len(areas)) if areas[n] >= 2]
 
 
 def _saliency(part: Mask, cells: torch.Tensor, config: ProposalConfig) -> float:
@@ -141,7 +142,6 @@ def _saliency(part: Mask, cells: torch.Tensor, config: ProposalConfig) -> float:
     )
 
 
-def _overlap(left: Mask, right: Mask) -> float:
-    """Intersection over the smaller one."""
-    smaller = min(int(left.sum()), int(right.sum()))
-    return int((left & right).sum()) / smaller if smaller else 0.0
+def _same(mask: Mask, other: Mask) -> bool:
+    """Whether half of one of them lies in the other."""
+    return max(share_inside(mask, other), share_inside(other, mask)) >= 0.5

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from perception.masks.prompts import BoxPrompt, MaskPrompt, PointsPrompt, Prompt, mask_point
+from perception.masks.prompts import BoxPrompt, MaskPrompt, PointsPrompt, Prompt
 from stream.errors import PromptError
 from stream.events import Region
 from stream.frame import Mask
-from stream.geometry import Box, decode_mask, mask_box
+from stream.geometry import Box, decode_mask, inner_point, mask_box
 
 Granularity = Literal["mask", "box", "point"]
 
@@ -26,7 +26,7 @@ def forms_of(region: Region) -> Forms:
     """A tracker's region in all three forms."""
     mask = decode_mask(region.mask)
     box = mask_box(mask)
-    return Forms(mask, box, None if box is None else mask_point(mask), region.score)
+    return Forms(mask, box, None if box is None else inner_point(mask), region.score)
 
 
 def as_prompt(forms: Forms, granularity: Granularity) -> Prompt:

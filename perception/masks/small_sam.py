@@ -29,9 +29,8 @@ from perception.masks.sam_decoder import (
     SamDecoder,
 )
 from perception.masks.tiny_vit import TinyViT
-from stream.events import Point
 from stream.frame import Image, Mask
-from stream.geometry import Box, clip_box, mask_box, mask_iou
+from stream.geometry import Box, Point, clip_box, components, inner_point, mask_box, mask_iou
 
 ENCODER, DECODER = "encoder.onnx", "sam.onnx"
 SIDE = 768  # pixels of the picture's longer side that the encoder sees
@@ -179,14 +178,6 @@ def filled(logits: Soft, box: Box, seen: Look) -> float:
     return area / ((x1 - x0) * (y1 - y0))
 
 
-def inner_point(mask: Mask) -> Point:
-    """(x, y) of the pixel of a mask that is farthest from its border."""
-    padded = np.pad(mask.astype(np.uint8), 1)
-    inside = cv2.distanceTransform(padded, cv2.DIST_L2, 5)[1:-1, 1:-1]
-    row, column = np.unravel_index(int(inside.argmax()), mask.shape)
-    return int(column), int(row)
-
-
 def paste(logits: Soft, seen: Look) -> Mask:
     """[4h, 4w] logits over the cells -> [H, W] of the picture."""
     height, width = seen.size
@@ -202,9 +193,8 @@ def paste(logits: Soft, seen: Look) -> Mask:
 
 def _parts(mask: Mask) -> Mask:
     """Without specks."""
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
-    if count <= 2:
+    labels, areas = components(mask)
+    if len(areas) <= 2:
         return mask
-    areas = stats[:, cv2.CC_STAT_AREA].copy()
     areas[0] = 0
     return np.asarray((areas >= SPECK * areas.max())[labels] & mask)

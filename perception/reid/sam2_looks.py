@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from perception.sam2.state import FrameFeatures, LookMemory, Sam2Config
-from perception.sam2_tracking.motion import FloatBox
+from stream.geometry import FloatBox
 
 SCALES = (1.0, 0.7, 1.4)  # of the object's last size, at which it is sought
 LEAST_INSIDE = 0.5  # of the object inside the frame, for a place to count

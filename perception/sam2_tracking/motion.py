@@ -6,8 +6,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from stream.geometry import FloatBox
+
 Vector = npt.NDArray[np.float64]
-FloatBox = tuple[float, float, float, float]  # x0, y0, x1, y1 in logit cells
 
 PLACE_NOISE = 1 / 20  # of the box's height: standard deviation of a measured place
 SPEED_NOISE = 1 / 160  # of the box's height: how much the speed changes a frame
@@ -17,7 +18,7 @@ SPEED_NOISE = 1 / 160  # of the box's height: how much the speed changes a frame
 class Motion:
     """Centre, width and height with their speeds, and how sure of them we are."""
 
-    mean: Vector  # [8] cx, cy, w, h and their change a frame
+    mean: Vector  # [8] cx, cy, w, h in logit cells, and their change a frame
     covariance: Vector  # [8, 8]
     stable: int = 1  # frames in a row with a good mask
 
@@ -59,18 +60,6 @@ def logits_box(logits: torch.Tensor) -> FloatBox | None:
     if not len(rows):
         return None
     return float(cols[0]), float(rows[0]), float(cols[-1]) + 1, float(rows[-1]) + 1
-
-
-def overlap(left: FloatBox, right: FloatBox | None) -> float:
-    """Intersection over union; 0.0 with no box."""
-    if right is None:
-        return 0.0
-    width = min(left[2], right[2]) - max(left[0], right[0])
-    height = min(left[3], right[3]) - max(left[1], right[1])
-    if width <= 0 or height <= 0:
-        return 0.0
-    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (left, right)]
-    return width * height / (sum(areas) - width * height)
 
 
 def _measured(box: FloatBox) -> Vector:

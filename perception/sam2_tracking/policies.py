@@ -15,7 +15,8 @@ import torch
 
 from perception.sam2.state import Memory, Pointer, Sam2Config, Sam2Track
 from perception.sam2.types import PROMPT_LOGIT_LIMIT, Candidates
-from perception.sam2_tracking.motion import logits_box, overlap, predicted, start_motion, updated
+from perception.sam2_tracking.motion import logits_box, predicted, start_motion, updated
+from stream.geometry import box_iou
 
 RECENT_AREAS = 10  # frames whose areas DAM4SAM's median is over
 
@@ -82,7 +83,7 @@ class MemoryRules:
             return best
         expected, weight = predicted(motion).box, self.config.motion_weight
         scores = [
-            weight * overlap(expected, logits_box(mask)) + (1 - weight) * float(quality)
+            weight * box_iou(expected, logits_box(mask)) + (1 - weight) * float(quality)
             for mask, quality in zip(found.masks[row], found.quality[row], strict=True)
         ]
         return max(range(len(scores)), key=scores.__getitem__)
@@ -93,7 +94,7 @@ class MemoryRules:
         """Add what the policy needs to know of the frame."""
         if self.config.policy == "samurai" and track.motion is not None:
             expected = predicted(track.motion).box
-            return replace(outcome, fits_motion=overlap(expected, logits_box(outcome.logits)))
+            return replace(outcome, fits_motion=box_iou(expected, logits_box(outcome.logits)))
         if self.config.policy == "dam4sam":
             others = [mask for i, mask in enumerate(found.masks[row]) if i != chosen]
             limit = self.config.distractor_iou
@@ -201,5 +202,5 @@ def _stands_apart(chosen: torch.Tensor, others: Sequence[torch.Tensor], limit: f
     if box is None:
         return False
     return any(
-        0 < overlap(box, logits_box(torch.maximum(chosen, other))) <= limit for other in others
+        0 < box_iou(box, logits_box(torch.maximum(chosen, other))) <= limit for other in others
     )

@@ -17,9 +17,8 @@ from perception.scene.grounded import GroundedRegion, holds
 from perception.scene.kinds import EXACT, fitting, has_finer, kinds
 from perception.scene.naming import Name, NameMatcher, Posterior, words_of
 from perception.scene.recogniser import EVERYDAY
-from stream.events import Point
 from stream.frame import Image, Mask
-from stream.geometry import Box, mask_box, mask_iou
+from stream.geometry import Box, Point, mask_box, mask_iou
 
 LIKELY = 0.4  # probability from which a detection is shown as a thing
 SAME_BOX = 0.5  # overlap of boxes from which a region is what was detected

@@ -7,9 +7,8 @@ import cv2
 import numpy as np
 
 from perception.scene.naming import Name, Posterior
-from stream.events import Point
 from stream.frame import Mask
-from stream.geometry import Box, mask_box
+from stream.geometry import Box, Point, mask_box
 
 SAME_NAMES = 0.25  # shared probability from which touching parts are one thing
 NAMED = 0.04  # below it a probability says nothing
@@ -64,12 +63,6 @@ def merge(things: Sequence[GroundedRegion]) -> tuple[GroundedRegion, ...]:
         else:
             merged.append(thing)
     return tuple(merged)
-
-
-def share_inside(mask: Mask, other: Mask) -> float:
-    """Which share of a mask lies inside another, 0..1."""
-    area = int(np.count_nonzero(mask))
-    return int(np.count_nonzero(mask & other)) / area if area else 0.0
 
 
 def holds(mask: Mask, point: Point) -> bool:

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 from perception.detect.detector import Detection
 from perception.scene.detections import Sighting, alone, fused, match, names_with, prominence
-from perception.scene.grounded import GroundedRegion, share_inside
+from perception.scene.grounded import GroundedRegion
 from perception.scene.naming import Name, NameMatcher, Posterior
 from perception.scene.recogniser import Recogniser
 from stream.events import Region
 from stream.frame import Frame, Mask
-from stream.geometry import Box, decode_mask, mask_box
+from stream.geometry import Box, decode_mask, mask_box, share_inside
 
 PART, SURE_PART = 0.5, 0.45  # share inside a detection; a name that makes it a thing of its own
 

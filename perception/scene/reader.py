@@ -20,7 +20,7 @@ from perception.scene.detections import (
     under,
     worth_a_look,
 )
-from perception.scene.grounded import GroundedRegion, holds, merge, share_inside, where, where_box
+from perception.scene.grounded import GroundedRegion, holds, merge, where, where_box
 from perception.scene.namer import Found, Namer, as_found, believable, held
 from perception.scene.naming import Name, NameMatcher, Posterior
 from perception.scene.phrases import Finder, PhraseFinder
@@ -28,9 +28,9 @@ from perception.scene.recogniser import Recogniser
 from perception.scene.view import SceneView
 from perception.scene.windows import agreed
 from stream.errors import PromptError
-from stream.events import Point, Region
+from stream.events import Region
 from stream.frame import Frame, Image, Mask
-from stream.geometry import Box, mask_box, mask_iou
+from stream.geometry import Box, Point, mask_box, mask_iou, share_inside
 
 __all__ = ["GroundedRegion", "Scene", "SceneReader", "SceneView", "where", "where_box"]
 

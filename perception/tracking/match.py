@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 
 from perception.tracking.settings import MatchConfig
+from stream.geometry import components
 
 TINY_LABEL = 1e-3  # soft labels below this are nothing
 EPS = 1e-12
@@ -229,13 +230,12 @@ def _best_part(
     soft: torch.Tensor, surety: torch.Tensor, areas: tuple[float, float]
 ) -> tuple[torch.Tensor, float]:
     """Keep one connected part, so that a look-alike elsewhere is not taken in."""
-    inside = (soft >= 0.5).cpu().numpy().astype(np.uint8)
-    count, marks, stats, _ = cv2.connectedComponentsWithStats(inside)
+    marks, sizes = components((soft >= 0.5).cpu().numpy())
     parts = torch.from_numpy(marks).to(soft.device)
     fitting = [
         (float((soft * surety)[parts == part].mean()), part)
-        for part in range(1, count)
-        if areas[0] <= stats[part, cv2.CC_STAT_AREA] <= areas[1]
+        for part in range(1, len(sizes))
+        if areas[0] <= sizes[part] <= areas[1]
     ]
     if not fitting:
         return torch.zeros_like(soft), 0.0

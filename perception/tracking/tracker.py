@@ -49,7 +49,7 @@ from perception.tracking.windows import (
 from stream.errors import PromptError
 from stream.events import Region
 from stream.frame import Frame, Image, Mask
-from stream.geometry import Box, decode_mask, encode_part, mask_box
+from stream.geometry import decode_mask, encode_part, mask_box, overlap_slices
 
 __all__ = ["EmbeddedTracker", "Track", "TrackerConfig", "TrackerState"]
 
@@ -337,7 +337,7 @@ def _regions(tracks: tuple[Track, ...], frame: Frame) -> tuple[Region, ...]:
     for number, (track, ((x0, y0, x1, y1), soft)) in enumerate(zip(tracks, parts, strict=True)):
         inside = soft >= LEVEL
         for place, other in parts[:number] + parts[number + 1 :]:
-            mine, theirs = _overlap((x0, y0, x1, y1), place)
+            mine, theirs = overlap_slices((x0, y0, x1, y1), place)
             inside[mine] &= soft[mine] >= other[theirs]
         code = encode_part(inside, (x0, y0), frame.size)
         near = mask_box(inside)
@@ -345,13 +345,3 @@ def _regions(tracks: tuple[Track, ...], frame: Frame) -> tuple[Region, ...]:
         score = 0.0 if near is None else float(track.soft[track.soft >= LEVEL].mean())
         regions.append(Region(track.track_id, frame.pts_ns, code, box, score))
     return tuple(regions)
-
-
-def _overlap(one: Box, two: Box) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
-    """Where two boxes meet, as rows and columns of each; empty slices where they do not."""
-    x0, y0 = max(one[0], two[0]), max(one[1], two[1])
-    x1, y1 = max(x0, min(one[2], two[2])), max(y0, min(one[3], two[3]))
-    return (
-        (slice(y0 - one[1], y1 - one[1]), slice(x0 - one[0], x1 - one[0])),
-        (slice(y0 - two[1], y1 - two[1]), slice(x0 - two[0], x1 - two[0])),
-    )

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 
 from stream.frame import Image
-from stream.geometry import Box
+from stream.geometry import Box, mask_box
 
 Soft = npt.NDArray[np.float32]  # 0..1
 
@@ -37,22 +37,16 @@ class Window:
 
 def window_around(soft: Soft, level: float) -> Window | None:
     """The grown box of what reaches `level` in a whole-frame map [h, w]; None for nothing."""
-    inside = soft >= level
-    rows, cols = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
-    if rows.size == 0:
+    box = mask_box(soft >= level)
+    if box is None:
         return None
     height, width = soft.shape
-    x0, x1 = cols[0] / width, (cols[-1] + 1) / width
-    y0, y1 = rows[0] / height, (rows[-1] + 1) / height
+    x0, x1, y0, y1 = box[0] / width, box[2] / width, box[1] / height, box[3] / height
     half_x = max(MIN_SIDE, GROW * (x1 - x0)) / 2
     half_y = max(MIN_SIDE, GROW * (y1 - y0)) / 2
     x, y = (x0 + x1) / 2, (y0 + y1) / 2
-    return Window(
-        float(max(x - half_x, -0.02)),
-        float(max(y - half_y, -0.02)),
-        float(min(x + half_x, 1.02)),
-        float(min(y + half_y, 1.02)),
-    )
+    low, high = (max(x - half_x, -0.02), max(y - half_y, -0.02)), (x + half_x, y + half_y)
+    return Window(*low, min(high[0], 1.02), min(high[1], 1.02))
 
 
 def crop(maps: npt.NDArray[np.generic], window: Window) -> npt.NDArray[np.float32]:

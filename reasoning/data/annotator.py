@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, get_args
 
-from stream.events import Point, QueryKind
-from stream.geometry import Rle
+from stream.events import QueryKind
+from stream.geometry import Point, Rle
 
 QuestionType = Literal[
     "ocr", "ocr_reasoning", "multi_hop", "fine_grained", "attribute", "counting", "binary",

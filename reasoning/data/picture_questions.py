@@ -11,8 +11,7 @@ from reasoning.data.annotator import NamedMask, Sample
 from reasoning.data.facts import Fact, facts_of, what_is, worded
 from reasoning.rules.parsing import listed, with_article
 from retrieval.sources.entries import Entry
-from stream.events import Point
-from stream.geometry import Rle, decode_mask, mask_box
+from stream.geometry import Point, Rle, decode_mask, mask_box
 
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight")
 MAX_COUNTED = 5

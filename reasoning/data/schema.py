@@ -22,8 +22,8 @@ from reasoning.generation.tokens import (
     neutralise,
 )
 from stream.errors import GrammarError, PromptError, SourceError
-from stream.events import Point, QueryKind
-from stream.geometry import Rle, decode_mask
+from stream.events import QueryKind
+from stream.geometry import Point, Rle, decode_mask
 
 MAX_SEARCHES = 3  # of one answer, as the decode loop allows
 

@@ -12,7 +12,7 @@ from reasoning.data.picture_questions import Picture, point_inside
 from reasoning.data.wordings import Wordings, fold
 from reasoning.rules.parsing import with_article
 from retrieval.sources.entries import Entry
-from stream.events import Point
+from stream.geometry import Point
 
 Kind = Literal[
     "fact", "untold", "name", "where", "present", "absent", "count", "list", "colour", "state",

@@ -18,9 +18,8 @@ from reasoning.generation.settings import GroundConfig
 from reasoning.pixsearch.candidates import windows
 from reasoning.pixsearch.mask_decoder import Cells, MaskDecoder, read_frame
 from reasoning.pixsearch.selection import Choice, Pointing
-from stream.events import Point
 from stream.frame import Image, Mask
-from stream.geometry import Box, mask_iou
+from stream.geometry import Box, Point, mask_iou
 
 AGREE = 0.3  # overlap with what is pointed at, below which the model looks elsewhere
 POINT_SPREAD = 0.04  # of the picture's height: standard deviation of a point's prompt

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError
@@ -19,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from stream.errors import AssetError
+from stream.geometry import box_areas, box_intersections, box_ious
 
 DETECTED, LOOKED, PROPOSED, NOTICED = 0, 1, 2, 3  # of the frame, of a part; grouped; by its classes
 SOURCES = 4
@@ -173,23 +175,14 @@ def covers(plane: Tensor, boxes: Tensor) -> Tensor:
 
 def overlaps(boxes: Tensor) -> Tensor:
     """[K, 4] -> [K, K] intersection over union."""
-    both, area = _shared(boxes)
-    result: Tensor = both / (area[:, None] + area[None] - both).clamp(min=LEAST**2)
-    return result
+    return torch.from_numpy(box_ious(boxes.numpy(), boxes.numpy()))
 
 
 def overlap_shares(boxes: Tensor) -> Tensor:
     """[K, 4] -> [K, K]: which share of box k lies inside box j."""
-    both, area = _shared(boxes)
-    result: Tensor = both / area[:, None].clamp(min=LEAST**2)
-    return result
-
-
-def _shared(boxes: Tensor) -> tuple[Tensor, Tensor]:
-    low = torch.maximum(boxes[:, None, :2], boxes[None, :, :2])
-    high = torch.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
-    both = (high - low).clamp(min=0).prod(-1)
-    return both, (boxes[:, 2:] - boxes[:, :2]).clamp(min=0).prod(-1)
+    places = boxes.numpy()
+    both, areas = box_intersections(places, places), box_areas(places)
+    return torch.from_numpy(both / np.maximum(areas[:, None], LEAST**2))
 
 
 def _cut(plane: Tensor, box: list[float]) -> Tensor:

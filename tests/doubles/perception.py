@@ -13,9 +13,9 @@ from perception.scene.naming import Name
 from perception.scene.reader import GroundedRegion, SceneView
 from perception.tracking.tracker import TrackerState
 from stream.errors import PromptError
-from stream.events import Point, Region
+from stream.events import Region
 from stream.frame import Frame, Image, Mask
-from stream.geometry import Box, clip_box, encode_mask, mask_box
+from stream.geometry import Box, Point, clip_box, encode_mask, mask_box
 
 CELL = 8  # pixels of a frame per cell of the features
 

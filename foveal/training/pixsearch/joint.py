@@ -37,9 +37,8 @@ from reasoning.rules.pieces import DONT_KNOW
 from reasoning.vlm.causal_lm import CausalLm
 from retrieval.sentences import search_words
 from stream.errors import ConfigError
-from stream.events import Point
 from stream.frame import Mask
-from stream.geometry import Rle, decode_mask, mask_box
+from stream.geometry import Point, Rle, decode_mask, mask_box
 
 Rng = np.random.Generator
 QUOTE = 40  # characters from which words after evidence are taken for a quotation

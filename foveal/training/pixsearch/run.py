@@ -33,9 +33,8 @@ from reasoning.pixsearch.connector import Visual
 from reasoning.pixsearch.modeling import PixSearchModel
 from reasoning.vlm.causal_lm import CausalLm
 from stream.errors import ConfigError
-from stream.events import Point
 from stream.frame import Image
-from stream.geometry import Box
+from stream.geometry import Box, Point
 
 SHEET_TILES = 24
 SURE = 0.5  # probability from which a detection is taken for a label

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from perception.scene.reader import SceneReader, SceneView
 from reasoning.pixsearch.connector import GRID, POINTED, THING, Visual, grid_boxes
-from stream.events import Point
 from stream.frame import Frame, Image
+from stream.geometry import Point
 
 Posteriors = Callable[[Tensor], Tensor]  # [n, 1280] -> [n, C]
 Pictures = Callable[[str], Image]

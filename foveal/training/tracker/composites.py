@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from foveal.training.tracker.cutouts import CutOut, bars, blob, read_photograph
 from stream.frame import Image
+from stream.geometry import mask_box
 
 SIZE = (288, 512)  # height, width of a rendered frame
 GRID = (32, 56)  # of `Clip.places`: feature cells at 256 rows
@@ -167,8 +168,9 @@ def _companion(
 
 def _on_stage(cut: CutOut, motion: Motion, target: bool) -> Layer:
     """Cut to the object's box, so that a texture that rolls comes back from its other side."""
-    rows, cols = np.flatnonzero(cut.mask.any(axis=1)), np.flatnonzero(cut.mask.any(axis=0))
-    box = (slice(rows[0], rows[-1] + 1), slice(cols[0], cols[-1] + 1))
+    around = mask_box(cut.mask > 0)
+    assert around is not None, "a cut-out is not empty"
+    box = (slice(around[1], around[3]), slice(around[0], around[2]))
     return Layer(read_photograph(cut.path)[box], cut.mask[box], motion, target)
 
 

@@ -14,6 +14,7 @@ from perception.features.backbone import Backbone
 from perception.masks.grabcut import refine_seed
 from stream.errors import SourceError
 from stream.frame import Image
+from stream.geometry import components
 
 MIN_SHARE, MAX_SHARE = 0.02, 0.6  # of its photograph that a cut-out covers
 MIN_COLOURS = 200  # of a stamp; drawings have fewer
@@ -116,8 +117,8 @@ def blob(path: Path, rng: Rng) -> CutOut:
     hill = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
     hill = hill + 1.2 * (1 - np.hypot(x * rng.uniform(1, 2.2), y * rng.uniform(1, 2.2)))
     mask = (hill > np.quantile(hill, rng.uniform(0.6, 0.85))).astype(np.uint8)
-    _, marks, stats, _ = cv2.connectedComponentsWithStats(mask)
-    main = 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
+    marks, areas = components(mask)
+    main = 1 + int(np.argmax(areas[1:]))
     return CutOut(path, np.where(marks == main, 255, 0).astype(np.uint8), -1)
 
 

@@ -13,12 +13,11 @@ from perception.masks.prompts import (
     PointsPrompt,
     Prompt,
     checked,
-    mask_point,
     prompt_box,
     prompt_mask,
 )
 from stream.errors import PromptError
-from stream.geometry import mask_box
+from stream.geometry import inner_point, mask_box
 
 SIZE = (60, 80)
 
@@ -64,7 +63,7 @@ def test_box_to_mask_to_box(x: int, y: int, width: int, height: int) -> None:
     box = BoxPrompt((x, y, min(80, x + width), min(60, y + height)))
     mask = prompt_mask(box, SIZE)
     assert mask_box(mask) == box.box == prompt_box(MaskPrompt(mask), SIZE)
-    col, row = mask_point(mask)
+    col, row = inner_point(mask)
     assert mask[row, col]
 
 
@@ -77,5 +76,5 @@ def test_the_deepest_point_of_a_ring_lies_on_the_ring() -> None:
     ring = np.zeros(SIZE, bool)
     ring[10:50, 10:50] = True
     ring[18:42, 18:42] = False
-    col, row = mask_point(ring)
+    col, row = inner_point(ring)
     assert ring[row, col]

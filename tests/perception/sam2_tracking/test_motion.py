@@ -6,8 +6,9 @@ import torch
 
 from perception.sam2.state import Sam2Config, Sam2Track
 from perception.sam2.types import Candidates
-from perception.sam2_tracking.motion import logits_box, overlap, predicted, start_motion, updated
+from perception.sam2_tracking.motion import logits_box, predicted, start_motion, updated
 from perception.sam2_tracking.policies import MemoryRules
+from stream.geometry import box_iou
 
 
 def box_at(x: float) -> tuple[float, float, float, float]:
@@ -30,13 +31,13 @@ def moving(frames: int) -> Sam2Track:
 def test_the_filter_learns_a_steady_motion() -> None:
     motion = moving(20).motion
     assert motion is not None
-    assert overlap(predicted(motion).box, box_at(40)) > 0.9
+    assert box_iou(predicted(motion).box, box_at(40)) > 0.9
 
 
 def test_a_box_of_logits() -> None:
     assert logits_box(logits_at(5)) == (5.0, 10.0, 13.0, 18.0)
     assert logits_box(torch.zeros(4, 4)) is None
-    assert overlap(box_at(0), None) == 0.0 and overlap(box_at(0), box_at(0)) == 1.0
+    assert box_iou(box_at(0), None) == 0.0 and box_iou(box_at(0), box_at(0)) == 1.0
 
 
 def test_motion_chooses_among_masks_of_like_quality() -> None:
