@@ -20,8 +20,9 @@ from perception.scene.reader import SceneView
 from reasoning.generation.conversation import Assistant
 from stream.clock import NS_PER_S, VirtualClock, seconds_to_ns
 from stream.errors import ConfigError
-from stream.events import Answer, Point, Question
+from stream.events import Answer, Question
 from stream.frame import Frame
+from stream.geometry import Point
 from stream.sources.open import open_source
 
 FOLDER = Path(__file__).parent / "data"

@@ -18,9 +18,9 @@ from foveal.config.load import load_config
 from foveal.config.schema import Config
 from stream.clock import VirtualClock, seconds_to_ns
 from stream.errors import PromptError, SourceError
-from stream.events import Answer, AnswerEvent, Evidence, Point, Query, Question, Region
+from stream.events import Answer, AnswerEvent, Evidence, Query, Question, Region
 from stream.frame import Frame, FrameSource, Image, Keyframe, Mask
-from stream.geometry import Box, encode_mask
+from stream.geometry import Box, Point, encode_mask
 from stream.sources.open import Recording, open_source
 from stream.sources.playback import PlaybackOptions
 
