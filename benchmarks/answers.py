@@ -9,10 +9,9 @@ Every question is asked on its own (or after what `after` lists), of a view that
 answer is right when it holds an accepted word or phrase as whole words (benchmarks/grading.py), a
 miss when it refuses ("I don't know") though the answer can be known, and a hallucination when it is
 neither; of a question that cannot be answered only "I don't know" is right. `truthfulness` is
-accuracy less hallucination; shares carry their 95 % interval (Wilson). `composed` is what drafts
-alone say, without the trained model's reading; `never` takes the search away, `always-text` makes
-every question a text search, its pronoun replaced by the name of what is in view. Times are of the
-whole answer, from the question on.
+accuracy less hallucination; shares carry their 95 % interval (Wilson). `never` takes the search
+away, `always-text` makes every question a text search, its pronoun replaced by the name of what is
+in view. Times are of the whole answer, from the question on.
 
 --general, --everyday and --fresh ask other sets; of --everyday only the --tuning half was worked
 on. Views are scikit-image's photographs, files of DIR (default ../shared/data) and frames of
@@ -98,7 +97,6 @@ def assistants(models: Models) -> dict[str, Assistant]:
     """The methods: the same models, with and without their choice."""
     return {
         "foveal": build_assistant(models),
-        "composed": build_assistant(models, ReasoningConfig(model="composed")),
         "never": build_assistant(models, ReasoningConfig(decode=DecodeConfig(max_searches=0))),
         "always-text": build_assistant(models, ReasoningConfig(policy=PolicyConfig(search="text"))),
     }

@@ -59,7 +59,7 @@ def measure_trained(
     models: Models, views: Sequence[SceneView], questions: Sequence[str]
 ) -> dict[str, dict[str, float]]:
     """Rows `pixsearch-cold`, `-prefilled` and `-generate`: medians over views and questions."""
-    model = trained_model(models, PixSearchConfig(drafts=False))
+    model = trained_model(models, PixSearchConfig())
     timed = {name: Timed() for name in ("cold", "prefilled", "generate")}
     reads: list[int] = []
     for number, view in enumerate((views[0], *views)):

@@ -21,14 +21,13 @@ and `region` its parts. Answers are graded as in benchmarks.answers, by whole wo
 their 95 % interval (Wilson). --tuning asks the other half of the questions, on which gates may be
 set; figures to report come from the first.
 
---model pixsearch asks the trained model, which decides among drafts; --model free lets it write
-freely: it has no policy to set then, so the methods are never, always (a gate of 0 and one call),
-foveal-no-X, foveal-budget-N, and gates from 0.1 to 0.9. --judge sets the weight of its reading.
+--model pixsearch asks the trained model, which writes freely: it has no policy to set, so the
+methods are never, always (a gate of 0 and one call), foveal-no-X, foveal-budget-N, and gates from
+0.1 to 0.9.
 """
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -48,7 +47,7 @@ from benchmarks.report import emit
 from foveal.config.models import PixSearchConfig, ReasoningConfig
 from foveal.setup.assistant import Models, build_assistant, load_models
 from reasoning.generation.conversation import Assistant
-from reasoning.generation.settings import ChoiceConfig, DecodeConfig, PolicyConfig
+from reasoning.generation.settings import DecodeConfig, LogitsProcessorConfig, PolicyConfig
 from stream.events import QueryKind
 
 MAX_SHARE = 0.67  # of always-text's searches (MMSearch-R1, arXiv 2506.20670)
@@ -64,7 +63,7 @@ def main() -> None:
     asked = present(everything, args.data)[:: QUICK_STEP if args.quick else 1]
     models = load_models()
     views = read_views(models, asked, args.data)
-    methods = assistants(models, args.only, args.model, args.judge)
+    methods = assistants(models, args.only, args.model)
     outcomes: dict[str, list[Outcome]] = {name: [] for name in methods}
     for one in asked:
         for name, assistant in methods.items():
@@ -92,8 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--quick", action="store_true", help=f"every {QUICK_STEP}rd question")
     parser.add_argument("--data", type=Path, default=PICTURES, help="folder of the photographs")
     parser.add_argument("--tuning", action="store_true", help="ask the tuning half")
-    parser.add_argument("--model", choices=["composed", "pixsearch", "free"], default="pixsearch")
-    parser.add_argument("--judge", type=float, metavar="W", help="weight of the trained reading")
+    parser.add_argument("--model", choices=["rules", "pixsearch"], default="rules")
     parser.add_argument("--only", nargs="*", metavar="METHOD", help="these methods and foveal")
     parser.add_argument("--show", action="store_true", help="print every answer with its grade")
     return parser
@@ -122,7 +120,7 @@ def trained_configs() -> dict[str, ReasoningConfig]:
 
     def asked(searches: int = 3, **choice: float) -> ReasoningConfig:
         limits = DecodeConfig(max_tokens=TRAINED_TOKENS, max_searches=searches)
-        trained = PixSearchConfig(ChoiceConfig(**choice), drafts=False)  # type: ignore[arg-type]
+        trained = PixSearchConfig(LogitsProcessorConfig(**choice))  # type: ignore[arg-type]
         return ReasoningConfig(model="pixsearch", decode=limits, pixsearch=trained)
 
     found = {"foveal": asked(), "never": asked(0), "always": asked(1, search_gate=0.0)}
@@ -132,26 +130,15 @@ def trained_configs() -> dict[str, ReasoningConfig]:
 
 
 def assistants(
-    models: Models,
-    only: Sequence[str] | None = None,
-    model: str = "pixsearch",
-    judge: float | None = None,
+    models: Models, only: Sequence[str] | None = None, model: str = "rules"
 ) -> dict[str, Assistant]:
     """The methods over one set of models; `foveal` is always among them."""
-    table = trained_configs() if model == "free" else configs()
-    if model != "free":
-        table = {name: _of(config, model, judge) for name, config in table.items()}
+    table = trained_configs() if model == "pixsearch" else configs()
     return {
         name: build_assistant(models, config)
         for name, config in table.items()
         if only is None or name == "foveal" or name in only
     }
-
-
-def _of(config: ReasoningConfig, model: str, judge: float | None) -> ReasoningConfig:
-    if judge is not None:
-        config = replace(config, policy=replace(config.policy, judge=judge, judge_actions=judge))
-    return replace(config, model=model)
 
 
 def row_of(outcomes: Sequence[Outcome]) -> dict[str, float]:

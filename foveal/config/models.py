@@ -6,9 +6,9 @@ from typing import Literal
 from foveal.config.reading import FilePath
 from reasoning.generation.settings import (
     ChatConfig,
-    ChoiceConfig,
     DecodeConfig,
     GroundConfig,
+    LogitsProcessorConfig,
     PolicyConfig,
 )
 from reasoning.vlm.openai_client import Endpoint
@@ -16,7 +16,8 @@ from stream.errors import ConfigError
 
 EMBEDDED = "embedded"
 KINDS = ("sam2", "edgetam")
-BUILT_IN = ("composed", "pixsearch")
+BUILT_IN = ("rules", "pixsearch")
+FORMER = {"composed": "rules"}  # names that were in use
 SCHEMES = ("openai", "sa2va")
 Precision = Literal["auto", "float32", "mixed", "bfloat16", "float16"]
 
@@ -25,10 +26,9 @@ Precision = Literal["auto", "float32", "mixed", "bfloat16", "float16"]
 class PixSearchConfig:
     """Gates of the trained model, and which weights it has."""
 
-    choice: ChoiceConfig = field(default_factory=ChoiceConfig)
+    logits_processor: LogitsProcessorConfig = field(default_factory=LogitsProcessorConfig)
     ground: GroundConfig = field(default_factory=GroundConfig)
     weights: FilePath | None = None  # None is the file that is shipped
-    drafts: bool = True  # it decides among drafts; without them it writes freely
 
 
 def check_model(name: str) -> None:
@@ -36,6 +36,8 @@ def check_model(name: str) -> None:
     scheme, _, rest = name.partition(":")
     if name in BUILT_IN:
         return
+    if name in FORMER:
+        raise ConfigError(f"expected {FORMER[name]!r}, as the model {name!r} is called now")
     if scheme not in SCHEMES or not rest:
         known = ", ".join((*BUILT_IN, "openai:URL#MODEL", "sa2va:FOLDER"))
         raise ConfigError(f"expected a model of {known}; got {name!r}")
@@ -47,9 +49,9 @@ def check_model(name: str) -> None:
 class ReasoningConfig:
     """Limits and gates of answering."""
 
-    model: str = "pixsearch"  # or composed, openai:URL#MODEL … (foveal/setup/backends.py)
+    model: str = "rules"  # or pixsearch, openai:URL#MODEL … (foveal/setup/backends.py)
     decode: DecodeConfig = field(default_factory=DecodeConfig)
-    policy: PolicyConfig = field(default_factory=PolicyConfig)  # of drafts
+    policy: PolicyConfig = field(default_factory=PolicyConfig)  # of rules
     pixsearch: PixSearchConfig = field(default_factory=PixSearchConfig)
     chat: ChatConfig = field(default_factory=ChatConfig)  # of openai:
 

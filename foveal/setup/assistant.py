@@ -26,12 +26,11 @@ from perception.scene.reader import SceneReader
 from reasoning.generation.conversation import Assistant
 from reasoning.generation.decoding import SearchDecoder
 from reasoning.generation.settings import PolicyConfig
-from reasoning.pixsearch.drafted import DraftedLMM
 from reasoning.pixsearch.generate import PixSearchLMM
 from reasoning.pixsearch.modeling import PixSearchModel
 from reasoning.pixsearch.selection import Pointing
 from reasoning.rules.intents import IntentClassifier, load_weights
-from reasoning.rules.model import ComposedLMM
+from reasoning.rules.model import RulesLMM
 from reasoning.verification.rerank import SupportScorer
 from reasoning.vlm.causal_lm import CausalLm
 from retrieval.encoders.visual import class_vectors
@@ -94,17 +93,16 @@ def load_scene_reader() -> SceneReader:
 
 
 @lru_cache(maxsize=1)
-def _trained_network(models: Models, weights: Path | None, fold: bool) -> PixSearchModel:
+def _trained_network(models: Models, weights: Path | None) -> PixSearchModel:
     """One network for all settings that differ only in their gates."""
     bf16 = models.backbone.dtype is torch.bfloat16
-    return load_network(models.lm, load_recogniser(models.backbone), bf16, weights, fold)
+    return load_network(models.lm, load_recogniser(models.backbone), bf16, weights)
 
 
 @lru_cache(maxsize=1)  # sessions of one server share it, as they share the models
 def trained_model(models: Models, config: PixSearchConfig) -> PixSearchLMM:
     """The trained segmenting model; raises AssetError when its weights are absent or do not fit."""
-    # Folded, the upper layers are a second copy: worth it where every token is the model's own.
-    network = _trained_network(models, config.weights, fold=not config.drafts)
+    network = _trained_network(models, config.weights)
     recogniser = load_recogniser(models.backbone)
     reader, backbone = models.reader, models.backbone
     return load_pixsearch(network, models.lm, reader, recogniser, config, backbone)
@@ -124,20 +122,17 @@ def build_assistant(
     """The model that is configured behind the search decoder; `clock` measures its timings."""
     config = config or ReasoningConfig()
     decoder = SearchDecoder(models.searcher, config.decode, clock)
-    if config.model == "composed":
-        return Assistant(_composed(models, config.policy), decoder)
-    if config.model != "pixsearch":
-        return Assistant(load_backend(config.model, models.reader, config.chat), decoder)
-    trained = trained_model(models, config.pixsearch)
-    if not config.pixsearch.drafts:
-        return Assistant(trained, decoder)
-    return Assistant(DraftedLMM(_composed(models, config.policy), trained), decoder)
+    if config.model == "rules":
+        return Assistant(_rules(models, config.policy), decoder)
+    if config.model == "pixsearch":
+        return Assistant(trained_model(models, config.pixsearch), decoder)
+    return Assistant(load_backend(config.model, models.reader, config.chat), decoder)
 
 
-def _composed(models: Models, policy: PolicyConfig) -> ComposedLMM:
+def _rules(models: Models, policy: PolicyConfig) -> RulesLMM:
     models.reader.ask(trained_finder(models))
     encoder = models.searcher.encoder
-    return ComposedLMM(
+    return RulesLMM(
         models.lm.ready(),
         IntentClassifier(models.lm, encoder, load_weights()),
         SupportScorer(models.lm, encoder),

@@ -28,12 +28,11 @@ def load_network(
     recogniser: Recogniser,
     bf16: bool,
     weights: Path | None = None,
-    fold: bool = True,
 ) -> PixSearchModel:
     """The trained network, ready to answer; raises AssetError for unfit weights."""
     path = weights or WEIGHTS
     model = load_weights(new_model(words, recogniser, read_config(path), bf16), path)
-    if bf16 and fold:
+    if bf16:  # the upper layers become a second copy: every token passes through them
         fold_lora(model.lm)
     return model
 
@@ -54,7 +53,11 @@ def load_pixsearch(
         pointing = load_pointing(table, words, reader, recogniser, config.ground)
     grounder = Grounder(model.masks, reader, config.ground, look, pointing)
     return PixSearchLMM(
-        model, words, grounder, lambda pooled: posteriors_of(recogniser, pooled), config.choice
+        model,
+        words,
+        grounder,
+        lambda pooled: posteriors_of(recogniser, pooled),
+        config.logits_processor,
     )
 
 

@@ -19,10 +19,6 @@ class PolicyConfig:
     image: bool = True
     region: bool = True
     reword: bool = False  # search with words too where what was found by looks does not tell
-    # Weight of the trained model's reading: does the evidence tell, or not.
-    judge: Annotated[float, within(0.0, 10.0)] = 0.05
-    # The same of what to do: name, look, search, give up.
-    judge_actions: Annotated[float, within(0.0, 10.0)] = 0.15
 
     @property
     def visual(self) -> bool:
@@ -45,7 +41,7 @@ class DecodeConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class ChoiceConfig:
+class LogitsProcessorConfig:
     """Gates of decoding."""
 
     search_gate: Share = 0.5  # probability of <search> from which a search is made (CBDR's beta)

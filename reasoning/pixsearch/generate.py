@@ -18,10 +18,10 @@ from transformers import DynamicCache
 from perception.scene.reader import GroundedRegion, SceneView
 from reasoning.generation.grammar import Grammar
 from reasoning.generation.protocol import EntitySpan, Prompt
-from reasoning.generation.settings import ChoiceConfig
+from reasoning.generation.settings import LogitsProcessorConfig
 from reasoning.generation.tokens import END, END_INFORMATION, INFORMATION, neutralise, unbracket
 from reasoning.pixsearch.connector import GRID, POINTED, THING, Visual, grid_boxes
-from reasoning.pixsearch.logits_processor import Chooser
+from reasoning.pixsearch.logits_processor import LogitsProcessor
 from reasoning.pixsearch.mask_head import Grounder, GroundState, Span
 from reasoning.pixsearch.modeling import PixSearchModel
 from reasoning.pixsearch.processing import MAX_EVIDENCE, question_text
@@ -84,13 +84,15 @@ class PixSearchLMM:
         words: CausalLm,
         grounder: Grounder,
         posteriors: GridPosteriors,
-        choice: ChoiceConfig | None = None,
+        logits_processor: LogitsProcessorConfig | None = None,
     ) -> None:
         """`words` gives the tokenizer; `posteriors` the recogniser's view of pooled features."""
         self._model, self._words = model.eval(), words
         self._grounder, self._posteriors = grounder, posteriors
         self.controls = model.controls
-        self._chooser = Chooser(model.controls, choice or ChoiceConfig())
+        self._logits_processor = LogitsProcessor(
+            model.controls, logits_processor or LogitsProcessorConfig()
+        )
         # Views read ahead, as long as somebody holds them: sessions share the model.
         self._read: WeakKeyDictionary[SceneView, Any] = WeakKeyDictionary()
 
@@ -199,7 +201,7 @@ class PixSearchLMM:
         So the first token costs no pass but the question's own.
         """
         self._catch_up(state)
-        token = self._chooser.choose(
+        token = self._logits_processor.next_token(
             state.logits,
             state.grammar,
             state.own or state.said,

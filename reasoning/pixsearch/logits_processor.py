@@ -6,17 +6,17 @@ import torch
 from torch import Tensor
 
 from reasoning.generation.grammar import Grammar
-from reasoning.generation.settings import ChoiceConfig
+from reasoning.generation.settings import LogitsProcessorConfig
 from reasoning.generation.tokens import CONTROLS, END, END_SEARCH, IMAGE, REGION, SEARCH, ControlIds
 
 
-class Chooser:
+class LogitsProcessor:
     """Greedy choice; whatever the logits are, the sequence stays well formed and ends calls."""
 
-    def __init__(self, controls: ControlIds, config: ChoiceConfig) -> None:
+    def __init__(self, controls: ControlIds, config: LogitsProcessorConfig) -> None:
         self._controls, self._config = controls, config
 
-    def choose(
+    def next_token(
         self,
         logits: Tensor,
         grammar: Grammar,

@@ -1,14 +1,13 @@
-"""The composed baseline: perception names and grounds, the language model scores, rules word it.
+"""English rules over perception, behind the SegmentingLMM protocol: the baseline without a VLM.
 
-It stands behind the SegmentingLMM protocol like a trained model, so the decode loop cannot tell.
-What it does next is a script (a generator) that yields words, mentions and search calls; the loop
-runs the calls and the script goes on with the evidence. Where several ways to go on look possible
-a script offers drafts of them: the likeliest is taken, or what a judge, the trained model, makes of
-them (reasoning/pixsearch/drafted.py).
+Perception names and grounds, a small language model scores (what is asked, which sentence of the
+evidence tells), rules word the answer: the language model writes none of it. What is said next is a
+script (a generator) of words, mentions and search calls; the decode loop runs the calls and the
+script goes on with the evidence.
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from perception.scene.reader import GroundedRegion, Scene
@@ -29,9 +28,8 @@ from reasoning.rules.evidence_wording import CITED
 from reasoning.rules.focus import find_focus
 from reasoning.rules.follow_ups import expand, name_person
 from reasoning.rules.intents import IntentClassifier
-from reasoning.rules.openings import offer_of
 from reasoning.rules.parsing import points
-from reasoning.rules.pieces import CallFor, Judge, Offer, Playing, Say
+from reasoning.rules.pieces import CallFor, Piece, Say
 from reasoning.rules.policy import Action, Choice, choose
 from reasoning.rules.scripts import Scripts
 from reasoning.verification.predicates import asks_fact
@@ -42,16 +40,15 @@ from stream.errors import PromptError
 from stream.events import Evidence, TokenStep
 
 LOOKING: tuple[Action, ...] = ("name", "list", "find", "read", "check", "count", "look", "state")
-MOST = 0.6  # of log odds that reading may cost a draft: a small model is at times sure and wrong
 FOLLOW_UP_NS = 60 * NS_PER_S  # how long "it" may mean what was last talked about
 
 
 @dataclass(slots=True, eq=False)
-class ComposedState:
+class RulesState:
     """One answer while it is made; owned by the decode loop."""
 
     prompt: Prompt
-    script: Playing
+    script: Iterator[Piece]
     queue: deque[TokenStep] = field(default_factory=deque)
     written: int = 0  # characters of the sequence
     spans: list[EntitySpan] = field(default_factory=list)
@@ -61,13 +58,12 @@ class ComposedState:
     read_of: bool = False  # the subject was looked up and is not in view
     choice: Choice | None = None
     may_search: bool = True
-    judge: Judge | None = None  # reads offered drafts
 
 
-class ComposedLMM:
-    """A SegmentingLMM made of perception, an intent classifier and sentence support."""
+class RulesLMM:
+    """A SegmentingLMM made of perception, an intent classifier, sentence support and rules."""
 
-    name = "composed-smollm2-135m"
+    name = "rules-smollm2-135m"
 
     def __init__(
         self,
@@ -82,21 +78,21 @@ class ComposedLMM:
         self._scripts = Scripts(scene, support, self._policy)
         self.controls = ControlIds(lm.vocabulary)
 
-    def prefill(self, prompt: Prompt) -> ComposedState:
+    def prefill(self, prompt: Prompt) -> RulesState:
         """Score what the question asks for; find what it is about when it is about something."""
         recent = [turn.question for turn in prompt.history if _recent(turn, prompt)]
         question = expand(neutralise(prompt.question.text), map(neutralise, recent))
         if recent:
             question = name_person(question, prompt.history[-1].answer)
-        state = ComposedState(prompt, _silence())
+        state = RulesState(prompt, _silence())
         state.script = self._script(state, question)
         return state
 
-    def step(self, state: ComposedState, may_search: bool) -> TokenStep:
+    def step(self, state: RulesState, may_search: bool) -> TokenStep:
         """The next token of the script."""
         state.may_search = may_search
         while not state.queue:
-            piece = self._next(state)
+            piece = next(state.script, None)
             if piece is None:
                 return TokenStep(self.controls.id_of(END), END, forced=False)
             self._enqueue(state, piece)
@@ -105,7 +101,7 @@ class ComposedLMM:
         return step
 
     def inform(
-        self, state: ComposedState, evidence: Sequence[Evidence], text: str
+        self, state: RulesState, evidence: Sequence[Evidence], text: str
     ) -> Sequence[TokenStep]:
         """Take the evidence; `text` is `<information> … </information>`."""
         state.evidence = evidence
@@ -116,36 +112,15 @@ class ComposedLMM:
         state.written += sum(len(step.text) for step in steps)
         return steps
 
-    def spans(self, state: ComposedState) -> Sequence[EntitySpan]:
+    def spans(self, state: RulesState) -> Sequence[EntitySpan]:
         """Mentions that are written out."""
         return [span for span in state.spans if span.end <= state.written]
 
-    def subject(self, state: ComposedState) -> str:
+    def subject(self, state: RulesState) -> str:
         """The entity talked about."""
         return state.subject
 
-    def _next(self, state: ComposedState) -> Say | CallFor | None:
-        """The next piece of the script that is written out; None at its end."""
-        try:
-            piece = state.script.send(None)
-            while isinstance(piece, Offer):
-                piece = state.script.send(self._pick(state, piece))
-        except StopIteration:
-            return None
-        return piece
-
-    def _pick(self, state: ComposedState, offer: Offer) -> int:
-        """The draft that is taken: what looked best beforehand, as far as the judge agrees."""
-        if state.judge is None or offer.trust == 0:
-            return offer.best
-        read = state.judge([draft.openings for draft in offer.drafts])
-        odds = [
-            draft.prior + max(offer.trust * log, -MOST)
-            for draft, log in zip(offer.drafts, read, strict=True)
-        ]
-        return max(range(len(odds)), key=lambda number: odds[number])
-
-    def _enqueue(self, state: ComposedState, piece: Say | CallFor) -> None:
+    def _enqueue(self, state: RulesState, piece: Piece) -> None:
         if isinstance(piece, CallFor):
             state.queue.append(self._control(SEARCH))
             if piece.payload in (REGION, IMAGE):
@@ -164,7 +139,7 @@ class ComposedLMM:
     def _control(self, control: str, forced: bool = False) -> TokenStep:
         return TokenStep(self.controls.id_of(control), control, forced)
 
-    def _script(self, state: ComposedState, question: str) -> Playing:
+    def _script(self, state: RulesState, question: str) -> Iterator[Piece]:
         """Choose an action and play it; it runs on the first step, so `may_search` is known."""
         if not question:
             yield Say("I did not hear a question.")
@@ -174,15 +149,14 @@ class ComposedLMM:
         sight = state.focus.score if state.focus else 0.0
         has_subject = points(question) or state.prompt.question.point is not None
         state.choice = choose(intents, sight, has_subject, state.may_search, self._policy)
-        actions, offer = offer_of(state.choice, state, question, self._policy.judge_actions)
-        action = actions[0] if offer is None else actions[(yield offer) or 0]
+        action = state.choice.action
         if state.read_of and action in LOOKING:
             action = "learn_thing"  # what was read about is not in view
         elif has_subject and action in ("name", "look_up_thing") and asks_fact(question):
             action = "learn_thing" if state.may_search else action
         yield from self._scripts.play(action, state, question)
 
-    def _find_subject(self, state: ComposedState, question: str) -> None:
+    def _find_subject(self, state: RulesState, question: str) -> None:
         """What the question is about: what was last talked about, or what is in view."""
         prompt = state.prompt
         asked = replace(prompt.question, text=question)
@@ -205,7 +179,7 @@ class ComposedLMM:
             return None
 
 
-def _silence() -> Playing:
+def _silence() -> Iterator[Piece]:
     yield from ()
 
 

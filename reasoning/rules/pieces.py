@@ -1,6 +1,6 @@
-"""What scripts are made of: words, mentions, calls and choices, and what they know of the turn."""
+"""What scripts are made of: words, mentions and calls, and what they know of the turn."""
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -27,28 +27,7 @@ class CallFor:
     payload: str
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """One way to go on: how it would begin, and how good it looks before anybody has read it."""
-
-    openings: tuple[str, ...]  # its first words, special tokens written out; any of several forms
-    prior: float  # natural logarithm of odds
-
-
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """Several ways to go on: whoever plays the script sends back the number of the one taken."""
-
-    drafts: tuple[Draft, ...]
-    trust: float  # weight of a model's reading beside the priors
-
-    @property
-    def best(self) -> int:
-        """The one that looks best beforehand."""
-        return max(range(len(self.drafts)), key=lambda number: self.drafts[number].prior)
-
-
-Piece = Say | CallFor | Offer
+Piece = Say | CallFor
 
 
 class TurnState(Protocol):
@@ -62,6 +41,3 @@ class TurnState(Protocol):
 
 
 Script = Callable[[TurnState, str], Iterator[Piece]]
-Playing = Generator[Piece, int | None, None]
-Judge = Callable[[Sequence[Sequence[str]]], Sequence[float]]
-"""Openings of several drafts -> log-probability of each draft among them, by a model's reading."""

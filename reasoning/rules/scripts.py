@@ -1,11 +1,10 @@
-"""What the composed baseline says for each action: generators of words, mentions and calls.
+"""What the rules say for each action: generators of words, mentions and calls.
 
 A script reads `turn.evidence` after it has yielded a call. It says only what sight or evidence
 supports, cites the evidence, and says that it does not know where neither does. What sight alone
 tells is in reasoning/rules/visual_answers.py.
 """
 
-import math
 from collections.abc import Generator, Iterator, Sequence
 
 from perception.scene.kinds import fitting
@@ -19,8 +18,6 @@ from reasoning.rules.pieces import (
     DONT_KNOW,
     LIKELY,
     CallFor,
-    Draft,
-    Offer,
     Piece,
     Say,
     Script,
@@ -33,9 +30,7 @@ from reasoning.verification.rerank import Support, SupportScorer, defines, names
 from stream.events import Evidence
 
 KNOWN = 0.32  # score from which region evidence names a thing
-TEMPERATURE = 0.12  # support above the gate for each factor e of odds
 SAME = 0.75  # likeness of a name and a title from which they mean the same ("cow", "Cattle")
-LONG_ODDS = 8.0  # from which nobody is asked whether a sentence tells
 PERSON, PERSON_LABEL = "person", 0  # COCO's first name
 CLEAR = 0.03  # by which it must lead the next entry, or the names in view must agree
 
@@ -122,7 +117,7 @@ class Scripts:
         # The passages found by looks were chosen for the question, out of the whole entry: words
         # find the same entry again (docs/log.md).
         ranked = self._support.rank(asked, (found,), plain(found.title))
-        told = yield from self._told(ranked, asked, name, joined=sure)
+        told = self._told(ranked, asked)
         if told is not None:
             yield Say(quoted(told, asked, name, joined=sure))
         elif self._policy.reword:
@@ -177,23 +172,9 @@ class Scripts:
     def _give_up(self, turn: TurnState, question: str) -> Iterator[Piece]:
         yield Say(f"{DONT_KNOW}: neither what I see nor what I can look up tells that.")
 
-    def _told(
-        self, ranked: Sequence[Support], question: str, lead: str = "", joined: bool = True
-    ) -> Generator[Piece, int | None, Support | None]:
-        """The sentence that is said, or None where none tells enough.
-
-        What hardly tells enough is offered with refusing; what does not is never said, whatever a
-        model makes of it.
-        """
-        if not ranked or (margin := self._support.margin(ranked[0], question)) < 0:
-            return None
-        prior = margin / TEMPERATURE
-        if prior > math.log(LONG_ODDS):
-            return ranked[0]
-        refusal = Draft((f"{': ' if lead else ''}{DONT_KNOW}",), 0.0)
-        told = Draft((quoted(ranked[0], question, lead, joined),), prior)
-        taken = yield Offer((told, refusal), self._policy.judge)
-        return None if taken else ranked[0]
+    def _told(self, ranked: Sequence[Support], question: str) -> Support | None:
+        """The sentence that is said, or None where none tells enough."""
+        return ranked[0] if ranked and self._support.enough(ranked[0], question) else None
 
     def _look_up(
         self, turn: TurnState, query: str, subject: str, lead: str = ""
@@ -210,7 +191,7 @@ class Scripts:
         told = next(defined, None)
         if told is None:
             ranked = self._support.rank(query, evidence, plain(subject))
-            told = yield from self._told(ranked, query, lead)
+            told = self._told(ranked, query)
         if told is not None:
             turn.subject = turn.subject or told.evidence.title
             yield Say(quoted(told, query, lead))

@@ -6,7 +6,6 @@ encoder's space, the kind of words the answer needs, and whether the sentence is
 at all are added.
 """
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -181,23 +180,19 @@ class SupportScorer:
         return float(first @ second)
 
     def enough(self, support: Support, question: str = "") -> bool:
-        """Whether it may be given as the answer."""
-        return self.margin(support, question) >= 0
-
-    def margin(self, support: Support, question: str = "") -> float:
-        """By how much it is more than enough; minus infinity for what must not be given.
+        """Whether it may be given as the answer.
 
         What is asked for must be told: a person, a date, a number, the act, the cause. What does
         not hold the words of a yes-or-no question must be about its subject and score higher.
         """
         if not support.fits:
-            return -math.inf
+            return False
         gate, title = self.weights.enough, support.evidence.title
         if asks_yes_or_no(question) and yes_or_no(question, support.sentence, title) is None:
             if not concerns(question, title):
-                return -math.inf
+                return False
             gate += self.weights.unsaid
-        return support.score - gate
+        return support.score >= gate
 
 
 def defines(question: str, entry: Evidence) -> str:

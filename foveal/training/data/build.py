@@ -90,7 +90,7 @@ def distil_data(options: BuildOptions, on_record: Callable[[int], None]) -> Dist
     What the segmenting model is shown of each picture is kept beside the file (`shown_folder`).
     """
     models = load_models(options.index)
-    teacher = build_assistant(models, ReasoningConfig(model="composed"))
+    teacher = build_assistant(models, ReasoningConfig(model="rules"))
     distiller = Distiller(teacher, lambda text: len(models.lm.encode(text)))
     records = distilled(options, models, distiller)
     write_jsonl(options.out, _limited(records, options.limit, on_record))

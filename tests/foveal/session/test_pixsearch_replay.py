@@ -19,7 +19,7 @@ from perception.scene.reader import SceneView
 from reasoning.generation.grammar import parse
 from reasoning.generation.settings import DecodeConfig
 from reasoning.pixsearch.checkpoint import WEIGHTS, read_config
-from stream.errors import AssetError
+from stream.errors import AssetError, ConfigError
 from stream.events import Question
 from stream.frame import Frame
 from stream.sources.playback import PlaybackOptions
@@ -35,12 +35,12 @@ ASKED = (
 )
 
 
-def settings(drafts: bool) -> Config:
-    limits, trained = DecodeConfig(max_tokens=64), PixSearchConfig(drafts=drafts)
+def settings() -> Config:
+    limits = DecodeConfig(max_tokens=64)
     return Config(
         session=SessionConfig(max_tracks=2),
         speech=SpeechSettings("none"),
-        reasoning=ReasoningConfig(model="pixsearch", decode=limits, pixsearch=trained),
+        reasoning=ReasoningConfig(model="pixsearch", decode=limits),
     )
 
 
@@ -49,16 +49,13 @@ def test_the_shipped_weights_are_small_and_of_a_known_form() -> None:
     assert read_config(WEIGHTS).rank > 0
 
 
-@pytest.mark.parametrize("drafts", [True, False])
 def test_a_replay_with_the_trained_model(
-    drafts: bool, models: "Models", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    models: "Models", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(foveal.session.replay, "load_models", lambda index, height: models)
     options = DemoOptions(seconds=2.0, width=320, height=180, fps=3, seed=3)
     clip = render_demo(tmp_path / "tiny.mp4", options).clip
-    request = ReplayRequest(
-        clip, tmp_path / "run", ASKED, PlaybackOptions(rate=0), settings(drafts)
-    )
+    request = ReplayRequest(clip, tmp_path / "run", ASKED, PlaybackOptions(rate=0), settings())
     summary = asyncio.run(replay(request))
     assert summary.figures["answers"] == len(ASKED)
     assert summary.figures["refused"].keys() <= {"token limit"}
@@ -93,6 +90,8 @@ def test_weights_that_are_none_are_refused(models: "Models", tmp_path: Path) -> 
 
 
 def test_the_model_is_chosen_by_settings() -> None:
-    config = parse_config({"reasoning": {"model": "composed"}})
-    assert config.reasoning.model == "composed"
-    assert parse_config({}).reasoning.model == "pixsearch"
+    config = parse_config({"reasoning": {"model": "pixsearch"}})
+    assert config.reasoning.model == "pixsearch"
+    assert parse_config({}).reasoning.model == "rules"
+    with pytest.raises(ConfigError, match="expected 'rules', as the model 'composed' is called"):
+        parse_config({"reasoning": {"model": "composed"}})

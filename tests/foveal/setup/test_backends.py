@@ -17,9 +17,7 @@ from tests.doubles.perception import FakeScene
 READER = cast(SceneReader, FakeScene())
 
 
-@pytest.mark.parametrize(
-    "name", ["composed", "pixsearch", "openai:http://host:8000/v1#m", "sa2va:/x"]
-)
+@pytest.mark.parametrize("name", ["rules", "pixsearch", "openai:http://host:8000/v1#m", "sa2va:/x"])
 def test_names_that_are_known(name: str) -> None:
     check_model(name)
     assert parse_config({"reasoning": {"model": name}}).reasoning.model == name
@@ -42,4 +40,4 @@ def test_a_checkpoint_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(AssetError, match="safetensors"):
         load_backend(f"sa2va:{tmp_path}", READER, ChatConfig())
     with pytest.raises(ConfigError, match="a large model"):
-        load_backend("composed", READER, ChatConfig())
+        load_backend("rules", READER, ChatConfig())

@@ -16,10 +16,10 @@ from reasoning.generation.conversation import Assistant
 from reasoning.generation.decoding import SearchDecoder
 from reasoning.generation.grammar import Grammar, parse
 from reasoning.generation.protocol import Prompt
-from reasoning.generation.settings import ChoiceConfig, DecodeConfig, GroundConfig
+from reasoning.generation.settings import DecodeConfig, GroundConfig, LogitsProcessorConfig
 from reasoning.generation.tokens import CONTROLS, ControlIds
 from reasoning.pixsearch.generate import PixSearchLMM, PixSearchState
-from reasoning.pixsearch.logits_processor import Chooser
+from reasoning.pixsearch.logits_processor import LogitsProcessor
 from reasoning.pixsearch.mask_head import Grounder, prompt_map
 from reasoning.pixsearch.modeling import PixSearchModel
 from reasoning.pixsearch.processing import question_text
@@ -61,14 +61,14 @@ class OneScene:
         return _with_posterior(CUP)
 
 
-def lmm(model: PixSearchModel = MODEL, choice: ChoiceConfig | None = None) -> PixSearchLMM:
+def lmm(model: PixSearchModel = MODEL, choice: LogitsProcessorConfig | None = None) -> PixSearchLMM:
     grounder = Grounder(model.masks, OneScene(), GroundConfig(refine=False))
     return PixSearchLMM(
         model,
         WORDS,
         grounder,
         lambda pooled: torch.rand(len(pooled), len(CLASSES)).softmax(-1),
-        choice or ChoiceConfig(reserved=0, search_gate=0.02),
+        choice or LogitsProcessorConfig(reserved=0, search_gate=0.02),
     )
 
 
@@ -89,13 +89,15 @@ def test_any_logits_make_a_closed_sequence(
     seed: int, gate: float, heat: float, may: bool, repeat: int, named: bool
 ) -> None:
     controls = ControlIds(40)
-    chooser = Chooser(controls, ChoiceConfig(gate, max_query=5, repeat=repeat, reserved=2))
+    processor = LogitsProcessor(
+        controls, LogitsProcessorConfig(gate, max_query=5, repeat=repeat, reserved=2)
+    )
     random = torch.Generator().manual_seed(seed)
     grammar, pieces, written = Grammar(), list[str](), list[int]()
     for _ in range(60):
         logits = torch.randn(50, generator=random) * heat  # three ids more than there are tokens
         logits[controls.first :] += heat
-        token = chooser.choose(logits, grammar, written, may, named)
+        token = processor.next_token(logits, grammar, written, may, named)
         control = controls.control(token)
         assert control is not None or 2 <= token < controls.first
         assert may or control != "<search>"
@@ -259,7 +261,7 @@ def test_orphans_and_overlong_names_are_no_spans_and_nothing_in_view_is_the_poin
     model, _ = tiny_model(1)
     with torch.no_grad():
         model.masks.present.bias.fill_(-9.0)  # sees nothing
-    own = lmm(model, ChoiceConfig(reserved=0, repeat=0))
+    own = lmm(model, LogitsProcessorConfig(reserved=0, repeat=0))
     state = own.prefill(prompt())
     force(own, state, [2, 2, 0], "ab.")
     force(own, state, [1] + [2] * 14 + [0], "abcdefghijklmno.")
@@ -302,7 +304,7 @@ def test_a_point_raises_its_own_place_and_a_box_its_inside() -> None:
 def test_settings_out_of_range_are_refused() -> None:
     for broken in ({"search_gate": 1.5}, {"max_query": 0}, {"repeat": -1}):
         with pytest.raises(ConfigError):
-            replace(ChoiceConfig(), **broken)
+            replace(LogitsProcessorConfig(), **broken)
     with pytest.raises(ConfigError):
         GroundConfig(mask_level=1.0)
 
@@ -347,13 +349,15 @@ def test_a_kind_of_search_can_be_taken_away(kinds: tuple[str, ...]) -> None:
     """The ablations: whatever the logits are, no other kind of query is written."""
     controls = ControlIds(40)
     allowed = {kind: kind in kinds for kind in ("text", "image", "region")}
-    chooser = Chooser(controls, ChoiceConfig(0.0, max_query=4, reserved=2, **allowed))
+    processor = LogitsProcessor(
+        controls, LogitsProcessorConfig(0.0, max_query=4, reserved=2, **allowed)
+    )
     random = torch.Generator().manual_seed(1)
     for named in (True, False):
         grammar, calls = Grammar(), []
         for _ in range(40):
             logits = torch.randn(47, generator=random) * 9
-            token = chooser.choose(logits, grammar, [5], True, named)
+            token = processor.next_token(logits, grammar, [5], True, named)
             control = controls.control(token)
             call = grammar.push(control or "x", control)
             if call is not None:

@@ -1,4 +1,4 @@
-"""The composed baseline: well formed on doubles, right on photographs with the assets."""
+"""The rules: well formed on doubles, right on photographs with the assets."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ from reasoning.generation.decoding import SearchDecoder
 from reasoning.generation.grammar import parse
 from reasoning.generation.settings import DecodeConfig, PolicyConfig
 from reasoning.rules.intents import INTENTS, Intent, IntentClassifier
-from reasoning.rules.model import FOLLOW_UP_NS, ComposedLMM
+from reasoning.rules.model import FOLLOW_UP_NS, RulesLMM
 from reasoning.verification.rerank import SupportScorer
 from reasoning.vlm.causal_lm import CausalLm
 from stream.clock import NS_PER_S, VirtualClock
@@ -71,7 +71,7 @@ def fake_assistant(
 ) -> Assistant:
     lm = cast(CausalLm, WordLm())
     support = SupportScorer(lm, HashEncoder())
-    lmm = ComposedLMM(lm, cast(IntentClassifier, FixedIntents(intent)), support, scene, policy)
+    lmm = RulesLMM(lm, cast(IntentClassifier, FixedIntents(intent)), support, scene, policy)
     config = DecodeConfig(max_searches=searches)
     return Assistant(lmm, SearchDecoder(searcher or ScriptedSearcher(), config, VirtualClock()))
 
@@ -212,7 +212,7 @@ def ask_models(models: "Models", view: SceneView, *texts: str) -> list[Answer]:
     from foveal.config.models import ReasoningConfig
     from foveal.setup.assistant import build_assistant
 
-    made = build_assistant(models, ReasoningConfig(model="composed"), VirtualClock())
+    made = build_assistant(models, ReasoningConfig(model="rules"), VirtualClock())
     questions = [Question(text, n * NS_PER_S) for n, text in enumerate(texts)]
     return [made.ask(question, view, lambda event: None) for question in questions]
 
