@@ -11,7 +11,7 @@ import numpy as np
 from benchmarks.voice_questions import Spoken
 from devices.listening.barge_in import BargeIn
 from devices.listening.listener import ListenConfig, Listener
-from devices.listening.turns import Final, ListenEvent, Refused, SpeechStarted
+from devices.listening.speech_events import Final, ListenEvent, Refused, SpeechStarted
 from devices.speaking.speaker import Speaker
 from devices.webrtc.tracks import (
     FRAME_NS,

@@ -8,7 +8,7 @@ it goes on where it stopped.
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
-from devices.listening.turns import (
+from devices.listening.speech_events import (
     Draft,
     Final,
     ListenEvent,

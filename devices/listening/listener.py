@@ -28,11 +28,9 @@ import logging
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
-from devices.listening.ear import Ear, Gate, Heard
 from devices.listening.endpointing import Ended, EndpointConfig, Paused, Resumed, Started
 from devices.listening.resample import RawSound, Sound
-from devices.listening.transcription_jobs import MAX_WAITING, Job, JobQueue, Utterance
-from devices.listening.turns import (
+from devices.listening.speech_events import (
     Draft,
     Final,
     ListenEvent,
@@ -43,6 +41,8 @@ from devices.listening.turns import (
     SpeechStarted,
     Woken,
 )
+from devices.listening.speech_segmenter import Ear, Gate, Heard
+from devices.listening.transcription_jobs import MAX_WAITING, Job, JobQueue, Utterance
 from devices.listening.vad import VoiceDetector
 from devices.listening.whisper import GuardConfig, Transcriber, Transcript, doubt
 from devices.listening.wording import after_wake_phrase, ending

@@ -17,14 +17,12 @@ from urllib.parse import urlsplit
 import av
 import av.error
 
-from devices.video.buffers import PictureBuffer
-from devices.video.decoder import Picture
-from devices.video.policy import FramePolicy, ReceiveOptions
-from devices.video.received import to_rgb
-from devices.video.timeline import VIDEO_CLOCK_HZ, RtpTimeline, ticks_to_ns
+from devices.video.picture_buffer import DecodedPicture, PictureQueue
+from devices.video.policy import ReceiveOptions
+from devices.video.timeline import VIDEO_CLOCK_HZ, RtpTimeline
 from devices.video.url_sound import LiveSound
 from stream.clock import Clock
-from stream.errors import ConfigError, SourceError
+from stream.errors import ChannelClosed, ConfigError, SourceError
 from stream.frame import Frame
 
 logger = logging.getLogger(__name__)
@@ -78,13 +76,13 @@ class LiveSource:
         self._url = url
         self._clock = clock
         self._options = options or LiveOptions()
-        self._pictures: PictureBuffer[Picture] = PictureBuffer(self._options.receive)
+        self._pictures = PictureQueue(self._options.receive, clock)
         self._timeline = RtpTimeline()
         self._faults: Counter[str] = Counter()
         self._connections = 0
         self._last_error: str | None = None
         self._told: str | None = None  # trouble of this connection, in the log
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
         self._sounds: asyncio.Queue[LiveSound] = asyncio.Queue()  # of connections, to be taken
 
     async def sound(self) -> LiveSound:
@@ -102,37 +100,25 @@ class LiveSource:
 
         Raises SourceError after `max_failures` failures in a row.
         """
-        run = _Run(asyncio.get_running_loop())
-        thread = threading.Thread(target=self._work, args=(run,), name="live", daemon=True)
+        self._loop, ended = asyncio.get_running_loop(), self._pictures.open()
+        thread = threading.Thread(target=self._work, args=(ended,), name="live", daemon=True)
         thread.start()
         try:
             while True:
-                picture = await self._take(run)
-                yield await asyncio.to_thread(self._frame, picture)
+                yield await self._pictures.frame(self.name)
+        except ChannelClosed as error:
+            raise SourceError(f"cannot read {self.name}: {self._last_error}") from error
         finally:
-            run.stopped.set()
-            with self._changed:
-                self._changed.notify_all()
+            self._pictures.close(ended)
             await asyncio.to_thread(thread.join, JOIN_S)
 
     def newer(self) -> Frame | None:
-        """A frame that has come since the last one was handed out; from any thread.
-
-        None under a policy that hands out every frame.
-        """
-        if self._options.receive.policy is not FramePolicy.FRESHEST:
-            return None
-        with self._changed:
-            picture = self._pictures.take(self._clock.now_ns())
-        return None if picture is None else self._frame(picture)
-
-    def _frame(self, picture: Picture) -> Frame:
-        image = to_rgb(picture.picture)
-        return Frame(ticks_to_ns(picture.ticks), picture.arrival_ns, image, self.name)
+        """A frame that has come since the last one was handed out; as PictureQueue's."""
+        return self._pictures.newer(self.name)
 
     def stats(self) -> LiveStats:
         """The numbers so far."""
-        with self._changed:
+        with self._lock:
             pictures = self._pictures.stats
             dropped = {**pictures.dropped, **self._faults}
             return LiveStats(
@@ -143,54 +129,41 @@ class LiveSource:
                 self._last_error,
             )
 
-    async def _take(self, run: "_Run") -> Picture:
-        while True:
-            run.ready.clear()
-            with self._changed:
-                picture = self._pictures.take(self._clock.now_ns())
-                self._changed.notify_all()  # there is room again
-            if picture is not None:
-                return picture
-            if run.failed:
-                raise SourceError(f"cannot read {self.name}: {self._last_error}")
-            await run.ready.wait()
-
-    def _work(self, run: "_Run") -> None:
+    def _work(self, ended: threading.Event) -> None:
         """Connect, read until it breaks, wait a little longer each time."""
         options, failures = self._options, 0
-        while not run.stopped.is_set():
+        while not ended.is_set():
             try:
-                for picture in self._read(run):
+                for picture in self._read(ended):
                     failures = 0
-                    self._emit(picture, run)
+                    self._pictures.put(picture, ended)
                 self._note("the sender ended the stream")
             except (av.error.FFmpegError, OSError) as error:
                 self._note(str(error).replace(self._url, self.name))
             failures += 1
             if options.max_failures is not None and failures >= options.max_failures:
-                run.failed = True
-                run.wake()
+                self._pictures.close(ended)
                 return
             pause_s = min(options.max_retry_s, options.first_retry_s * 2 ** min(failures - 1, 16))
-            run.stopped.wait(pause_s)
+            ended.wait(pause_s)
 
-    def _read(self, run: "_Run") -> Iterator[Picture]:
+    def _read(self, ended: threading.Event) -> Iterator[DecodedPicture]:
         options = self._options
         timeout = (options.open_timeout_s, options.read_timeout_s)
         settings = {**LOW_DELAY, **options.options}
         with av.open(self._url, format=options.format, options=settings, timeout=timeout) as box:
             if not box.streams.video:
                 raise OSError("there is no video in this stream")
-            with self._changed:
+            with self._lock:
                 self._connections += 1
             self._told = None
             self._timeline.restart()
             heard = box.streams.best("audio")
-            sound = None if heard is None else self._offer_sound(run)
+            sound = None if heard is None else self._offer_sound()
             wanted = [one for one in (box.streams.video[0], heard) if one is not None]
             try:
                 for packet in box.demux(wanted):
-                    if run.stopped.is_set():
+                    if ended.is_set():
                         return
                     if packet.stream is not heard:
                         yield from self._decode(packet)
@@ -200,10 +173,10 @@ class LiveSource:
                 if sound is not None:
                     sound.end()
 
-    def _offer_sound(self, run: "_Run") -> LiveSound:
-        sound = LiveSound(run.loop)
+    def _offer_sound(self) -> LiveSound:
+        sound = LiveSound(self._loop)
         with suppress(RuntimeError):  # the event loop may be gone
-            run.loop.call_soon_threadsafe(self._sounds.put_nowait, sound)
+            self._loop.call_soon_threadsafe(self._sounds.put_nowait, sound)
         return sound
 
     def _hear(self, packet: Any, sound: LiveSound) -> None:
@@ -213,7 +186,7 @@ class LiveSource:
         except (av.error.FFmpegError, ValueError):
             self._count(BROKEN_SOUND)
 
-    def _decode(self, packet: Any) -> Iterator[Picture]:
+    def _decode(self, packet: Any) -> Iterator[DecodedPicture]:
         arrival_ns = self._clock.now_ns()
         try:
             pictures = packet.decode()
@@ -227,39 +200,16 @@ class LiveSource:
             ticks = 0
             if picture.pts is not None and picture.time_base is not None:
                 ticks = int(picture.pts * picture.time_base * VIDEO_CLOCK_HZ) & 0xFFFFFFFF
-            yield Picture(picture, self._timeline.map(ticks, arrival_ns), arrival_ns)
-
-    def _emit(self, picture: Picture, run: "_Run") -> None:
-        with self._changed:
-            while not run.stopped.is_set():
-                if self._pictures.offer(picture, picture.arrival_ns):
-                    break
-                self._changed.wait()  # EVERY_FRAME: until there is room
-        run.wake()
+            yield DecodedPicture(picture, self._timeline.map(ticks, arrival_ns), arrival_ns)
 
     def _note(self, error: str) -> None:
         # Once for each trouble: a camera may be away for days.
         level = logging.DEBUG if error == self._told else logging.WARNING
         logger.log(level, "%s: %s; connecting again until it comes", self.name, error)
         self._told = error
-        with self._changed:
+        with self._lock:
             self._last_error = error
 
     def _count(self, cause: str) -> None:
-        with self._changed:
+        with self._lock:
             self._faults[cause] += 1
-
-
-class _Run:
-    """One iteration's link between the thread and the event loop."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.loop = loop
-        self.ready = asyncio.Event()
-        self.stopped = threading.Event()
-        self.failed = False
-
-    def wake(self) -> None:
-        """Tell the consumer that something changed."""
-        with suppress(RuntimeError):  # the event loop may be gone
-            self.loop.call_soon_threadsafe(self.ready.set)

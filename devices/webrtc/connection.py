@@ -9,8 +9,8 @@ from aiortc import RTCConfiguration, RTCIceServer, RTCPeerConnection
 from aiortc.rtcconfiguration import RTCBundlePolicy
 
 from devices.video.policy import ReceiveOptions
-from devices.video.received import TrackSource, WebRtcSource
 from devices.webrtc.receiver import JITTER_BUFFER, LowLatencyReceiver, ReceiveStats
+from devices.webrtc.source import TrackSource, WebRtcSource
 from stream.clock import Clock
 from stream.frame import FrameSource
 

@@ -13,10 +13,10 @@ from typing import Any
 from aiortc import RTCRtpReceiver
 from aiortc.rtp import RtcpByePacket, RtcpSrPacket
 
-from devices.video.assembler import Assembled, FrameAssembler, Packet
-from devices.video.decoder import DecodePipeline
 from devices.video.policy import ReceiveOptions
 from devices.video.timeline import CaptureClock, RtpTimeline, ticks_to_ns
+from devices.webrtc.assembler import Assembled, FrameAssembler, Packet
+from devices.webrtc.decoder import DecodePipeline
 from stream.clock import NS_PER_MS, Clock
 
 JITTER_BUFFER = "_RTCRtpReceiver__jitter_buffer"

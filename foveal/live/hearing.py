@@ -8,7 +8,7 @@ from devices.listening.barge_in import BargeConfig, BargeIn
 from devices.listening.echo import EchoConfig, EchoGuard
 from devices.listening.listener import ListenConfig
 from devices.listening.resample import RawSound
-from devices.listening.turns import (
+from devices.listening.speech_events import (
     Draft,
     Final,
     ListenEvent,

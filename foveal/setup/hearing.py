@@ -11,10 +11,10 @@ import av
 import numpy as np
 from av.error import FFmpegError
 
-from devices.listening.ear import Gate
 from devices.listening.listener import ListenConfig, Listener
 from devices.listening.resample import RawSound
-from devices.listening.turns import Final, ListenEvent, OnListen
+from devices.listening.speech_events import Final, ListenEvent, OnListen
+from devices.listening.speech_segmenter import Gate
 from devices.listening.vad import SileroDetector, VoiceDetector
 from devices.listening.whisper import Transcriber, WhisperTranscriber
 from foveal.assets.registry import asset_path

@@ -1,13 +1,8 @@
-"""Time lines: RTP ticks that wrap, NTP times, keyframe detection."""
+"""Time lines: RTP ticks that wrap, NTP times."""
 
-import av
-import numpy as np
-import pytest
-from aiortc.codecs import h264, vpx
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devices.video.decodable import is_keyframe
 from devices.video.timeline import CaptureClock, RtpTimeline, ntp_to_unix_ns, ticks_to_ns
 from stream.clock import NS_PER_S
 
@@ -45,22 +40,3 @@ def test_capture_time_follows_the_sender_report() -> None:
     assert ntp_to_unix_ns((unix_s + 2_208_988_800) << 32) == unix_s * NS_PER_S
     assert clock.unix_ns(NS_PER_S) == unix_s * NS_PER_S + NS_PER_S // 2
     assert clock.unix_ns(3 * NS_PER_S) == (unix_s + 2) * NS_PER_S + NS_PER_S // 2
-
-
-@pytest.mark.parametrize("codec", ["VP8", "H264"])
-def test_keyframes_are_told_from_the_bytes_of_real_encoders(codec: str) -> None:
-    encoder = vpx.Vp8Encoder() if codec == "VP8" else h264.H264Encoder()
-    depayload = vpx.vp8_depayload if codec == "VP8" else h264.h264_depayload
-    verdicts = []
-    for number in range(6):
-        image = np.full((120, 160, 3), 30 * number, np.uint8)
-        frame = av.VideoFrame.from_ndarray(image, format="rgb24")
-        frame.pts, frame.time_base = number * 3000, vpx.VIDEO_TIME_BASE
-        payloads, _ = encoder.encode(frame, force_keyframe=number == 4)
-        verdicts.append(is_keyframe(codec, b"".join(map(depayload, payloads))))
-    assert verdicts == [True, False, False, False, True, False]
-
-
-@given(st.sampled_from(["VP8", "H264", "opus"]), st.binary(max_size=64))
-def test_any_bytes_get_a_verdict(codec: str, data: bytes) -> None:
-    assert is_keyframe(codec, data) in (True, False)

@@ -11,8 +11,8 @@ import av
 from aiortc.codecs.vpx import Vp8Encoder
 
 from devices.video.policy import FramePolicy, ReceiveOptions
-from devices.video.received import WebRtcSource
 from devices.webrtc.receiver import LowLatencyReceiver
+from devices.webrtc.source import WebRtcSource
 from stream.clock import NS_PER_S, VirtualClock
 from tests.doubles.webrtc import draw_number, read_number
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from devices.video.policy import FramePolicy, ReceiveOptions
-from devices.video.received import TrackSource, WebRtcSource
 from devices.webrtc.connection import DropOldestQueue, VideoSource
+from devices.webrtc.source import TrackSource, WebRtcSource
 from stream.clock import NS_PER_MS, NS_PER_S
 from stream.frame import Frame
 from tests.doubles.webrtc import Loopback, NumberCamera, prefer, read_number

@@ -1,79 +1,23 @@
-"""The two bounded buffers around the decoder, as pure state: time comes in as an argument.
+"""Compressed frames between network and decoder, as pure state: time comes in as an argument.
 
-After the decoder a picture can be dropped freely. Before it every compressed frame needs the ones
-before it, so dropping one means dropping all up to the next keyframe.
+Every compressed frame needs the ones before it, so dropping one means dropping all up to the next
+keyframe.
 """
 
 from collections import Counter, deque
 from dataclasses import dataclass
-from typing import Generic, TypeVar
 
-from devices.video.assembler import EncodedFrame
 from devices.video.policy import FramePolicy, ReceiveOptions
+from devices.webrtc.assembler import EncodedFrame
 from stream.channel import ChannelStats
 
-T = TypeVar("T")
-
-SUPERSEDED = "superseded"  # a newer picture took its place
-STALE = "stale"  # it waited longer than the staleness budget
 OVERFLOW = "overflow"  # the buffer was full
 AWAITING_KEYFRAME = "awaiting-keyframe"  # its reference pictures are gone
 SKIPPED = "skipped-to-keyframe"  # a keyframe behind it made it unnecessary
 
-
-class PictureBuffer(Generic[T]):
-    """Decoded pictures between decoder and consumer."""
-
-    def __init__(self, options: ReceiveOptions) -> None:
-        self._policy = options.policy
-        self._budget_ns = options.max_staleness_ns
-        fresh = options.policy is FramePolicy.FRESHEST
-        self._capacity = 1 if fresh else options.decoded_capacity
-        self._items: deque[tuple[T, int]] = deque()
-        self._lagging = False  # pictures were lost since the last take
-        self._dropped: Counter[str] = Counter()
-        self._peak = self._received = self._delivered = 0
-
-    def offer(self, item: T, arrival_ns: int) -> bool:
-        """Add a picture; False (and nothing added) when EVERY_FRAME has no room for it yet."""
-        if len(self._items) >= self._capacity:
-            if self._policy is FramePolicy.EVERY_FRAME:
-                return False
-            self._items.popleft()
-            self._dropped[SUPERSEDED] += 1
-            self._lagging = True
-        self._items.append((item, arrival_ns))
-        self._received += 1
-        self._peak = max(self._peak, len(self._items))
-        return True
-
-    def take(self, now_ns: int) -> T | None:
-        """The next picture to use, or None. Pictures past the staleness budget are dropped."""
-        if self._lagging:
-            self._dropped[SUPERSEDED] += len(self._items) - 1
-            self._items = deque([self._items[-1]])
-            self._lagging = False
-        while self._items:
-            item, arrival_ns = self._items.popleft()
-            late = now_ns - arrival_ns > self._budget_ns
-            if late and self._policy is not FramePolicy.EVERY_FRAME:
-                self._dropped[STALE] += 1
-                continue
-            self._delivered += 1
-            return item
-        return None
-
-    @property
-    def stats(self) -> ChannelStats:
-        """The numbers so far."""
-        return ChannelStats(
-            self._capacity,
-            len(self._items),
-            self._peak,
-            self._received,
-            self._delivered,
-            dict(self._dropped),
-        )
+VP8_START_CODE = b"\x9d\x01\x2a"  # RFC 6386 section 9.1, bytes 3 to 5 of a keyframe
+ANNEX_B = b"\x00\x00\x01"
+NAL_IDR = 5  # ITU-T H.264 table 7-1
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,3 +122,25 @@ class EncodedBuffer:
     def _clear(self, cause: str) -> None:
         self._dropped[cause] += len(self._items)
         self._items.clear()
+
+
+def is_keyframe(codec: str, data: bytes) -> bool:
+    """Whether `data`, a whole frame of `codec` ("VP8", "H264"), refers to no other frame.
+
+    Any other codec counts as keyframes only, so that nothing waits for one.
+    """
+    name = codec.upper()
+    if name == "VP8":
+        return len(data) >= 10 and not data[0] & 1 and data[3:6] == VP8_START_CODE
+    if name == "H264":
+        return _has_idr(data)
+    return True
+
+
+def _has_idr(data: bytes) -> bool:
+    at = data.find(ANNEX_B)
+    while 0 <= at < len(data) - len(ANNEX_B):
+        if data[at + len(ANNEX_B)] & 0x1F == NAL_IDR:
+            return True
+        at = data.find(ANNEX_B, at + len(ANNEX_B))
+    return False

@@ -6,7 +6,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devices.video.assembler import (
+from devices.webrtc.assembler import (
     DISTRUST_FRAMES,
     DUPLICATE,
     INCOMPLETE,

@@ -4,21 +4,18 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import av.error
 from aiortc.codecs import get_decoder
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters
 
-from devices.video.assembler import EncodedFrame
-from devices.video.buffers import EncodedBuffer, PictureBuffer, QueuedFrame
-from devices.video.decodable import is_keyframe
+from devices.video.picture_buffer import DecodedPicture, PictureQueue
 from devices.video.policy import ReceiveOptions
+from devices.webrtc.assembler import EncodedFrame
+from devices.webrtc.encoded_buffer import EncodedBuffer, QueuedFrame, is_keyframe
 from stream.channel import ChannelStats
 from stream.clock import Clock
-from stream.errors import ChannelClosed
 
 logger = logging.getLogger(__name__)
 JOIN_S = 2.0
@@ -28,15 +25,6 @@ class VideoDecoder(Protocol):
     """Compressed frame in, pictures out; raises av.error.FFmpegError on damage."""
 
     def decode(self, frame: EncodedFrame) -> list[Any]: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """A decoded picture, still in the decoder's pixel format."""
-
-    picture: Any  # av.VideoFrame
-    ticks: int  # 90 kHz, on the stream's time line
-    arrival_ns: int  # when its last packet came
 
 
 class DecodePipeline:
@@ -52,15 +40,12 @@ class DecodePipeline:
         make_decoder: Callable[[RTCRtpCodecParameters], VideoDecoder] = get_decoder,
     ) -> None:
         self._clock = clock
-        self.policy = options.policy
         self._make_decoder = make_decoder
         self._encoded = EncodedBuffer(options)
-        self._pictures: PictureBuffer[Picture] = PictureBuffer(options)
+        self.pictures = PictureQueue(options, clock)
+        self._ended = self.pictures.open()
         self._codecs: dict[int, RTCRtpCodecParameters] = {}
         self._changed = threading.Condition()
-        self._closed = False
-        self._loop = asyncio.get_running_loop()
-        self._ready = asyncio.Event()
         self.decode_errors = 0
         self.hungry = True  # the decoder waits for something to decode
         self.last_picture_ns = clock.now_ns()
@@ -68,7 +53,7 @@ class DecodePipeline:
 
     def start(self, codecs: dict[int, RTCRtpCodecParameters]) -> None:
         """Start decoding; `codecs` says what each payload type means. Starting twice is fine."""
-        if self._thread.ident is None and not self._closed:
+        if self._thread.ident is None and not self._ended.is_set():
             self._codecs = dict(codecs)
             self._thread.start()
 
@@ -93,38 +78,16 @@ class DecodePipeline:
         with self._changed:
             return self._encoded.needs_keyframe
 
-    async def take(self) -> Picture:
-        """The next picture; raises ChannelClosed once closed and empty."""
-        while True:
-            self._ready.clear()
-            with self._changed:
-                picture = self._pictures.take(self._clock.now_ns())
-                closed = self._closed
-                self._changed.notify_all()  # there is room again
-            if picture is not None:
-                return picture
-            if closed:
-                raise ChannelClosed("the video track has ended")
-            await self._ready.wait()
-
-    def take_now(self) -> Picture | None:
-        """The next picture if there is one; from any thread."""
-        with self._changed:
-            picture = self._pictures.take(self._clock.now_ns())
-            self._changed.notify_all()
-            return picture
-
     def stats(self) -> tuple[ChannelStats, ChannelStats]:
         """(before the decoder, after it)."""
         with self._changed:
-            return self._encoded.stats, self._pictures.stats
+            return self._encoded.stats, self.pictures.stats
 
     def close(self) -> None:
         """No more pictures; does not wait for the thread. Closing twice is fine."""
+        self.pictures.close(self._ended)
         with self._changed:
-            self._closed = True
             self._changed.notify_all()
-        self._ready.set()
 
     async def aclose(self) -> None:
         """Close and wait for the thread."""
@@ -140,11 +103,14 @@ class DecodePipeline:
             if codec.name not in decoders:
                 decoders = {codec.name: self._make_decoder(codec)}
             for picture in self._decode(decoders[codec.name], queued.frame):
-                self._emit(Picture(picture, queued.frame.timestamp, queued.frame.arrival_ns))
+                frame = queued.frame
+                decoded = DecodedPicture(picture, frame.timestamp, frame.arrival_ns)
+                self.pictures.put(decoded, self._ended)
+                self.last_picture_ns = self._clock.now_ns()
 
     def _next(self) -> QueuedFrame | None:
         with self._changed:
-            while not self._closed:
+            while not self._ended.is_set():
                 queued = self._encoded.take()
                 self.hungry = queued is None
                 if queued is not None:
@@ -161,11 +127,3 @@ class DecodePipeline:
                 self.decode_errors += 1
                 self._encoded.require_keyframe()
             return []
-
-    def _emit(self, picture: Picture) -> None:
-        with self._changed:
-            while not self._closed and not self._pictures.offer(picture, picture.arrival_ns):
-                self._changed.wait()
-            self.last_picture_ns = self._clock.now_ns()
-        with suppress(RuntimeError):  # the event loop may be gone at interpreter exit
-            self._loop.call_soon_threadsafe(self._ready.set)

@@ -8,9 +8,9 @@ from typing import Any
 import av.error
 import pytest
 
-from devices.video.assembler import EncodedFrame
-from devices.video.decoder import DecodePipeline
 from devices.video.policy import FramePolicy, ReceiveOptions
+from devices.webrtc.assembler import EncodedFrame
+from devices.webrtc.decoder import DecodePipeline
 from stream.clock import MonotonicClock
 from stream.errors import ChannelClosed
 
@@ -61,7 +61,7 @@ async def test_a_damaged_frame_stops_decoding_until_a_keyframe() -> None:
     await settle(lambda: pipeline.decode_errors == 1)
     assert pipeline.needs_keyframe
     feed(pipeline, (2, DELTA), (3, KEY), (4, DELTA))
-    taken = [(await pipeline.take()).ticks for _ in range(3)]
+    taken = [(await pipeline.pictures.take()).ticks for _ in range(3)]
     assert taken == [0, 3, 4]
     assert 2 not in decoder.decoded
     await pipeline.aclose()
@@ -75,7 +75,7 @@ async def test_every_frame_makes_the_decoder_wait_and_drops_nothing() -> None:
     await asyncio.sleep(0.05)
     assert len(decoder.decoded) == 3
     assert not pipeline.hungry
-    assert [(await pipeline.take()).ticks for _ in range(20)] == list(range(20))
+    assert [(await pipeline.pictures.take()).ticks for _ in range(20)] == list(range(20))
     await settle(lambda: pipeline.hungry)
     await pipeline.aclose()
 
@@ -83,13 +83,13 @@ async def test_every_frame_makes_the_decoder_wait_and_drops_nothing() -> None:
 async def test_the_newest_picture_can_be_had_at_once_from_another_thread() -> None:
     decoder = FakeDecoder()
     pipeline = start(FramePolicy.FRESHEST, decoder)
-    assert await asyncio.to_thread(pipeline.take_now) is None
+    assert await asyncio.to_thread(pipeline.pictures.take_now) is None
     feed(pipeline, (0, KEY), (1, DELTA), (2, DELTA))
     await settle(lambda: decoder.decoded == [0, 1, 2] and pipeline.hungry)
-    picture = await asyncio.to_thread(pipeline.take_now)
+    picture = await asyncio.to_thread(pipeline.pictures.take_now)
     assert picture is not None and picture.ticks == 2
-    assert pipeline.take_now() is None
-    waiting = asyncio.create_task(pipeline.take())
+    assert pipeline.pictures.take_now() is None
+    waiting = asyncio.create_task(pipeline.pictures.take())
     feed(pipeline, (3, DELTA))
     assert (await waiting).ticks == 3
     await pipeline.aclose()
@@ -97,7 +97,7 @@ async def test_the_newest_picture_can_be_had_at_once_from_another_thread() -> No
 
 async def test_a_waiting_consumer_is_told_of_the_end() -> None:
     pipeline = start(FramePolicy.AUTO, FakeDecoder())
-    waiting = asyncio.create_task(pipeline.take())
+    waiting = asyncio.create_task(pipeline.pictures.take())
     await asyncio.sleep(0.01)
     pipeline.close()
     pipeline.close()
@@ -130,7 +130,7 @@ async def test_a_stuck_decoder_leaves_fresh_frames_and_bounded_memory() -> None:
     await settle(lambda: 100 in decoder.decoded)
     assert decoder.decoded == [0, 100]
     await settle(lambda: pipeline.stats()[1].received == 2)
-    assert (await pipeline.take()).ticks == 100
+    assert (await pipeline.pictures.take()).ticks == 100
     await pipeline.aclose()
 
 
