@@ -10,16 +10,16 @@ import numpy as np
 
 from benchmarks.voice_questions import Spoken
 from devices.listening.barge_in import BargeIn
-from devices.listening.listener import ListenConfig, Listener
-from devices.listening.speech_events import Final, ListenEvent, Refused, SpeechStarted
+from devices.listening.listener import ListenConfig, SpeechListener
+from devices.listening.speech_events import FinalTranscript, ListenEvent, Refused, SpeechStarted
 from devices.speaking.speaker import Speaker
 from devices.webrtc.tracks import (
     FRAME_NS,
     FRAME_SAMPLES,
     RATE_HZ,
+    QueuedSpeech,
     Samples,
     SpeechTrack,
-    Utterance,
 )
 from foveal.live.voice import LiveVoice
 from foveal.setup.hearing import Hearing
@@ -38,9 +38,9 @@ class TimedTrack(SpeechTrack):
 
     def __init__(self, clock: MonotonicClock) -> None:
         super().__init__(clock)
-        self.said: list[Utterance] = []
+        self.said: list[QueuedSpeech] = []
 
-    def say(self, audio: Samples, rate_hz: int) -> Utterance:
+    def say(self, audio: Samples, rate_hz: int) -> QueuedSpeech:
         """Queue, and remember."""
         utterance = super().say(audio, rate_hz)
         self.said.append(utterance)
@@ -81,7 +81,7 @@ class Interruption:
 class _Marks:
     """When things of one turn happened, on the clock."""
 
-    final: Final | Refused | None = None
+    final: FinalTranscript | Refused | None = None
     final_ns: int = 0
     words_ns: int | None = None  # first words of the answer
     made_ns: int | None = None  # its first audio was queued
@@ -120,7 +120,7 @@ class Chain:
         )
         self.voice.attach(self.track)
         self.barge = BargeIn(self.track)
-        self.listener: Listener = self._hearing.listener(self._heard, self.clock, config)
+        self.listener: SpeechListener = self._hearing.listener(self._heard, self.clock, config)
         tasks = [asyncio.create_task(self.voice.run()), asyncio.create_task(self._play())]
         await asyncio.sleep(0.5)  # the lead-in is being made
         try:
@@ -148,7 +148,7 @@ class Chain:
         if isinstance(event, SpeechStarted) and marks.started_ns is None:
             marks.started_ns = now_ns
         self.barge.handle(event)
-        if not isinstance(event, Final | Refused) or marks.final is not None:
+        if not isinstance(event, FinalTranscript | Refused) or marks.final is not None:
             return
         marks.final, marks.final_ns = event, now_ns
         if isinstance(event, Refused) or not self.answering:
@@ -206,7 +206,7 @@ async def take_turn(chain: Chain, spoken: Spoken) -> Turn:
     while not _heard_enough(marks) and chain.clock.now_ns() - end_ns < LONGEST_NS:
         await chain.feed(np.zeros(FRAME_SAMPLES * 5, np.int16))
     turn = Turn(spoken, said=marks.text)
-    if not isinstance(marks.final, Final):
+    if not isinstance(marks.final, FinalTranscript):
         return turn
     turn.heard, turn.drafted = marks.final.text, marks.final.drafted
     own = [at_ns for at_ns, of_answer in marks.audible if of_answer]

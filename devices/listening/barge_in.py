@@ -9,14 +9,13 @@ from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 from devices.listening.speech_events import (
-    Draft,
-    Final,
+    FinalTranscript,
     ListenEvent,
-    Partial,
     Refused,
     SpeechEnded,
     SpeechStarted,
     Woken,
+    Words,
 )
 from devices.listening.wording import words
 from stream.clock import NS_PER_S
@@ -27,7 +26,7 @@ Action = Literal["none", "hold", "resume", "cut"]
 BACKCHANNELS = frozenset(("yeah", "yep", "okay", "ok", "uh", "huh", "um", "mhm", "mm", "hmm", "ah"))
 
 
-class Player(Protocol):
+class SpeechPlayer(Protocol):
     """What plays our voice; `devices.webrtc.tracks.SpeechTrack` is one."""
 
     @property
@@ -65,10 +64,10 @@ class BargeIn:
     """Drives a player by a listener's events; all on one event loop.
 
     Call `handle` with every event and `tick` with the stream time after every block of sound.
-    A Final that `handle` answers with "resume" is no question.
+    A FinalTranscript that `handle` answers with "resume" is no question.
     """
 
-    def __init__(self, player: Player, config: BargeConfig | None = None) -> None:
+    def __init__(self, player: SpeechPlayer, config: BargeConfig | None = None) -> None:
         self._player, self.config = player, config or BargeConfig()
         self.state = BargeState()
 
@@ -107,11 +106,11 @@ def step(
         return state, "none"
     if isinstance(event, SpeechEnded):
         return replace(state, quiet_ns=event.decided_ns), "none"
-    if isinstance(event, Partial | Draft | Final) and is_request(event.text, config.min_words):
+    if isinstance(event, Words) and is_request(event.text, config.min_words):
         return BargeState(), "cut"
     if isinstance(event, Woken):
         return BargeState(), "cut"
-    if isinstance(event, Final | Refused):
+    if isinstance(event, FinalTranscript | Refused):
         return BargeState(), "resume"
     return state, "none"
 

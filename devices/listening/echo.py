@@ -42,7 +42,7 @@ class EchoConfig:
 class EchoGuard:
     """One session's guard: `played` as sound goes out, the guard itself as a gate of what comes in.
 
-    Use as `gate` of a Listener. One event loop; holds under 3 s of sound.
+    Use as `gate` of a SpeechListener. One event loop; holds under 3 s of sound.
     """
 
     def __init__(self, config: EchoConfig, rate_hz: int = 48_000) -> None:

@@ -53,7 +53,7 @@ class EndpointConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class SpeechWindow:
     """One window of sound."""
 
     start_ns: int
@@ -94,7 +94,7 @@ class Ended:
     reason: Reason
 
 
-TurnEvent = Started | Paused | Resumed | Ended
+EndpointEvent = Started | Paused | Resumed | Ended
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +108,9 @@ class EndpointState:
     held: bool = False  # push-to-talk is pressed: silence ends nothing
 
 
+Stepped = tuple[EndpointState, list[EndpointEvent]]
+
+
 class Endpointer:
     """The state machine; holds no state itself."""
 
@@ -118,9 +121,7 @@ class Endpointer:
         """Nobody has spoken."""
         return EndpointState()
 
-    def step(
-        self, state: EndpointState, window: Window, hint: Hint = "unknown"
-    ) -> tuple[EndpointState, list[TurnEvent]]:
+    def step(self, state: EndpointState, window: SpeechWindow, hint: Hint = "unknown") -> Stepped:
         """Take one window; `hint` tells what the utterance's words so far look like."""
         if state.started_ns is None:
             return self._listen(state, window)
@@ -133,27 +134,23 @@ class Endpointer:
             return self._end(state, window.end_ns, "limit", events)
         return state, events
 
-    def press(self, state: EndpointState, at_ns: int) -> tuple[EndpointState, list[TurnEvent]]:
+    def press(self, state: EndpointState, at_ns: int) -> Stepped:
         """Push-to-talk begins: an utterance until `release`, whatever is heard."""
         if state.started_ns is not None:
             return replace(state, held=True), []
         return EndpointState(at_ns, None, at_ns, False, held=True), [Started(at_ns, at_ns)]
 
-    def release(self, state: EndpointState, at_ns: int) -> tuple[EndpointState, list[TurnEvent]]:
+    def release(self, state: EndpointState, at_ns: int) -> Stepped:
         """Push-to-talk ends, and the utterance with it."""
         return self._end(state, at_ns, "released", []) if state.held else (state, [])
 
-    def stop(
-        self, state: EndpointState, at_ns: int, reason: Reason
-    ) -> tuple[EndpointState, list[TurnEvent]]:
+    def stop(self, state: EndpointState, at_ns: int, reason: Reason) -> Stepped:
         """End whatever is open: the sound broke off."""
         if state.started_ns is None:
             return self.init_state(), []
         return self._end(state, at_ns, reason, [])
 
-    def _listen(
-        self, state: EndpointState, window: Window
-    ) -> tuple[EndpointState, list[TurnEvent]]:
+    def _listen(self, state: EndpointState, window: SpeechWindow) -> Stepped:
         """Nobody speaks yet."""
         if window.probability < self.config.keep_probability:
             return self.init_state(), []
@@ -165,20 +162,18 @@ class Endpointer:
         begun = EndpointState(onset_ns, None, window.end_ns)
         return begun, [Started(onset_ns, window.end_ns)]
 
-    def _follow(
-        self, state: EndpointState, window: Window
-    ) -> tuple[EndpointState, list[TurnEvent]]:
+    def _follow(self, state: EndpointState, window: SpeechWindow) -> Stepped:
         """Somebody speaks, or has just stopped."""
         if window.probability >= self.config.keep_probability:
-            events: list[TurnEvent] = [Resumed(window.start_ns)] if state.paused else []
+            events: list[EndpointEvent] = [Resumed(window.start_ns)] if state.paused else []
             return replace(state, voice_ns=window.end_ns, paused=False), events
         if not state.paused and window.end_ns - state.voice_ns >= self.config.pause_ns:
             return replace(state, paused=True), [Paused(state.voice_ns, window.end_ns)]
         return state, []
 
     def _end(
-        self, state: EndpointState, at_ns: int, reason: Reason, before: list[TurnEvent]
-    ) -> tuple[EndpointState, list[TurnEvent]]:
+        self, state: EndpointState, at_ns: int, reason: Reason, before: list[EndpointEvent]
+    ) -> Stepped:
         assert state.started_ns is not None
         ended = Ended(state.started_ns, min(state.voice_ns, at_ns), at_ns, reason)
         return self.init_state(), [*before, ended]

@@ -1,6 +1,6 @@
 """A listener: blocks of sound in; who speaks when, and the words, out.
 
-    listener = Listener(SileroDetector(), WhisperTranscriber(folder), on_event, clock, pool)
+    listener = SpeechListener(SileroDetector(), WhisperTranscriber(folder), on_event, clock)
     listener.feed(pcm, pts_ns, rate_hz=48_000)   # per 20 ms block, on the event loop; 0.2 ms
     listener.press(); listener.release()         # push-to-talk, in any mode
     await listener.drain()                       # until nothing is being transcribed
@@ -8,20 +8,22 @@
 
 `on_event` is called on the event loop, in order, with one of
 
-    SpeechStarted(at_ns)                  somebody speaks, known about 100 ms after the onset
-    Partial(text, stable, at_ns)          words so far; `stable` are those that will not change
-    Draft(text, started_ns, ended_ns)     the words at the first silence, before the end is certain:
-                                          an answer may be begun, and thrown away if a Partial
-                                          or a Final with another text follows
+    SpeechStarted(at_ns)              somebody speaks, known about 100 ms after the onset
+    PartialTranscript(text, stable, at_ns)
+                                      words so far; `stable` are those that will not change
+    DraftTranscript(text, started_ns, ended_ns)
+                                      the words at the first silence, before the end is certain:
+                                      an answer may be begun, and thrown away if another follows
     SpeechEnded(started_ns, ended_ns, decided_ns, reason)
-    Final(text, started_ns, ended_ns, decided_ns, timings_ns, drafted)
-    Refused(cause, reason, started_ns, ended_ns)   an utterance without a Final
-    Woken(at_ns)                          the wake phrase alone: the next words are for us
+    FinalTranscript(text, started_ns, ended_ns, decided_ns, timings_ns, drafted)
+    Refused(cause, reason, started_ns, ended_ns)   an utterance without a FinalTranscript
+    Woken(at_ns)                      the wake phrase alone: the next words are for us
 
 `pcm` is int16 or float (-1..1), [N] or [N, channels]; times are stream times in ns. Each
-SpeechStarted is followed by one SpeechEnded, and that by one Final, Refused or Woken. `pool` runs
-the transcriber, one utterance of this listener at a time; several listeners may share it. Nothing
-waits: what cannot be transcribed in time is dropped and counted in `stats().dropped` by cause.
+SpeechStarted is followed by one SpeechEnded, and that by one FinalTranscript, Refused or Woken.
+`pool` runs the transcriber, one utterance of this listener at a time; several listeners may share
+it. Nothing waits: what cannot be transcribed in time is dropped and counted in `stats().dropped`
+by cause.
 """
 
 import logging
@@ -31,38 +33,22 @@ from dataclasses import dataclass, field
 from devices.listening.endpointing import Ended, EndpointConfig, Paused, Resumed, Started
 from devices.listening.resample import RawSound, Sound
 from devices.listening.speech_events import (
-    Draft,
-    Final,
-    ListenEvent,
+    DraftTranscript,
+    FinalTranscript,
     OnListen,
-    Partial,
+    PartialTranscript,
     Refused,
     SpeechEnded,
     SpeechStarted,
     Woken,
 )
-from devices.listening.speech_segmenter import Ear, Gate, Heard
+from devices.listening.speech_segmenter import SegmentEvent, SpeechSegmenter, WindowGate
 from devices.listening.transcription_jobs import MAX_WAITING, Job, JobQueue, Utterance
 from devices.listening.vad import VoiceDetector
 from devices.listening.whisper import GuardConfig, Transcriber, Transcript, doubt
 from devices.listening.wording import after_wake_phrase, ending
 from stream.clock import NS_PER_MS, NS_PER_S, Clock
 from stream.errors import ConfigError, DeviceError
-
-__all__ = [
-    "Draft",
-    "Final",
-    "ListenConfig",
-    "ListenEvent",
-    "ListenStats",
-    "Listener",
-    "OnListen",
-    "Partial",
-    "Refused",
-    "SpeechEnded",
-    "SpeechStarted",
-    "Woken",
-]
 
 logger = logging.getLogger(__name__)
 
@@ -98,7 +84,7 @@ class ListenStats:
     echoes: int  # windows of 32 ms
 
 
-class Listener:
+class SpeechListener:
     """Listens to one stream; make and use it on one event loop."""
 
     def __init__(
@@ -109,10 +95,12 @@ class Listener:
         clock: Clock,
         pool: Executor | None = None,
         config: ListenConfig | None = None,
-        gate: Gate | None = None,
+        gate: WindowGate | None = None,
     ) -> None:
         self.config = config or ListenConfig()
-        self._ear = Ear(detector, self.config.endpoint, self.config.push_to_talk, gate)
+        self._segmenter = SpeechSegmenter(
+            detector, self.config.endpoint, self.config.push_to_talk, gate
+        )
         self._jobs = JobQueue(transcriber, pool, self._heard)
         self._on_event, self._clock = on_event, clock
         self._open: Utterance | None = None
@@ -123,23 +111,23 @@ class Listener:
     @property
     def talking(self) -> bool:
         """Whether somebody speaks, or has just stopped."""
-        return self._ear.talking
+        return self._segmenter.talking
 
     def stats(self) -> ListenStats:
         """The numbers so far."""
-        ear = self._ear.stats
+        heard = self._segmenter.stats
         dropped = dict(self._dropped)
         if self._jobs.stale:
             dropped["stale draft"] = self._jobs.stale
-        if ear.broken:
-            dropped["samples not finite"] = ear.broken
-        return ListenStats(self._utterances, self._jobs.done, dropped, ear.gaps, ear.echoes)
+        if heard.broken:
+            dropped["samples not finite"] = heard.broken
+        return ListenStats(self._utterances, self._jobs.done, dropped, heard.gaps, heard.echoes)
 
     def feed(self, pcm: RawSound, pts_ns: int, rate_hz: int = 48_000) -> None:
         """Take the block of sound that begins at `pts_ns`; a malformed one is dropped, counted."""
         hint = self._open.hint if self._open is not None else "unknown"
         try:
-            heard = self._ear.hear(pcm, pts_ns, rate_hz, hint)
+            heard = self._segmenter.hear(pcm, pts_ns, rate_hz, hint)
         except DeviceError as error:
             self._drop("malformed")
             logger.debug("a block of sound was dropped: %s", error)
@@ -149,11 +137,11 @@ class Listener:
 
     def press(self) -> None:
         """Push-to-talk: an utterance begins with the next block."""
-        self._ear.press()
+        self._segmenter.press()
 
     def release(self) -> None:
         """Push-to-talk: it ends."""
-        self._take(self._ear.release())
+        self._take(self._segmenter.release())
 
     async def drain(self) -> None:
         """Wait until everything heard so far is transcribed."""
@@ -161,17 +149,17 @@ class Listener:
 
     async def close(self) -> None:
         """The sound has ended: end the open utterance and wait for its words."""
-        self._take(self._ear.stop())
+        self._take(self._segmenter.stop())
         await self.drain()
 
     def cancel(self) -> None:
         """Forget everything that is under way; no more events."""
         self._on_event = lambda _: None
-        self._ear.stop()
+        self._segmenter.stop()
         self._jobs.clear()
         self._open = None
 
-    def _take(self, heard: list[Heard]) -> None:
+    def _take(self, heard: list[SegmentEvent]) -> None:
         for one in heard:
             event = one.event
             if isinstance(event, Started):
@@ -206,11 +194,11 @@ class Listener:
     def _wish_partial(self) -> None:
         """Transcribe what was said so far, if the transcriber has nothing better to do."""
         utterance, every_ns = self._open, self.config.partial_every_ns
-        if utterance is None or every_ns is None or self._ear.silent or self._jobs.busy:
+        if utterance is None or every_ns is None or self._segmenter.silent or self._jobs.busy:
             return
-        if self._ear.now_ns - utterance.partial_ns >= every_ns:
-            utterance.partial_ns = self._ear.now_ns
-            self._put(Job("partial", utterance, self._ear.sound(), self._ear.now_ns))
+        if self._segmenter.now_ns - utterance.partial_ns >= every_ns:
+            utterance.partial_ns = self._segmenter.now_ns
+            self._put(Job("partial", utterance, self._segmenter.sound(), self._segmenter.now_ns))
 
     def _put(self, job: Job) -> None:
         if self._jobs.put(job):
@@ -243,14 +231,14 @@ class Listener:
         utterance = job.utterance
         utterance.agreement = utterance.agreement.step(heard.text)
         if utterance.drafting is not job:
-            self._on_event(Partial(heard.text, utterance.agreement.text, job.until_ns))
+            self._on_event(PartialTranscript(heard.text, utterance.agreement.text, job.until_ns))
             return
         utterance.hint = ending(heard.text)
         text = self._addressed(heard.text, utterance.started_ns)
         if text and utterance.hint != "unfinished":
-            self._on_event(Draft(text, utterance.started_ns, job.until_ns))
+            self._on_event(DraftTranscript(text, utterance.started_ns, job.until_ns))
         else:
-            self._on_event(Partial(heard.text, utterance.agreement.text, job.until_ns))
+            self._on_event(PartialTranscript(heard.text, utterance.agreement.text, job.until_ns))
 
     def _finish(self, job: Job, heard: Transcript, drafted: bool) -> None:
         """The words of an utterance that has ended."""
@@ -274,7 +262,7 @@ class Listener:
             "transcription": self._clock.now_ns() - utterance.ended_at_ns,
         }
         times = ended.started_ns, ended.ended_ns, ended.decided_ns
-        self._on_event(Final(text, *times, timings, drafted))
+        self._on_event(FinalTranscript(text, *times, timings, drafted))
 
     def _addressed(self, text: str, started_ns: int) -> str | None:
         """The words that are for us: None when the wake phrase is missing."""

@@ -15,7 +15,7 @@ class SpeechStarted:
 
 
 @dataclass(frozen=True, slots=True)
-class Partial:
+class PartialTranscript:
     """The words so far."""
 
     text: str
@@ -24,7 +24,7 @@ class Partial:
 
 
 @dataclass(frozen=True, slots=True)
-class Draft:
+class DraftTranscript:
     """The words at the first silence; the utterance may go on."""
 
     text: str
@@ -43,7 +43,7 @@ class SpeechEnded:
 
 
 @dataclass(frozen=True, slots=True)
-class Final:
+class FinalTranscript:
     """An utterance's words, without the wake phrase."""
 
     text: str
@@ -51,7 +51,7 @@ class Final:
     ended_ns: int
     decided_ns: int
     timings_ns: dict[str, int] = field(default_factory=dict)  # endpoint, transcription
-    drafted: bool = False  # the text is that of the Draft: transcribed before the end was certain
+    drafted: bool = False  # the text is that of the draft: transcribed before the end was certain
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,5 +71,6 @@ class Woken:
     at_ns: int
 
 
-ListenEvent = SpeechStarted | Partial | Draft | SpeechEnded | Final | Refused | Woken
+Words = PartialTranscript | DraftTranscript | FinalTranscript
+ListenEvent = SpeechStarted | Words | SpeechEnded | Refused | Woken
 OnListen = Callable[[ListenEvent], None]

@@ -14,13 +14,13 @@ from devices.listening.endpointing import (
     Ended,
     EndpointConfig,
     Endpointer,
+    EndpointEvent,
     EndpointState,
     Hint,
     Paused,
     Reason,
+    SpeechWindow,
     Started,
-    TurnEvent,
-    Window,
 )
 from devices.listening.resample import RawSound, Resampler, ResampleState, Sound, as_mono
 from devices.listening.vad import WINDOW, WINDOW_NS, VadState, VoiceDetector
@@ -33,14 +33,14 @@ DRIFT_NS = 20 * NS_PER_MS  # between sample count and time stamps: corrected whe
 SILENT = 0.02  # of the loudest voiced window: so quiet is silence whatever the detector says
 GAP_NS = 300 * NS_PER_MS  # missing sound that ends an utterance
 
-Gate = Callable[[Sound], bool]  # one window [512]: True when it is not the wearer (an echo)
+WindowGate = Callable[[Sound], bool]  # one window [512]: True when it is not the wearer (an echo)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Heard:
+class SegmentEvent:
     """A turn event, with the utterance's sound [samples] at 16 kHz for `Paused` and `Ended`."""
 
-    event: TurnEvent
+    event: EndpointEvent
     sound: Sound | None = None
 
 
@@ -63,7 +63,7 @@ class _Line:
 
 
 @dataclass(slots=True)
-class EarStats:
+class SegmenterStats:
     """Counts since the beginning."""
 
     gaps: int = 0  # the time stamps jumped
@@ -72,7 +72,7 @@ class EarStats:
     dropped: dict[str, int] = field(default_factory=dict)  # blocks by cause
 
 
-class Ear:
+class SpeechSegmenter:
     """Hears one stream. Not thread-safe."""
 
     def __init__(
@@ -80,7 +80,7 @@ class Ear:
         detector: VoiceDetector,
         config: EndpointConfig | None = None,
         push_to_talk: bool = False,
-        gate: Gate | None = None,
+        gate: WindowGate | None = None,
     ) -> None:
         self._detector, self._endpointer = detector, Endpointer(config)
         self._push, self._gate = push_to_talk, gate
@@ -92,7 +92,7 @@ class Ear:
         self._now_ns = 0
         self._loudest = 0.0  # window of the utterance, root mean square
         self._pressed = False  # push-to-talk was pressed; no sound has come since
-        self.stats = EarStats()
+        self.stats = SegmenterStats()
 
     @property
     def now_ns(self) -> int:
@@ -113,7 +113,9 @@ class Ear:
         """The open utterance so far, [samples] at 16 kHz."""
         return np.concatenate(self._spoken) if self._spoken else np.zeros(0, np.float32)
 
-    def hear(self, pcm: RawSound, pts_ns: int, rate_hz: int, hint: Hint = "unknown") -> list[Heard]:
+    def hear(
+        self, pcm: RawSound, pts_ns: int, rate_hz: int, hint: Hint = "unknown"
+    ) -> list[SegmentEvent]:
         """Take a block: int16 or float, [N] or [N, channels], which begins at `pts_ns`.
 
         Raises DeviceError for another type, shape or rate, and for more than a minute at once.
@@ -140,13 +142,13 @@ class Ear:
         """Push-to-talk: an utterance begins with the next block of sound."""
         self._pressed = True
 
-    def release(self) -> list[Heard]:
+    def release(self) -> list[SegmentEvent]:
         """Push-to-talk ends; nothing happens when no sound has come since `press`."""
         self._pressed = False
         self._turn, events = self._endpointer.release(self._turn, self._now_ns)
         return self._heard(events)
 
-    def stop(self, reason: Reason = "closed") -> list[Heard]:
+    def stop(self, reason: Reason = "closed") -> list[SegmentEvent]:
         """The sound ends or breaks off: ends what is open, and starts afresh."""
         self._turn, events = self._endpointer.stop(self._turn, self._now_ns, reason)
         heard = self._heard(events)
@@ -154,7 +156,7 @@ class Ear:
         self._before.clear()
         return heard
 
-    def _continue(self, pts_ns: int, rate_hz: int) -> tuple[list[Heard], _Line]:
+    def _continue(self, pts_ns: int, rate_hz: int) -> tuple[list[SegmentEvent], _Line]:
         """The line that a block belongs to: a jump or another rate begins a new one."""
         line = self._line
         if line is not None and line.rate == rate_hz:
@@ -162,7 +164,7 @@ class Ear:
             if off_ns <= (GAP_NS if self.talking else DRIFT_NS):
                 return [], line
         resampler = Resampler(rate_hz)
-        events: list[Heard] = []
+        events: list[SegmentEvent] = []
         if line is not None:
             self.stats.gaps += abs(pts_ns - line.next_ns) > GAP_NS
             events = self.stop("gap")
@@ -173,7 +175,7 @@ class Ear:
         self._line = fresh
         return events, fresh
 
-    def _window(self, line: _Line, window: Sound, chance: float, hint: Hint) -> list[Heard]:
+    def _window(self, line: _Line, window: Sound, chance: float, hint: Hint) -> list[SegmentEvent]:
         start_ns = line.origin_ns + line.windows * WINDOW_NS
         line.windows += 1
         self._now_ns = start_ns + WINDOW_NS
@@ -184,7 +186,7 @@ class Ear:
         (self._spoken if self.talking else self._before).append(window)
         if self._push and not self._turn.held:
             return []
-        timed = Window(start_ns, self._now_ns, chance)
+        timed = SpeechWindow(start_ns, self._now_ns, chance)
         self._turn, events = self._endpointer.step(self._turn, timed, hint)
         return self._heard(events)
 
@@ -197,14 +199,14 @@ class Ear:
             self._loudest = max(self._loudest, loudness)
         return 0.0 if self.talking and loudness < SILENT * self._loudest else chance
 
-    def _heard(self, events: list[TurnEvent]) -> list[Heard]:
+    def _heard(self, events: list[EndpointEvent]) -> list[SegmentEvent]:
         heard = []
         for event in events:
             if isinstance(event, Started):
                 self._spoken = list(self._before)
                 self._before.clear()
             sound = self.sound() if isinstance(event, Paused | Ended) else None
-            heard.append(Heard(event, sound))
+            heard.append(SegmentEvent(event, sound))
             if isinstance(event, Ended):
                 self._before.extend(self._spoken[-(self._before.maxlen or 1) :])
                 self._spoken = []

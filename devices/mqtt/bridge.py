@@ -13,19 +13,19 @@ from typing import Any
 
 from devices.board.power import PowerReading, power_alerts, read_power
 from devices.mqtt.home_assistant import discovery_payload, discovery_topic
-from devices.mqtt.homie import State, Topics, description
-from devices.mqtt.homie_properties import Device, Value
+from devices.mqtt.homie import HomieTopics, State, description
+from devices.mqtt.homie_properties import HomieDevice, HomieValue
 from devices.mqtt.homie_values import format_value, parse_value
 from devices.mqtt.link import BrokerLink, Script
 from devices.mqtt.options import BridgeOptions, Broker
-from devices.mqtt.outbox import Message, Outbox
+from devices.mqtt.outbox import MqttMessage, Outbox
 from devices.mqtt.questions import (
     ASSISTANT,
     DEVICE,
     SETTINGS,
-    Ask,
+    MqttQuestion,
     answer_payload,
-    parse_ask,
+    parse_question,
     refusal_payload,
 )
 from stream.clock import NS_PER_S, Clock
@@ -42,8 +42,8 @@ class Handlers:
     takes a setting's id and value, returns the value now in force, or raises ConfigError.
     """
 
-    ask: Callable[[Ask], Awaitable[Mapping[str, Any]]]
-    set: Callable[[str, Value], Value]
+    ask: Callable[[MqttQuestion], Awaitable[Mapping[str, Any]]]
+    set: Callable[[str, HomieValue], HomieValue]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class MqttBridge:
 
     def __init__(
         self,
-        device: Device,
+        device: HomieDevice,
         broker: Broker,
         clock: Clock,
         handlers: Handlers,
@@ -76,7 +76,7 @@ class MqttBridge:
         self._device, self._clock, self._handlers = device, clock, handlers
         self._options = options or BridgeOptions()
         self._version, self._read = version, read
-        self._topics = Topics(device.id, self._options.base)
+        self._topics = HomieTopics(device.id, self._options.base)
         self._outbox = Outbox(self._options.outbox)
         self._values: dict[str, str] = {}  # topic -> the retained payload
         self._recent: deque[str] = deque(maxlen=self._options.recent_answers)
@@ -108,7 +108,7 @@ class MqttBridge:
             self._link.last_error,
         )
 
-    def publish(self, node_id: str, property_id: str, value: Value) -> None:
+    def publish(self, node_id: str, property_id: str, value: HomieValue) -> None:
         """Tell a property's value, now or at the next connection; an unchanged one is not told.
 
         Raises ConfigError for an unknown property or a value that is not of its type.
@@ -127,7 +127,7 @@ class MqttBridge:
         elif alert_id in self._alerts:
             self._alerts.discard(alert_id)
             self._values.pop(topic, None)
-            self._outbox.put(Message(topic, ""))
+            self._outbox.put(MqttMessage(topic, ""))
 
     async def run(self) -> None:
         """Stay connected until `close`; a link that breaks is made again after a growing pause."""
@@ -153,21 +153,21 @@ class MqttBridge:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
 
-    def _state(self, state: State) -> Message:
-        return Message(self._topics.state, state)
+    def _state(self, state: State) -> MqttMessage:
+        return MqttMessage(self._topics.state, state)
 
-    def _greeting(self) -> list[Message]:
+    def _greeting(self) -> list[MqttMessage]:
         """Homie's order: init, description, values; then the link subscribes and says ready."""
         said = [
             self._state("init"),
-            Message(self._topics.description, description(self._device)),
+            MqttMessage(self._topics.description, description(self._device)),
         ]
         if self._options.discovery_prefix:
             topic = discovery_topic(self._device, self._options.discovery_prefix)
             payload = discovery_payload(self._device, self._topics, self._version)
-            said.append(Message(topic, payload))
+            said.append(MqttMessage(topic, payload))
         return said + [
-            Message(topic, payload)
+            MqttMessage(topic, payload)
             for topic, payload in self._values.items()
             if not self._outbox.waits(topic)
         ]
@@ -176,7 +176,7 @@ class MqttBridge:
         """One message from the network: followed, or refused with the reason."""
         if topic.startswith(f"{self._topics.root}/$alert/"):
             if payload and topic not in self._values:  # an earlier run left it behind
-                self._outbox.put(Message(topic, ""))
+                self._outbox.put(MqttMessage(topic, ""))
             return
         target = self._topics.command(topic)
         one = self._device.find(*target) if target is not None else None
@@ -196,12 +196,12 @@ class MqttBridge:
 
     def _refuse(self, reason: str) -> None:
         self._refused += 1
-        self._outbox.put(Message(self._topics.log("warn"), f"refused: {reason}", False, 0))
+        self._outbox.put(MqttMessage(self._topics.log("warn"), f"refused: {reason}", False, 0))
 
     def _ask(self, payload: bytes) -> None:
-        ask: Ask | None = None
+        ask: MqttQuestion | None = None
         try:
-            ask = parse_ask(payload)
+            ask = parse_question(payload)
             if len(self._questions) >= self._options.waiting_questions:
                 raise PromptError(f"{len(self._questions)} questions wait already; ask again later")
         except PromptError as error:
@@ -217,13 +217,13 @@ class MqttBridge:
         if not self._ended:
             self.publish(ASSISTANT, "busy", bool(self._questions))
 
-    def _refuse_ask(self, ask: Ask | None, reason: str) -> None:
+    def _refuse_ask(self, ask: MqttQuestion | None, reason: str) -> None:
         """Not retained: the last answer stays where it is."""
         self._refused += 1
         topic = self._topics.value(ASSISTANT, "answer")
-        self._outbox.put(Message(topic, refusal_payload(ask, reason), retain=False, qos=1))
+        self._outbox.put(MqttMessage(topic, refusal_payload(ask, reason), retain=False, qos=1))
 
-    async def _answer(self, ask: Ask) -> None:
+    async def _answer(self, ask: MqttQuestion) -> None:
         try:
             payload = answer_payload(ask, await self._handlers.ask(ask))
         except PromptError as error:
@@ -238,7 +238,7 @@ class MqttBridge:
         """Tell an answer; it stays retained, and among the recent ones for who was away."""
         topic = self._topics.value(ASSISTANT, "answer")
         self._values[topic] = payload
-        self._outbox.put(Message(topic, payload, every=True))
+        self._outbox.put(MqttMessage(topic, payload, every=True))
         if self._options.recent_answers:
             self._recent.append(payload)
             self._retain(self._topics.value(ASSISTANT, "recent"), f"[{','.join(self._recent)}]")
@@ -246,7 +246,7 @@ class MqttBridge:
     def _retain(self, topic: str, payload: str) -> None:
         if self._values.get(topic) != payload:
             self._values[topic] = payload
-            self._outbox.put(Message(topic, payload))
+            self._outbox.put(MqttMessage(topic, payload))
 
     async def _report(self) -> None:
         """Battery, temperature and drops, every so often."""

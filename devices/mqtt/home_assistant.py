@@ -7,8 +7,8 @@ Source: Home Assistant's MQTT documentation, "Discovery messages and payloads": 
 import json
 from typing import Any
 
-from devices.mqtt.homie import Topics
-from devices.mqtt.homie_properties import Device, Node, Property, bounds
+from devices.mqtt.homie import HomieTopics
+from devices.mqtt.homie_properties import HomieDevice, HomieNode, HomieProperty, bounds
 
 MAX_STATE = 255  # characters; Home Assistant refuses longer states
 _CLASSES = {
@@ -22,12 +22,12 @@ _AVAILABLE = "{{ 'online' if value in ('ready', 'sleeping') else 'offline' }}"
 _ANSWER = f"{{{{ (value_json.text or value_json.error or '')[:{MAX_STATE}] }}}}"
 
 
-def discovery_topic(device: Device, prefix: str = "homeassistant") -> str:
+def discovery_topic(device: HomieDevice, prefix: str = "homeassistant") -> str:
     """Where Home Assistant looks for the device."""
     return f"{prefix}/device/{device.id}/config"
 
 
-def discovery_payload(device: Device, topics: Topics, version: str) -> str:
+def discovery_payload(device: HomieDevice, topics: HomieTopics, version: str) -> str:
     """The retained JSON message; an empty one removes the device again."""
     components = {}
     for node in device.nodes:
@@ -45,7 +45,9 @@ def discovery_payload(device: Device, topics: Topics, version: str) -> str:
     return json.dumps(payload, ensure_ascii=False)
 
 
-def _component(device: Device, node: Node, one: Property, topics: Topics) -> dict[str, Any] | None:
+def _component(
+    device: HomieDevice, node: HomieNode, one: HomieProperty, topics: HomieTopics
+) -> dict[str, Any] | None:
     """One entity; None for what Home Assistant has no entity for (a list of answers)."""
     topic = topics.value(node.id, one.id)
     platform = _platform(one)
@@ -67,14 +69,14 @@ def _component(device: Device, node: Node, one: Property, topics: Topics) -> dic
     return {**entity, **_details(one, platform, topic)}
 
 
-def _platform(one: Property) -> str:
+def _platform(one: HomieProperty) -> str:
     if one.settable:
         names = {"boolean": "switch", "enum": "select", "integer": "number", "float": "number"}
         return names.get(one.datatype, "text")
     return "binary_sensor" if one.datatype == "boolean" else "sensor"
 
 
-def _details(one: Property, platform: str, topic: str) -> dict[str, Any]:
+def _details(one: HomieProperty, platform: str, topic: str) -> dict[str, Any]:
     if one.datatype == "boolean":
         return {"payload_on": "true", "payload_off": "false"}
     if platform == "select":

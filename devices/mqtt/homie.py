@@ -9,14 +9,14 @@ import zlib
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from devices.mqtt.homie_properties import ID, Device, Property, check_id
+from devices.mqtt.homie_properties import ID, HomieDevice, HomieProperty, check_id
 
 State = Literal["init", "ready", "disconnected", "sleeping", "lost"]
 LogLevel = Literal["debug", "info", "warn", "error", "fatal"]
 
 
 @dataclass(frozen=True, slots=True)
-class Topics:
+class HomieTopics:
     """Every topic of one device."""
 
     device_id: str
@@ -74,7 +74,7 @@ class Topics:
         return None
 
 
-def description(device: Device) -> str:
+def description(device: HomieDevice) -> str:
     """The `$description` document. Its version changes whenever its content does."""
     nodes: dict[str, Any] = {}
     for node in device.nodes:
@@ -85,7 +85,7 @@ def description(device: Device) -> str:
     return json.dumps({**body, "version": version}, ensure_ascii=False)
 
 
-def _describe(one: Property) -> dict[str, Any]:
+def _describe(one: HomieProperty) -> dict[str, Any]:
     told: dict[str, Any] = {"name": one.name, "datatype": one.datatype}
     for key in ("format", "unit"):
         if getattr(one, key):

@@ -10,7 +10,7 @@ from typing import Literal, get_args
 from stream.errors import ConfigError
 
 Datatype = Literal["string", "integer", "float", "boolean", "enum", "json"]
-Value = str | int | float | bool
+HomieValue = str | int | float | bool
 
 ID = re.compile(r"[a-z0-9-]{1,64}\Z")
 
@@ -26,7 +26,7 @@ def check_id(text: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Property:
+class HomieProperty:
     """One value of the device, and how it may be set."""
 
     id: str
@@ -48,12 +48,12 @@ class Property:
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
+class HomieNode:
     """A named group of properties."""
 
     id: str
     name: str
-    properties: tuple[Property, ...]
+    properties: tuple[HomieProperty, ...]
 
     def __post_init__(self) -> None:
         check_id(self.id)
@@ -61,18 +61,18 @@ class Node:
 
 
 @dataclass(frozen=True, slots=True)
-class Device:
+class HomieDevice:
     """What is described to the broker."""
 
     id: str
     name: str
-    nodes: tuple[Node, ...]
+    nodes: tuple[HomieNode, ...]
 
     def __post_init__(self) -> None:
         check_id(self.id)
         _check_unique([one.id for one in self.nodes], f"nodes of device {self.id}")
 
-    def find(self, node_id: str, property_id: str) -> Property | None:
+    def find(self, node_id: str, property_id: str) -> HomieProperty | None:
         """The property, or None."""
         for node in self.nodes:
             for one in node.properties if node.id == node_id else ():
@@ -81,7 +81,7 @@ class Device:
         return None
 
 
-def bounds(one: Property) -> tuple[float | None, float | None, float | None]:
+def bounds(one: HomieProperty) -> tuple[float | None, float | None, float | None]:
     """(least, most, step) of a number's format; ConfigError for a bad format."""
     given = one.format.split(":")
     parts = [*given, *[""] * (3 - len(given))]

@@ -8,7 +8,7 @@ import math
 import re
 from typing import Any
 
-from devices.mqtt.homie_properties import Property, Value, bounds
+from devices.mqtt.homie_properties import HomieProperty, HomieValue, bounds
 from stream.errors import ConfigError
 
 MAX_PAYLOAD = 4096  # bytes; a longer command is refused unread
@@ -18,7 +18,7 @@ _FLOAT = re.compile(r"-?[0-9]{1,18}(\.[0-9]{0,18})?([eE][-+]?[0-9]{1,3})?\Z")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
 
-def parse_value(one: Property, payload: bytes) -> Value:
+def parse_value(one: HomieProperty, payload: bytes) -> HomieValue:
     """The value a command asks for, checked against the property.
 
     Numbers are rounded to the format's step. Raises ConfigError for anything that does not fit.
@@ -41,7 +41,7 @@ def parse_value(one: Property, payload: bytes) -> Value:
     return text
 
 
-def format_value(one: Property, value: Value) -> str:
+def format_value(one: HomieProperty, value: HomieValue) -> str:
     """The payload of a value; raises ConfigError when its type is not the property's."""
     kind = one.datatype
     if isinstance(value, bool):
@@ -81,13 +81,13 @@ def parse_json(text: str) -> Any:
     return value
 
 
-def _one_of(one: Property, text: str, allowed: tuple[str, ...]) -> str:
+def _one_of(one: HomieProperty, text: str, allowed: tuple[str, ...]) -> str:
     if text not in allowed:
         raise ConfigError(f"expected one of {', '.join(allowed)} for {one.id}, got {text[:40]!r}")
     return text
 
 
-def _number(one: Property, text: str) -> int | float:
+def _number(one: HomieProperty, text: str) -> int | float:
     pattern = _INTEGER if one.datatype == "integer" else _FLOAT
     value = float(text) if pattern.match(text) else math.nan
     least, most, step = bounds(one)
@@ -104,7 +104,7 @@ def _number(one: Property, text: str) -> int | float:
     return int(text) if one.datatype == "integer" and step is None else _as(one, value)
 
 
-def _as(one: Property, value: float) -> int | float:
+def _as(one: HomieProperty, value: float) -> int | float:
     return round(value) if one.datatype == "integer" else round(value, 12)
 
 

@@ -11,7 +11,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from devices.mqtt.options import Backoff, BridgeOptions, Broker
-from devices.mqtt.outbox import Message, Outbox
+from devices.mqtt.outbox import MqttMessage, Outbox
 from stream.clock import Clock
 
 logger = logging.getLogger(__name__)
@@ -25,11 +25,11 @@ class Script:
     """What is said and heard on every connection."""
 
     identifier: str
-    will: Message  # told by the broker when the connection breaks
-    greeting: Callable[[], Sequence[Message]]  # said first
+    will: MqttMessage  # told by the broker when the connection breaks
+    greeting: Callable[[], Sequence[MqttMessage]]  # said first
     subscriptions: Sequence[str]
-    ready: Message  # said once subscribed
-    goodbye: Message  # said at the end
+    ready: MqttMessage  # said once subscribed
+    goodbye: MqttMessage  # said at the end
     receive: Callable[[str, bytes, bool], None]  # topic, payload, whether it was retained
 
 
@@ -144,7 +144,7 @@ class BrokerLink:
             self._script.receive(str(message.topic), payload, bool(message.retain))
 
 
-async def _tell(client: aiomqtt.Client, message: Message) -> None:
+async def _tell(client: aiomqtt.Client, message: MqttMessage) -> None:
     await client.publish(message.topic, message.payload, message.qos, retain=message.retain)
 
 

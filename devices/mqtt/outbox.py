@@ -10,7 +10,7 @@ CLOSED = "closed"  # still waiting when the bridge was closed
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
+class MqttMessage:
     """One message to publish."""
 
     topic: str
@@ -25,14 +25,14 @@ class Outbox:
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
-        self._items: deque[Message] = deque()
+        self._items: deque[MqttMessage] = deque()
         self._some = asyncio.Event()
         self.dropped: Counter[str] = Counter()
 
     def __len__(self) -> int:
         return len(self._items)
 
-    def put(self, message: Message) -> None:
+    def put(self, message: MqttMessage) -> None:
         """Add a message; never waits."""
         if not message.every:
             self._drop_same_topic(message.topic)
@@ -40,14 +40,14 @@ class Outbox:
         self._shrink()
         self._some.set()
 
-    async def take(self) -> Message:
+    async def take(self) -> MqttMessage:
         """The next message, waiting for one. Follow with `give_back` if it could not be sent."""
         while not self._items:
             self._some.clear()
             await self._some.wait()
         return self._items.popleft()
 
-    def give_back(self, message: Message) -> None:
+    def give_back(self, message: MqttMessage) -> None:
         """Put an unsent message back in front, unless a newer value waits already."""
         if not message.every and self.waits(message.topic):
             self.dropped[SUPERSEDED] += 1

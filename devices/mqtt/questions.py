@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from devices.mqtt.homie_properties import Device, Node, Property
+from devices.mqtt.homie_properties import HomieDevice, HomieNode, HomieProperty
 from devices.mqtt.homie_values import decode_text, parse_json
 from stream.errors import ConfigError, PromptError
 
@@ -18,7 +18,7 @@ NETWORKS = ("wifi", "cellular", "ethernet", "other", "2g", "3g", "4g", "slow-2g"
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class MqttQuestion:
     """One question from the broker. `id` comes back with the answer; "" when none was given."""
 
     text: str
@@ -27,43 +27,43 @@ class Ask:
 
 
 def foveal_device(
-    device_id: str = "foveal", name: str = "Foveal", settings: Sequence[Property] = ()
-) -> Device:
+    device_id: str = "foveal", name: str = "Foveal", settings: Sequence[HomieProperty] = ()
+) -> HomieDevice:
     """The device that the bridge speaks for; `settings` become its settable node."""
     for one in settings:
         if not one.settable or not one.retained:
             raise ConfigError(f"expected setting {one.id} to be settable and retained")
     assistant = (
-        Property("ask", "Ask", "string", settable=True, retained=False),
-        Property("answer", "Answer", "json"),
-        Property("recent", "Recent answers", "json"),
-        Property("busy", "Answering", "boolean"),
+        HomieProperty("ask", "Ask", "string", settable=True, retained=False),
+        HomieProperty("answer", "Answer", "json"),
+        HomieProperty("recent", "Recent answers", "json"),
+        HomieProperty("busy", "Answering", "boolean"),
     )
     state = (
-        Property("battery", "Battery", "integer", "0:100", "%"),
-        Property("charging", "Charging", "boolean"),
-        Property("temperature", "Temperature", "float", unit="°C"),
-        Property("camera", "Camera in use", "boolean"),
-        Property("sessions", "Sessions", "integer", "0:"),
-        Property("dropped", "Messages dropped", "integer", "0:"),
+        HomieProperty("battery", "Battery", "integer", "0:100", "%"),
+        HomieProperty("charging", "Charging", "boolean"),
+        HomieProperty("temperature", "Temperature", "float", unit="°C"),
+        HomieProperty("camera", "Camera in use", "boolean"),
+        HomieProperty("sessions", "Sessions", "integer", "0:"),
+        HomieProperty("dropped", "Messages dropped", "integer", "0:"),
     )
     glasses = (
-        Property("battery", "Battery of the glasses", "integer", "0:100", "%"),
-        Property("charging", "Glasses charging", "boolean"),
-        Property("thermal", "Temperature of the glasses", "enum", ",".join(THERMAL)),
-        Property("network", "Network of the glasses", "enum", ",".join(NETWORKS)),
+        HomieProperty("battery", "Battery of the glasses", "integer", "0:100", "%"),
+        HomieProperty("charging", "Glasses charging", "boolean"),
+        HomieProperty("thermal", "Temperature of the glasses", "enum", ",".join(THERMAL)),
+        HomieProperty("network", "Network of the glasses", "enum", ",".join(NETWORKS)),
     )
     nodes = [
-        Node(ASSISTANT, "Assistant", assistant),
-        Node(DEVICE, "Device", state),
-        Node(GLASSES, "Glasses", glasses),
+        HomieNode(ASSISTANT, "Assistant", assistant),
+        HomieNode(DEVICE, "Device", state),
+        HomieNode(GLASSES, "Glasses", glasses),
     ]
     if settings:
-        nodes.append(Node(SETTINGS, "Settings", tuple(settings)))
-    return Device(device_id, name, tuple(nodes))
+        nodes.append(HomieNode(SETTINGS, "Settings", tuple(settings)))
+    return HomieDevice(device_id, name, tuple(nodes))
 
 
-def parse_ask(payload: bytes) -> Ask:
+def parse_question(payload: bytes) -> MqttQuestion:
     """A question: plain text, or a JSON object with `text` and optionally `id` and `point`.
 
     Raises PromptError for anything else.
@@ -80,19 +80,19 @@ def parse_ask(payload: bytes) -> Ask:
     words = _words(fields.get("text"), MAX_QUESTION, "text")
     if not any(char.isalnum() for char in words):
         raise PromptError(f"expected a question with words, got {words[:40]!r}")
-    return Ask(
+    return MqttQuestion(
         words,
         _words(fields["id"], MAX_ID, "id") if "id" in fields else "",
         _point(fields["point"]) if fields.get("point") is not None else None,
     )
 
 
-def answer_payload(ask: Ask, body: Mapping[str, Any]) -> str:
+def answer_payload(ask: MqttQuestion, body: Mapping[str, Any]) -> str:
     """A finished answer: `body` is its `text` and whatever else JSON can hold."""
     return json.dumps({"id": ask.id, "question": ask.text, **body}, ensure_ascii=False)
 
 
-def refusal_payload(ask: Ask | None, reason: str) -> str:
+def refusal_payload(ask: MqttQuestion | None, reason: str) -> str:
     """The answer to a question that got none; `ask` is None when it could not even be read."""
     known = {"id": "", "question": ""} if ask is None else {"id": ask.id, "question": ask.text}
     return json.dumps({**known, "text": "", "error": reason}, ensure_ascii=False)

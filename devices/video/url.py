@@ -20,7 +20,7 @@ import av.error
 from devices.video.picture_buffer import DecodedPicture, PictureQueue
 from devices.video.policy import ReceiveOptions
 from devices.video.timeline import VIDEO_CLOCK_HZ, RtpTimeline
-from devices.video.url_sound import LiveSound
+from devices.video.url_sound import UrlSound
 from stream.clock import Clock
 from stream.errors import ChannelClosed, ConfigError, SourceError
 from stream.frame import Frame
@@ -37,7 +37,7 @@ JOIN_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class LiveOptions:
+class UrlOptions:
     """How to read a live URL."""
 
     receive: ReceiveOptions = field(default_factory=ReceiveOptions)
@@ -51,7 +51,7 @@ class LiveOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class LiveStats:
+class UrlStats:
     """A live source's numbers so far."""
 
     connections: int
@@ -61,13 +61,13 @@ class LiveStats:
     last_error: str | None
 
 
-class LiveSource:
+class UrlSource:
     """A FrameSource over a URL. One consumer at a time; the thread lives as long as it iterates.
 
     Raises ConfigError for a URL that is no live stream.
     """
 
-    def __init__(self, url: str, clock: Clock, options: LiveOptions | None = None) -> None:
+    def __init__(self, url: str, clock: Clock, options: UrlOptions | None = None) -> None:
         parts = urlsplit(url)
         if parts.scheme.lower() not in SCHEMES:
             raise ConfigError(f"expected a URL with one of {sorted(SCHEMES)}, got {parts.scheme!r}")
@@ -75,7 +75,7 @@ class LiveSource:
         self.name = f"{parts.scheme}://{where}{parts.path}"  # without user and password
         self._url = url
         self._clock = clock
-        self._options = options or LiveOptions()
+        self._options = options or UrlOptions()
         self._pictures = PictureQueue(self._options.receive, clock)
         self._timeline = RtpTimeline()
         self._faults: Counter[str] = Counter()
@@ -83,9 +83,9 @@ class LiveSource:
         self._last_error: str | None = None
         self._told: str | None = None  # trouble of this connection, in the log
         self._lock = threading.Lock()
-        self._sounds: asyncio.Queue[LiveSound] = asyncio.Queue()  # of connections, to be taken
+        self._sounds: asyncio.Queue[UrlSound] = asyncio.Queue()  # of connections, to be taken
 
-    async def sound(self) -> LiveSound:
+    async def sound(self) -> UrlSound:
         """The sound of the connection there is, or of the next one that has any.
 
         It comes while `frames` is iterated over; the audio stream that FFmpeg finds best.
@@ -116,12 +116,12 @@ class LiveSource:
         """A frame that has come since the last one was handed out; as PictureQueue's."""
         return self._pictures.newer(self.name)
 
-    def stats(self) -> LiveStats:
+    def stats(self) -> UrlStats:
         """The numbers so far."""
         with self._lock:
             pictures = self._pictures.stats
             dropped = {**pictures.dropped, **self._faults}
-            return LiveStats(
+            return UrlStats(
                 self._connections,
                 pictures.received,
                 pictures.delivered,
@@ -173,13 +173,13 @@ class LiveSource:
                 if sound is not None:
                     sound.end()
 
-    def _offer_sound(self) -> LiveSound:
-        sound = LiveSound(self._loop)
+    def _offer_sound(self) -> UrlSound:
+        sound = UrlSound(self._loop)
         with suppress(RuntimeError):  # the event loop may be gone
             self._loop.call_soon_threadsafe(self._sounds.put_nowait, sound)
         return sound
 
-    def _hear(self, packet: Any, sound: LiveSound) -> None:
+    def _hear(self, packet: Any, sound: UrlSound) -> None:
         try:
             for frame in packet.decode():
                 sound.put(frame)

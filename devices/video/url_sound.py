@@ -12,7 +12,7 @@ from devices.listening.resample import HEARING_HZ
 MAX_FRAMES = 250  # about 5 s
 
 
-class LiveSound:
+class UrlSound:
     """The sound of one connection: put in by the thread that reads, taken by the event loop.
 
     Mono, 16 bits, 16 kHz, whatever the camera sends. Bounded: if nobody takes it, the oldest goes.

@@ -2,5 +2,5 @@
 
 `connection.PeerConnection` is aiortc's, with a video receiver that does not wait for the next
 frame, and its `video_source` gives a received track as a `stream.frame.FrameSource`;
-`signalling.build_app` lets cameras publish over HTTP (RFC 9725). See docs/webrtc.md.
+`devices.whip.endpoint.build_app` lets cameras publish over HTTP (RFC 9725). See docs/webrtc.md.
 """

@@ -21,7 +21,7 @@ RESTART = "sender-restart"
 
 
 @dataclass(frozen=True, slots=True)
-class Packet:
+class RtpPacket:
     """What the assembler needs of one RTP packet."""
 
     sequence: int  # 0..65535
@@ -65,17 +65,17 @@ class FrameAssembler:
 
     def restart(self) -> None:
         """Forget all packets: another sender begins."""
-        self._packets: dict[int, Packet] = {}  # extended sequence -> waiting packet
+        self._packets: dict[int, RtpPacket] = {}  # extended sequence -> waiting packet
         self._missing: dict[int, int] = {}  # extended sequence -> when noticed
         self._first = 0  # lowest extended sequence taken in
-        self._early: dict[int, Packet] = {}  # consumed before the first frame went out
+        self._early: dict[int, RtpPacket] = {}  # consumed before the first frame went out
         self._head = 0  # next extended sequence to consume
         self._highest: int | None = None
-        self._open: list[Packet] = []  # the frame being built
+        self._open: list[RtpPacket] = []  # the frame being built
         self._emitted: int | None = None  # timestamp of the last frame given out
         self._distrust = 0
 
-    def add(self, packet: Packet, now_ns: int) -> Assembled:
+    def add(self, packet: RtpPacket, now_ns: int) -> Assembled:
         """Take one packet in."""
         restarted = self._restart_if_far(packet)
         lost = restarted
@@ -109,7 +109,7 @@ class FrameAssembler:
         """Packets held back now."""
         return len(self._packets) + len(self._open)
 
-    def _restart_if_far(self, packet: Packet) -> bool:
+    def _restart_if_far(self, packet: RtpPacket) -> bool:
         if self._highest is None:
             return False
         if -MAX_MISORDER < _signed16(packet.sequence - self._highest) < MAX_DROPOUT:

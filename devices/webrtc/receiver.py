@@ -15,7 +15,7 @@ from aiortc.rtp import RtcpByePacket, RtcpSrPacket
 
 from devices.video.policy import ReceiveOptions
 from devices.video.timeline import CaptureClock, RtpTimeline, ticks_to_ns
-from devices.webrtc.assembler import Assembled, FrameAssembler, Packet
+from devices.webrtc.assembler import Assembled, FrameAssembler, RtpPacket
 from devices.webrtc.decoder import DecodePipeline
 from stream.clock import NS_PER_MS, Clock
 
@@ -114,7 +114,7 @@ class LowLatencyReceiver(RTCRtpReceiver):  # type: ignore[misc]  # aiortc is unt
         self._counts["packets"] += 1
         self._pass_on(
             self._assembler.add(
-                Packet(
+                RtpPacket(
                     packet.sequence_number,
                     packet.timestamp,
                     bool(packet.marker),

@@ -30,7 +30,7 @@ Samples = npt.NDArray[np.int16]
 
 
 @dataclass(eq=False, slots=True)
-class Utterance:
+class QueuedSpeech:
     """Speech on its way out."""
 
     samples: Samples  # [N] mono, 48 kHz
@@ -59,17 +59,17 @@ class SpeechTrack(MediaStreamTrack):  # type: ignore[misc]  # aiortc is untyped 
         self._clock = clock
         self.on_sent = on_sent  # told every 20 ms that go out, silence included
         self._max_queued = round(max_queued_s * RATE_HZ)
-        self._queue: deque[Utterance] = deque()
+        self._queue: deque[QueuedSpeech] = deque()
         self._held = False
         self._next_ns: int | None = None
         self._position = 0  # samples sent so far, silence included
 
-    def say(self, audio: Samples, rate_hz: int) -> Utterance:
+    def say(self, audio: Samples, rate_hz: int) -> QueuedSpeech:
         """Queue int16 [N] mono, as a Speaker makes it; returns a handle to wait for.
 
         Raises ConfigError when more than `max_queued_s` would wait: the caller speaks too fast.
         """
-        utterance = Utterance(to_48k(audio, rate_hz))
+        utterance = QueuedSpeech(to_48k(audio, rate_hz))
         if self.queued + len(utterance.samples) > self._max_queued:
             raise ConfigError(
                 f"expected at most {self._max_queued / RATE_HZ:.0f} s of queued speech, got "

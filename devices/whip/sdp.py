@@ -36,7 +36,7 @@ DIRECTIONS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
+class SdpOffer:
     """A checked offer."""
 
     text: str
@@ -48,7 +48,7 @@ class Offer:
 
 
 @dataclass(frozen=True, slots=True)
-class Fragment:
+class SdpFragment:
     """A checked trickle fragment."""
 
     ufrag: str | None
@@ -57,7 +57,7 @@ class Fragment:
     complete: bool
 
 
-def check_offer(text: str, role: Role = Role.PUBLISH) -> Offer:
+def check_offer(text: str, role: Role = Role.PUBLISH) -> SdpOffer:
     """Parse an offer; raises Problem 400 when it is no SDP, 422 when it does not suit the role.
 
     One bad section refuses the whole offer: RFC 9725 allows no partly successful answers.
@@ -82,10 +82,10 @@ def check_offer(text: str, role: Role = Role.PUBLISH) -> Offer:
         raise Problem(422, f"expected at most {MAX_CANDIDATES} candidates")
     ufrag = first.ice.usernameFragment
     line = next(line for line in text.splitlines() if line.startswith("m="))
-    return Offer(_clean(text), ufrag, mids[0], line, "video" in kinds, "audio" in kinds)
+    return SdpOffer(_clean(text), ufrag, mids[0], line, "video" in kinds, "audio" in kinds)
 
 
-def parse_fragment(text: str) -> Fragment:
+def parse_fragment(text: str) -> SdpFragment:
     """Parse a trickle fragment; raises Problem 400 when it is malformed.
 
     Candidates that cannot be used (TCP, host names) are left out silently, as the RFC says.
@@ -110,7 +110,7 @@ def parse_fragment(text: str) -> Fragment:
             complete = True
     if len(candidates) > MAX_CANDIDATES:
         raise Problem(400, f"expected at most {MAX_CANDIDATES} candidates, got {len(candidates)}")
-    return Fragment(ufrag, pwd, tuple(c for c in candidates if _usable(c)), complete)
+    return SdpFragment(ufrag, pwd, tuple(c for c in candidates if _usable(c)), complete)
 
 
 def _clean(text: str) -> str:

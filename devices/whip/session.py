@@ -13,7 +13,7 @@ from devices.video.policy import ReceiveOptions
 from devices.webrtc.connection import PeerConnection, VideoSource
 from devices.webrtc.ice_restart import IceRestarts
 from devices.webrtc.turn import has_relay, warn_of_trouble
-from devices.whip.sdp import Fragment, Offer
+from devices.whip.sdp import SdpFragment, SdpOffer
 from stream.clock import Clock
 
 logger = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ class PeerSession:
         self.channel_opened = asyncio.Event()
         self.connected = asyncio.Event()
         self.closed = asyncio.Event()
-        self._offer: Offer | None = None
+        self._offer: SdpOffer | None = None
         self._ufrags: list[str] = []  # of the client's credentials, newest last
         self._restarts: IceRestarts | None = None  # with the first one
         self._ice_servers = ice_servers
@@ -57,7 +57,7 @@ class PeerSession:
         self._connection.on("datachannel", self._on_channel)
         self._connection.on("connectionstatechange", self._on_state)
 
-    async def answer(self, offer: Offer, outgoing: Sequence[Any] = ()) -> str:
+    async def answer(self, offer: SdpOffer, outgoing: Sequence[Any] = ()) -> str:
         """Apply the offer; returns the SDP answer with all candidates gathered.
 
         `outgoing` are the tracks to send, where the offer has a section that receives their kind.
@@ -77,12 +77,12 @@ class PeerSession:
             self._warning = asyncio.create_task(warn_of_trouble(self._ice_servers))
         return answer
 
-    def restarts(self, fragment: Fragment) -> bool:
+    def restarts(self, fragment: SdpFragment) -> bool:
         """Whether a fragment asks for an ICE restart: it has credentials not seen before."""
         assert self._offer is not None  # answered before its URL is known to anybody
         return fragment.ufrag is not None and fragment.ufrag not in self._ufrags
 
-    async def trickle(self, fragment: Fragment) -> None:
+    async def trickle(self, fragment: SdpFragment) -> None:
         """Add late candidates; those of credentials that a restart has replaced are left out."""
         assert self._offer is not None
         if fragment.ufrag is not None and fragment.ufrag != self._ufrags[-1]:
@@ -98,7 +98,7 @@ class PeerSession:
         if fragment.complete:
             await self._connection.addIceCandidate(None)
 
-    async def restart(self, fragment: Fragment) -> str:
+    async def restart(self, fragment: SdpFragment) -> str:
         """Look for another path, while the session goes on; our fragment for the client.
 
         The session's ETag is another from now on. Raises Problem 400 without a password, 422

@@ -44,7 +44,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def run(args: argparse.Namespace) -> int:
     """Transcribe one file; 0 also when nothing is said."""
     from devices.listening.endpointing import EndpointConfig
-    from devices.listening.listener import Final, ListenConfig, Refused
+    from devices.listening.listener import ListenConfig
+    from devices.listening.speech_events import FinalTranscript, Refused
     from foveal.setup.hearing import hear_file, load_hearing
     from stream.clock import NS_PER_S, seconds_to_ns
     from stream.errors import ConfigError, OutputError
@@ -59,12 +60,14 @@ def run(args: argparse.Namespace) -> int:
     )
     config = ListenConfig(endpoint, wake_phrase=args.wake)
     events = hear_file(args.file, load_hearing(), config)
-    heard = [event for event in events if isinstance(event, Final)]
+    heard = [event for event in events if isinstance(event, FinalTranscript)]
     for event in events:
-        if not isinstance(event, Final | Refused):
+        if not isinstance(event, FinalTranscript | Refused):
             continue
         begin, end = event.started_ns / NS_PER_S, event.ended_ns / NS_PER_S
-        told = {"text": event.text} if isinstance(event, Final) else {"refused": event.cause}
+        told = (
+            {"text": event.text} if isinstance(event, FinalTranscript) else {"refused": event.cause}
+        )
         if args.json:
             print(json.dumps({"start": round(begin, 3), "end": round(end, 3), **told}))
         else:

@@ -17,7 +17,7 @@ Sound = npt.NDArray[np.int16]  # [N, channels]
 
 
 class Listener(Protocol):
-    """Hears one stream: `devices.listening.listener.Listener` is one."""
+    """Hears one stream: `devices.listening.listener.SpeechListener` is one."""
 
     def feed(self, pcm: Sound, pts_ns: int, rate_hz: int = 48_000) -> None: ...
 

@@ -9,10 +9,10 @@ from devices.listening.echo import EchoConfig, EchoGuard
 from devices.listening.listener import ListenConfig
 from devices.listening.resample import RawSound
 from devices.listening.speech_events import (
-    Draft,
-    Final,
+    DraftTranscript,
+    FinalTranscript,
     ListenEvent,
-    Partial,
+    PartialTranscript,
     Refused,
     SpeechEnded,
     SpeechStarted,
@@ -69,11 +69,11 @@ class LiveHearing:
         action = self._barge.handle(event)
         if isinstance(event, SpeechStarted | SpeechEnded):
             self._ear.heard("hearing", {"on": isinstance(event, SpeechStarted)})
-        elif isinstance(event, Partial):
+        elif isinstance(event, PartialTranscript):
             self._tell(event.text, final=False, stable=len(event.stable))
-        elif isinstance(event, Draft):
+        elif isinstance(event, DraftTranscript):
             self._tell(event.text, final=False)
-        elif isinstance(event, Final):
+        elif isinstance(event, FinalTranscript):
             self._tell(event.text, final=True)
             if action != "resume":  # else it was "uh-huh", while we spoke
                 voice = getattr(self._ear, "voice", None)

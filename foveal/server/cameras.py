@@ -12,7 +12,7 @@ from typing import Any, Protocol, Self
 
 from devices.video.photos import PhotoInbox
 from devices.video.policy import FramePolicy, ReceiveOptions
-from devices.video.url import LiveOptions, LiveSource
+from devices.video.url import UrlOptions, UrlSource
 from foveal.live.ear import MakeListener, Microphone
 from foveal.live.room import Room
 from foveal.output.annotate import shrink
@@ -56,8 +56,8 @@ class Cameras:
 
         Raises ConfigError for a URL that is no live stream.
         """
-        options = LiveOptions(receive=ReceiveOptions(policy=FramePolicy.FRESHEST))
-        live = [LiveSource(url, clock, options) for url in urls]
+        options = UrlOptions(receive=ReceiveOptions(policy=FramePolicy.FRESHEST))
+        live = [UrlSource(url, clock, options) for url in urls]
         self._sources: list[tuple[str, Source, float]] = [(one.name, one, GONE_S) for one in live]
         if inbox is not None:
             self._sources.append(("photos", inbox, PHOTO_GONE_S))
@@ -74,7 +74,7 @@ class Cameras:
             room.kept = True
             room.enter()
             self._tasks.append(asyncio.create_task(self._live(source, room, gone_s)))
-            if isinstance(source, LiveSource) and make_listener is not None:
+            if isinstance(source, UrlSource) and make_listener is not None:
                 self._tasks.append(asyncio.create_task(self._hear(source, room, make_listener)))
             spots.append(Spot(name, room))
         return spots
@@ -102,7 +102,7 @@ class Cameras:
         finally:
             room.leave()
 
-    async def _hear(self, source: LiveSource, room: Room, make_listener: MakeListener) -> None:
+    async def _hear(self, source: UrlSource, room: Room, make_listener: MakeListener) -> None:
         """Listen to a camera's sound, one connection of it after the other."""
         while True:
             sound = await source.sound()

@@ -11,10 +11,10 @@ import av
 import numpy as np
 from av.error import FFmpegError
 
-from devices.listening.listener import ListenConfig, Listener
+from devices.listening.listener import ListenConfig, SpeechListener
 from devices.listening.resample import RawSound
-from devices.listening.speech_events import Final, ListenEvent, OnListen
-from devices.listening.speech_segmenter import Gate
+from devices.listening.speech_events import FinalTranscript, ListenEvent, OnListen
+from devices.listening.speech_segmenter import WindowGate
 from devices.listening.vad import SileroDetector, VoiceDetector
 from devices.listening.whisper import Transcriber, WhisperTranscriber
 from foveal.assets.registry import asset_path
@@ -39,10 +39,12 @@ class Hearing:
         on_event: OnListen,
         clock: Clock,
         config: ListenConfig | None = None,
-        gate: Gate | None = None,
-    ) -> Listener:
+        gate: WindowGate | None = None,
+    ) -> SpeechListener:
         """A listener for one stream; make it on its event loop."""
-        return Listener(self.detector, self.transcriber, on_event, clock, self.pool, config, gate)
+        return SpeechListener(
+            self.detector, self.transcriber, on_event, clock, self.pool, config, gate
+        )
 
 
 def load_hearing(pool: Executor | None = None, threads: int = 1) -> Hearing:
@@ -84,7 +86,9 @@ def spoken_questions(
     """
     events = hear_file(path, hearing, ListenConfig(wake_phrase=wake_phrase))
     return [
-        Question(event.text, max(0, event.ended_ns)) for event in events if isinstance(event, Final)
+        Question(event.text, max(0, event.ended_ns))
+        for event in events
+        if isinstance(event, FinalTranscript)
     ]
 
 

@@ -8,15 +8,16 @@ from typing import Any
 
 from devices.mqtt import questions as mqtt
 from devices.mqtt.bridge import BridgeStats, Handlers, MqttBridge
-from devices.mqtt.homie_properties import Property, Value
+from devices.mqtt.homie_properties import HomieProperty, HomieValue
 from devices.mqtt.options import BridgeOptions, Broker
+from devices.mqtt.questions import MqttQuestion
 from devices.speaking.speaker import Pcm, Speaker
 from stream.clock import NS_PER_S, Clock
 
 SPEECH, ADMIT = "speech", "admit"
 SETTINGS = (
-    Property(SPEECH, "Speak answers", "boolean", settable=True),
-    Property(ADMIT, "Take new sessions", "boolean", settable=True),
+    HomieProperty(SPEECH, "Speak answers", "boolean", settable=True),
+    HomieProperty(ADMIT, "Take new sessions", "boolean", settable=True),
 )
 FAILING = "models-failing"  # a frame that the models could not take, until the next answer
 GLASSES_LOW, GLASSES_FINE = 0.15, 0.20  # share of the battery: an alert starts, and ends
@@ -31,7 +32,7 @@ class Hooks:
     """What the bridge needs of a live server; all on the event loop."""
 
     watch: Callable[[Watcher], Callable[[], None]]  # every message; returns how to stop
-    ask: Callable[[mqtt.Ask], Awaitable[Mapping[str, Any]]]  # an `end` message, or PromptError
+    ask: Callable[[MqttQuestion], Awaitable[Mapping[str, Any]]]  # an `end` message, or PromptError
     state: Callable[[], Mapping[str, Any]]  # with `sessions` and `camera`
     speak: Callable[[bool], None]
     admit: Callable[[bool], None]
@@ -106,11 +107,11 @@ class MqttService:
         """The bridge's numbers."""
         return self._bridge.stats()
 
-    async def _ask(self, ask: mqtt.Ask) -> Mapping[str, Any]:
+    async def _ask(self, ask: MqttQuestion) -> Mapping[str, Any]:
         end = await self._hooks.ask(ask)
         return {name: end[name] for name in TOLD if name in end}
 
-    def _set(self, name: str, value: Value) -> Value:
+    def _set(self, name: str, value: HomieValue) -> HomieValue:
         apply = {SPEECH: self._hooks.speak, ADMIT: self._hooks.admit}[name]
         apply(value is True)
         return value

@@ -65,7 +65,7 @@ class LiveMqtt:
             return engine
         return replace(engine, speaker=SwitchedSpeaker(engine.speaker, self._voice))
 
-    async def _ask(self, ask: mqtt.Ask) -> Mapping[str, Any]:
+    async def _ask(self, ask: mqtt.MqttQuestion) -> Mapping[str, Any]:
         return await self._server.ask(Ask(ask.text, ask.point))
 
     def _speak(self, on: bool) -> None:

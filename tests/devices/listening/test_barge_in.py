@@ -5,16 +5,16 @@ import pytest
 
 from devices.listening.barge_in import BargeConfig, BargeIn, is_request
 from devices.listening.echo import EchoConfig, EchoGuard, likeness
-from devices.listening.listener import (
-    Final,
+from devices.listening.resample import Sound
+from devices.listening.speech_events import (
+    FinalTranscript,
     ListenEvent,
-    Partial,
+    PartialTranscript,
     Refused,
     SpeechEnded,
     SpeechStarted,
     Woken,
 )
-from devices.listening.resample import Sound
 from devices.listening.vad import WINDOW
 from devices.webrtc.tracks import FRAME_SAMPLES, RATE_HZ, SpeechTrack
 from stream.clock import NS_PER_MS, NS_PER_S, VirtualClock
@@ -22,7 +22,7 @@ from stream.errors import ConfigError
 
 STARTED = SpeechStarted(0, 100 * NS_PER_MS)
 ENDED = SpeechEnded(0, 400 * NS_PER_MS, 900 * NS_PER_MS, "silence")
-QUESTION = Final("What is this?", 0, 400, 900)
+QUESTION = FinalTranscript("What is this?", 0, 400, 900)
 
 
 def speaking() -> tuple[BargeIn, SpeechTrack]:
@@ -45,7 +45,7 @@ async def test_our_voice_stops_at_once() -> None:
     assert track.queued
 
 
-@pytest.mark.parametrize("words", [Partial("what", "", 1), QUESTION, Woken(1)])
+@pytest.mark.parametrize("words", [PartialTranscript("what", "", 1), QUESTION, Woken(1)])
 async def test_words_end_it_for_good(words: ListenEvent) -> None:
     barge, track = speaking()
     barge.handle(STARTED)
@@ -56,7 +56,11 @@ async def test_words_end_it_for_good(words: ListenEvent) -> None:
 
 @pytest.mark.parametrize(
     "nothing",
-    [Refused("no words", "", 0, 1), Final("Yeah.", 0, 1, 2), Final("Uh-huh, okay.", 0, 1, 2)],
+    [
+        Refused("no words", "", 0, 1),
+        FinalTranscript("Yeah.", 0, 1, 2),
+        FinalTranscript("Uh-huh, okay.", 0, 1, 2),
+    ],
 )
 async def test_a_false_interruption_loses_nothing(nothing: ListenEvent) -> None:
     barge, track = speaking()

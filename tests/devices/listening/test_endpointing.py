@@ -11,12 +11,12 @@ from devices.listening.endpointing import (
     Ended,
     EndpointConfig,
     Endpointer,
+    EndpointEvent,
     Hint,
     Paused,
     Resumed,
+    SpeechWindow,
     Started,
-    TurnEvent,
-    Window,
 )
 from devices.listening.vad import WINDOW_NS
 from stream.clock import NS_PER_MS
@@ -27,11 +27,11 @@ CONFIG = EndpointConfig(max_utterance_ns=3200 * NS_PER_MS)
 
 def run(
     chances: list[float], hint: Hint = "unknown", config: EndpointConfig = CONFIG
-) -> list[TurnEvent]:
+) -> list[EndpointEvent]:
     endpointer = Endpointer(config)
     state, events = endpointer.init_state(), []
     for number, chance in enumerate(chances):
-        window = Window(number * WINDOW_NS, (number + 1) * WINDOW_NS, chance)
+        window = SpeechWindow(number * WINDOW_NS, (number + 1) * WINDOW_NS, chance)
         state, new = endpointer.step(state, window, hint)
         events += new
     return events
@@ -74,7 +74,7 @@ def test_push_to_talk_waits_for_the_release() -> None:
     endpointer = Endpointer(CONFIG)
     state, events = endpointer.press(endpointer.init_state(), 0)
     for number, chance in enumerate([0.9] * 5 + [0.0] * 50):
-        window = Window(number * WINDOW_NS, (number + 1) * WINDOW_NS, chance)
+        window = SpeechWindow(number * WINDOW_NS, (number + 1) * WINDOW_NS, chance)
         state, new = endpointer.step(state, window)
         events += new
     state, new = endpointer.release(state, 55 * WINDOW_NS)

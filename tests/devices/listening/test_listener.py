@@ -13,19 +13,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from devices.listening.endpointing import EndpointConfig
-from devices.listening.listener import (
-    Draft,
-    Final,
-    ListenConfig,
-    Listener,
+from devices.listening.listener import ListenConfig, SpeechListener
+from devices.listening.resample import Sound
+from devices.listening.speech_events import (
+    DraftTranscript,
+    FinalTranscript,
     ListenEvent,
-    Partial,
+    PartialTranscript,
     Refused,
     SpeechEnded,
     SpeechStarted,
     Woken,
 )
-from devices.listening.resample import Sound
 from devices.listening.whisper import Transcript
 from stream.clock import NS_PER_MS, NS_PER_S, VirtualClock
 from stream.errors import ConfigError
@@ -50,7 +49,7 @@ class Room:
     def __init__(self, transcriber: Any = None, **config: Any) -> None:
         self.events: list[ListenEvent] = []
         self.transcriber = transcriber or ScriptedTranscriber()
-        self.listener = Listener(
+        self.listener = SpeechListener(
             LevelDetector(),
             self.transcriber,
             self.events.append,
@@ -76,9 +75,20 @@ async def test_a_question_is_heard_before_its_end_is_certain() -> None:
     room = Room()
     await room.play(quiet(0.5), loud(1.5), quiet(1.5))
     assert [type(event) for event in room.events] == [
-        *(SpeechStarted, Partial, Partial, Draft, SpeechEnded, Final)
+        *(
+            SpeechStarted,
+            PartialTranscript,
+            PartialTranscript,
+            DraftTranscript,
+            SpeechEnded,
+            FinalTranscript,
+        )
     ]
-    (started,), (draft,), (final,) = room.of(SpeechStarted), room.of(Draft), room.of(Final)
+    (started,), (draft,), (final,) = (
+        room.of(SpeechStarted),
+        room.of(DraftTranscript),
+        room.of(FinalTranscript),
+    )
     assert abs(started.at_ns - 500 * NS_PER_MS) <= 32 * NS_PER_MS
     assert final.text == draft.text == "what is this on the table?"
     assert final.drafted
@@ -90,15 +100,15 @@ async def test_a_question_is_heard_before_its_end_is_certain() -> None:
 async def test_an_open_phrase_is_waited_for() -> None:
     room = Room()
     await room.play(loud(0.5), quiet(0.8), loud(1.0), quiet(1.0))  # "what is … this on the table?"
-    (final,) = room.of(Final)
+    (final,) = room.of(FinalTranscript)
     assert final.text == "what is this on the table?"
-    assert [draft.text for draft in room.of(Draft)] == [final.text]
+    assert [draft.text for draft in room.of(DraftTranscript)] == [final.text]
 
 
 async def test_partials_never_take_back_what_is_stable() -> None:
     room = Room(partial_every_ns=200 * NS_PER_MS)
     await room.play(loud(1.5), quiet(1.0))
-    stable = [partial.stable for partial in room.of(Partial)]
+    stable = [partial.stable for partial in room.of(PartialTranscript)]
     assert len(stable) >= 4
     for before, after in pairwise(stable):
         assert after.startswith(before)
@@ -108,7 +118,7 @@ async def test_without_drafts_and_partials_there_is_one_transcription() -> None:
     room = Room(drafts=False, partial_every_ns=None)
     await room.play(loud(1.5), quiet(1.0))
     assert len(room.transcriber.heard) == 1
-    (final,) = room.of(Final)
+    (final,) = room.of(FinalTranscript)
     assert not final.drafted
     assert final.timings_ns["endpoint"] == 512 * NS_PER_MS  # its words were not known
 
@@ -122,7 +132,7 @@ async def test_push_to_talk_hears_nothing_else() -> None:
     room.listener.release()
     await room.listener.drain()
     (ended,) = room.of(SpeechEnded)
-    (final,) = room.of(Final)
+    (final,) = room.of(FinalTranscript)
     assert (ended.reason, final.text) == ("released", "what is this on the table?")
 
 
@@ -145,13 +155,13 @@ async def test_wake_phrase() -> None:
     script = ("Hey", "Foveal,", "what", "is", "this?")
     room = Room(ScriptedTranscriber(script), wake_phrase="hey foveal")
     await room.play(loud(1.25), quiet(1.5))
-    assert [final.text for final in room.of(Final)] == ["what is this?"]
+    assert [final.text for final in room.of(FinalTranscript)] == ["what is this?"]
     await room.play(loud(0.5), quiet(1.5))
     assert len(room.of(Woken)) == 1
     room.transcriber.script = ("who", "makes", "it?")
     await room.play(loud(0.75), quiet(1.5))  # awake
     await room.play(loud(0.75), quiet(1.5))  # asleep again
-    assert [final.text for final in room.of(Final)] == ["what is this?", "who makes it?"]
+    assert [final.text for final in room.of(FinalTranscript)] == ["what is this?", "who makes it?"]
     assert [refused.cause for refused in room.of(Refused)] == ["wake"]
 
 
@@ -168,13 +178,13 @@ async def test_what_gives_no_words_is_refused(transcriber: Any, cause: str) -> N
     room = Room(transcriber)
     await room.play(loud(1.0), quiet(2.0))
     assert [refused.cause for refused in room.of(Refused)] == [cause]
-    assert not room.of(Final)
+    assert not room.of(FinalTranscript)
 
 
 async def test_a_draft_that_fails_is_tried_again() -> None:
     room = Room(ScriptedTranscriber(failures=1), partial_every_ns=None)
     await room.play(loud(1.5), quiet(2.0))
-    assert [final.text for final in room.of(Final)] == ["what is this on the table?"]
+    assert [final.text for final in room.of(FinalTranscript)] == ["what is this on the table?"]
     assert room.listener.stats().dropped == {"failed": 1}
 
 
@@ -201,7 +211,7 @@ async def test_a_slow_transcriber_drops_drafts_and_then_whole_utterances() -> No
     await room.listener.drain()
     stats = room.listener.stats()
     assert stats.utterances == len(room.of(SpeechEnded)) == 8
-    assert len(room.of(Final)) + stats.dropped["busy"] == 8
+    assert len(room.of(FinalTranscript)) + stats.dropped["busy"] == 8
     assert [refused.cause for refused in room.of(Refused)] == ["busy"] * stats.dropped["busy"]
     assert slow.runs == stats.transcriptions < 16
 
@@ -210,13 +220,13 @@ async def test_the_loop_is_free_while_words_are_found() -> None:
     slow = SlowTranscriber()
     with ThreadPoolExecutor(1) as pool:
         events: list[ListenEvent] = []
-        listener = Listener(LevelDetector(), slow, events.append, VirtualClock(), pool)
+        listener = SpeechListener(LevelDetector(), slow, events.append, VirtualClock(), pool)
         listener.feed(np.concatenate([loud(1.0), quiet(1.0)]), 0, RATE)
         await asyncio.sleep(0.01)
         assert [type(event) for event in events] == [SpeechStarted, SpeechEnded]
         slow.go.set()
         await listener.close()
-        assert isinstance(events[-1], Final)
+        assert isinstance(events[-1], FinalTranscript)
 
 
 async def test_closing_ends_the_open_utterance() -> None:
@@ -224,7 +234,7 @@ async def test_closing_ends_the_open_utterance() -> None:
     await room.play(loud(1.5))
     await room.listener.close()
     assert room.of(SpeechEnded)[0].reason == "closed"
-    assert room.of(Final)[0].text == "what is this on the table?"
+    assert room.of(FinalTranscript)[0].text == "what is this on the table?"
 
 
 async def test_a_gap_ends_the_utterance() -> None:
@@ -233,7 +243,7 @@ async def test_a_gap_ends_the_utterance() -> None:
     room.now_ns += 3600 * NS_PER_S
     await room.play(loud(1.0), quiet(1.5))
     assert [ended.reason for ended in room.of(SpeechEnded)] == ["gap", "silence"]
-    assert len(room.of(Final)) == 2
+    assert len(room.of(FinalTranscript)) == 2
     assert room.of(SpeechStarted)[1].at_ns >= 3600 * NS_PER_S
     assert room.listener.stats().gaps == 1
 
@@ -244,7 +254,7 @@ async def test_time_going_backwards_is_a_gap() -> None:
     room.now_ns = 0
     await room.play(quiet(0.5), loud(1.0), quiet(1.5))
     assert room.listener.stats().gaps == 1
-    assert abs(room.of(Final)[0].started_ns - 500 * NS_PER_MS) <= 32 * NS_PER_MS
+    assert abs(room.of(FinalTranscript)[0].started_ns - 500 * NS_PER_MS) <= 32 * NS_PER_MS
 
 
 @pytest.mark.parametrize(
@@ -264,7 +274,7 @@ async def test_malformed_sound_is_dropped_and_counted(pcm: Any, rate: int) -> No
     room.listener.feed(pcm, room.now_ns, rate)
     await room.play(loud(0.5), quiet(1.0))
     assert room.listener.stats().dropped == {"malformed": 1}
-    assert len(room.of(Final)) == 1
+    assert len(room.of(FinalTranscript)) == 1
 
 
 @pytest.mark.parametrize(
@@ -281,7 +291,7 @@ async def test_sound_without_sound(noise: Any) -> None:
     room.listener.feed(noise, 0, RATE)
     room.now_ns = len(noise) * NS_PER_S // RATE
     await room.play(loud(1.5), quiet(1.0))
-    assert [final.text for final in room.of(Final)] == ["what is this on the table?"]
+    assert [final.text for final in room.of(FinalTranscript)] == ["what is this on the table?"]
     assert room.listener.stats().dropped == ({"samples not finite": RATE} if len(noise) else {})
 
 
@@ -291,7 +301,7 @@ async def test_another_rate_in_mid_stream_goes_on() -> None:
     sound = np.repeat(np.concatenate([loud(1.5), quiet(1.0)]), 3)  # 48 kHz
     room.listener.feed((sound * 20_000).astype(np.int16), room.now_ns, 48_000)
     await room.listener.drain()
-    assert len(room.of(Final)) == 1
+    assert len(room.of(FinalTranscript)) == 1
 
 
 @settings(max_examples=30, deadline=None)
@@ -313,11 +323,11 @@ def test_every_utterance_ends_and_gives_one_result(
         kinds = [
             type(event)
             for event in room.events
-            if isinstance(event, SpeechStarted | SpeechEnded | Final | Refused)
+            if isinstance(event, SpeechStarted | SpeechEnded | FinalTranscript | Refused)
         ]
         for at in range(0, len(kinds), 3):
             assert kinds[at : at + 2] == [SpeechStarted, SpeechEnded]
-            assert kinds[at + 2] in (Final, Refused)
+            assert kinds[at + 2] in (FinalTranscript, Refused)
 
     asyncio.run(main())
 

@@ -16,9 +16,9 @@ import pytest_asyncio
 
 from devices.board.power import PowerReading
 from devices.mqtt.bridge import Handlers, MqttBridge
-from devices.mqtt.homie_properties import Property, Value
+from devices.mqtt.homie_properties import HomieProperty, HomieValue
 from devices.mqtt.options import BridgeOptions, Broker
-from devices.mqtt.questions import ASSISTANT, DEVICE, Ask, foveal_device
+from devices.mqtt.questions import ASSISTANT, DEVICE, MqttQuestion, foveal_device
 from stream.clock import NS_PER_MS, MonotonicClock
 from stream.errors import ConfigError, PromptError
 from tests.devices.mqtt.broker import PASSWORD, USER, Mosquitto
@@ -27,8 +27,8 @@ ROOT = "homie/5/glasses"
 FAST = BridgeOptions(
     timeout_s=10.0, first_delay_ns=20 * NS_PER_MS, most_delay_ns=60 * NS_PER_MS, outbox=16
 )
-SPEECH = Property("speech", "Speech", "boolean", settable=True)
-LEVEL = Property("level", "Level", "integer", "0:10:2", settable=True)
+SPEECH = HomieProperty("speech", "Speech", "boolean", settable=True)
+LEVEL = HomieProperty("level", "Level", "integer", "0:10:2", settable=True)
 
 
 class Assistant:
@@ -37,11 +37,11 @@ class Assistant:
     def __init__(self) -> None:
         self.gate = asyncio.Event()
         self.gate.set()
-        self.asked: list[Ask] = []
-        self.settings: dict[str, Value] = {}
+        self.asked: list[MqttQuestion] = []
+        self.settings: dict[str, HomieValue] = {}
         self.reading = PowerReading(80, False, 41.5)
 
-    async def ask(self, ask: Ask) -> Mapping[str, Any]:
+    async def ask(self, ask: MqttQuestion) -> Mapping[str, Any]:
         self.asked.append(ask)
         await self.gate.wait()
         if ask.text == "refuse":
@@ -50,7 +50,7 @@ class Assistant:
             raise RuntimeError("secret detail")
         return {"text": ask.text.upper()}
 
-    def set(self, name: str, value: Value) -> Value:
+    def set(self, name: str, value: HomieValue) -> HomieValue:
         if value == 10:
             raise ConfigError("ten is too much today")
         self.settings[name] = value

@@ -11,34 +11,34 @@ from hypothesis import strategies as st
 
 from devices.board.power import PowerReading, power_alerts, read_power
 from devices.mqtt.home_assistant import discovery_payload, discovery_topic
-from devices.mqtt.homie import Topics, description
-from devices.mqtt.homie_properties import Datatype, Device, Node, Property, bounds
+from devices.mqtt.homie import HomieTopics, description
+from devices.mqtt.homie_properties import Datatype, HomieDevice, HomieNode, HomieProperty, bounds
 from devices.mqtt.homie_values import EMPTY, MAX_PAYLOAD, format_value, parse_value
 from devices.mqtt.options import Backoff, BridgeOptions, Broker, parse_broker
-from devices.mqtt.outbox import Message, Outbox
+from devices.mqtt.outbox import MqttMessage, Outbox
 from devices.mqtt.questions import (
     MAX_ID,
     MAX_QUESTION,
-    Ask,
+    MqttQuestion,
     answer_payload,
     foveal_device,
-    parse_ask,
+    parse_question,
     refusal_payload,
 )
 from stream.clock import NS_PER_MS, NS_PER_S
 from stream.errors import ConfigError, PromptError
 
 PROPERTIES = [
-    Property("a", "A", "string", settable=True),
-    Property("b", "B", "integer", "-10:10:3", settable=True),
-    Property("c", "C", "float", "0:1", settable=True),
-    Property("d", "D", "boolean", settable=True),
-    Property("e", "E", "enum", "low,high", settable=True),
-    Property("f", "F", "json", settable=True),
-    Property("g", "G", "integer", settable=True),
-    Property("h", "H", "float", ":5:0.5", settable=True),
+    HomieProperty("a", "A", "string", settable=True),
+    HomieProperty("b", "B", "integer", "-10:10:3", settable=True),
+    HomieProperty("c", "C", "float", "0:1", settable=True),
+    HomieProperty("d", "D", "boolean", settable=True),
+    HomieProperty("e", "E", "enum", "low,high", settable=True),
+    HomieProperty("f", "F", "json", settable=True),
+    HomieProperty("g", "G", "integer", settable=True),
+    HomieProperty("h", "H", "float", ":5:0.5", settable=True),
 ]
-TOPICS = Topics("glasses")
+TOPICS = HomieTopics("glasses")
 PAYLOADS = st.one_of(
     st.binary(max_size=64),
     st.text(max_size=64).map(str.encode),
@@ -57,7 +57,9 @@ JSON = st.recursive(
 
 @given(st.sampled_from(PROPERTIES), PAYLOADS)
 @example(PROPERTIES[7], b"8.9885e307")  # its steps are more than a float can count
-def test_any_payload_is_a_value_of_the_format_or_refused(one: Property, payload: bytes) -> None:
+def test_any_payload_is_a_value_of_the_format_or_refused(
+    one: HomieProperty, payload: bytes
+) -> None:
     try:
         value = parse_value(one, payload)
     except ConfigError:
@@ -126,13 +128,13 @@ def test_bad_commands(id_: str, payload: str) -> None:
 )
 def test_values_of_another_type_are_not_told(kind: Datatype, format_: str, value: object) -> None:
     with pytest.raises(ConfigError, match="expected a value"):
-        format_value(Property("x", "X", kind, format_), value)  # type: ignore[arg-type]
+        format_value(HomieProperty("x", "X", kind, format_), value)  # type: ignore[arg-type]
 
 
 @given(st.one_of(PAYLOADS, JSON.map(lambda value: json.dumps(value).encode())))
 def test_any_payload_is_a_question_or_refused(payload: bytes) -> None:
     try:
-        ask = parse_ask(payload)
+        ask = parse_question(payload)
     except PromptError:
         return
     assert 0 < len(ask.text) <= MAX_QUESTION and len(ask.id) <= MAX_ID
@@ -159,11 +161,11 @@ def test_any_payload_is_a_question_or_refused(payload: bytes) -> None:
 )
 def test_what_is_no_question(payload: bytes) -> None:
     with pytest.raises(PromptError):
-        parse_ask(payload)
+        parse_question(payload)
 
 
 def test_refusals_name_the_question_they_belong_to() -> None:
-    assert json.loads(refusal_payload(Ask("why?", "7"), "busy")) == {
+    assert json.loads(refusal_payload(MqttQuestion("why?", "7"), "busy")) == {
         "id": "7",
         "question": "why?",
         "text": "",
@@ -191,13 +193,13 @@ def test_bad_devices_are_refused() -> None:
     with pytest.raises(ConfigError, match="a-z"):
         foveal_device("My Glasses")
     with pytest.raises(ConfigError, match="different ids"):
-        Device("a", "A", (Node("n", "N", ()), Node("n", "N", ())))
+        HomieDevice("a", "A", (HomieNode("n", "N", ()), HomieNode("n", "N", ())))
     with pytest.raises(ConfigError, match="min:max:step"):
-        Property("x", "X", "integer", "low:high")
+        HomieProperty("x", "X", "integer", "low:high")
     with pytest.raises(ConfigError, match="min <= max"):
-        Property("x", "X", "integer", "5:1")
+        HomieProperty("x", "X", "integer", "5:1")
     with pytest.raises(ConfigError, match="settable"):
-        foveal_device(settings=(Property("x", "X", "boolean"),))
+        foveal_device(settings=(HomieProperty("x", "X", "boolean"),))
 
 
 def test_home_assistant_is_told_every_entity_it_can_show() -> None:
@@ -228,7 +230,7 @@ def test_the_outbox_is_bounded_and_counts_all_it_loses(
         put = taken = 0
         for topic, every, take in steps:
             answers = sum(one.every for one in outbox._items)
-            outbox.put(Message(topic, str(put), every=every))
+            outbox.put(MqttMessage(topic, str(put), every=every))
             put += 1
             assert len(outbox) <= capacity
             # An answer only ever gives way to another answer.

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from devices.video.policy import FramePolicy, ReceiveOptions
-from devices.video.url import LiveOptions, LiveSource
+from devices.video.url import UrlOptions, UrlSource
 from stream.clock import MonotonicClock
 from stream.errors import ConfigError, SourceError
 from tests.doubles.webrtc import read_number
@@ -37,8 +37,8 @@ async def push(
 
 async def test_a_stream_that_breaks_is_connected_to_again() -> None:
     port = free_port()
-    options = LiveOptions(EVERY, "mpegts", first_retry_s=0.1, max_retry_s=0.2)
-    source = LiveSource(f"tcp://127.0.0.1:{port}", MonotonicClock(), options)
+    options = UrlOptions(EVERY, "mpegts", first_retry_s=0.1, max_retry_s=0.2)
+    source = UrlSource(f"tcp://127.0.0.1:{port}", MonotonicClock(), options)
     listening = f"tcp://127.0.0.1:{port}?listen=1"
     pushing = await push(listening, "mpegts", 0, 20)
     numbers, times = [], []
@@ -63,8 +63,8 @@ async def test_a_stream_that_breaks_is_connected_to_again() -> None:
 async def test_a_camera_pushes_rtsp() -> None:
     port = free_port()
     url = f"rtsp://127.0.0.1:{port}/glasses"
-    options = LiveOptions(EVERY, "rtsp", {"rtsp_flags": "listen", "listen_timeout": "10"})
-    source = LiveSource(url, MonotonicClock(), options)
+    options = UrlOptions(EVERY, "rtsp", {"rtsp_flags": "listen", "listen_timeout": "10"})
+    source = UrlSource(url, MonotonicClock(), options)
     numbers: list[int] = []
 
     async def receive() -> None:
@@ -85,9 +85,9 @@ async def test_an_address_where_nobody_answers_is_given_up(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level("WARNING")
-    options = LiveOptions(max_failures=4, first_retry_s=0.01)
+    options = UrlOptions(max_failures=4, first_retry_s=0.01)
     url = f"tcp://user:secret@127.0.0.1:{free_port()}"
-    source = LiveSource(url, MonotonicClock(), options)
+    source = UrlSource(url, MonotonicClock(), options)
     with pytest.raises(SourceError, match="cannot read tcp://127.0.0.1") as caught:
         await anext(source.frames())
     assert "secret" not in str(caught.value) + source.name + str(source.stats())
@@ -99,4 +99,4 @@ async def test_an_address_where_nobody_answers_is_given_up(
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "/etc/passwd", "concat:a|b", ""])
 def test_only_live_urls_are_opened(url: str) -> None:
     with pytest.raises(ConfigError, match="expected a URL"):
-        LiveSource(url, MonotonicClock())
+        UrlSource(url, MonotonicClock())

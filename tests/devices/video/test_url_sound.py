@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from aiortc.mediastreams import MediaStreamError
 
-from devices.video.url_sound import MAX_FRAMES, LiveSound
+from devices.video.url_sound import MAX_FRAMES, UrlSound
 
 
 def tone(rate: int, seconds: float, form: str = "fltp", layout: str = "stereo") -> av.AudioFrame:
@@ -22,7 +22,7 @@ def tone(rate: int, seconds: float, form: str = "fltp", layout: str = "stereo") 
     return frame
 
 
-async def taken(sound: LiveSound) -> list[av.AudioFrame]:
+async def taken(sound: UrlSound) -> list[av.AudioFrame]:
     frames = []
     with pytest.raises(MediaStreamError):
         while True:
@@ -31,7 +31,7 @@ async def taken(sound: LiveSound) -> list[av.AudioFrame]:
 
 
 async def test_any_format_becomes_mono_at_16_khz_even_when_it_changes() -> None:
-    sound = LiveSound(asyncio.get_running_loop())
+    sound = UrlSound(asyncio.get_running_loop())
     await asyncio.to_thread(sound.put, tone(48_000, 0.5))
     await asyncio.to_thread(sound.put, tone(8_000, 0.5, "s16", "mono"))
     sound.end()
@@ -47,7 +47,7 @@ async def test_any_format_becomes_mono_at_16_khz_even_when_it_changes() -> None:
 
 
 async def test_sound_that_nobody_takes_is_bounded_and_the_end_is_told_again() -> None:
-    sound = LiveSound(asyncio.get_running_loop())
+    sound = UrlSound(asyncio.get_running_loop())
     for _ in range(2 * MAX_FRAMES):
         sound.put(tone(16_000, 0.02, "s16", "mono"))
     sound.end()

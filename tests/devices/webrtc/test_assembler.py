@@ -16,26 +16,26 @@ from devices.webrtc.assembler import (
     REWIND,
     EncodedFrame,
     FrameAssembler,
-    Packet,
+    RtpPacket,
 )
 
 WAIT_NS = 100
 PT = 96
 
 
-def packets_of(sizes: list[int], first: int = 65_530, marker: bool = True) -> list[Packet]:
+def packets_of(sizes: list[int], first: int = 65_530, marker: bool = True) -> list[RtpPacket]:
     """One frame per entry, that many packets each; sequence numbers wrap."""
-    made: list[Packet] = []
+    made: list[RtpPacket] = []
     for index, size in enumerate(sizes):
         for part in range(size):
             sequence = (first + len(made)) & 0xFFFF
             last = marker and part == size - 1
             data = bytes([index & 0xFF, part])
-            made.append(Packet(sequence, 3000 * index & 0xFFFFFFFF, last, PT, data))
+            made.append(RtpPacket(sequence, 3000 * index & 0xFFFFFFFF, last, PT, data))
     return made
 
 
-def run(packets: list[Packet], assembler: FrameAssembler | None = None) -> list[EncodedFrame]:
+def run(packets: list[RtpPacket], assembler: FrameAssembler | None = None) -> list[EncodedFrame]:
     assembler = assembler or FrameAssembler(WAIT_NS)
     return [frame for at, p in enumerate(packets) for frame in assembler.add(p, at).frames]
 
@@ -99,7 +99,7 @@ def test_a_lost_packet_costs_its_frame_and_no_other() -> None:
 
 def test_padding_neither_opens_nor_closes_a_frame() -> None:
     packets = packets_of([1, 1])
-    padding = Packet((packets[0].sequence + 1) & 0xFFFF, 0, False, PT, b"")
+    padding = RtpPacket((packets[0].sequence + 1) & 0xFFFF, 0, False, PT, b"")
     shifted = replace(packets[1], sequence=(packets[1].sequence + 1) & 0xFFFF)
     assembler = FrameAssembler(WAIT_NS)
     emitted = [len(assembler.add(p, 0).frames) for p in (packets[0], padding, shifted)]
@@ -122,7 +122,7 @@ def test_a_marker_that_comes_too_early_is_not_believed_until_it_behaves() -> Non
 def test_a_jump_far_ahead_is_a_restarted_sender() -> None:
     assembler = FrameAssembler(WAIT_NS)
     run(packets_of([1, 1], first=100), assembler)
-    step = assembler.add(Packet(40_000, 7, True, PT, b"x"), 5)
+    step = assembler.add(RtpPacket(40_000, 7, True, PT, b"x"), 5)
     assert step.lost and step.restarted
     assert [f.data for f in step.frames] == [b"x"]
     assert assembler.counts[RESTART] == 1
@@ -177,7 +177,7 @@ def test_loss_only_costs_frames_that_lost_something(sizes: list[int], data: st.D
 def test_any_packets_at_all_keep_it_bounded(raw: list[tuple[int, int, bool]]) -> None:
     assembler = FrameAssembler(WAIT_NS, capacity=64)
     for now, (sequence, stamp, marker) in enumerate(raw):
-        assembler.add(Packet(sequence, stamp, marker, PT, b"d"), now)
+        assembler.add(RtpPacket(sequence, stamp, marker, PT, b"d"), now)
         assembler.expire(now)
         assert len(assembler.missing()) <= 64 + REWIND
     assert assembler.waiting <= 200
@@ -191,7 +191,7 @@ def test_a_day_of_sequence_numbers_leaves_nothing_behind() -> None:
         if number % 997 == 500:
             continue
         stamp = number // 3 * 6000 & 0xFFFFFFFF
-        packet = Packet(number & 0xFFFF, stamp, number % 3 == 2, PT, b"d")
+        packet = RtpPacket(number & 0xFFFF, stamp, number % 3 == 2, PT, b"d")
         step = assembler.add(packet, number * 10)
         frames, lost = frames + len(step.frames), lost + step.lost
         step = assembler.expire(number * 10)

@@ -10,7 +10,7 @@ import pytest
 import devices.webrtc.ice_restart
 from devices.webrtc.ice_restart import IceRestarts
 from devices.whip.endpoint import FRAGMENT
-from devices.whip.sdp import Fragment, parse_fragment
+from devices.whip.sdp import SdpFragment, parse_fragment
 from tests.devices.webrtc.relay import UdpRelay
 from tests.devices.webrtc.test_relay import Link, linked, until
 from tests.devices.whip.whip_rig import (
@@ -32,7 +32,7 @@ def client_ice(link: Link) -> Any:
     return link.client.getTransceivers()[0].receiver.transport.transport
 
 
-async def move(link: Link, restarts: IceRestarts, fresh: UdpRelay) -> Fragment:
+async def move(link: Link, restarts: IceRestarts, fresh: UdpRelay) -> SdpFragment:
     """The client restarts ICE through another network; what the session was told."""
     asked = parse_fragment(await fresh.client_offer("\r\n".join(await restarts.gather())))
     answer = parse_fragment(fresh.server_answer(await link.session.restart(asked)))
@@ -95,7 +95,7 @@ async def test_late_candidates_go_to_the_path_they_are_for() -> None:
         session, restarts = link.session, IceRestarts(client_ice(link))
         offer = await fresh.client_offer("\r\n".join(await restarts.gather()))
         asked = parse_fragment(offer)
-        early = Fragment(asked.ufrag, asked.pwd, (), complete=False)
+        early = SdpFragment(asked.ufrag, asked.pwd, (), complete=False)
         answer = parse_fragment(fresh.server_answer(await session.restart(early)))
         stale = parse_fragment(f"a=ice-ufrag:olda\r\n{NOWHERE}")
         session._ufrags.insert(0, "olda")

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from devices.speaking.speaker import HibariSpeaker, Pcm, write_wav
-from devices.video.url import LiveOptions
+from devices.video.url import UrlOptions
 from foveal.assets.registry import asset_path
 from foveal.live.engine import Engine
 from foveal.live.hearing import listener_maker
@@ -32,8 +32,8 @@ FRAMES = 9 * 30  # of the pushed stream at most, at 30 fps
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look for the camera again soon, and miss it soon."""
-    options = functools.partial(LiveOptions, first_retry_s=0.1, max_retry_s=0.2)
-    monkeypatch.setattr("foveal.server.cameras.LiveOptions", options)
+    options = functools.partial(UrlOptions, first_retry_s=0.1, max_retry_s=0.2)
+    monkeypatch.setattr("foveal.server.cameras.UrlOptions", options)
     monkeypatch.setattr("foveal.server.cameras.GONE_S", 0.5)
     monkeypatch.setattr("foveal.server.cameras.RETRY_NS", NS_PER_S // 10)
 

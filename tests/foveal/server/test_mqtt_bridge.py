@@ -32,7 +32,7 @@ class Server:
 
     def __init__(self) -> None:
         self.watchers: list[Watcher] = []
-        self.asked: list[mqtt.Ask] = []
+        self.asked: list[mqtt.MqttQuestion] = []
         self.switched: list[tuple[str, bool]] = []
         self.live = {"sessions": 0, "camera": False, "status": "ready"}
 
@@ -49,7 +49,7 @@ class Server:
         self.watchers.append(watcher)
         return lambda: self.watchers.remove(watcher)
 
-    async def ask(self, ask: mqtt.Ask) -> Mapping[str, Any]:
+    async def ask(self, ask: mqtt.MqttQuestion) -> Mapping[str, Any]:
         if not self.live["camera"]:
             raise PromptError("expected a session with a camera")
         self.asked.append(ask)
@@ -89,7 +89,7 @@ async def test_a_question_of_the_network_is_answered_by_the_live_session(
     question = {"text": "what is this?", "id": "7", "point": [0.5, 0.5]}
     await listener.send("assistant/ask/set", json.dumps(question))
     await until(lambda: len(listener.answers()) == 2)
-    assert server.asked == [mqtt.Ask("what is this?", "7", (0.5, 0.5))]
+    assert server.asked == [mqtt.MqttQuestion("what is this?", "7", (0.5, 0.5))]
     answer = listener.answers()[1]
     assert (answer["id"], answer["text"], answer["model"]) == ("7", "A cup.", "m")
     assert "sequence" not in answer

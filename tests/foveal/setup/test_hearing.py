@@ -9,7 +9,7 @@ import av
 import numpy as np
 import pytest
 
-from devices.listening.listener import Final, SpeechStarted
+from devices.listening.speech_events import FinalTranscript, SpeechStarted
 from devices.speaking.speaker import HibariSpeaker
 from devices.speaking.wav import Pcm, write_wav
 from foveal.cli import main
@@ -47,7 +47,7 @@ def test_two_runs_hear_the_same(tmp_path: Path) -> None:
     write_wav(path, [quiet(1), tone(1.5), quiet(2), tone(1.5), quiet(0.1)], RATE)
     runs = [hear_file(path, Hearing(LevelDetector(), ScriptedTranscriber())) for _ in range(2)]
     assert runs[0] == runs[1]
-    finals = [event for event in runs[0] if isinstance(event, Final)]
+    finals = [event for event in runs[0] if isinstance(event, FinalTranscript)]
     assert [final.text for final in finals] == ["what is this on the table?"] * 2
     starts = [event.at_ns for event in runs[0] if isinstance(event, SpeechStarted)]
     assert np.allclose(starts, [NS_PER_S, 4.5 * NS_PER_S], atol=40 * NS_PER_MS)
