@@ -40,7 +40,7 @@ from foveal.training.pixsearch.grounding_data import (
     stamps,
 )
 from foveal.training.pixsearch.sheet import write_sheet
-from perception.scene.phrases import Finder
+from perception.scene.phrase_grounding import Finder
 from perception.scene.reader import SceneView
 from reasoning.generation.settings import GroundConfig
 from reasoning.pixsearch.generate import PixSearchLMM

@@ -15,7 +15,7 @@ from skimage import data
 from perception.masks.prompts import MaskPrompt
 from perception.sam2.convert import convert, resize_config
 from perception.sam2.networks import Sam2Networks
-from perception.sam2.state import state_bytes
+from perception.sam2_tracking.state import state_bytes
 from perception.sam2_tracking.tracker import Sam2Tracker
 from stream.frame import Frame, Image, Mask
 from tests.doubles.sam2_random import random_model, randomise

@@ -21,7 +21,7 @@ from foveal.setup.search import (
 )
 from perception.detect.ocr import RapidTextReader
 from perception.features.backbone import Backbone
-from perception.scene.naming import NameMatcher
+from perception.scene.name_matching import NameMatcher
 from perception.scene.reader import SceneReader
 from reasoning.generation.conversation import Assistant
 from reasoning.generation.decoding import SearchDecoder

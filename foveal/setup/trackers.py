@@ -40,8 +40,8 @@ def open_sam2(settings: MaskletSettings, max_tracks: int) -> "Sam2Tracker":
     """A SAM 2 or EdgeTAM tracker; a frame of another shape goes on, as sessions need it."""
     import torch
 
-    from perception.sam2.state import Sam2Config
     from perception.sam2_tracking.open import best_precision, load_sam2_tracker
+    from perception.sam2_tracking.state import Sam2Config
 
     kind, _, name = settings.tracker.partition(":")
     device: str = settings.device

@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 import torch
 import torch.nn.functional as F
 
-from perception.sam2.state import FrameFeatures, LookMemory, Sam2Config
+from perception.sam2.types import FrameFeatures
+from perception.sam2_tracking.state import LookMemory, Sam2Config
 from stream.geometry import FloatBox
 
 SCALES = (1.0, 0.7, 1.4)  # of the object's last size, at which it is sought

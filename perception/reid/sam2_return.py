@@ -6,9 +6,9 @@ import torch
 
 from perception.masks.prompts import BoxPrompt
 from perception.reid.sam2_looks import Looks, Place
-from perception.sam2.state import LookMemory, Sam2Config, Sam2Track
 from perception.sam2.types import ABSENT_LOGIT
 from perception.sam2_tracking.policies import MemoryRules, Outcome
+from perception.sam2_tracking.state import LookMemory, Sam2Config, Sam2Track
 
 
 class Returns:

@@ -14,7 +14,7 @@ import torch
 from perception.sam2.attention_windows import Layout, Windows, attend, between, order, pool
 from perception.sam2.linear import FastLinear, as_linear, fast, folded
 from perception.sam2.memory_attention import attend_rows
-from perception.sam2.state import FrameFeatures
+from perception.sam2.types import FrameFeatures
 
 SLICE = 4096  # tokens of many windows that a CPU takes through a block at a time
 

@@ -13,8 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from perception.sam2.linear import FastLinear, fast
-from perception.sam2.state import FrameFeatures
-from perception.sam2.types import Candidates
+from perception.sam2.types import Candidates, FrameFeatures
 
 FIRST_MASK = 2  # tokens before those of the masks: object score, quality
 

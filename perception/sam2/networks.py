@@ -20,11 +20,11 @@ from perception.sam2.image_encoder import HieraEncoder
 from perception.sam2.mask_decoder import MaskDecoder
 from perception.sam2.memory_attention import MemoryAttention
 from perception.sam2.memory_encoder import MemoryEncoder
-from perception.sam2.state import FrameFeatures
 from perception.sam2.types import (
     ABSENT_LOGIT,
     Candidates,
     Decoded,
+    FrameFeatures,
     Recalled,
     time_waves,
 )

@@ -11,6 +11,15 @@ PROMPT_LOGIT_LIMIT = 32.0  # previous logits are clamped to it before they promp
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class FrameFeatures:
+    """One pass of the image encoder, shared by every object of the frame."""
+
+    tokens: torch.Tensor  # [h*w, C] stride 16, the level that memory attention reads
+    middle: torch.Tensor  # [1, C/4, 2h, 2w] projected for the mask decoder
+    fine: torch.Tensor  # [1, C/8, 4h, 4w] projected for the mask decoder
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Decoded:
     """The mask decoder's answer for B objects."""
 

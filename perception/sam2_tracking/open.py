@@ -7,7 +7,7 @@ import torch
 
 from perception.sam2.load import load_model
 from perception.sam2.networks import Sam2Networks
-from perception.sam2.state import Sam2Config
+from perception.sam2_tracking.state import Sam2Config
 from perception.sam2_tracking.tracker import Sam2Tracker
 from stream.errors import ConfigError
 

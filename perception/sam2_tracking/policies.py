@@ -13,9 +13,9 @@ from statistics import median
 
 import torch
 
-from perception.sam2.state import Memory, Pointer, Sam2Config, Sam2Track
 from perception.sam2.types import PROMPT_LOGIT_LIMIT, Candidates
 from perception.sam2_tracking.motion import logits_box, predicted, start_motion, updated
+from perception.sam2_tracking.state import Memory, Pointer, Sam2Config, Sam2Track
 from stream.geometry import box_iou
 
 RECENT_AREAS = 10  # frames whose areas DAM4SAM's median is over

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 
-from perception.sam2.state import Sam2Config, Sam2State, Sam2Track
 from perception.sam2.types import masks_at
+from perception.sam2_tracking.state import Sam2Config, Sam2State, Sam2Track
 from stream.events import Region
 from stream.frame import Frame, Mask
 from stream.geometry import encode_mask, mask_box

@@ -6,9 +6,9 @@ import torch
 
 from perception.masks.prompts import BoxPrompt, MaskPrompt, PointsPrompt, Prompt
 from perception.sam2.networks import Sam2Networks
-from perception.sam2.state import FrameFeatures, Sam2Track
-from perception.sam2.types import PROMPT_LOGIT_LIMIT, Decoded, Recalled
+from perception.sam2.types import PROMPT_LOGIT_LIMIT, Decoded, FrameFeatures, Recalled
 from perception.sam2_tracking.policies import MemoryRules, Outcome, before
+from perception.sam2_tracking.state import Sam2Track
 
 
 class Segmenter:

@@ -10,8 +10,11 @@ from perception.masks.prompts import BoxPrompt, MaskPrompt, Prompt, checked
 from perception.reid.sam2_looks import Looks
 from perception.reid.sam2_return import Returns
 from perception.sam2.networks import Sam2Networks
-from perception.sam2.state import (
-    FrameFeatures,
+from perception.sam2.types import FrameFeatures
+from perception.sam2_tracking.policies import MemoryRules, Outcome
+from perception.sam2_tracking.regions import regions_of
+from perception.sam2_tracking.segmenter import Segmenter
+from perception.sam2_tracking.state import (
     Memory,
     Sam2Config,
     Sam2State,
@@ -19,9 +22,6 @@ from perception.sam2.state import (
     state_bytes,
     track_bytes,
 )
-from perception.sam2_tracking.policies import MemoryRules, Outcome
-from perception.sam2_tracking.regions import regions_of
-from perception.sam2_tracking.segmenter import Segmenter
 from stream.errors import BadFrame, PromptError
 from stream.events import Region
 from stream.frame import Frame, Mask

@@ -11,7 +11,6 @@ from perception.detect.ocr import TextLine, TextReader
 from perception.features.backbone import Backbone, Features
 from perception.masks.cutter import Cutter, EdgeCutter
 from perception.masks.proposals import COVERED, ProposalConfig, propose
-from perception.scene.activation import WHOLE_PEAK, CloserLook, Noticed
 from perception.scene.detections import (
     Sighting,
     look,
@@ -20,13 +19,14 @@ from perception.scene.detections import (
     under,
     worth_a_look,
 )
-from perception.scene.grounded import GroundedRegion, holds, merge, where, where_box
-from perception.scene.namer import Found, Namer, as_found, believable, held
-from perception.scene.naming import Name, NameMatcher, Posterior
-from perception.scene.phrases import Finder, PhraseFinder
+from perception.scene.grounded_region import GroundedRegion, holds, merge, where, where_box
+from perception.scene.localisation import WHOLE_PEAK, CloserLook, Noticed
+from perception.scene.name_matching import Name, NameMatcher, Posterior
+from perception.scene.phrase_grounding import Finder, PhraseFinder
 from perception.scene.recogniser import Recogniser
+from perception.scene.region_naming import Found, Namer, as_found, believable, held
+from perception.scene.sliding_windows import agreed
 from perception.scene.view import SceneView
-from perception.scene.windows import agreed
 from stream.errors import PromptError
 from stream.events import Region
 from stream.frame import Frame, Image, Mask

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from perception.detect.detector import Detection
 from perception.features.backbone import Features
-from perception.scene.grounded import GroundedRegion
-from perception.scene.naming import Name, Posterior
+from perception.scene.grounded_region import GroundedRegion
+from perception.scene.name_matching import Name, Posterior
 from stream.frame import Frame
 
 

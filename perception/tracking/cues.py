@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from perception.tracking.windows import Soft, Window
+from perception.tracking.roi import Soft, Window
 
 FLOW_TRUST = 0.3  # weight of the moved mask where the flow fits
 COLOUR_TILT = 0.2  # how much a pixel's colour alone moves the label

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from perception.tracking.windows import ROI, Soft, Window
+from perception.tracking.roi import ROI, Soft, Window
 from stream.frame import Image
 
 ROWS = 192  # the flow's height

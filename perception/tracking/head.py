@@ -16,7 +16,7 @@ from torch import nn
 
 from perception.features.backbone import fast_dtype
 from perception.tracking.cues import Cues, blend
-from perception.tracking.windows import Soft, sample_cells
+from perception.tracking.roi import Soft, sample_cells
 from stream.errors import AssetError
 
 CHANNELS = 9

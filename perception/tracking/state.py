@@ -4,8 +4,8 @@ from dataclasses import dataclass, replace
 
 from perception.tracking.flow import Grey
 from perception.tracking.match import Look
+from perception.tracking.roi import Soft, Window
 from perception.tracking.settings import TrackerConfig
-from perception.tracking.windows import Soft, Window
 
 
 @dataclass(frozen=True, slots=True, eq=False)

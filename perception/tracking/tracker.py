@@ -32,9 +32,7 @@ from perception.tracking.match import (
     match_near,
     regrid,
 )
-from perception.tracking.settings import TrackerConfig
-from perception.tracking.state import Track, TrackerState, remember, replace_look
-from perception.tracking.windows import (
+from perception.tracking.roi import (
     ROI,
     Soft,
     Window,
@@ -46,6 +44,8 @@ from perception.tracking.windows import (
     paste_part,
     window_around,
 )
+from perception.tracking.settings import TrackerConfig
+from perception.tracking.state import Track, TrackerState, remember, replace_look
 from stream.errors import PromptError
 from stream.events import Region
 from stream.frame import Frame, Image, Mask

@@ -16,9 +16,9 @@ from torch import Tensor
 
 from perception.detect.detector import Detection
 from perception.masks.cutter import Cutter
-from perception.scene.activation import Noticed
-from perception.scene.naming import Posterior
-from perception.scene.phrases import Pointed
+from perception.scene.localisation import Noticed
+from perception.scene.name_matching import Posterior
+from perception.scene.phrase_grounding import Pointed
 from perception.scene.recogniser import EVERYDAY
 from perception.scene.view import SceneView
 from reasoning.generation.settings import GroundConfig

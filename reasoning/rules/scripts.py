@@ -7,8 +7,8 @@ tells is in reasoning/rules/visual_answers.py.
 
 from collections.abc import Generator, Iterator, Sequence
 
-from perception.scene.kinds import fitting
-from perception.scene.naming import Name
+from perception.scene.class_hierarchy import fitting
+from perception.scene.name_matching import Name
 from perception.scene.reader import GroundedRegion, Scene, where
 from reasoning.generation.settings import PolicyConfig
 from reasoning.generation.tokens import IMAGE, REGION, neutralise

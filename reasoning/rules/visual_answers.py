@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from weakref import WeakKeyDictionary
 
+from perception.scene.class_hierarchy import fitting
 from perception.scene.colour import colours_of
-from perception.scene.kinds import fitting
-from perception.scene.naming import words_of
+from perception.scene.name_matching import words_of
 from perception.scene.reader import GroundedRegion, Scene, SceneView, where
 from reasoning.rules.focus import GENERIC, in_reach, most_prominent
 from reasoning.rules.listing import (

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from perception.sam2.networks import Sam2Networks
-from perception.sam2.state import FrameFeatures
+from perception.sam2.types import FrameFeatures
 from stream.frame import Image, Mask
 
 

@@ -9,7 +9,7 @@ import torch
 from perception.detect.detector import Detection, Detector
 from perception.detect.ocr import TextLine
 from perception.features.backbone import Features
-from perception.scene.naming import Name
+from perception.scene.name_matching import Name
 from perception.scene.reader import GroundedRegion, SceneView
 from perception.tracking.tracker import TrackerState
 from stream.errors import PromptError

@@ -6,8 +6,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from perception.sam2.state import FrameFeatures
-from perception.sam2.types import ABSENT_LOGIT, Candidates, Decoded, Recalled
+from perception.sam2.types import ABSENT_LOGIT, Candidates, Decoded, FrameFeatures, Recalled
 from stream.frame import Image, Mask
 
 SIDE = 128  # of the picture in it

@@ -25,7 +25,7 @@ from foveal.training.data.pictures import (
     photographs,
 )
 from foveal.training.pixsearch.visual_input import Shown, shown_folder
-from perception.scene.naming import NameMatcher
+from perception.scene.name_matching import NameMatcher
 from perception.scene.recogniser import EVERYDAY, Recogniser
 from reasoning.data.annotator import Annotator, Sample
 from reasoning.data.builder import Builder, BuildReport

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from perception.scene.class_hierarchy import kinds
 from perception.scene.detections import wanted
-from perception.scene.kinds import kinds
-from perception.scene.naming import NameMatcher
+from perception.scene.name_matching import NameMatcher
 from perception.scene.recogniser import EVERYDAY
 
 KIND = 0.7  # how well the detector's name fits a phrase that means a kind of it

@@ -22,7 +22,7 @@ from foveal.training.selector.store import (
     point_scenes,
     read_point_store,
 )
-from perception.scene.naming import NameMatcher
+from perception.scene.name_matching import NameMatcher
 from reasoning.generation.settings import GroundConfig
 from reasoning.pixsearch.connector import name_embeddings
 from reasoning.pixsearch.region_selector import Embed, Pointer, embedder, save_pointer

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 from perception.tracking.cues import Cues
 from perception.tracking.head import CHANNELS, cue_planes
-from perception.tracking.windows import Soft, sample_cells
+from perception.tracking.roi import Soft, sample_cells
 
 # How often a map is hidden: both, first, moved, residual, odds, surety.
 DROP = (0.05, 0.1, 0.1, 0.0, 0.15, 0.1)

@@ -36,9 +36,9 @@ from foveal.training.tracker.cutouts import (
 from perception.features.backbone import Backbone
 from perception.tracking.cues import Cues, blend
 from perception.tracking.head import CueNet, NetRefiner
+from perception.tracking.roi import Soft, crop
 from perception.tracking.settings import TrackerConfig
 from perception.tracking.tracker import EmbeddedTracker
-from perception.tracking.windows import Soft, crop
 from stream.frame import Frame, Mask
 
 WARM_UP_STEPS = 150  # in which the head is not yet let loose

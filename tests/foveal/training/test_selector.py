@@ -21,8 +21,8 @@ from foveal.training.selector.store import (
 )
 from perception.detect.detector import Detection
 from perception.features.backbone import Features
-from perception.scene.activation import Noticed
-from perception.scene.naming import Name, NameMatcher
+from perception.scene.localisation import Noticed
+from perception.scene.name_matching import Name, NameMatcher
 from perception.scene.reader import GroundedRegion, SceneView
 from perception.scene.recogniser import EVERYDAY
 from reasoning.pixsearch.region_selector import DETECTED, LOOKED, NOTICED, Pointer, Shown

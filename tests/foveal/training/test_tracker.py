@@ -27,8 +27,8 @@ from foveal.training.tracker.train import Student, TrainConfig, order, roll, tra
 from perception.features.backbone import Backbone
 from perception.tracking.cues import Cues, blend
 from perception.tracking.head import CHANNELS, DEEP, CueNet, NetRefiner
+from perception.tracking.roi import CELLS, ROI, Window, crop, paste, window_around
 from perception.tracking.tracker import EmbeddedTracker
-from perception.tracking.windows import CELLS, ROI, Window, crop, paste, window_around
 from stream.errors import AssetError
 
 

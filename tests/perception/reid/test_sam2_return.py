@@ -11,7 +11,8 @@ from perception.features.backbone import Backbone
 from perception.masks.prompts import MaskPrompt
 from perception.reid.sam2_looks import Looks
 from perception.sam2.networks import Sam2Networks
-from perception.sam2.state import FrameFeatures, LookMemory, Sam2Config, Sam2State, state_bytes
+from perception.sam2.types import FrameFeatures
+from perception.sam2_tracking.state import LookMemory, Sam2Config, Sam2State, state_bytes
 from perception.sam2_tracking.tracker import Sam2Tracker
 from stream.errors import ConfigError
 from stream.events import Region

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from perception.sam2.state import Sam2State
+from perception.sam2_tracking.state import Sam2State
 from perception.sam2_tracking.tracker import Sam2Tracker
 from stream.frame import Frame, Image, Mask
 

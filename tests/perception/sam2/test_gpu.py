@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from perception.sam2.state import Sam2Config
 from perception.sam2_tracking.open import Precision, load_sam2_tracker
+from perception.sam2_tracking.state import Sam2Config
 from perception.sam2_tracking.tracker import Sam2Tracker
 from tests.doubles.sam2_random import random_model, tiny_config, tiny_edgetam_config
 from tests.perception.sam2.sam2_rig import blob, frame

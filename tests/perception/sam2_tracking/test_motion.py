@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import torch
 
-from perception.sam2.state import Sam2Config, Sam2Track
 from perception.sam2.types import Candidates
 from perception.sam2_tracking.motion import logits_box, predicted, start_motion, updated
 from perception.sam2_tracking.policies import MemoryRules
+from perception.sam2_tracking.state import Sam2Config, Sam2Track
 from stream.geometry import box_iou
 
 

@@ -19,7 +19,7 @@ from perception.scene.detections import (
     unseen,
     wanted,
 )
-from perception.scene.naming import NameMatcher, Posterior
+from perception.scene.name_matching import NameMatcher, Posterior
 from perception.scene.reader import SceneReader
 from perception.scene.recogniser import EVERYDAY, EverydayHead, Recogniser
 from stream.errors import PromptError

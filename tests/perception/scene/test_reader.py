@@ -15,10 +15,10 @@ from skimage import data
 from foveal.demo.scene import CAT
 from perception.detect.ocr import TextLine
 from perception.features.backbone import Backbone
-from perception.scene.naming import NameMatcher
+from perception.scene.name_matching import NameMatcher
 from perception.scene.reader import SceneReader, SceneView, where
 from perception.scene.recogniser import EVERYDAY, EverydayHead, Recogniser
-from perception.scene.windows import agreed, windows
+from perception.scene.sliding_windows import agreed, windows
 from stream.errors import PromptError
 from stream.events import Region
 from stream.frame import Frame, Image, Mask

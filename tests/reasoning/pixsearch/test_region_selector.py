@@ -16,8 +16,8 @@ from torch import Tensor
 
 from perception.detect.detector import Detection
 from perception.features.backbone import Features
-from perception.scene.activation import Noticed
-from perception.scene.naming import Name
+from perception.scene.localisation import Noticed
+from perception.scene.name_matching import Name
 from perception.scene.reader import GroundedRegion, SceneView
 from perception.scene.recogniser import EVERYDAY
 from reasoning.generation.settings import GroundConfig

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from perception.scene.naming import Name
+from perception.scene.name_matching import Name
 from perception.scene.reader import SceneView
 from reasoning.rules.focus import find_focus, most_prominent
 from stream.events import Question

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from skimage import data
 
 from foveal.demo.scene import CUP
-from perception.scene.naming import Name
+from perception.scene.name_matching import Name
 from perception.scene.reader import SceneView
 from reasoning.generation.conversation import Assistant
 from reasoning.generation.decoding import SearchDecoder

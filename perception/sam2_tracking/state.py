@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 
 from perception.sam2.compile import CompileMode
+from perception.sam2.types import FrameFeatures
 from perception.sam2_tracking.motion import Motion
 from stream.errors import ConfigError
 
@@ -56,15 +57,6 @@ class Sam2Config:
                 "expected max_looks, look_every, patience and seek_every of 1 or more, got "
                 f"{self.max_looks}, {self.look_every}, {self.patience} and {self.seek_every}"
             )
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class FrameFeatures:
-    """One pass of the image encoder, shared by every object of the frame."""
-
-    tokens: torch.Tensor  # [h*w, C] stride 16, the level that memory attention reads
-    middle: torch.Tensor  # [1, C/4, 2h, 2w] projected for the mask decoder
-    fine: torch.Tensor  # [1, C/8, 4h, 4w] projected for the mask decoder
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from perception.detect.detector import Detection
 from perception.scene.detections import Sighting, alone, fused, match, names_with, prominence
-from perception.scene.grounded import GroundedRegion
-from perception.scene.naming import Name, NameMatcher, Posterior
+from perception.scene.grounded_region import GroundedRegion
+from perception.scene.name_matching import Name, NameMatcher, Posterior
 from perception.scene.recogniser import Recogniser
 from stream.events import Region
 from stream.frame import Frame, Mask

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from perception.features.backbone import Posteriors
-from perception.scene.naming import Posterior
+from perception.scene.name_matching import Posterior
 from perception.scene.recogniser import Recogniser
 from stream.frame import Image
 from stream.geometry import Box

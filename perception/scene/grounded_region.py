@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from perception.scene.naming import Name, Posterior
+from perception.scene.name_matching import Name, Posterior
 from stream.frame import Mask
 from stream.geometry import Box, Point, mask_box
 

@@ -8,8 +8,8 @@ import pytest
 from perception.detect.detector import Detection
 from perception.detect.ocr import TextLine
 from perception.features.backbone import Backbone
-from perception.scene.naming import NameMatcher
-from perception.scene.phrases import MIN_POINTED, Finder, Pointed
+from perception.scene.name_matching import NameMatcher
+from perception.scene.phrase_grounding import MIN_POINTED, Finder, Pointed
 from perception.scene.reader import SceneReader, SceneView
 from perception.scene.recogniser import EVERYDAY, EverydayHead, Recogniser
 from stream.errors import PromptError

@@ -5,7 +5,7 @@ ImageNet numbers its classes along WordNet's tree, so most kinds are a few range
 
 from functools import lru_cache
 
-from perception.scene.naming import words_of
+from perception.scene.name_matching import words_of
 from perception.scene.recogniser import EVERYDAY
 
 # How well a class fits: by its name, by another word or with an adjective, by its group.

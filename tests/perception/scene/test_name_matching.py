@@ -7,7 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from perception.scene.naming import HEAD_WEIGHT, RELATED_WEIGHT, WORD_WEIGHT, Name, NameMatcher
+from perception.scene.name_matching import (
+    HEAD_WEIGHT,
+    RELATED_WEIGHT,
+    WORD_WEIGHT,
+    Name,
+    NameMatcher,
+)
 from tests.doubles.retrieval import HashEncoder
 
 SYNONYMS = (
