@@ -32,10 +32,10 @@ from devices.speaking.speaker import open_speaker
 from foveal.config.schema import Config, SessionConfig
 from foveal.demo.clip import DemoOptions, render_demo
 from foveal.output.recorder import Recorder
-from foveal.session.replay import build_stages
-from foveal.session.session import Session
+from foveal.session.pipeline import Session
 from foveal.session.stages import SessionSink
 from foveal.setup.footprint import bound_arenas
+from foveal.setup.stages import load_stages
 from foveal.setup.threads import share_cores
 from stream.clock import NS_PER_MS, NS_PER_S, Clock, VirtualClock, seconds_to_ns
 from stream.events import Answer, AnswerEvent, Question, Region
@@ -124,7 +124,7 @@ def _judge(results: dict[str, dict[str, float]]) -> tuple[dict[str, str], bool]:
 
 def play(job: Job) -> dict[str, float]:
     """One row; runs in a process of its own."""
-    bound_arenas()  # both as `foveal.session.replay.replay` does
+    bound_arenas()  # both as `foveal.jobs.replay.replay` does
     share_cores()
     with TemporaryDirectory(prefix="foveal-") as out:
         return asyncio.run(_play(job, Path(out)))
@@ -139,7 +139,7 @@ async def _play(job: Job, out: Path) -> dict[str, float]:
         frames = round(job.stream_s * float(recording.info().rate or 10))
         source = FirstFrames(recording.reader, frames, clock, tracer)
         speaker = open_speaker("hibari" if job.speech else "none")
-        stages = build_stages(config, tracer)
+        stages = load_stages(config)(tracer)
         with Recorder(out, speaker, timed=False, video=job.video, tracer=tracer) as recorder:
             watch = Watch(recorder, frames)
             session = Session(stages, watch, config.session)

@@ -87,7 +87,7 @@ class Foveal:
         asked = tuple(questions)
 
         async def job(put: Callable[[Result], None]) -> None:
-            from foveal.session.session import Session
+            from foveal.session.pipeline import Session
 
             await Session(self._stages(), _Sink(put), self.config.session).run(frames, asked)
 
@@ -116,7 +116,7 @@ class Foveal:
         frames = _recording(source, start_s) if isinstance(source, str | Path) else source
 
         async def job(put: Callable[[FrameResult], None]) -> None:
-            from foveal.session.followers import open_follower
+            from foveal.jobs.followers import open_follower
 
             follower, started = open_follower(self.config.masklets), False
             async for frame in frames.frames():
@@ -146,10 +146,10 @@ class Foveal:
         return self._models.searcher.search(query)
 
     def _stages(self) -> Any:
-        from foveal.session.replay import build_stages
+        from foveal.setup.stages import load_stages
         from stream.timing.trace import Tracer
 
-        return build_stages(self.config, Tracer(None))
+        return load_stages(self.config, self._models)(Tracer())
 
 
 def _recording(path: str | Path, start_s: float = 0.0) -> Recording:

@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.progress import Progress
 
-    from foveal.session.replay import ReplayRequest, print_summary, replay
+    from foveal.jobs.replay import ReplayRequest, print_summary, replay
 
     request = ReplayRequest.from_args(args)
     console = Console(file=sys.stderr)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from foveal.session.tracking import TrackRequest
+    from foveal.jobs.tracking import TrackRequest
     from perception.masks.prompts import Prompt
 
 EPILOG = """examples:
@@ -117,7 +117,7 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.progress import Progress
 
-    from foveal.session.tracking import follow_clip
+    from foveal.jobs.tracking import follow_clip
 
     request = _request(args)
     console = Console(file=sys.stderr)
@@ -134,7 +134,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _request(args: argparse.Namespace) -> "TrackRequest":
     from foveal.config.models import MaskletSettings
-    from foveal.session.tracking import TrackRequest
+    from foveal.jobs.tracking import TrackRequest
     from stream.clock import seconds_to_ns
     from stream.errors import ConfigError
     from stream.sources.skipping import SkipPolicy
@@ -162,7 +162,7 @@ def _request(args: argparse.Namespace) -> "TrackRequest":
 
 def _cues(given: _Given) -> Any:
     """Command line -> cues; objects are numbered in the order given."""
-    from foveal.session.tracking import Cue
+    from foveal.jobs.tracking import Cue
     from stream.clock import seconds_to_ns
     from stream.errors import ConfigError, PromptError
 

@@ -13,7 +13,7 @@ from typing import Any
 from foveal.live.parts import LiveParts, LiveRecording
 from foveal.live.protocol import Ask, answer_data, regions_data
 from foveal.live.view import LiveView
-from foveal.session.session import Session
+from foveal.session.pipeline import Session
 from foveal.session.stages import SessionState, Stages
 from stream.clock import NS_PER_MS, Clock
 from stream.errors import ChannelClosed, FovealError

@@ -10,14 +10,10 @@ from foveal.config.schema import Config
 from foveal.live.ear import MakeListener
 from foveal.live.hearing import LiveHearingConfig, load_listener_maker
 from foveal.live.voice import LEAD_IN
-from foveal.session.masklets import LiveMasklets
 from foveal.session.stages import Stages
-from foveal.setup.assistant import build_assistant, load_models
-from foveal.setup.cutters import load_cutter
+from foveal.setup.stages import load_stages
 from foveal.setup.threads import share_cores
-from foveal.setup.trackers import open_tracker
 from stream.errors import AssetError
-from stream.keyframes.selector import KeyframeSelector
 from stream.timing.trace import Tracer
 
 logger = logging.getLogger(__name__)
@@ -36,26 +32,9 @@ class Engine:
 def load_engine(config: Config, hearing: LiveHearingConfig | None = None) -> Engine:
     """Load everything; raises AssetError, QueryError or ConfigError with what to do."""
     share_cores()
-    models = load_models(config.index.path, config.models.backbone_height)
-
-    limit = config.session.max_tracks  # a tracker keeps no state: sessions share it
-    tracker = open_tracker(config.masklets, config.tracker, models.backbone, limit)
-
-    cutter = load_cutter()
-
-    def make_stages() -> Stages:
-        return Stages(
-            KeyframeSelector(config.keyframes),
-            models.backbone,
-            LiveMasklets(tracker, limit),
-            models.reader,
-            build_assistant(models, config.reasoning),
-            Tracer(),
-            cutter,
-        )
-
+    make_stages = load_stages(config)
     speaker = open_speaker(config.speech.backend)
-    return Engine(make_stages, speaker, _load_listeners(hearing), LEAD_IN)
+    return Engine(lambda: make_stages(Tracer()), speaker, _load_listeners(hearing), LEAD_IN)
 
 
 def _load_listeners(config: LiveHearingConfig | None) -> MakeListener | None:

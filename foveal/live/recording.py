@@ -16,8 +16,8 @@ from typing import Any, TextIO
 import av
 import av.error
 
+from foveal.output.answer_records import answer_record, json_line
 from foveal.output.blur import FaceBlur
-from foveal.session.answer_records import answer_record, json_line
 from stream.clock import NS_PER_MS, NS_PER_S, Clock
 from stream.errors import OutputError
 from stream.events import Answer, Question

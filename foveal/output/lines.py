@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self, TextIO
 
-from foveal.session.answer_records import json_line
+from foveal.output.answer_records import json_line
 from stream.errors import OutputError
 
 

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from devices.speaking.speaker import Speaker
 from foveal.output.annotate import draw, mark_question, told_apart
+from foveal.output.answer_records import answer_record
 from foveal.output.blur import FaceBlur
 from foveal.output.captions import Captions
 from foveal.output.hidden_faces import Card, FaceCurtain, Shot
@@ -17,7 +18,6 @@ from foveal.output.lines import LineFile, prepare
 from foveal.output.narrator import Narrator
 from foveal.output.report import ReportBuilder
 from foveal.output.video_thread import VideoThread
-from foveal.session.answer_records import answer_record
 from stream.clock import NS_PER_S
 from stream.errors import FovealError
 from stream.events import Answer, AnswerEvent, Region

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from PIL import Image as Pictures
 from PIL import ImageDraw, ImageFont
 
-from foveal.session.answer_records import clean_text
+from foveal.output.answer_records import clean_text
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 

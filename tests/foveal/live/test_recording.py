@@ -22,9 +22,9 @@ from foveal.live.recording import (
     RecordPolicy,
     make_view,
 )
+from foveal.output.answer_records import read_answers, read_questions
 from foveal.output.recorder import Recorder
-from foveal.session.answer_records import read_answers, read_questions
-from foveal.session.session import Session
+from foveal.session.pipeline import Session
 from stream.clock import NS_PER_S, VirtualClock
 from stream.errors import OutputError
 from stream.sources.open import open_source

@@ -12,10 +12,10 @@ import pytest
 from PIL import Image as PillowImage
 
 from foveal.cli import build_parser
+from foveal.jobs.replay import ReplayRequest
 from foveal.output.blur import FaceBlur
 from foveal.output.hidden_faces import Card, FaceCurtain, Shot
 from foveal.output.recorder import Recorder
-from foveal.session.replay import ReplayRequest
 from stream.frame import Frame, Image, Keyframe
 from stream.geometry import Box
 from tests.foveal.media import answer, region

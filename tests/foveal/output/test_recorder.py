@@ -16,9 +16,9 @@ import pytest
 from devices.speaking.speaker import Pcm
 from foveal.output import recorder as recorder_module
 from foveal.output.annotated_video import AnnotatedVideo
+from foveal.output.answer_records import read_answers
 from foveal.output.captions import Captions
 from foveal.output.recorder import Recorder
-from foveal.session.answer_records import read_answers
 from stream.errors import OutputError
 from stream.events import AnswerEvent, Span
 from stream.frame import Keyframe

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-import foveal.session.replay
 from foveal.config.load import load_config, parse_config
 from foveal.config.models import MaskletSettings
 from foveal.config.schema import Config
 from foveal.demo.clip import DemoOptions, render_demo
-from foveal.session.answer_records import read_answers
-from foveal.session.replay import ReplayRequest, build_stages, replay
+from foveal.jobs.replay import ReplayRequest, replay
+from foveal.output.answer_records import read_answers
+from foveal.setup.stages import load_stages
 from perception.sam2_tracking.tracker import Sam2Tracker
 from stream.errors import ConfigError
 from stream.events import Question
@@ -29,7 +29,7 @@ TINY = DemoOptions(seconds=3.0, width=320, height=180, fps=4, seed=3)
 @pytest.fixture
 def shared_models(models: "Models", monkeypatch: pytest.MonkeyPatch) -> None:
     """Replays take the models that the whole run of the tests has loaded."""
-    monkeypatch.setattr(foveal.session.replay, "load_models", lambda index, height: models)
+    monkeypatch.setattr("foveal.setup.stages.load_models", lambda index, height: models)
 
 
 @pytest.mark.assets
@@ -44,7 +44,7 @@ def test_a_whole_replay_on_the_tracker_that_a_file_names(kind: str, tmp_path: Pa
         "session:\n  max_tracks: 2\nspeech:\n  backend: none\n"
     )
     settings = load_config(path)
-    stages = build_stages(settings, Tracer())
+    stages = load_stages(settings)(Tracer())
     tracker = stages.masklets._tracker
     assert isinstance(tracker, Sam2Tracker) and tracker.networks.edge == (kind == "edgetam")
     assert tracker.config.max_tracks == 2 and tracker.config.reidentify

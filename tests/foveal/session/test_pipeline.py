@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from foveal.config.schema import SessionConfig
 from foveal.session.masklets import LiveMasklets
-from foveal.session.session import READ_AHEAD_FRAMES, Session
+from foveal.session.pipeline import READ_AHEAD_FRAMES, Session
 from foveal.session.stages import SessionState, Stages
 from perception.features.backbone import Backbone, Features
 from perception.scene.reader import GroundedRegion, SceneReader, SceneView

@@ -11,12 +11,11 @@ import cv2
 import numpy as np
 import pytest
 
-import foveal.session.replay
 from foveal.cli import main
 from foveal.config.schema import Config, SessionConfig, SpeechSettings
 from foveal.demo.clip import DemoFiles, DemoOptions, render_demo
-from foveal.session.answer_records import read_answers
-from foveal.session.replay import ReplayRequest, Summary, replay
+from foveal.jobs.replay import ReplayRequest, Summary, replay
+from foveal.output.answer_records import read_answers
 from stream.errors import ConfigError, OutputError, SourceError
 from stream.events import Question
 from stream.sources.playback import PlaybackOptions
@@ -43,7 +42,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> DemoFiles:
 @pytest.fixture
 def shared_models(models: "Models", monkeypatch: pytest.MonkeyPatch) -> None:
     """Replays take the models that the whole run of the tests has loaded."""
-    monkeypatch.setattr(foveal.session.replay, "load_models", lambda index, height: models)
+    monkeypatch.setattr("foveal.setup.stages.load_models", lambda index, height: models)
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +51,7 @@ def first(
 ) -> Iterator[Summary]:
     """One replay that several tests look at."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(foveal.session.replay, "load_models", lambda index, height: models)
+        patch.setattr("foveal.setup.stages.load_models", lambda index, height: models)
         yield play(clip.clip, tmp_path_factory.mktemp("runs") / "first", *ASKED, video=True)
 
 

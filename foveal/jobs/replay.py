@@ -15,23 +15,19 @@ from typing import Any
 from devices.speaking.speaker import open_speaker
 from foveal.config.load import load_config
 from foveal.config.schema import Config, RecordingSettings, SpeechSettings
+from foveal.output.answer_records import parse_ask, read_questions
 from foveal.output.recorder import Recorder
-from foveal.session.answer_records import parse_ask, read_questions
-from foveal.session.masklets import LiveMasklets
-from foveal.session.session import Session
-from foveal.session.stages import SessionState, Stages
-from foveal.setup.assistant import build_assistant, load_models
-from foveal.setup.cutters import load_cutter
+from foveal.session.pipeline import Session
+from foveal.session.stages import SessionState
 from foveal.setup.faces import blur_maker
 from foveal.setup.footprint import bound_arenas
 from foveal.setup.hearing import load_hearing, spoken_questions
+from foveal.setup.stages import load_stages
 from foveal.setup.threads import share_cores
-from foveal.setup.trackers import open_tracker
 from stream.clock import NS_PER_S, Clock, MonotonicClock, VirtualClock, seconds_to_ns
 from stream.errors import ConfigError, OutputError, SourceError
 from stream.events import Question
 from stream.frame import Frame
-from stream.keyframes.selector import KeyframeSelector
 from stream.sources.open import ReaderName, Recording, open_source
 from stream.sources.playback import PlaybackOptions
 from stream.sources.reader import Reader, SourceInfo
@@ -146,7 +142,7 @@ async def replay(request: ReplayRequest, on_frame: OnFrame | None = None) -> Sum
         timed = _TimedReader(recording.reader, tracer)
         recording = Recording(timed, clock, request.playback)
         speaker = open_speaker(request.config.speech.backend)
-        stages = build_stages(request.config, tracer)
+        stages = load_stages(request.config)(tracer)
         with Recorder(
             request.out,
             speaker,
@@ -176,22 +172,6 @@ def _make_folder(out: Path) -> None:
         raise OutputError(
             f"expected a folder to write to at {out}, got: {error.strerror}; choose another --out"
         ) from error
-
-
-def build_stages(config: Config, tracer: Tracer) -> Stages:
-    """The parts of a session as the configuration says."""
-    models = load_models(config.index.path, config.models.backbone_height)
-    limit = config.session.max_tracks
-    tracker = open_tracker(config.masklets, config.tracker, models.backbone, limit)
-    return Stages(
-        KeyframeSelector(config.keyframes),
-        models.backbone,
-        LiveMasklets(tracker, limit),
-        models.reader,
-        build_assistant(models, config.reasoning),
-        tracer,
-        load_cutter(),
-    )
 
 
 class _Counted:

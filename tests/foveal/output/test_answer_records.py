@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foveal.session.answer_records import (
+from foveal.output.answer_records import (
     MAX_AT_S,
     answer_record,
     clean_text,

@@ -11,7 +11,7 @@ import pytest
 
 from foveal.cli import main
 from foveal.config.models import MaskletSettings
-from foveal.session.tracking import Cue, TrackRequest, follow_clip
+from foveal.jobs.tracking import Cue, TrackRequest, follow_clip
 from perception.masks.prompts import BoxPrompt, PointsPrompt
 from stream.geometry import Rle, decode_mask
 from stream.sources.skipping import SkipPolicy
@@ -217,7 +217,7 @@ def test_an_unusable_mask_leaves_the_other_object(
 def test_a_size_that_changes_mid_stream_and_too_many_objects(
     clip: Path, weights: Path, tmp_path: Path, tracker: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("foveal.session.followers.MAX_OBJECTS", 3)
+    monkeypatch.setattr("foveal.jobs.followers.MAX_OBJECTS", 3)
     folder = tmp_path / "turned"
     folder.mkdir()
     for index, path in enumerate(sorted(clip.glob("*.png"))[:2]):

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-import foveal.session.replay
 from foveal.config.load import parse_config
 from foveal.config.models import PixSearchConfig, ReasoningConfig
 from foveal.config.schema import Config, SessionConfig, SpeechSettings
 from foveal.demo.clip import DemoOptions, render_demo
-from foveal.session.answer_records import read_answers
-from foveal.session.replay import ReplayRequest, replay
+from foveal.jobs.replay import ReplayRequest, replay
+from foveal.output.answer_records import read_answers
 from foveal.setup.assistant import trained_model
 from perception.scene.reader import SceneView
 from reasoning.generation.grammar import parse
@@ -52,7 +51,7 @@ def test_the_shipped_weights_are_small_and_of_a_known_form() -> None:
 def test_a_replay_with_the_trained_model(
     models: "Models", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(foveal.session.replay, "load_models", lambda index, height: models)
+    monkeypatch.setattr("foveal.setup.stages.load_models", lambda index, height: models)
     options = DemoOptions(seconds=2.0, width=320, height=180, fps=3, seed=3)
     clip = render_demo(tmp_path / "tiny.mp4", options).clip
     request = ReplayRequest(clip, tmp_path / "run", ASKED, PlaybackOptions(rate=0), settings())

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from foveal.config.models import MaskletSettings
+from foveal.jobs.followers import Follower, open_follower
 from foveal.output.track_writer import TrackWriter
-from foveal.session.followers import Follower, open_follower
 from perception.masks.prompts import Prompt
 from stream.clock import NS_PER_S, Clock, MonotonicClock, VirtualClock
 from stream.errors import BadFrame, PromptError, SourceError

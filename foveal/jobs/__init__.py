@@ -1,0 +1,1 @@
+"""What `foveal replay` and `foveal track` do, from request to results."""

@@ -1,0 +1,36 @@
+"""The composition root of a session: its configuration -> its parts."""
+
+from collections.abc import Callable
+
+from foveal.config.schema import Config
+from foveal.session.masklets import LiveMasklets
+from foveal.session.stages import Stages
+from foveal.setup.assistant import Models, build_assistant, load_models
+from foveal.setup.cutters import load_cutter
+from foveal.setup.trackers import open_tracker
+from stream.keyframes.selector import KeyframeSelector
+from stream.timing.trace import Tracer
+
+
+def load_stages(config: Config, models: Models | None = None) -> Callable[[Tracer], Stages]:
+    """Load everything once; what comes back gives each session parts of its own around it.
+
+    Raises AssetError, QueryError or ConfigError with what to do.
+    """
+    shared = models or load_models(config.index.path, config.models.backbone_height)
+    limit = config.session.max_tracks  # a tracker keeps no state: sessions share it
+    tracker = open_tracker(config.masklets, config.tracker, shared.backbone, limit)
+    cutter = load_cutter()
+
+    def make(tracer: Tracer) -> Stages:
+        return Stages(
+            KeyframeSelector(config.keyframes),
+            shared.backbone,
+            LiveMasklets(tracker, limit),
+            shared.reader,
+            build_assistant(shared, config.reasoning),
+            tracer,
+            cutter,
+        )
+
+    return make
