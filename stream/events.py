@@ -1,7 +1,7 @@
 """The nouns of question and answer, and the events that stream to the device."""
 
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from stream.errors import QueryError
 from stream.frame import Image
@@ -22,14 +22,6 @@ class Region:
     mask: Rle
     box: Box | None  # None when the mask is empty (occluded or out of view)
     score: float  # 0..1, the tracker's confidence that the thing is here
-
-
-@dataclass(frozen=True, slots=True)
-class RegionTrack:
-    """A masklet: one thing over time."""
-
-    track_id: int
-    regions: tuple[Region, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,10 +116,3 @@ class AnswerEvent:
     kind: EventKind
     stream_ns: int  # stream time it belongs to
     data: dict[str, Any]
-
-
-class AnswerSink(Protocol):
-    """Where events go: a file, a socket, a device."""
-
-    async def deliver(self, event: AnswerEvent) -> None:
-        """Take one event; must not block the session for long."""

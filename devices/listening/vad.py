@@ -96,5 +96,5 @@ def _packaged() -> Path:
     spec = importlib.util.find_spec("silero_vad")
     places = spec.submodule_search_locations if spec is not None else None
     if not places:
-        raise AssetError("expected the package silero-vad; run `pip install 'foveal[speech]'`")
+        raise AssetError("expected the package silero-vad; run `pip install silero-vad`")
     return Path(places[0]) / "data" / MODEL

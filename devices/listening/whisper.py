@@ -96,7 +96,7 @@ class WhisperTranscriber:
             from faster_whisper.tokenizer import Tokenizer
         except ImportError as error:
             raise AssetError(
-                "expected the package faster-whisper; run `pip install 'foveal[speech]'`"
+                "expected the package faster-whisper; run `pip install faster-whisper`"
             ) from error
         try:
             model = WhisperModel(

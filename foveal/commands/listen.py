@@ -11,7 +11,7 @@ EPILOG = """examples:
   foveal listen walk.mp4 --wake "hey foveal" --ask-file questions.jsonl
   foveal replay walk.mp4 --ask-file questions.jsonl
 
-Runs on the virtual clock: two runs give the same. Needs `pip install 'foveal[speech]'` and
+Runs on the virtual clock: two runs give the same. Needs `pip install '.[speech]'` and
 `foveal models pull whisper-tiny-en`.
 """
 

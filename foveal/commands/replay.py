@@ -4,10 +4,6 @@ import argparse
 import asyncio
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from rich.progress import ProgressColumn
 
 EPILOG = """examples:
   foveal replay walk.mp4 --ask "3.0: What is this on the table?" --out runs/walk
@@ -66,14 +62,17 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def run(args: argparse.Namespace) -> int:
     """Replay one clip; 0 when it was played to its end."""
     from rich.console import Console
-    from rich.progress import Progress
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
     from foveal.jobs.replay import ReplayRequest, print_summary, replay
 
     request = ReplayRequest.from_args(args)
     console = Console(file=sys.stderr)
     shown = console.is_terminal  # elsewhere it would only leave an empty line
-    with Progress(*_columns(), console=console, transient=True, disable=not shown) as bar:
+    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), "frames")
+    with Progress(
+        *columns, TimeRemainingColumn(), console=console, transient=True, disable=not shown
+    ) as bar:
         task = bar.add_task("loading models", total=None)
 
         def advance(done: int, total: int | None) -> None:
@@ -82,15 +81,3 @@ def run(args: argparse.Namespace) -> int:
         summary = asyncio.run(replay(request, advance))
     print_summary(summary, as_json=args.json)
     return 0
-
-
-def _columns() -> "tuple[ProgressColumn, ...]":
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-
-    return (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("frames"),
-        TimeRemainingColumn(),
-    )

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Protocol
 
 import cv2
@@ -39,9 +40,15 @@ class RapidTextReader:
 
     @cached_property
     def _engine(self) -> Any:
-        from rapidocr_onnxruntime import RapidOCR
+        import rapidocr
 
-        return RapidOCR()
+        # Named, so that a model the wheel lacks is an error and not a download.
+        models = Path(rapidocr.__file__).parent / "models"
+        paths = {
+            f"{part}.model_path": str(next(models.glob(f"*_{part.lower()}_*.onnx")))
+            for part in ("Det", "Cls", "Rec")
+        }
+        return rapidocr.RapidOCR(params={"Global.log_level": "error", **paths})
 
     def read(self, image: Image) -> tuple[TextLine, ...]:
         """[H, W, 3] uint8 RGB -> the lines it is sure of, from top to bottom."""
@@ -53,10 +60,12 @@ class RapidTextReader:
         rows, cols = small.shape[:2]
         below, right = max(0, cols // MAX_ASPECT - rows), max(0, rows // MAX_ASPECT - cols)
         small = cv2.copyMakeBorder(small, 0, below, 0, right, cv2.BORDER_REPLICATE)
-        found, _ = self._engine(np.ascontiguousarray(small[..., ::-1]), box_thresh=MIN_BOX)
+        found = self._engine(np.ascontiguousarray(small[..., ::-1]), box_thresh=MIN_BOX)
+        if getattr(found, "txts", None) is None:  # boxes at most, and none of them read
+            return ()
         lines = [
             TextLine(str(text), _box(corners, scale, image.shape), float(score))
-            for corners, text, score in found or ()
+            for corners, text, score in zip(found.boxes, found.txts, found.scores, strict=True)
             if float(score) >= MIN_SCORE and str(text).strip()
         ]
         return tuple(sorted(lines, key=lambda line: (line.box[1], line.box[0])))

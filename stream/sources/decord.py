@@ -16,8 +16,13 @@ class DecordReader:
     """Reads a video file by index or by time."""
 
     def __init__(self, path: Path) -> None:
-        import decord
-
+        try:
+            import decord
+        except ModuleNotFoundError as error:
+            raise SourceError(
+                "expected the package decord; `pip install decord` where there are wheels of it "
+                "(x86-64 Linux and Windows), elsewhere read with --reader pyav"
+            ) from error
         self.faults = Faults()
         self._path = path
         try:

@@ -108,7 +108,9 @@ def _open(path: Path) -> Any:
     try:
         import pyvrs
     except ImportError as error:
-        raise SourceError("reading .vrs needs an extra: pip install 'foveal[aria]'") from error
+        raise SourceError(
+            "expected the package vrs for a .vrs file; run `pip install vrs`"
+        ) from error
     try:
         with without_chatter():
             return pyvrs.SyncVRSReader(str(path))

@@ -1,7 +1,6 @@
 """Headless Chromium driven over the DevTools protocol, with files as camera and microphone."""
 
 import asyncio
-import base64
 import contextlib
 import itertools
 import json
@@ -155,8 +154,3 @@ class Browser:
         with contextlib.suppress(AssertionError):
             await self.until(condition, longest_s)
         await self.call("Input.dispatchKeyEvent", type="keyUp", **key)
-
-    async def screenshot(self, path: Path) -> None:
-        """What is seen now, as PNG."""
-        taken = await self.call("Page.captureScreenshot", format="png")
-        path.write_bytes(base64.b64decode(taken["data"]))

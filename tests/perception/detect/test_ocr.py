@@ -1,5 +1,6 @@
 """Written words: read where they stand, top to bottom; a picture without words has none."""
 
+import socket
 from collections.abc import Sequence
 
 import cv2
@@ -31,6 +32,15 @@ def test_lines_are_read_from_top_to_bottom(reader: RapidTextReader) -> None:
     assert all(0.6 <= line.score <= 1 for line in lines)
     assert box_iou(lines[0].box, (20, 15, 190, 55)) > 0.4
     assert lines[0].box[1] < lines[1].box[1]
+
+
+def test_the_models_lie_in_the_wheel(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError("no network in this test")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    (line,) = RapidTextReader().read(sign(["COFFEE"]))
+    assert line.text == "COFFEE"
 
 
 def test_boxes_are_in_the_picture_s_own_pixels(reader: RapidTextReader) -> None:
