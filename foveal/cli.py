@@ -7,7 +7,8 @@ import sys
 from collections.abc import Sequence
 
 import foveal.commands
-from stream.errors import FovealError
+from stream import extensions
+from stream.errors import ConfigError, FovealError
 
 EXIT_OK, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 130
 
@@ -22,6 +23,11 @@ def build_parser() -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for module in sorted(pkgutil.iter_modules(foveal.commands.__path__), key=lambda m: m.name):
         importlib.import_module(f"foveal.commands.{module.name}").add_parser(subparsers)
+    for name in sorted(extensions.known("commands")):
+        try:
+            extensions.load("commands", name)(subparsers)
+        except ConfigError as error:  # one broken package leaves the other commands alone
+            print(f"foveal: the command {name} is left out: {error}", file=sys.stderr)
     return parser
 
 

@@ -8,12 +8,13 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from devices.speaking.sentences import speakable, split_sentences
 from devices.speaking.wav import Pcm, parse_wav, write_wav
+from stream import extensions
 from stream.errors import AssetError, DeviceError
 
 __all__ = [
@@ -26,7 +27,6 @@ __all__ = [
     "write_wav",
 ]
 
-Backend = Literal["hibari", "espeak", "none"]
 PEAK = 32767.0
 MAX_WORD_CHARS = 60  # a longer "word" is cut: nobody says it, and the model's input is bounded
 LONG_NUMBER = re.compile(
@@ -129,8 +129,12 @@ class EspeakSpeaker:
         return done.stdout
 
 
-def open_speaker(backend: Backend) -> Speaker | None:
-    """The speaker of that name; None for "none"."""
+def open_speaker(backend: str) -> Speaker | None:
+    """The speaker of that name, which an extension may have added; None for "none"."""
+    added = extensions.named("speakers", backend)
+    if added:
+        speaker: Speaker = extensions.load("speakers", added[0])(added[1])
+        return speaker
     makers: dict[str, Callable[[], Speaker]] = {"hibari": HibariSpeaker, "espeak": EspeakSpeaker}
     return None if backend == "none" else makers[backend]()
 

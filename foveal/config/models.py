@@ -12,6 +12,7 @@ from reasoning.generation.settings import (
     PolicyConfig,
 )
 from reasoning.vlm.openai_client import Endpoint
+from stream import extensions
 from stream.errors import ConfigError
 
 EMBEDDED = "embedded"
@@ -34,12 +35,13 @@ class PixSearchConfig:
 def check_model(name: str) -> None:
     """Raises ConfigError for a name that no model has; nothing is loaded."""
     scheme, _, rest = name.partition(":")
-    if name in BUILT_IN:
+    if name in BUILT_IN or extensions.named("models", name):
         return
     if name in FORMER:
         raise ConfigError(f"expected {FORMER[name]!r}, as the model {name!r} is called now")
     if scheme not in SCHEMES or not rest:
-        known = ", ".join((*BUILT_IN, "openai:URL#MODEL", "sa2va:FOLDER"))
+        added = sorted(extensions.known("models"))
+        known = ", ".join((*BUILT_IN, "openai:URL#MODEL", "sa2va:FOLDER", *added))
         raise ConfigError(f"expected a model of {known}; got {name!r}")
     if scheme == "openai":
         Endpoint.parse(name)
@@ -54,9 +56,15 @@ class ReasoningConfig:
     policy: PolicyConfig = field(default_factory=PolicyConfig)  # of rules
     pixsearch: PixSearchConfig = field(default_factory=PixSearchConfig)
     chat: ChatConfig = field(default_factory=ChatConfig)  # of openai:
+    searcher: str | None = None  # NAME:REST of an extension; None searches the index
 
     def __post_init__(self) -> None:
         check_model(self.model)
+        if self.searcher is not None and not extensions.named("searchers", self.searcher):
+            added = ", ".join(sorted(extensions.known("searchers"))) or "none is installed"
+            raise ConfigError(
+                f"expected a searcher of an installed extension ({added}), got {self.searcher!r}"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +84,12 @@ class MaskletSettings:
 
     def __post_init__(self) -> None:
         kind, _, name = self.tracker.partition(":")
-        if not (self.tracker == EMBEDDED or (kind in KINDS and name)):
+        built_in = self.tracker == EMBEDDED or (kind in KINDS and name)
+        if not (built_in or extensions.named("trackers", self.tracker)):
+            added = "".join(f", {one}" for one in sorted(extensions.known("trackers")))
             raise ConfigError(
                 "expected a tracker embedded, sam2:ID or edgetam:ID (ID: a hub id, a folder or a "
-                f".pt of the sam2 package), got {self.tracker!r}"
+                f".pt of the sam2 package){added}; got {self.tracker!r}"
             )
         if self.image_size is not None and (self.image_size < 64 or self.image_size % 64):
             raise ConfigError(

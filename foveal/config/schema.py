@@ -8,15 +8,17 @@ held to them in `foveal.config.reading`.
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from pydantic import with_config
+from pydantic import BeforeValidator, with_config
 
 from foveal.config.models import MaskletSettings, ReasoningConfig
-from foveal.config.reading import STRICT, FilePath
+from foveal.config.reading import STRICT, FilePath, nearest
 from perception.tracking.settings import TrackerConfig
+from stream import extensions
 from stream.bounds import Share, within
 from stream.errors import ConfigError
 from stream.keyframes.selector import KeyframeConfig
 
+BACKENDS = ("hibari", "espeak", "none")  # voices that are built in
 ProfileName = Literal["embedded", "edge", "server", "replay"]
 
 
@@ -30,11 +32,18 @@ class SessionConfig:
     min_seed_score: Share = 0.2  # name confidence, 0..1, that a seed needs
 
 
+def _voice(name: object) -> object:
+    if not (isinstance(name, str) and (name in BACKENDS or extensions.named("speakers", name))):
+        known = (*BACKENDS, *sorted(extensions.known("speakers")))
+        raise ValueError(f"expected one of {', '.join(known)}, got {name!r}{nearest(name, known)}")
+    return name
+
+
 @dataclass(frozen=True, slots=True)
 class SpeechSettings:
     """Who speaks the answers."""
 
-    backend: Literal["hibari", "espeak", "none"] = "hibari"
+    backend: Annotated[str, BeforeValidator(_voice)] = "hibari"  # or NAME:REST of an extension
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Protocol
 
-from foveal.config.models import EMBEDDED, MaskletSettings
+from foveal.config.models import KINDS, MaskletSettings
 from foveal.setup.trackers import open_sam2
 from perception.masks.prompts import BoxPrompt, MaskPrompt, Prompt, checked, positive_points
 from stream.events import Region
@@ -29,22 +29,22 @@ class Follower(Protocol):
 
 def open_follower(settings: MaskletSettings) -> Follower:
     """The tracker that the settings name; raises AssetError when its weights are out of reach."""
-    return EmbeddedFollower() if settings.tracker == EMBEDDED else Sam2Follower(settings)
+    sam2 = settings.tracker.partition(":")[0] in KINDS
+    return Sam2Follower(settings) if sam2 else MaskFollower(settings)
 
 
-class EmbeddedFollower:
-    """The embedded tracker; a box or point becomes a mask first."""
+class MaskFollower:
+    """The embedded tracker, or an extension's; a box or point becomes a mask first."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: MaskletSettings) -> None:
         from foveal.setup.cutters import load_cutter
         from foveal.setup.search import load_backbone
-        from foveal.setup.trackers import load_renewer
+        from foveal.setup.trackers import open_tracker
         from perception.tracking.settings import TrackerConfig
-        from perception.tracking.tracker import EmbeddedTracker
 
         self._backbone, self._cutter = load_backbone(), load_cutter()
         config = TrackerConfig(max_tracks=MAX_OBJECTS)
-        self._tracker = EmbeddedTracker(self._backbone, config, renewer=load_renewer())
+        self._tracker = open_tracker(settings, config, self._backbone, MAX_OBJECTS)
         self._state = self._tracker.init_state()
 
     def start(self, frame: Frame, prompt: Prompt) -> int:

@@ -34,7 +34,8 @@ from reasoning.rules.model import RulesLMM
 from reasoning.verification.rerank import SupportScorer
 from reasoning.vlm.causal_lm import CausalLm
 from retrieval.encoders.visual import class_vectors
-from retrieval.search import KnowledgeSearcher
+from retrieval.search import KnowledgeSearcher, Searcher
+from stream import extensions
 from stream.clock import Clock
 
 LANGUAGE_MODEL = "smollm2-135m"
@@ -121,12 +122,21 @@ def build_assistant(
 ) -> Assistant:
     """The model that is configured behind the search decoder; `clock` measures its timings."""
     config = config or ReasoningConfig()
-    decoder = SearchDecoder(models.searcher, config.decode, clock)
+    decoder = SearchDecoder(_searcher(models, config.searcher), config.decode, clock)
     if config.model == "rules":
         return Assistant(_rules(models, config.policy), decoder)
     if config.model == "pixsearch":
         return Assistant(trained_model(models, config.pixsearch), decoder)
     return Assistant(load_backend(config.model, models.reader, config.chat), decoder)
+
+
+def _searcher(models: Models, name: str | None) -> Searcher:
+    """The index, or the extension that is asked in its place; it is handed the index."""
+    added = extensions.named("searchers", name) if name else None
+    if added is None:
+        return models.searcher
+    searcher: Searcher = extensions.load("searchers", added[0])(added[1], models.searcher)
+    return searcher
 
 
 def _rules(models: Models, policy: PolicyConfig) -> RulesLMM:

@@ -2,6 +2,7 @@
 
 openai:URL#MODEL      a chat model behind an OpenAI-compatible server
 sa2va:FOLDER          a downloaded Sa2VA checkpoint
+NAME:REST             a model of another installed package (docs/library.md)
 """
 
 from functools import lru_cache
@@ -18,6 +19,7 @@ from reasoning.segmenting.box_to_mask import SceneGrounder
 from reasoning.segmenting.sa2va import load_sa2va
 from reasoning.vlm.openai_client import ChatClient, Endpoint
 from reasoning.vlm.openai_vlm import ChatVlm
+from stream import extensions
 from stream.errors import ConfigError
 
 
@@ -29,6 +31,9 @@ def load_backend(name: str, reader: SceneReader, chat: ChatConfig) -> Segmenting
     """
     check_model(name)
     scheme, _, rest = name.partition(":")
+    if extensions.named("models", name):
+        added: SegmentingLMM[Any] = extensions.load("models", scheme)(rest, reader)
+        return added
     if scheme == "openai":
         return ChatVlm(ChatClient(Endpoint.parse(name)), SceneGrounder(reader), chat)
     on_gpu = torch.cuda.is_available()

@@ -6,6 +6,7 @@ from foveal.config.models import EMBEDDED, MaskletSettings
 from foveal.session.masklets import MaskTracker
 from perception.tracking.settings import TrackerConfig
 from perception.tracking.tracker import EmbeddedTracker
+from stream import extensions
 from stream.errors import AssetError, ConfigError
 
 if TYPE_CHECKING:
@@ -23,6 +24,10 @@ def open_tracker(
     """
     if settings.tracker == EMBEDDED:
         return EmbeddedTracker(backbone, embedded, renewer=load_renewer())
+    added = extensions.named("trackers", settings.tracker)
+    if added:
+        tracker: MaskTracker = extensions.load("trackers", added[0])(added[1], backbone, max_tracks)
+        return tracker
     return open_sam2(settings, max_tracks)
 
 

@@ -5,6 +5,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Literal
 
+from stream import extensions
 from stream.clock import Clock
 from stream.errors import SourceError
 from stream.frame import Frame
@@ -42,10 +43,14 @@ def open_source(
     reader: ReaderName = "pyav",
     folder_fps: Fraction = Fraction(10),
 ) -> Recording:
-    """Open a video file, an image folder or an Aria VRS recording.
+    """Open a video file, an image folder, an Aria VRS recording, or NAME:REST of an extension.
 
     Raises SourceError when there is nothing there, or nothing that can be read.
     """
+    added = extensions.named("sources", str(path))
+    if added:
+        theirs: Reader = extensions.load("sources", added[0])(added[1])
+        return Recording(theirs, clock, options or PlaybackOptions())
     path = Path(path)
     if not path.exists():
         raise SourceError(f"expected a video, image folder or .vrs at {path}; nothing is there")
