@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -95,10 +96,11 @@ def test_a_configuration_may_name_them(installed: Path) -> None:
             "speech": {"backend": "robot"},
         }
     )
-    backbone = object()  # handed on as it is
+    backbone: Any = None  # handed on as it is
     opened: object = open_tracker(config.masklets, TrackerConfig(), backbone, 4)
     assert opened == ("tracker", "fast", 4)
-    model: object = load_backend(config.reasoning.model, None, ChatConfig())
+    reader: Any = None
+    model: object = load_backend(config.reasoning.model, reader, ChatConfig())
     assert model == ("model", "grey")
     speaker: object = open_speaker(config.speech.backend)
     assert speaker == ("speaker", "")
