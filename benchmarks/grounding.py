@@ -31,7 +31,7 @@ from foveal.setup.assistant import Models, load_models, trained_model
 from foveal.setup.pixsearch import load_pointing
 from foveal.setup.search import load_recogniser
 from foveal.training.pixsearch.grounding_data import (
-    Scene,
+    LabelledScene,
     by_name,
     compose,
     cut_outs,
@@ -161,8 +161,8 @@ def pictures(data: Path, stamp_folder: Path | None, limit: int | None) -> Iterat
 
 
 def composites(
-    photos: list[Scene], data: Path, stamp_folder: Path | None, count: int
-) -> Iterator[Scene]:
+    photos: list[LabelledScene], data: Path, stamp_folder: Path | None, count: int
+) -> Iterator[LabelledScene]:
     """Held-out cut-outs over held-out backdrops; the same ones every time."""
     paths = sorted((data / "imagenet-samples").glob("n*_*.jpg"))
     backdrops = [path for path in paths if is_held_out(path.stem)]
@@ -173,7 +173,9 @@ def composites(
     for _ in range(count):
         path = backdrops[int(rng.integers(len(backdrops)))]
         image = np.asarray(cv2.imread(str(path)), np.uint8)[..., ::-1]
-        yield compose(Scene(np.ascontiguousarray(image), (), closed=False), by_name(cuts), rng)
+        yield compose(
+            LabelledScene(np.ascontiguousarray(image), (), closed=False), by_name(cuts), rng
+        )
 
 
 def adt(folder: Path, count: int) -> Iterator[Asked]:
@@ -185,7 +187,7 @@ def adt(folder: Path, count: int) -> Iterator[Asked]:
         yield Asked("adt", frame.image, _alone(said))
 
 
-def _asked(group: str, scenes: list[Scene] | Iterator[Scene]) -> Iterator[Asked]:
+def _asked(group: str, scenes: list[LabelledScene] | Iterator[LabelledScene]) -> Iterator[Asked]:
     for scene in scenes:
         named = [(thing.names[0], thing.mask) for thing in scene.things]
         yield Asked(group, scene.image, _alone(named))

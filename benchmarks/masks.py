@@ -102,7 +102,7 @@ def measure(scores: Scores, asked: Asked, backbone: Backbone, sam: SmallSam) -> 
     """Every thing of a picture by every method."""
     image, features = asked.image, backbone.features(asked.image)
     began = time.perf_counter_ns()
-    sam.look(image)
+    sam.embed(image)
     _add(scores["foveal"], "look_ms", (time.perf_counter_ns() - began) / 1e6)
     ways: list[tuple[str, str, Callable[[Box, Point], Mask]]] = [
         ("foveal", "box", lambda box, _: sam.from_box(image, box)),

@@ -11,6 +11,7 @@ from stream.errors import BadFrame
 
 Image = npt.NDArray[np.uint8]  # [H, W, 3] RGB
 Mask = npt.NDArray[np.bool_]  # [H, W]
+SoftMask = npt.NDArray[np.float32]  # [h, w] 0..1
 
 KeyframeReason = Literal["first", "scene", "drift", "interval", "question"]
 

@@ -24,7 +24,7 @@ from stream.frame import Image, Mask
 from stream.geometry import Rle, decode_mask, encode_mask, inner_point, mask_box
 
 Progress = Callable[[int, int], None]  # frames done, frames in all
-Sample = npt.NDArray[np.float32]
+Exposure = npt.NDArray[np.float32]
 
 REFERENCE_HEIGHT = 720
 SHUTTER_S = 1 / 60
@@ -143,7 +143,7 @@ def _frames(
         yield image, {"pts_ns": index * NS_PER_S // options.fps, "objects": things}
 
 
-def _expose(wall: Wall, camera: HeadCamera, now_s: float, options: DemoOptions) -> Sample:
+def _expose(wall: Wall, camera: HeadCamera, now_s: float, options: DemoOptions) -> Exposure:
     """The mean of what the sensor saw while the shutter was open: motion blur."""
     first, last = camera.pose(now_s - SHUTTER_S / 2), camera.pose(now_s + SHUTTER_S / 2)
     moved = float(np.hypot(last.x - first.x, last.y - first.y)) * last.zoom
@@ -186,7 +186,7 @@ class _Noise:
         shape = (options.height + 64, options.width + 64, 3)
         self._tile = self._rng.standard_normal(shape, dtype=np.float32) * np.float32(NOISE)
 
-    def next(self) -> Sample:
+    def next(self) -> Exposure:
         top, left = self._rng.integers(0, 64, 2)
         return self._tile[top : top + self._size[0], left : left + self._size[1]]
 

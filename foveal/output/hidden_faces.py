@@ -28,7 +28,7 @@ class Card:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Shot:
+class OverlayFrame:
     """One frame and all that is shown with it."""
 
     frame: Frame
@@ -37,7 +37,7 @@ class Shot:
     subtitle: str | None
     cards: tuple[Card, ...] = ()
 
-    def on(self, frame: Frame) -> "Shot":
+    def on(self, frame: Frame) -> "OverlayFrame":
         """The same with another picture."""
         keyframe = None if self.keyframe is None else replace(self.keyframe, frame=frame)
         cards = tuple(card.on(frame) for card in self.cards)
@@ -49,7 +49,7 @@ class FaceCurtain:
 
     def __init__(self, blur: FaceBlur) -> None:
         self._blur = blur
-        self._waiting: deque[Shot] = deque()
+        self._waiting: deque[OverlayFrame] = deque()
         self._cards: list[Card] = []  # of the frame that is next
 
     def answer(self, card: Card) -> None:
@@ -60,19 +60,19 @@ class FaceCurtain:
                 return
         self._cards.append(card)
 
-    def step(self, shot: Shot) -> list[Shot]:
+    def step(self, shot: OverlayFrame) -> list[OverlayFrame]:
         """The next frame; what can be shown by now."""
         self._waiting.append(replace(shot, cards=tuple(self._cards)))
         self._cards.clear()
         return self._ready(self._blur.step(shot.frame))
 
-    def flush(self) -> tuple[list[Shot], list[Card]]:
+    def flush(self) -> tuple[list[OverlayFrame], list[Card]]:
         """What still waits, and answers about frames that never came."""
         shots = self._ready(self._blur.flush())
         cards, self._cards = self._cards, []
         return shots, [card.on(self._alone(card.frame)) for card in cards]
 
-    def _ready(self, hidden: list[Frame]) -> list[Shot]:
+    def _ready(self, hidden: list[Frame]) -> list[OverlayFrame]:
         return [self._waiting.popleft().on(frame) for frame in hidden]
 
     def _alone(self, frame: Frame) -> Frame:

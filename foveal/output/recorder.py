@@ -13,7 +13,7 @@ from foveal.output.annotate import draw, mark_question, told_apart
 from foveal.output.answer_records import answer_record
 from foveal.output.blur import FaceBlur
 from foveal.output.captions import Captions
-from foveal.output.hidden_faces import Card, FaceCurtain, Shot
+from foveal.output.hidden_faces import Card, FaceCurtain, OverlayFrame
 from foveal.output.lines import LineFile, prepare
 from foveal.output.narrator import Narrator
 from foveal.output.report import ReportBuilder
@@ -104,7 +104,7 @@ class Recorder:
 
     def frame(self, frame: Frame, regions: tuple[Region, ...], keyframe: Keyframe | None) -> None:
         """Draw one frame of the annotated video, and keep keyframes for the report."""
-        shot = Shot(frame, regions, keyframe, self._captions.at(frame.pts_ns))
+        shot = OverlayFrame(frame, regions, keyframe, self._captions.at(frame.pts_ns))
         for one in [shot] if self._curtain is None else self._curtain.step(shot):
             self._keep(one)
 
@@ -130,7 +130,7 @@ class Recorder:
         refused = Counter(summary.get("refused") or {}) + self.refused
         self._report.finish({**summary, "refused": dict(refused)})
 
-    def _keep(self, shot: Shot) -> None:
+    def _keep(self, shot: OverlayFrame) -> None:
         """Draw a frame into the video, and put what belongs to it into the report."""
         for card in shot.cards:
             self._tell(card)

@@ -9,10 +9,8 @@ import numpy.typing as npt
 
 from perception.features.backbone import STRIDE, Features
 from stream.errors import PromptError
-from stream.frame import Image, Mask
+from stream.frame import Image, Mask, SoftMask
 from stream.geometry import Box, Point, clip_box, components, mask_box
-
-Soft = npt.NDArray[np.float32]  # [h, w], 0..1
 
 WORK_SIDE = 192  # pixels of the crop's longer side that GrabCut sees
 ITERATIONS = 1  # more cost time and lose a little: box IoU 0.630 with one, 0.620 with three
@@ -67,7 +65,7 @@ def check_point(image: Image, point: Point) -> None:
         raise PromptError(f"expected a point x,y inside the {width}x{height} frame, got {point}")
 
 
-def refine_seed(image: Image, seed: Soft) -> Mask:
+def refine_seed(image: Image, seed: SoftMask) -> Mask:
     """A coarse soft mask [h, w] in 0..1 -> the picture's own border, [H, W] bool."""
     height, width = image.shape[:2]
     soft = np.asarray(cv2.resize(seed, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
@@ -85,7 +83,7 @@ def refine_seed(image: Image, seed: Soft) -> Mask:
     return _put(mask, window, (height, width))
 
 
-def _seed_around(point: Point, features: Features) -> Soft:
+def _seed_around(point: Point, features: Features) -> SoftMask:
     """[h, w] soft seed of the best region around the point."""
     dense = features.dense
     rows, cols = dense.shape[-2:]

@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 
 from perception.features.backbone import Features
-from perception.masks.grabcut import Soft, refine_seed
-from stream.frame import Image, Mask
+from perception.masks.grabcut import refine_seed
+from stream.frame import Image, Mask, SoftMask
 from stream.geometry import components, share_inside
 
 COVERED = 0.6  # share of a proposal inside a masklet from which it is that masklet
@@ -56,7 +56,7 @@ def propose(
     config = config or ProposalConfig()
     cells = _reduce(features.dense, config.rows)
     groups = _group(cells, config)
-    found: list[tuple[float, Soft]] = []
+    found: list[tuple[float, SoftMask]] = []
     for number in range(int(groups.max()) + 1):
         for part in _parts(groups == number):
             score = _saliency(part, cells, config)
@@ -78,7 +78,7 @@ def propose(
     return tuple(kept)
 
 
-def _cover(mask: Mask, shape: tuple[int, ...]) -> Soft:
+def _cover(mask: Mask, shape: tuple[int, ...]) -> SoftMask:
     """Share of each cell that a mask holds."""
     size = (shape[1], shape[0])
     return np.asarray(

@@ -16,9 +16,9 @@ from torch import Tensor
 from transformers import SamMaskDecoderConfig
 from transformers.models.sam.modeling_sam import SamMaskDecoder
 
-from perception.masks.grabcut import Soft
 from perception.masks.onnx_weights import OnnxWeights, read_onnx
 from stream.errors import AssetError
+from stream.frame import SoftMask
 
 CANVAS = 1024  # pixels a side of the square that places are given in
 CELL = 16  # pixels a side of a cell
@@ -61,8 +61,8 @@ class SamDecoder:
             raise AssetError(f"expected SAM's mask decoder in {path}: {error}") from error
 
     def __call__(
-        self, cells: Tensor, prompts: Prompts, before: Soft | None = None
-    ) -> tuple[Soft, float]:
+        self, cells: Tensor, prompts: Prompts, before: SoftMask | None = None
+    ) -> tuple[SoftMask, float]:
         """[256, h, w] cells -> [4h, 4w] logits and the decoder's own guess of their IoU.
 
         Prompts lie in the square's pixels. `before`: logits [4h, 4w] of a mask to start from.
@@ -72,8 +72,8 @@ class SamDecoder:
         return masks[best], float(scores[best])
 
     def candidates(
-        self, cells: Tensor, prompts: Prompts, before: Soft | None = None
-    ) -> tuple[Soft, Soft]:
+        self, cells: Tensor, prompts: Prompts, before: SoftMask | None = None
+    ) -> tuple[SoftMask, SoftMask]:
         """The same for all four: [4, 4h, 4w] logits and [4] guesses, the sure one first."""
         with torch.inference_mode():
             masks, scores = self._ask(cells, prompts, before)
@@ -82,7 +82,9 @@ class SamDecoder:
             np.asarray(scores.float().numpy(), np.float32),
         )
 
-    def _ask(self, cells: Tensor, prompts: Prompts, before: Soft | None) -> tuple[Tensor, Tensor]:
+    def _ask(
+        self, cells: Tensor, prompts: Prompts, before: SoftMask | None
+    ) -> tuple[Tensor, Tensor]:
         """[4, 4h, 4w] logits and [4] guesses: the sure one first, then whole, part, and subpart."""
         decoder = self._decoder
         places = torch.tensor([[x + 0.5, y + 0.5] for x, y, _ in prompts]) / CANVAS
@@ -101,7 +103,7 @@ class SamDecoder:
         masks = torch.stack(own) @ grown.flatten(1)
         return masks.view(-1, *grown.shape[1:]), decoder.iou_prediction_head(tokens[0, 0, 0])
 
-    def _dense(self, before: Soft | None) -> Tensor:
+    def _dense(self, before: SoftMask | None) -> Tensor:
         """[256, h, w] of a mask [4h, 4w], or [256, 1, 1] for none."""
         if before is None:
             return self._no_mask[0]

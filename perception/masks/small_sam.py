@@ -17,7 +17,7 @@ import torch.nn.functional as F
 
 from perception.features.backbone import Features, fast_dtype
 from perception.features.preprocess import shrink
-from perception.masks.grabcut import Soft, check_point, ellipse
+from perception.masks.grabcut import check_point, ellipse
 from perception.masks.sam_decoder import (
     CANVAS,
     CELL,
@@ -29,7 +29,7 @@ from perception.masks.sam_decoder import (
     SamDecoder,
 )
 from perception.masks.tiny_vit import TinyViT
-from stream.frame import Image, Mask
+from stream.frame import Image, Mask, SoftMask
 from stream.geometry import Box, Point, clip_box, components, inner_point, mask_box, mask_iou
 
 ENCODER, DECODER = "encoder.onnx", "sam.onnx"
@@ -39,13 +39,13 @@ LOW = 4  # pixels a side of the square that one of the decoder's masks stands fo
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 BLANK = 448  # pixels a side of the empty picture whose middle stands for the padding
 SPECK = 0.02  # of the largest part: smaller ones are left out
-KEPT = 4  # looks that are remembered
+KEPT = 4  # embeddings that are kept
 
 PAD = (0.0, 0.0, NOTHING)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Look:
+class ImageEmbedding:
     """What the encoder made of one picture."""
 
     cells: torch.Tensor  # [256, h, w] float32, of 16 canvas pixels each, with a margin
@@ -61,7 +61,7 @@ class SmallSam:
         self._encoder, self._decoder, self._side = encoder, decoder, side
         blank = encoder(torch.zeros(1, 3, BLANK, BLANK))[0]
         self._blank = blank[:, blank.shape[1] // 2, blank.shape[2] // 2]
-        self._looks: list[tuple[weakref.ref[Image], Look]] = []
+        self._embeddings: list[tuple[weakref.ref[Image], ImageEmbedding]] = []
 
     @classmethod
     def load(cls, folder: Path) -> "SmallSam":
@@ -74,7 +74,7 @@ class SmallSam:
         Of the decoder's four masks the one that fills the box best, times its own guess.
         """
         x0, y0, x1, y1 = box = clip_box(box, *image.shape[:2])
-        seen = self.look(image)
+        seen = self.embed(image)
         corners: Prompts = [(x0, y0, CORNER), (x1, y1, OPPOSITE), PAD]
         masks, guesses = self._decoder.candidates(seen.cells, placed(corners, seen))
         fits = [filled(logits, box, seen) for logits in masks]
@@ -109,7 +109,7 @@ class SmallSam:
         x, y = inner_point(mask)
         corners: Prompts = [(box[0], box[1], CORNER), (box[2], box[3], OPPOSITE)]
         ways: list[Prompts] = [[*corners, PAD], [(x, y, INSIDE), PAD], [(x, y, INSIDE), PAD, PAD]]
-        seen = self.look(image)
+        seen = self.embed(image)
         best, best_score = mask, 0.0
         for way in ways:
             logits, score = self.logits(seen, way)
@@ -119,17 +119,17 @@ class SmallSam:
                 best, best_score = found, score
         return best
 
-    def look(self, image: Image) -> Look:
+    def embed(self, image: Image) -> ImageEmbedding:
         """The encoder's pass over a [H, W, 3] uint8 RGB picture."""
-        for known, seen in self._looks:
+        for known, seen in self._embeddings:
             if known() is image:
                 return seen
-        seen = self.view(image, self._side)
-        alive = [pair for pair in self._looks if pair[0]() is not None]
-        self._looks = [(weakref.ref(image), seen), *alive][:KEPT]
+        seen = self.embed_at(image, self._side)
+        alive = [pair for pair in self._embeddings if pair[0]() is not None]
+        self._embeddings = [(weakref.ref(image), seen), *alive][:KEPT]
         return seen
 
-    def view(self, image: Image, side: int) -> Look:
+    def embed_at(self, image: Image, side: int) -> ImageEmbedding:
         """The same at `side` pixels of the longer side, not kept."""
         height, width = image.shape[:2]
         scale = side / max(height, width)
@@ -145,15 +145,15 @@ class SmallSam:
         rows, cols = (min(CANVAS // CELL, side + MARGIN) for side in found.shape[1:])
         cells = self._blank[:, None, None].repeat(1, rows, cols)
         cells[:, : found.shape[1], : found.shape[2]] = found
-        return Look(cells, scale, (height, width))
+        return ImageEmbedding(cells, scale, (height, width))
 
     def _ask(self, image: Image, prompts: Prompts) -> Mask:
-        seen = self.look(image)
+        seen = self.embed(image)
         return _parts(paste(self.logits(seen, prompts)[0], seen))
 
     def logits(
-        self, seen: Look, prompts: Prompts, before: Soft | None = None
-    ) -> tuple[Soft, float]:
+        self, seen: ImageEmbedding, prompts: Prompts, before: SoftMask | None = None
+    ) -> tuple[SoftMask, float]:
         """[4h, 4w] logits over the cells, and the decoder's own guess of their IoU.
 
         Prompts lie in the picture's pixels. `before`: logits of a mask to start from, [4h, 4w].
@@ -161,12 +161,12 @@ class SmallSam:
         return self._decoder(seen.cells, placed(prompts, seen), before)
 
 
-def placed(prompts: Prompts, seen: Look) -> Prompts:
+def placed(prompts: Prompts, seen: ImageEmbedding) -> Prompts:
     """Prompts in the picture's pixels -> on the decoder's canvas."""
     return [(x * seen.scale, y * seen.scale, label) for x, y, label in prompts]
 
 
-def filled(logits: Soft, box: Box, seen: Look) -> float:
+def filled(logits: SoftMask, box: Box, seen: ImageEmbedding) -> float:
     """IoU of a box with the box around what [4h, 4w] logits say inside it, in their squares."""
     step = seen.scale / LOW
     x0, y0 = int(box[0] * step), int(box[1] * step)
@@ -178,7 +178,7 @@ def filled(logits: Soft, box: Box, seen: Look) -> float:
     return area / ((x1 - x0) * (y1 - y0))
 
 
-def paste(logits: Soft, seen: Look) -> Mask:
+def paste(logits: SoftMask, seen: ImageEmbedding) -> Mask:
     """[4h, 4w] logits over the cells -> [H, W] of the picture."""
     height, width = seen.size
     step = seen.scale / LOW

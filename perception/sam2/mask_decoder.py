@@ -18,7 +18,7 @@ from perception.sam2.types import Candidates, FrameFeatures
 FIRST_MASK = 2  # tokens before those of the masks: object score, quality
 
 
-class MaskDecoder:
+class Sam2MaskDecoder:
     """Masks of B objects from the frame as their memories see it."""
 
     def __init__(self, module: Any, positions: torch.Tensor, mixed: bool = False) -> None:

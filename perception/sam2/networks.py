@@ -17,13 +17,13 @@ from torchvision.transforms.v2 import functional as TF
 from perception.sam2.compile import CompileMode, Program
 from perception.sam2.edgetam import EdgeEncoder, Perceiver
 from perception.sam2.image_encoder import HieraEncoder
-from perception.sam2.mask_decoder import MaskDecoder
+from perception.sam2.mask_decoder import Sam2MaskDecoder
 from perception.sam2.memory_attention import MemoryAttention
 from perception.sam2.memory_encoder import MemoryEncoder
 from perception.sam2.types import (
     ABSENT_LOGIT,
     Candidates,
-    Decoded,
+    DecodedMasks,
     FrameFeatures,
     Recalled,
     time_waves,
@@ -63,7 +63,7 @@ class Sam2Networks:
             self._prepare_constants()
             length = len(self._memory_positions)
             self._attention = MemoryAttention(model.memory_attention, length, mixed)
-            self._decoder = MaskDecoder(model.mask_decoder, self._wide_positions, mixed)
+            self._decoder = Sam2MaskDecoder(model.mask_decoder, self._wide_positions, mixed)
             self._memory_encoder = MemoryEncoder(model.memory_encoder, self.grid, mixed)
         self._upload = Uploader(self.device)
         encode = self._encoder.tensors if self._encoder is not None else self._encode
@@ -175,7 +175,7 @@ class Sam2Networks:
         several = self._several(0 if labels is None else labels.shape[1], first)
         return self._decoder(features, seen, sparse, dense, several)
 
-    def choose(self, found: Candidates, choice: Sequence[int] | None = None) -> Decoded:
+    def choose(self, found: Candidates, choice: Sequence[int] | None = None) -> DecodedMasks:
         """One mask an object: the given one, or the one of the best predicted quality."""
         if choice is None:
             best = found.quality.argmax(-1)
@@ -189,7 +189,7 @@ class Sam2Networks:
         logits = found.masks[rows, best].float()
         logits = torch.where(here[..., None] > 0, logits, ABSENT_LOGIT)
         quality = found.quality[rows, best].float()
-        return Decoded(logits, pointers, found.presence.float(), quality)
+        return DecodedMasks(logits, pointers, found.presence.float(), quality)
 
     def _several(self, points: int, first: bool) -> bool:
         """Whether to decode three masks and take the best (one click or none is ambiguous)."""
@@ -200,7 +200,7 @@ class Sam2Networks:
             and config.multimask_min_pt_num <= points <= config.multimask_max_pt_num
         )
 
-    def adopt(self, features: FrameFeatures, mask: Mask) -> tuple[Decoded, torch.Tensor]:
+    def adopt(self, features: FrameFeatures, mask: Mask) -> tuple[DecodedMasks, torch.Tensor]:
         """Take a given [H, W] mask as the answer; also its [1, 1, S, S] logits at model size."""
         given = self._fit_mask(mask)
         small = self._model.mask_downsample(given.to(self.dtype))
@@ -212,7 +212,7 @@ class Sam2Networks:
         if not bool((logits > 0).any()):  # thinner than a logit: its strongest one stays visible
             logits = torch.where(logits >= logits.max(), MASK_SCALE + MASK_BIAS, logits)
         sure = torch.full((1,), MASK_SCALE + MASK_BIAS, device=self.device)
-        return Decoded(logits[:, 0], pointers, sure, torch.ones_like(sure)), full
+        return DecodedMasks(logits[:, 0], pointers, sure, torch.ones_like(sure)), full
 
     def _fit_mask(self, mask: Mask) -> torch.Tensor:
         """[H, W] bool -> [1, 1, S, S] float 0 or 1, never empty."""
@@ -229,7 +229,7 @@ class Sam2Networks:
     def remember(
         self,
         features: FrameFeatures,
-        decoded: Decoded,
+        decoded: DecodedMasks,
         prompted: bool,
         full: torch.Tensor | None = None,
     ) -> torch.Tensor:

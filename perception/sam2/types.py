@@ -20,7 +20,7 @@ class FrameFeatures:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Decoded:
+class DecodedMasks:
     """The mask decoder's answer for B objects."""
 
     logits: torch.Tensor  # [B, 4h, 4w] float32

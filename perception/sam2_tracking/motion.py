@@ -15,7 +15,7 @@ SPEED_NOISE = 1 / 160  # of the box's height: how much the speed changes a frame
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Motion:
+class BoxMotion:
     """Centre, width and height with their speeds, and how sure of them we are."""
 
     mean: Vector  # [8] cx, cy, w, h in logit cells, and their change a frame
@@ -29,28 +29,28 @@ class Motion:
         return cx - width / 2, cy - height / 2, cx + width / 2, cy + height / 2
 
 
-def start_motion(box: FloatBox) -> Motion:
+def start_motion(box: FloatBox) -> BoxMotion:
     """At rest at a box."""
     noise = np.array([2 * PLACE_NOISE] * 4 + [10 * SPEED_NOISE] * 4) * _height(box)
-    return Motion(np.concatenate([_measured(box), np.zeros(4)]), np.diag(noise**2))
+    return BoxMotion(np.concatenate([_measured(box), np.zeros(4)]), np.diag(noise**2))
 
 
-def predicted(motion: Motion) -> Motion:
+def predicted(motion: BoxMotion) -> BoxMotion:
     """One frame later."""
     step = np.eye(8)
     step[:4, 4:] = np.eye(4)
     noise = np.array([PLACE_NOISE] * 4 + [SPEED_NOISE] * 4) * max(1.0, float(motion.mean[3]))
     covariance = step @ motion.covariance @ step.T + np.diag(noise**2)
-    return Motion(step @ motion.mean, covariance, motion.stable)
+    return BoxMotion(step @ motion.mean, covariance, motion.stable)
 
 
-def updated(motion: Motion, box: FloatBox) -> Motion:
+def updated(motion: BoxMotion, box: FloatBox) -> BoxMotion:
     """With the box that was seen there."""
     noise = np.diag(np.full(4, (PLACE_NOISE * _height(box)) ** 2))
     gain = motion.covariance[:, :4] @ np.linalg.inv(motion.covariance[:4, :4] + noise)
     mean = motion.mean + gain @ (_measured(box) - motion.mean[:4])
     covariance = motion.covariance - gain @ motion.covariance[:4]
-    return Motion(mean, covariance, motion.stable + 1)
+    return BoxMotion(mean, covariance, motion.stable + 1)
 
 
 def logits_box(logits: torch.Tensor) -> FloatBox | None:

@@ -15,7 +15,7 @@ import torch
 
 from perception.sam2.types import PROMPT_LOGIT_LIMIT, Candidates
 from perception.sam2_tracking.motion import logits_box, predicted, start_motion, updated
-from perception.sam2_tracking.state import Memory, Pointer, Sam2Config, Sam2Track
+from perception.sam2_tracking.state import Memory, ObjectPointer, Sam2Config, Sam2Track
 from stream.geometry import box_iou
 
 RECENT_AREAS = 10  # frames whose areas DAM4SAM's median is over
@@ -58,7 +58,7 @@ class MemoryRules:
             return list(range(len(recent), 0, -1))
         return [index - m.index for m in recent]
 
-    def pointers(self, track: Sam2Track, index: int) -> tuple[Pointer, ...]:
+    def pointers(self, track: Sam2Track, index: int) -> tuple[ObjectPointer, ...]:
         """Pointers that are read at frame `index`."""
         return tuple(p for p in track.pointers if index - p.index <= self._pointers)
 
@@ -107,7 +107,7 @@ class MemoryRules:
             gone = torch.full_like(track.logits, -PROMPT_LOGIT_LIMIT)
             return replace(track, index=index, logits=gone, presence=-1.0, quality=0.0)
         memory = Memory(index, outcome.tokens, outcome.pointer)
-        pointers = (*track.pointers, Pointer(index, outcome.pointer))[-self._pointers :]
+        pointers = (*track.pointers, ObjectPointer(index, outcome.pointer))[-self._pointers :]
         shown = replace(
             track,
             pointers=pointers,
@@ -166,7 +166,7 @@ class MemoryRules:
             prompted = self.capped((*prompted, memory))
         else:
             recent = (*recent, memory)[-self._frames :]
-            pointers = (*pointers, Pointer(index, outcome.pointer))[-self._pointers :]
+            pointers = (*pointers, ObjectPointer(index, outcome.pointer))[-self._pointers :]
         return replace(
             past,
             prompted=prompted,

@@ -6,7 +6,7 @@ import torch
 
 from perception.masks.prompts import BoxPrompt, MaskPrompt, PointsPrompt, Prompt
 from perception.sam2.networks import Sam2Networks
-from perception.sam2.types import PROMPT_LOGIT_LIMIT, Decoded, FrameFeatures, Recalled
+from perception.sam2.types import PROMPT_LOGIT_LIMIT, DecodedMasks, FrameFeatures, Recalled
 from perception.sam2_tracking.policies import MemoryRules, Outcome, before
 from perception.sam2_tracking.state import Sam2Track
 
@@ -110,7 +110,7 @@ class Segmenter:
         return points[None].to(networks.device, networks.dtype), labels.to(networks.device)
 
 
-def _outcomes(decoded: Decoded, tokens: torch.Tensor) -> list[Outcome]:
+def _outcomes(decoded: DecodedMasks, tokens: torch.Tensor) -> list[Outcome]:
     """Split a batch into objects whose tensors do not keep the batch alive."""
     presence, quality = torch.stack([decoded.presence, decoded.quality]).tolist()  # one wait
     return [

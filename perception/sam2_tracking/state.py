@@ -8,7 +8,7 @@ import torch
 
 from perception.sam2.compile import CompileMode
 from perception.sam2.types import FrameFeatures
-from perception.sam2_tracking.motion import Motion
+from perception.sam2_tracking.motion import BoxMotion
 from stream.errors import ConfigError
 
 MemoryPolicy = Literal["recent", "samurai", "dam4sam"]  # see perception/sam2_tracking/policies.py
@@ -69,7 +69,7 @@ class Memory:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Pointer:
+class ObjectPointer:
     """An object pointer that outlives its frame's spatial memory."""
 
     index: int
@@ -94,12 +94,12 @@ class Sam2Track:
     track_id: int
     prompted: tuple[Memory, ...]  # conditioning memories, oldest first
     recent: tuple[Memory, ...]  # unprompted memories, oldest first
-    pointers: tuple[Pointer, ...]  # of unprompted frames, oldest first
+    pointers: tuple[ObjectPointer, ...]  # of unprompted frames, oldest first
     index: int  # the newest frame it was followed to
     logits: torch.Tensor  # [4h, 4w] float32 mask logits of that frame
     presence: float  # object score logit; the object is in view above 0
     quality: float  # predicted mask IoU, 0..1
-    motion: Motion | None = None  # samurai
+    motion: BoxMotion | None = None  # samurai
     areas: tuple[int, ...] = ()  # dam4sam: of the last frames in view, in logit cells
     looks: LookMemory | None = None  # reidentify
 

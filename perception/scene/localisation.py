@@ -8,14 +8,14 @@ import numpy as np
 import torch
 
 from perception.features.backbone import Backbone, Features
-from perception.masks.grabcut import Soft, refine_seed
+from perception.masks.grabcut import refine_seed
 from perception.scene.grounded_region import GroundedRegion
 from perception.scene.name_matching import Posterior
 from perception.scene.recogniser import Recogniser
 from perception.scene.region_naming import Namer
 from perception.scene.sliding_windows import Surroundings, look_around
 from perception.scene.view import SceneView
-from stream.frame import Mask
+from stream.frame import Mask, SoftMask
 
 SEED_PEAK = 0.5  # of a phrase map's peak: cells above it seed the mask
 WHOLE_PEAK = 0.25  # the same for what fills the picture
@@ -69,7 +69,7 @@ class CloserLook:
     def _named(self, view: SceneView, mask: Mask) -> GroundedRegion | None:
         return self._namer.at(view.frame, mask, view.detections)
 
-    def _map(self, features: Features, match: Posterior, peak: float) -> Soft:
+    def _map(self, features: Features, match: Posterior, peak: float) -> SoftMask:
         """Class activation map (Zhou et al., 2016) of the classes that fit, [h, w] in 0..1."""
         weight = self._recogniser.class_weights.to(features.top)
         chosen = torch.from_numpy(match * (match >= 0.5 * match.max())).to(weight)

@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from perception.tracking.roi import ROI, Soft, Window
-from stream.frame import Image
+from perception.tracking.roi import ROI, RoiWindow
+from stream.frame import Image, SoftMask
 
 ROWS = 192  # the flow's height
 
@@ -37,7 +37,7 @@ def backward_flow(now: Grey, before: Grey) -> Flow | None:
     return np.asarray(engine.calc(now, before, None), np.float32)
 
 
-def residual(flow: Flow, now: Grey, before: Grey) -> Soft:
+def residual(flow: Flow, now: Grey, before: Grey) -> SoftMask:
     """0..1: how badly the flow explains each pixel."""
     rows, cols = now.shape
     grid_x, grid_y = np.meshgrid(
@@ -48,7 +48,7 @@ def residual(flow: Flow, now: Grey, before: Grey) -> Soft:
     return np.asarray(np.clip(error / 32, 0, 1), np.float32)
 
 
-def warp_whole(flow: Flow, soft: Soft) -> Soft:
+def warp_whole(flow: Flow, soft: SoftMask) -> SoftMask:
     """Carry a whole-frame soft mask of the flow's size one frame on."""
     rows, cols = soft.shape
     grid_x, grid_y = np.meshgrid(
@@ -58,7 +58,7 @@ def warp_whole(flow: Flow, soft: Soft) -> Soft:
     return np.asarray(out, np.float32)
 
 
-def warp_window(flow: Flow | None, soft: Soft, old: Window, new: Window) -> Soft:
+def warp_window(flow: Flow | None, soft: SoftMask, old: RoiWindow, new: RoiWindow) -> SoftMask:
     """A window's soft mask [ROI, ROI] of the last frame, seen through the new window."""
     steps = (np.arange(ROI, dtype=np.float32) + 0.5) / ROI
     x = new.x0 + steps * (new.x1 - new.x0)

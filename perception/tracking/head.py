@@ -16,8 +16,9 @@ from torch import nn
 
 from perception.features.backbone import fast_dtype
 from perception.tracking.cues import Cues, blend
-from perception.tracking.roi import Soft, sample_cells
+from perception.tracking.roi import sample_cells
 from stream.errors import AssetError
+from stream.frame import SoftMask
 
 CHANNELS = 9
 DEEP = 168  # channels of the backbone's dense features
@@ -103,7 +104,7 @@ class NetRefiner:
             raise AssetError(f"expected weights of CueNet in {weights}: {error}") from error
         return cls(net.to(fast_dtype("cpu")))  # bfloat16 changes one pixel in a thousand
 
-    def __call__(self, cues: list[Cues]) -> list[Soft]:
+    def __call__(self, cues: list[Cues]) -> list[SoftMask]:
         """One soft mask [ROI, ROI] for each object; all of one frame."""
         with torch.inference_mode():
             dtype = next(self._net.parameters()).dtype

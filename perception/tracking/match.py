@@ -28,7 +28,7 @@ QUERIES, CELLS = 256, 512  # rows of a block of products
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Look:
+class MemoryFrame:
     """An object as one frame showed it."""
 
     key: torch.Tensor  # [C, h, w] L2-normalised features of that frame
@@ -41,17 +41,17 @@ class Look:
 class Match:
     """What memory says of each cell."""
 
-    # [3, h, w] float32, zero outside what was matched: label from all looks, label from the first
-    # look alone, best cosine to a remembered cell of the object.
+    # [3, h, w] float32, zero outside what was matched: label from all frames, label from the first
+    # frame alone, best cosine to a remembered cell of the object.
     maps: torch.Tensor
 
     @property
     def both(self) -> torch.Tensor:
-        """[h, w] label from all looks."""
+        """[h, w] label from all frames."""
         return self.maps[0]
 
 
-def make_look(key: torch.Tensor, label: torch.Tensor, config: MatchConfig) -> Look:
+def memory_frame(key: torch.Tensor, label: torch.Tensor, config: MatchConfig) -> MemoryFrame:
     """Remember a soft mask on its frame's features."""
     cells = _near(label, config.ring).flatten().nonzero()[:, 0]
     cells = cells[:: 1 + (len(cells) - 1) // config.max_cells]
@@ -61,13 +61,13 @@ def make_look(key: torch.Tensor, label: torch.Tensor, config: MatchConfig) -> Lo
     labels = label.flatten()[cells]
     ones = torch.ones_like(far)
     table = torch.cat([features, place, far, ones], 1).to(key.dtype)
-    return Look(key, label, table, torch.stack([labels, ones[:, 0]], 1).to(key.dtype))
+    return MemoryFrame(key, label, table, torch.stack([labels, ones[:, 0]], 1).to(key.dtype))
 
 
 def match_near(
-    key: torch.Tensor, expected: torch.Tensor, looks: list[Look], config: MatchConfig
+    key: torch.Tensor, expected: torch.Tensor, frames: list[MemoryFrame], config: MatchConfig
 ) -> Match:
-    """Labels of looks (the first look first) at cells of `key` [C, h, w] near a mask [h, w]."""
+    """Labels of memory frames, the first one first, at cells of a key [C, h, w] near a mask."""
     wanted = _near(expected, config.reach).flatten().nonzero()[:, 0]
     if len(wanted) == 0:
         blank = torch.zeros_like(expected)
@@ -75,9 +75,9 @@ def match_near(
     asked = wanted if len(wanted) <= config.max_queries else _every_other(wanted, expected)
     queries = _padded([_queries(key, asked, expected, config)], STEP)
     columns = [
-        F.pad(look.labels, (2, 0) if number else (0, 2)) for number, look in enumerate(looks)
+        F.pad(frame.labels, (2, 0) if number else (0, 2)) for number, frame in enumerate(frames)
     ]
-    sums = _read(queries, [look.cells for look in looks], columns)[: len(asked)]
+    sums = _read(queries, [frame.cells for frame in frames], columns)[: len(asked)]
     first, rest = sums[:, :2], sums[:, 2:]
     both = config.first_weight * first + rest
     label = both[:, 0] / (both[:, 1] + EPS)
@@ -114,7 +114,7 @@ def _mark(cells: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
 def _queries(
     key: torch.Tensor, wanted: torch.Tensor, expected: torch.Tensor, config: MatchConfig
 ) -> torch.Tensor:
-    """[Q, C + 4]: with a look's cells they give (cosine - 1) / T and the logarithm of the prior."""
+    """[Q, C + 4]: with remembered cells they give (cosine - 1) / T and the prior's logarithm."""
     precision = max(config.spread, config.min_spread / _size(expected)) ** -2
     place = _places(wanted, expected)
     sharp = key.flatten(1)[:, wanted].T.float() / config.temperature
@@ -154,14 +154,14 @@ def _padded(tables: list[torch.Tensor], step: int) -> torch.Tensor:
 
 
 def match_anywhere(
-    key: torch.Tensor, looks: list[Look], temperature: float, areas: tuple[float, float]
+    key: torch.Tensor, frames: list[MemoryFrame], temperature: float, areas: tuple[float, float]
 ) -> tuple[torch.Tensor, float]:
-    """[h, w] soft label of looks with all that was around them, and how sure it is (a cosine).
+    """[h, w] soft label of memory frames and all around them, and how sure it is (a cosine).
 
     The whole picture is searched. Of the connected parts whose area, in cells, lies in `areas`,
     the one that looks most like the object is kept; where there is none the map is zero.
     """
-    tables = [_whole(look) for look in looks]
+    tables = [_whole(frame) for frame in frames]
     flat = key.flatten(1).T.float() / temperature
     shifted = torch.cat([flat, torch.full_like(flat[:, :1], -1 / temperature)], 1)
     queries = _padded([shifted.to(key.dtype)], STEP)  # products are (cosine - 1) / T
@@ -176,15 +176,15 @@ def match_anywhere(
     return _best_part(soft, surety, areas)
 
 
-def _whole(look: Look) -> tuple[torch.Tensor, torch.Tensor]:
+def _whole(frame: MemoryFrame) -> tuple[torch.Tensor, torch.Tensor]:
     """[N, C + 1], [N, 2]: cells in and around the object, and the rest of its frame, coarser."""
-    pooled = F.normalize(_pool(look.key.float()), dim=0).flatten(1).T
-    ground = pooled[_pool(look.label[None]).flatten() < 0.02]
+    pooled = F.normalize(_pool(frame.key.float()), dim=0).flatten(1).T
+    ground = pooled[_pool(frame.label[None]).flatten() < 0.02]
     ones = ground.new_ones(len(ground), 1)
-    near = torch.cat([look.cells[:, :-4], look.cells[:, -1:]], 1)
+    near = torch.cat([frame.cells[:, :-4], frame.cells[:, -1:]], 1)
     around = torch.cat([ground, ones], 1).to(near.dtype)
     labels = torch.cat([torch.zeros_like(ones), ones], 1).to(near.dtype)
-    return torch.cat([near, around]), torch.cat([look.labels, labels])
+    return torch.cat([near, around]), torch.cat([frame.labels, labels])
 
 
 def regrid(maps: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:

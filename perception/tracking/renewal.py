@@ -10,13 +10,13 @@ import cv2
 import numpy as np
 
 from perception.masks.sam_decoder import CORNER, OPPOSITE, Prompts
-from perception.masks.small_sam import LOW, Look, SmallSam, paste
+from perception.masks.small_sam import LOW, ImageEmbedding, SmallSam, paste
 from stream.frame import Image, Mask
 from stream.geometry import mask_box, mask_iou
 
 SIDE = 512  # pixels of the picture's longer side that the encoder sees
 SAME = 0.7  # overlap from which two masks are of one thing
-KEPT = 2  # looks made ahead
+KEPT = 2  # embeddings made ahead
 SURE = 10.0  # logit of the mask that is shown, inside, and minus that outside
 
 
@@ -26,12 +26,12 @@ class Renewer:
     def __init__(self, sam: SmallSam) -> None:
         """`sam` may be shared with what else asks it for masks."""
         self._sam = sam
-        self._ahead: list[tuple[weakref.ref[Image], Look]] = []
+        self._ahead: list[tuple[weakref.ref[Image], ImageEmbedding]] = []
 
     def look_ahead(self, image: Image) -> None:
         """Look at a picture whose masks will be asked for; kept while the picture lives."""
         alive = [pair for pair in self._ahead if pair[0]() is not None]
-        self._ahead = [(weakref.ref(image), self._sam.view(image, SIDE)), *alive][:KEPT]
+        self._ahead = [(weakref.ref(image), self._sam.embed_at(image, SIDE)), *alive][:KEPT]
 
     def ready(self, image: Image) -> bool:
         """Whether this picture was looked at."""
@@ -42,10 +42,10 @@ class Renewer:
         if not masks:
             return []
         ahead = (seen for known, seen in self._ahead if known() is image)
-        seen = next(ahead, None) or self._sam.view(image, SIDE)
+        seen = next(ahead, None) or self._sam.embed_at(image, SIDE)
         return [self._one(seen, mask) for mask in masks]
 
-    def _one(self, seen: Look, mask: Mask) -> Mask | None:
+    def _one(self, seen: ImageEmbedding, mask: Mask) -> Mask | None:
         box = mask_box(mask)
         if box is None:
             return None
@@ -55,7 +55,7 @@ class Renewer:
         return fresh if mask_iou(fresh, mask) >= SAME else None
 
 
-def _shown(seen: Look, mask: Mask) -> "np.ndarray[tuple[int, ...], np.dtype[np.float32]]":
+def _shown(seen: ImageEmbedding, mask: Mask) -> "np.ndarray[tuple[int, ...], np.dtype[np.float32]]":
     """[H, W] -> [4h, 4w] logits over the cells."""
     step = seen.scale / LOW
     shift = (step - 1) / 2  # between the middles of pixels

@@ -14,10 +14,8 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
-from stream.frame import Image
+from stream.frame import Image, SoftMask
 from stream.geometry import Box, mask_box
-
-Soft = npt.NDArray[np.float32]  # 0..1
 
 ROI = 128  # pixels on a side
 CELLS = 32  # feature cells on a side, as the head sees them
@@ -26,7 +24,7 @@ MIN_SIDE = 0.08  # of the frame
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class RoiWindow:
     """A rectangle of the frame, 0..1; may reach past its border."""
 
     x0: float
@@ -35,7 +33,7 @@ class Window:
     y1: float
 
 
-def window_around(soft: Soft, level: float) -> Window | None:
+def window_around(soft: SoftMask, level: float) -> RoiWindow | None:
     """The grown box of what reaches `level` in a whole-frame map [h, w]; None for nothing."""
     box = mask_box(soft >= level)
     if box is None:
@@ -46,10 +44,10 @@ def window_around(soft: Soft, level: float) -> Window | None:
     half_y = max(MIN_SIDE, GROW * (y1 - y0)) / 2
     x, y = (x0 + x1) / 2, (y0 + y1) / 2
     low, high = (max(x - half_x, -0.02), max(y - half_y, -0.02)), (x + half_x, y + half_y)
-    return Window(*low, min(high[0], 1.02), min(high[1], 1.02))
+    return RoiWindow(*low, min(high[0], 1.02), min(high[1], 1.02))
 
 
-def crop(maps: npt.NDArray[np.generic], window: Window) -> npt.NDArray[np.float32]:
+def crop(maps: npt.NDArray[np.generic], window: RoiWindow) -> npt.NDArray[np.float32]:
     """Sample a whole-frame map [h, w(, c)] into [ROI, ROI(, c)] float32; edges are repeated."""
     height, width = maps.shape[:2]
     x0, x1 = window.x0 * width, window.x1 * width
@@ -71,7 +69,7 @@ def crop(maps: npt.NDArray[np.generic], window: Window) -> npt.NDArray[np.float3
     return np.asarray(out, dtype=np.float32)
 
 
-def sample_cells(maps: torch.Tensor, windows: Sequence[Window]) -> torch.Tensor:
+def sample_cells(maps: torch.Tensor, windows: Sequence[RoiWindow]) -> torch.Tensor:
     """[C, h, w] maps of a frame -> [N, C, CELLS, CELLS] inside windows; edges are repeated."""
     matrices = torch.tensor(
         [
@@ -85,7 +83,7 @@ def sample_cells(maps: torch.Tensor, windows: Sequence[Window]) -> torch.Tensor:
     return F.grid_sample(shared, grid, padding_mode="border", align_corners=False)
 
 
-def paste(soft: Soft, window: Window, height: int, width: int) -> Soft:
+def paste(soft: SoftMask, window: RoiWindow, height: int, width: int) -> SoftMask:
     """A window's soft mask [ROI, ROI] into a whole-frame map [height, width], zero outside."""
     whole = np.zeros((height, width), np.float32)
     (x0, y0, x1, y1), part = paste_part(soft, window, height, width)
@@ -93,7 +91,7 @@ def paste(soft: Soft, window: Window, height: int, width: int) -> Soft:
     return whole
 
 
-def paste_part(soft: Soft, window: Window, height: int, width: int) -> tuple[Box, Soft]:
+def paste_part(soft: SoftMask, window: RoiWindow, height: int, width: int) -> tuple[Box, SoftMask]:
     """The same without the zeros around it: its box in the frame and [y1 - y0, x1 - x0]."""
     x0, x1 = _reach(window.x0, window.x1, width)
     y0, y1 = _reach(window.y0, window.y1, height)
@@ -125,7 +123,7 @@ def colour_bins(image: Image | npt.NDArray[np.float32]) -> npt.NDArray[np.intp]:
     return np.asarray(cells[..., 0] * 256 + cells[..., 1] * 16 + cells[..., 2])
 
 
-def colour_model(bins: npt.NDArray[np.intp], soft: Soft) -> Soft:
+def colour_model(bins: npt.NDArray[np.intp], soft: SoftMask) -> SoftMask:
     """[2, 4096] smoothed shares of every colour in the object and around it."""
     counts = [
         np.bincount(bins.ravel(), weights=weight.ravel(), minlength=4096)
@@ -137,7 +135,7 @@ def colour_model(bins: npt.NDArray[np.intp], soft: Soft) -> Soft:
     return np.stack([cube / max(1e-6, float(cube.sum())) for cube in cubes]).astype(np.float32)
 
 
-def colour_odds(model: Soft, bins: npt.NDArray[np.intp]) -> Soft:
+def colour_odds(model: SoftMask, bins: npt.NDArray[np.intp]) -> SoftMask:
     """-1..1: how much likelier a pixel's colour is in the object than around it."""
     odds = np.log(model[0] + 1e-4) - np.log(model[1] + 1e-4)
     return np.asarray(np.tanh(odds / 2)[bins], np.float32)

@@ -16,11 +16,11 @@ class MatchConfig:
     # Of the prior of place, in sizes of the object.
     spread: Annotated[float, within(0.01, 100.0)] = 0.4
     min_spread: Annotated[float, within(0.1, 100.0)] = 3.0  # the same, in cells
-    # Remembered of one look; a larger one is thinned out.
+    # Remembered of one frame; a larger one is thinned out.
     max_cells: Annotated[int, within(16, 100_000)] = 512
     # Cells matched at once; of more, every other one.
     max_queries: Annotated[int, within(16, 100_000)] = 896
-    # A cell of the first look counts as this many others.
+    # A cell of the first frame counts as this many others.
     first_weight: Annotated[float, within(0.0, 100.0)] = 1.0
 
 
@@ -29,7 +29,7 @@ class TrackerConfig:
     """What is remembered and when an object counts as lost."""
 
     recent: Annotated[int, within(1, 64)] = 2  # last frames that are remembered
-    spaced: Annotated[int, within(0, 64)] = 4  # looks kept from longer ago
+    spaced: Annotated[int, within(0, 64)] = 4  # frames kept from longer ago
     max_gap: Annotated[int, within(1, 10_000)] = 64  # frames between those, at most
     max_tracks: Annotated[int, within(1, 256)] = 16
     min_area: Share = 0.08  # of the last seen area; below it the object is gone

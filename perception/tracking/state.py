@@ -3,9 +3,10 @@
 from dataclasses import dataclass, replace
 
 from perception.tracking.flow import Grey
-from perception.tracking.match import Look
-from perception.tracking.roi import Soft, Window
+from perception.tracking.match import MemoryFrame
+from perception.tracking.roi import RoiWindow
 from perception.tracking.settings import TrackerConfig
+from stream.frame import SoftMask
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -13,34 +14,36 @@ class Track:
     """One object's own memory."""
 
     track_id: int
-    first: Look  # the frame it was added in
-    recent: tuple[Look, ...]  # the last frames it was seen in; keys are shared between objects
-    spaced: tuple[Look, ...]  # looks from longer ago, `gap` frames apart
-    colours: Soft  # [2, 4096] shares of each colour in and around it
-    window: Window  # where it was last seen
-    soft: Soft  # [ROI, ROI] its soft mask there
+    first: MemoryFrame  # of the frame it was added in
+    recent: tuple[
+        MemoryFrame, ...
+    ]  # of the last frames it was seen in; keys are shared between objects
+    spaced: tuple[MemoryFrame, ...]  # from longer ago, `gap` frames apart
+    colours: SoftMask  # [2, 4096] shares of each colour in and around it
+    window: RoiWindow  # where it was last seen
+    soft: SoftMask  # [ROI, ROI] its soft mask there
     area: float  # share of the frame, when last seen
     seen: bool = True
     gap: int = 4
-    since: int = 0  # frames seen since the last spaced look
+    since: int = 0  # frames seen since the last spaced one
 
     @property
-    def looks(self) -> list[Look]:
-        """All that is remembered, the first look first."""
+    def frames(self) -> list[MemoryFrame]:
+        """All that is remembered, the first one first."""
         return [self.first, *self.spaced, *self.recent]
 
     @property
-    def whole_looks(self) -> list[Look]:
-        """The first look and those that show most of the object, not what was left of it."""
-        areas = [float(look.label.sum()) for look in self.looks]
+    def whole_frames(self) -> list[MemoryFrame]:
+        """The first frame and those that show most of the object, not what was left of it."""
+        areas = [float(frame.label.sum()) for frame in self.frames]
         wanted = 0.5 * max(areas)
-        rest = zip(self.looks[1:], areas[1:], strict=True)
-        return [self.first, *(look for look, area in rest if area >= wanted)]
+        rest = zip(self.frames[1:], areas[1:], strict=True)
+        return [self.first, *(frame for frame, area in rest if area >= wanted)]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrackerState:
-    """All live masklets; bounded by the looks of each and by `max_tracks`."""
+    """All live masklets; bounded by the frames of each and by `max_tracks`."""
 
     tracks: tuple[Track, ...] = ()
     grey: Grey | None = None  # the last frame, small
@@ -49,22 +52,22 @@ class TrackerState:
     since: int = 0  # frames followed since masks were cut anew
 
 
-def remember(track: Track, look: Look, config: TrackerConfig) -> Track:
-    """Add a look; when the spaced ones are full, every second one goes and the gap doubles."""
-    recent = (*track.recent, look)[-config.recent :]
+def remember(track: Track, frame: MemoryFrame, config: TrackerConfig) -> Track:
+    """Add a frame; when the spaced ones are full, every second one goes and the gap doubles."""
+    recent = (*track.recent, frame)[-config.recent :]
     spaced, gap, since = track.spaced, track.gap, track.since + 1
     if since >= gap:
-        spaced, since = (*spaced, look), 0
+        spaced, since = (*spaced, frame), 0
         if len(spaced) > config.spaced and gap < config.max_gap:
             spaced, gap = spaced[1::2], 2 * gap
     return replace(track, recent=recent, spaced=spaced[-config.spaced :], gap=gap, since=since)
 
 
-def replace_look(track: Track, look: Look) -> Track:
-    """The same memory with another look at the last frame."""
+def replace_frame(track: Track, frame: MemoryFrame) -> Track:
+    """The same memory with another frame in the last one's place."""
     last = track.recent[-1]
 
-    def swapped(looks: tuple[Look, ...]) -> tuple[Look, ...]:
-        return tuple(look if each is last else each for each in looks)
+    def swapped(frames: tuple[MemoryFrame, ...]) -> tuple[MemoryFrame, ...]:
+        return tuple(frame if each is last else each for each in frames)
 
     return replace(track, recent=swapped(track.recent), spaced=swapped(track.spaced))

@@ -27,15 +27,14 @@ from perception.tracking.flow import (
 from perception.tracking.head import shipped_refiner
 from perception.tracking.match import (
     Match,
-    make_look,
     match_anywhere,
     match_near,
+    memory_frame,
     regrid,
 )
 from perception.tracking.roi import (
     ROI,
-    Soft,
-    Window,
+    RoiWindow,
     colour_bins,
     colour_model,
     colour_odds,
@@ -45,10 +44,10 @@ from perception.tracking.roi import (
     window_around,
 )
 from perception.tracking.settings import TrackerConfig
-from perception.tracking.state import Track, TrackerState, remember, replace_look
+from perception.tracking.state import Track, TrackerState, remember, replace_frame
 from stream.errors import PromptError
 from stream.events import Region
-from stream.frame import Frame, Image, Mask
+from stream.frame import Frame, Image, Mask, SoftMask
 from stream.geometry import decode_mask, encode_part, mask_box, overlap_slices
 
 __all__ = ["EmbeddedTracker", "Track", "TrackerConfig", "TrackerState"]
@@ -81,7 +80,7 @@ class View:
     key: torch.Tensor  # [C, h, w]
     grey: Grey
     flow: Flow | None
-    residual: Soft  # of the flow; one where there is none
+    residual: SoftMask  # of the flow; one where there is none
 
 
 class EmbeddedTracker:
@@ -131,7 +130,7 @@ class EmbeddedTracker:
         assert window is not None, "the mask is not empty"
         soft = crop(full, window)
         colours = colour_model(colour_bins(crop(frame.image, window)), soft)
-        first = make_look(key, torch.from_numpy(cells).to(key.device), self.config.match)
+        first = memory_frame(key, torch.from_numpy(cells).to(key.device), self.config.match)
         area = float(mask.mean())
         track = Track(state.next_id, first, (), (), colours, window, soft, area)
         grey = make_grey(halved(frame.image)) if state.grey is None else state.grey
@@ -148,7 +147,7 @@ class EmbeddedTracker:
         return replace(state, tracks=tracks, grey=state.grey if tracks else None)
 
     def doubt(self, state: TrackerState, track_id: int) -> TrackerState:
-        """Hold a masklet that slid onto something else for lost, with its first look only."""
+        """Hold a masklet that slid onto something else for lost, with its first frame only."""
         tracks = tuple(
             replace(track, recent=(), spaced=(), seen=False)
             if track.track_id == track_id
@@ -214,7 +213,7 @@ class EmbeddedTracker:
             out[index] = self._judge(view, tracks[index], window, each, soft)
         return tuple(out)
 
-    def _expect(self, view: View, track: Track, search: bool) -> tuple[Match, Window] | None:
+    def _expect(self, view: View, track: Track, search: bool) -> tuple[Match, RoiWindow] | None:
         """Carried labels and the window to look at; None while the object is nowhere."""
         height, width = view.key.shape[-2:]
         last = paste(track.soft, track.window, *view.grey.shape)
@@ -226,25 +225,27 @@ class EmbeddedTracker:
             found = self._search(view, track)
             # Found nowhere: it may still come out again where it went out of sight.
             expected = expected if found is None else found
-        looks = track.looks if track.seen else track.whole_looks
-        match = match_near(view.key, expected, looks, self.config.match)
+        memory = track.frames if track.seen else track.whole_frames
+        match = match_near(view.key, expected, memory, self.config.match)
         where = 0.5 * (match.both + expected).cpu().numpy()
         window = window_around(np.asarray(where, np.float32), 0.35)
         return None if window is None else (match, window)
 
     def _search(self, view: View, track: Track) -> torch.Tensor | None:
-        """[h, w] soft mask of a lost object by its first and last look; None when it is nowhere."""
-        wanted = max(float(look.label.sum()) for look in track.looks)
+        """[h, w] soft mask of a lost object by its first and last frame; None where it is not."""
+        wanted = max(float(frame.label.sum()) for frame in track.frames)
         areas = (SMALLEST_RETURN * wanted, LARGEST_RETURN * wanted)
         temperature = self.config.match.temperature
-        looks = [track.first, *track.whole_looks[1:][-1:]]
-        found, surety = match_anywhere(view.key, looks, temperature, areas)
+        memory = [track.first, *track.whole_frames[1:][-1:]]
+        found, surety = match_anywhere(view.key, memory, temperature, areas)
         inside = found >= LEVEL
         label = float(found[inside].mean()) if inside.any() else 0.0
         sure = label >= self.config.return_score and surety >= self.config.return_surety
         return found if sure else None
 
-    def _judge(self, view: View, track: Track, window: Window, cues: Cues, soft: Soft) -> Track:
+    def _judge(
+        self, view: View, track: Track, window: RoiWindow, cues: Cues, soft: SoftMask
+    ) -> Track:
         """The object is here, and its memory is brought up to date, or it is lost."""
         config = self.config
         inside = soft >= LEVEL
@@ -261,8 +262,8 @@ class EmbeddedTracker:
         cells = cv2.resize(fine, (width, height), interpolation=cv2.INTER_AREA)
         label = torch.from_numpy(cells).to(view.key.device)
         label = torch.where(label < 0.02, torch.zeros_like(label), label)
-        look = make_look(view.key, label, config.match)
-        track = remember(track, look, config)
+        shown = memory_frame(view.key, label, config.match)
+        track = remember(track, shown, config)
         fresh = colour_model(colour_bins(255 * cues.colour), soft)
         colours = (1 - config.colour_rate) * track.colours + config.colour_rate * fresh
         return replace(track, colours=colours, window=window, soft=soft, area=area, seen=True)
@@ -285,8 +286,8 @@ class EmbeddedTracker:
             window = window_around(whole, LEVEL)
             assert window is not None, "a mask cut anew overlaps the one before"
             label = torch.from_numpy(cv2.resize(whole, (cols, rows), interpolation=cv2.INTER_AREA))
-            look = make_look(view.key, label.to(view.key.device), self.config.match)
-            track = replace_look(tracks[number], look)
+            shown = memory_frame(view.key, label.to(view.key.device), self.config.match)
+            track = replace_frame(tracks[number], shown)
             soft, area = crop(whole, window), float(mask.mean())
             out[number] = replace(track, window=window, soft=soft, area=area)
         return tuple(out)
@@ -297,7 +298,7 @@ class EmbeddedTracker:
         if track.first.key.shape[-2:] == key.shape[-2:]:
             return track
         label = regrid(track.first.label, size)
-        first = make_look(regrid(track.first.key, size), label, self.config.match)
+        first = memory_frame(regrid(track.first.key, size), label, self.config.match)
         return replace(track, first=first, recent=(), spaced=())
 
 
@@ -310,7 +311,7 @@ def _view(image: Image, key: torch.Tensor, before: Grey | None) -> View:
     return View(image, half, key, grey, flow, residual(flow, grey, before))
 
 
-def _cues(view: View, track: Track, match: Match, window: Window) -> Cues:
+def _cues(view: View, track: Track, match: Match, window: RoiWindow) -> Cues:
     large = (window.x1 - window.x0) * view.half.shape[1] > 2 * ROI  # there is no more to see
     colour = crop(view.half if large else view.image, window)
     moved = warp_window(view.flow, track.soft, track.window, window)

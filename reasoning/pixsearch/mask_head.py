@@ -11,14 +11,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from perception.features.backbone import Features
-from perception.masks.grabcut import Soft, refine_seed
+from perception.masks.grabcut import refine_seed
 from perception.scene.reader import GroundedRegion, SceneView
 from reasoning.generation.protocol import Prompt
 from reasoning.generation.settings import GroundConfig
 from reasoning.pixsearch.candidates import windows
 from reasoning.pixsearch.mask_decoder import Cells, MaskDecoder, read_frame
 from reasoning.pixsearch.selection import Choice, Pointing
-from stream.frame import Image, Mask
+from stream.frame import Image, Mask, SoftMask
 from stream.geometry import Box, Point, mask_iou
 
 AGREE = 0.3  # overlap with what is pointed at, below which the model looks elsewhere
@@ -114,7 +114,7 @@ class Grounder:
         soft, presence = self.soft_mask(state, span.query)
         return Choice(self.finish(state.view, soft), presence)
 
-    def soft_mask(self, state: GroundState, query: Tensor) -> tuple[Soft, float]:
+    def soft_mask(self, state: GroundState, query: Tensor) -> tuple[SoftMask, float]:
         """[1, query] -> probabilities [h4, w4] float32 and the presence, 0..1.
 
         Twice as fine where windows were looked at: of the whole and those windows that hold the
@@ -127,7 +127,7 @@ class Grounder:
             state.windows = state.windows or list(self._look(state.view))
             return self._merge(state, query, soft, presence)
 
-    def whole_mask(self, state: GroundState, query: Tensor) -> tuple[Soft, float]:
+    def whole_mask(self, state: GroundState, query: Tensor) -> tuple[SoftMask, float]:
         """The same of the whole frame alone."""
         view = state.view
         with torch.inference_mode():
@@ -143,8 +143,8 @@ class Grounder:
             yield box, read_frame(self._decoder, self._features(part), part)
 
     def _merge(
-        self, state: GroundState, query: Tensor, soft: Soft, presence: float
-    ) -> tuple[Soft, float]:
+        self, state: GroundState, query: Tensor, soft: SoftMask, presence: float
+    ) -> tuple[SoftMask, float]:
         height, width = state.view.frame.size
         fine = np.asarray(cv2.resize(soft, None, fx=2, fy=2), np.float32)
         down, across = fine.shape[0] / height, fine.shape[1] / width
@@ -165,13 +165,13 @@ class Grounder:
 
     def _decode(
         self, cells: Cells, prompt: Tensor, covered: Tensor, query: Tensor
-    ) -> tuple[Soft, float]:
+    ) -> tuple[SoftMask, float]:
         prompts = torch.stack([prompt, covered])[None]
         logits, presence = self._decoder(cells, torch.tensor([0]), query, prompts)
         soft = np.asarray(logits[0].sigmoid().numpy(), np.float32)
         return soft, float(presence[0].sigmoid())
 
-    def finish(self, view: SceneView, soft: Soft) -> Mask:
+    def finish(self, view: SceneView, soft: SoftMask) -> Mask:
         """Probabilities at stride 4 -> a mask of the frame."""
         height, width = view.frame.size
         if self._config.refine:

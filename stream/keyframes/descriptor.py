@@ -31,7 +31,7 @@ _FLAT = 2.0 * LAYOUT_SIDE  # length of a layout whose brightness varies by 2 lev
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Look:
+class FrameDescriptor:
     """One frame, described in 6 KB."""
 
     small: Thumbnail
@@ -39,7 +39,7 @@ class Look:
     layout: Floats  # [LAYOUT_SIDE ** 2] brightness, mean-free, unit length (shorter if nearly flat)
 
 
-def look(image: Image) -> Look:
+def describe(image: Image) -> FrameDescriptor:
     """Describe a [H, W, 3] uint8 RGB frame of any size, at a cost that does not grow with it."""
     # Most of the time goes into fetching the samples from memory; averaging more of them
     # found no more cuts (docs/log.md).
@@ -49,7 +49,7 @@ def look(image: Image) -> Look:
     small = cv2.resize(grid, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
     tiny = cv2.resize(small, (LAYOUT_SIDE, LAYOUT_SIDE), interpolation=cv2.INTER_AREA)
     grey = cv2.cvtColor(tiny, cv2.COLOR_RGB2GRAY).ravel().astype(np.float32)
-    return Look(small, np.sqrt(counts.ravel()) * _COUNT_SCALE, unit(grey))
+    return FrameDescriptor(small, np.sqrt(counts.ravel()) * _COUNT_SCALE, unit(grey))
 
 
 def unit(vector: Floats) -> Floats:
@@ -62,7 +62,7 @@ def unit(vector: Floats) -> Floats:
     return free
 
 
-def distance(left: Look, right: Look) -> float:
+def distance(left: FrameDescriptor, right: FrameDescriptor) -> float:
     """Novelty, 0..1: geometric mean of the pixels' and the colour histograms' distance.
 
     Pixels: mean absolute RGB difference. Colours: squared Hellinger distance.

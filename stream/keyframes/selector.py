@@ -13,7 +13,7 @@ from stream.bounds import Share, check_bounds, within
 from stream.clock import NS_PER_S
 from stream.errors import ConfigError
 from stream.frame import Frame, Keyframe, KeyframeReason
-from stream.keyframes.descriptor import Floats, Look, distance, drift, look
+from stream.keyframes.descriptor import Floats, FrameDescriptor, describe, distance, drift
 from stream.keyframes.kde_gmm import ThresholdConfig, ThresholdState, init_threshold, push
 
 RECENT = 4  # distances whose maximum is the level of motion
@@ -52,7 +52,7 @@ class KeyframeState:
 
     scene: ThresholdState
     slow: ThresholdState
-    previous: Look | None = None
+    previous: FrameDescriptor | None = None
     anchor: Floats | None = None  # layout of the segment's start, averaged
     recent: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))
     keyframe_ns: int = 0  # time of the last keyframe
@@ -76,15 +76,15 @@ class KeyframeSelector:
         reason, score = self.decide(state, frame.pts_ns, seen, novelty, away)
         return state, Keyframe(frame, score, reason) if reason is not None else None
 
-    def measure(self, state: KeyframeState, frame: Frame) -> tuple[Look, float, float]:
-        """The signal: the frame's look, its distance from the last frame and from the anchor."""
-        seen = look(frame.image)
+    def measure(self, state: KeyframeState, frame: Frame) -> tuple[FrameDescriptor, float, float]:
+        """The frame's descriptor, its distance from the last frame's and from the anchor's."""
+        seen = describe(frame.image)
         if state.previous is None or state.anchor is None:
             return seen, 0.0, 0.0
         return seen, distance(state.previous, seen), drift(state.anchor, seen.layout)
 
     def decide(
-        self, state: KeyframeState, pts_ns: int, seen: Look, novelty: float, away: float
+        self, state: KeyframeState, pts_ns: int, seen: FrameDescriptor, novelty: float, away: float
     ) -> Decision:
         """Learn the two signals and say whether one of them calls for a keyframe."""
         config = self.config
@@ -115,7 +115,7 @@ class KeyframeSelector:
 
 
 def _start(
-    state: KeyframeState, pts_ns: int, seen: Look, reason: KeyframeReason, score: float
+    state: KeyframeState, pts_ns: int, seen: FrameDescriptor, reason: KeyframeReason, score: float
 ) -> Decision:
     """Start a new segment at this frame."""
     state.anchor = seen.layout

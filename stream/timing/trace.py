@@ -86,20 +86,20 @@ class _Stage:
     busy: set[int] = field(default_factory=set)  # rows that a span is on now
 
 
-_PARENT: ContextVar["Span | None"] = ContextVar("foveal_span", default=None)
+_PARENT: ContextVar["TraceSpan | None"] = ContextVar("foveal_span", default=None)
 
 
-class Span:
+class TraceSpan:
     """One measured stretch; what is set on `args` shows in the trace."""
 
     __slots__ = ("_token", "_tracer", "args", "inner_ns", "parent", "row", "stage", "start_ns")
 
     def __init__(self, tracer: "Tracer", stage: str, args: dict[str, Any]) -> None:
         self._tracer = tracer
-        self._token: Token[Span | None] | None = None
+        self._token: Token[TraceSpan | None] | None = None
         self.stage = stage
         self.args = args
-        self.parent: Span | None = None
+        self.parent: TraceSpan | None = None
         self.row = 0
         self.start_ns = 0
         self.inner_ns = 0  # taken by spans inside this one
@@ -156,11 +156,11 @@ class Tracer:
     ) -> None:
         self.close()
 
-    def span(self, stage: str, pts_ns: int | None = None, **args: Any) -> Span:
+    def span(self, stage: str, pts_ns: int | None = None, **args: Any) -> TraceSpan:
         """A context manager that measures its body; `pts_ns` is the stream time it works on."""
         if pts_ns is not None:
             args["pts_s"] = pts_ns / NS_PER_S
-        return Span(self, stage, args)
+        return TraceSpan(self, stage, args)
 
     def instant(self, name: str, pts_ns: int | None = None, **args: Any) -> None:
         """Mark a moment across all rows."""
@@ -200,7 +200,7 @@ class Tracer:
             except OSError as error:
                 self.failure = _reason(error)
 
-    def _begin(self, span: Span) -> None:
+    def _begin(self, span: TraceSpan) -> None:
         with self._lock:
             stage = self._stage(span.stage)
             # Spans of one stage that overlap need rows of their own, or viewers drop them.
@@ -209,7 +209,7 @@ class Tracer:
             stage.busy.add(span.row)
         span.start_ns = self._clock.now_ns()
 
-    def _end(self, span: Span) -> None:
+    def _end(self, span: TraceSpan) -> None:
         end_ns = self._clock.now_ns()
         duration_ns = end_ns - span.start_ns
         event = {

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from perception.sam2.types import ABSENT_LOGIT, Candidates, Decoded, FrameFeatures, Recalled
+from perception.sam2.types import ABSENT_LOGIT, Candidates, DecodedMasks, FrameFeatures, Recalled
 from stream.frame import Image, Mask
 
 SIDE = 128  # of the picture in it
@@ -77,24 +77,24 @@ class PaintedNetworks:
         quality = torch.full((len(seen), 1), 0.9)
         return Candidates(masks, quality, torch.zeros(len(seen), 1, CHANNELS), presence)
 
-    def choose(self, found: Candidates, choice: Sequence[int] | None = None) -> Decoded:
+    def choose(self, found: Candidates, choice: Sequence[int] | None = None) -> DecodedMasks:
         """The only candidate."""
         away = (found.presence <= 0)[:, None, None]
         logits = torch.where(away, ABSENT_LOGIT, found.masks[:, 0])
-        return Decoded(logits, found.tokens[:, 0], found.presence, found.quality[:, 0])
+        return DecodedMasks(logits, found.tokens[:, 0], found.presence, found.quality[:, 0])
 
-    def adopt(self, features: FrameFeatures, mask: Mask) -> tuple[Decoded, torch.Tensor]:
+    def adopt(self, features: FrameFeatures, mask: Mask) -> tuple[DecodedMasks, torch.Tensor]:
         """A given mask as it is."""
         whole = torch.from_numpy(mask).float()[None, None]
         small = F.interpolate(whole, (SIDE // 4, SIDE // 4), mode="area")
         sure = torch.full((1,), 10.0)
-        decoded = Decoded(small[0] * 20 - 10, torch.zeros(1, CHANNELS), sure, torch.ones(1))
+        decoded = DecodedMasks(small[0] * 20 - 10, torch.zeros(1, CHANNELS), sure, torch.ones(1))
         return decoded, whole
 
     def remember(
         self,
         features: FrameFeatures,
-        decoded: Decoded,
+        decoded: DecodedMasks,
         prompted: bool,
         full: torch.Tensor | None = None,
     ) -> torch.Tensor:

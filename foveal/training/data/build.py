@@ -76,7 +76,7 @@ def build_data(
     searcher = open_searcher(options.index, recogniser)
     random = np.random.default_rng(options.seed)
     picture = lru_cache(CACHED_PICTURES)(load_picture)
-    annotator = make_annotator(options.annotator, Sight(recogniser, picture), picture)
+    annotator = make_annotator(options.annotator, RecognitionCheck(recogniser, picture), picture)
     builder = Builder(annotator, searcher, picture)
     samples = make_samples(options, searcher, random)
 
@@ -144,7 +144,7 @@ def _limited(
             return
 
 
-class Sight:
+class RecognitionCheck:
     """Whether the recogniser names a sample's target rightly and surely: then no search is needed.
 
     The same measure for every model that is trained: what the shared backbone cannot tell, a head

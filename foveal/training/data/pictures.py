@@ -51,7 +51,7 @@ HELD_OUT = frozenset(
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class CutOut:
+class NamedCutOut:
     """A named thing without its surroundings."""
 
     name: str
@@ -109,7 +109,7 @@ def load_picture(name: str, base: Path | None = None) -> Image:
     return np.ascontiguousarray(pixels[..., :3], dtype=np.uint8)
 
 
-def cut_outs_of(pictures: Iterable[Picture]) -> Iterator[CutOut]:
+def cut_outs_of(pictures: Iterable[Picture]) -> Iterator[NamedCutOut]:
     """The largest thing of each picture, where it does not touch the picture's edge much."""
     for picture in pictures:
         for thing in picture.things[:1]:
@@ -118,10 +118,10 @@ def cut_outs_of(pictures: Iterable[Picture]) -> Iterator[CutOut]:
             edge = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]]).sum()
             if min(x1 - x0, y1 - y0) >= 60 and edge < 0.05 * 2 * (x1 - x0 + y1 - y0):
                 image = load_picture(picture.image)[y0:y1, x0:x1]
-                yield CutOut(thing.name, image, mask[y0:y1, x0:x1])
+                yield NamedCutOut(thing.name, image, mask[y0:y1, x0:x1])
 
 
-def cut_outs_in(folder: Path) -> Iterator[CutOut]:
+def cut_outs_in(folder: Path) -> Iterator[NamedCutOut]:
     """PNG files with transparency below a folder, named by their file names."""
     for path in sorted(folder.rglob("*.png")):
         pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
@@ -133,11 +133,11 @@ def cut_outs_in(folder: Path) -> Iterator[CutOut]:
             x0, y0, x1, y1 = box
             image = np.ascontiguousarray(pixels[y0:y1, x0:x1, 2::-1])
             name = path.stem.replace("_", " ").replace("-", " ").rstrip("0123456789 ").lower()
-            yield CutOut(name, image, mask[y0:y1, x0:x1])
+            yield NamedCutOut(name, image, mask[y0:y1, x0:x1])
 
 
 def composites(
-    cuts: Sequence[CutOut],
+    cuts: Sequence[NamedCutOut],
     grounds: Sequence[str],
     count: int,
     folder: Path,
@@ -180,7 +180,7 @@ def entries_by_name(entries: Sequence[Entry], names: Iterable[str]) -> Mapping[s
     return found
 
 
-def _paste(canvas: Image, cut: CutOut, random: np.random.Generator) -> Mask:
+def _paste(canvas: Image, cut: NamedCutOut, random: np.random.Generator) -> Mask:
     """Draw a cut-out somewhere at some size, mirrored at times; returns its mask [H, W]."""
     height, width = canvas.shape[:2]
     longer = max(cut.mask.shape)

@@ -31,7 +31,7 @@ BACKGROUND = 0  # label of places without a thing; the names follow from 1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Thing:
+class LabelledMask:
     """One labelled thing of a picture."""
 
     mask: Mask  # [H, W]
@@ -43,7 +43,7 @@ class Labelled:
     """A picture with its things."""
 
     image: Image
-    things: tuple[Thing, ...]
+    things: tuple[LabelledMask, ...]
 
 
 def read_coco(
@@ -95,7 +95,7 @@ def read_imagenet(folder: Path) -> list[Labelled]:
         label = by_word.get(words) or by_word.get(words.split()[-1]) or _species(index)
         if label is not None:
             picture = _labelled(path, [], scale=False)
-            whole = Thing(np.ones(picture.image.shape[:2], bool), label)
+            whole = LabelledMask(np.ones(picture.image.shape[:2], bool), label)
             found.append(Labelled(picture.image, (whole,)))
     return found
 
@@ -142,7 +142,7 @@ def _labelled(
         canvas = np.zeros((height, width), np.uint8)
         shapes = [np.round(np.reshape(part, (-1, 2)) * factor).astype(np.int32) for part in parts]
         cv2.fillPoly(canvas, shapes, 1)
-        things.append(Thing(canvas > 0, label))
+        things.append(LabelledMask(canvas > 0, label))
     return Labelled(np.ascontiguousarray(image[..., ::-1]), tuple(things))
 
 

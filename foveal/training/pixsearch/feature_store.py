@@ -16,10 +16,10 @@ import torch
 from foveal.training.data.pictures import HELD_OUT
 from foveal.training.pixsearch.grounding_data import (
     SIZE,
-    CutOut,
-    Named,
+    LabelledScene,
+    NamedThing,
+    PasteObject,
     Rng,
-    Scene,
     by_name,
     compose,
     cut_outs,
@@ -154,7 +154,7 @@ def _scenes(
     recogniser: Recogniser,
     backbone: Backbone,
     labeller: Labeller | None,
-) -> Sequence[tuple[str, bool, Scene]]:
+) -> Sequence[tuple[str, bool, LabelledScene]]:
     rng = np.random.default_rng(options.seed)
     photos = photographs(sources.coco, sources.coco128, without=sources.without)
     kept = [photo for number, photo in enumerate(photos) if number % 9]
@@ -163,7 +163,7 @@ def _scenes(
     found += [("photograph", False, vary(p, rng)) for p in kept for _ in range(options.views)]
     weak = _weak(sources.imagenet, options.weak, rng, recogniser, backbone)
     found += [("weak", False, vary(scene, rng)) for scene in weak]
-    cuts: list[CutOut] = cut_outs(kept) + (stamps(sources.stamps) if sources.stamps else [])
+    cuts: list[PasteObject] = cut_outs(kept) + (stamps(sources.stamps) if sources.stamps else [])
     backdrops, kinds = kept + weak, by_name(cuts)
     for number in range(options.composites):
         backdrop = backdrops[int(rng.integers(len(backdrops)))]
@@ -179,12 +179,12 @@ def _scenes(
 
 
 def _wide(
-    backdrops: Sequence[Scene],
-    cuts: Mapping[str, Sequence[CutOut]],
+    backdrops: Sequence[LabelledScene],
+    cuts: Mapping[str, Sequence[PasteObject]],
     count: int,
     watched: bool,
     rng: Rng,
-) -> list[tuple[str, bool, Scene]]:
+) -> list[tuple[str, bool, LabelledScene]]:
     if not backdrops or not cuts:
         return []
     drawn = [backdrops[int(rng.integers(len(backdrops)))] for _ in range(count)]
@@ -193,9 +193,9 @@ def _wide(
 
 def _weak(
     folder: Path | None, count: int, rng: Rng, recogniser: Recogniser, backbone: Backbone
-) -> list[Scene]:
+) -> list[LabelledScene]:
     """ImageNet samples with the class's activation map, cut along edges, as a weak mask."""
-    found: list[Scene] = []
+    found: list[LabelledScene] = []
     paths = sorted(folder.glob("n*_*.jpg")) if folder is not None else []
     for index in sorted(rng.permutation(len(paths))[:count].tolist()):
         path = paths[index]
@@ -206,7 +206,7 @@ def _weak(
         mask = _activation(picture, index, recogniser, backbone)
         if 0.03 <= mask.mean() <= 0.85:
             names = tuple(name.lower() for name in recogniser.class_synonyms[index])
-            found.append(Scene(picture, (Named(mask, names),), closed=False))
+            found.append(LabelledScene(picture, (NamedThing(mask, names),), closed=False))
     return found
 
 

@@ -42,7 +42,7 @@ Rng = np.random.Generator
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Named:
+class NamedThing:
     """One thing of a picture and what it may be called."""
 
     mask: Mask  # [H, W]
@@ -50,16 +50,16 @@ class Named:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Scene:
+class LabelledScene:
     """A picture with its named things; things of one name are separate entries."""
 
     image: Image
-    things: tuple[Named, ...]
+    things: tuple[NamedThing, ...]
     closed: bool  # True when everything of the 80 everyday names is labelled
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class CutOut:
+class PasteObject:
     """A thing without its surroundings."""
 
     image: Image  # [h, w, 3]
@@ -77,7 +77,7 @@ def photographs(
     coco128: Path | None,
     held_out: bool = False,
     without: frozenset[str] = frozenset(),
-) -> list[Scene]:
+) -> list[LabelledScene]:
     """coco-mini's train half and coco128's first half; or coco128's second half.
 
     `without` names files, without their ending, that are left out besides.
@@ -94,9 +94,11 @@ def photographs(
     if coco128 is not None:
         pictures += read_yolo(coco128, halves[1] if held_out else halves[0])
     return [
-        Scene(
+        LabelledScene(
             picture.image,
-            tuple(Named(t.mask, EVERYDAY[t.label - 1]) for t in picture.things if t.mask.any()),
+            tuple(
+                NamedThing(t.mask, EVERYDAY[t.label - 1]) for t in picture.things if t.mask.any()
+            ),
             closed=True,
         )
         for picture in pictures
@@ -115,7 +117,7 @@ def measured(coco: Path) -> frozenset[str]:
     return frozenset(path.stem for path in (coco / "val2017").glob("*.jpg"))
 
 
-def stamps(folder: Path, held_out: bool = False, limit: int = 220) -> list[CutOut]:
+def stamps(folder: Path, held_out: bool = False, limit: int = 220) -> list[PasteObject]:
     """Photographic cut-outs with names from a tuxpaint-stamps folder; raises SourceError."""
     found = []
     for path in sorted(folder.rglob("*.png")):
@@ -134,7 +136,7 @@ def stamps(folder: Path, held_out: bool = False, limit: int = 220) -> list[CutOu
     return found
 
 
-def cut_outs(scenes: Sequence[Scene], limit: int = 220) -> list[CutOut]:
+def cut_outs(scenes: Sequence[LabelledScene], limit: int = 220) -> list[PasteObject]:
     """The larger things of photographs, cut out along their masks."""
     found = []
     for scene in scenes:
@@ -151,7 +153,9 @@ def cut_outs(scenes: Sequence[Scene], limit: int = 220) -> list[CutOut]:
     return found
 
 
-def compose(backdrop: Scene, cuts: Mapping[str, Sequence[CutOut]], rng: Rng) -> Scene:
+def compose(
+    backdrop: LabelledScene, cuts: Mapping[str, Sequence[PasteObject]], rng: Rng
+) -> LabelledScene:
     """One to four cut-outs over a backdrop, later ones in front; masks are what stays visible.
 
     The backdrop's own things keep their names. `cuts` is by name: a name is drawn first, so that
@@ -168,19 +172,19 @@ def compose(backdrop: Scene, cuts: Mapping[str, Sequence[CutOut]], rng: Rng) -> 
         canvas = canvas * (1 - alpha[..., None]) + paint * alpha[..., None]
         layers = [(mask & (alpha < 0.5), names) for mask, names in layers]
         layers.append((alpha >= 0.5, cut.names))
-    things = tuple(Named(mask, names) for mask, names in layers if mask.mean() >= MIN_SHARE)
-    return Scene(develop(canvas, rng), things, closed=False)
+    things = tuple(NamedThing(mask, names) for mask, names in layers if mask.mean() >= MIN_SHARE)
+    return LabelledScene(develop(canvas, rng), things, closed=False)
 
 
-def by_name(cuts: Sequence[CutOut]) -> dict[str, list[CutOut]]:
+def by_name(cuts: Sequence[PasteObject]) -> dict[str, list[PasteObject]]:
     """Cut-outs under their first name."""
-    found: dict[str, list[CutOut]] = {}
+    found: dict[str, list[PasteObject]] = {}
     for cut in cuts:
         found.setdefault(cut.names[0], []).append(cut)
     return found
 
 
-def vary(scene: Scene, rng: Rng) -> Scene:
+def vary(scene: LabelledScene, rng: Rng) -> LabelledScene:
     """A crop of a photograph at the training size: mirrored, relit."""
     height, width = scene.image.shape[:2]
     share = float(rng.uniform(0.55, 1.0))
@@ -193,15 +197,15 @@ def vary(scene: Scene, rng: Rng) -> Scene:
         return np.asarray(cv2.resize(part, (SIZE[1], SIZE[0]), interpolation=cv2.INTER_AREA))
 
     things = tuple(
-        Named(mask, thing.names)
+        NamedThing(mask, thing.names)
         for thing in scene.things
         if (mask := cut(thing.mask.astype(np.uint8) * 255) >= 128).mean() >= MIN_SHARE / 2
     )
-    return Scene(develop(cut(scene.image).astype(float), rng), things, scene.closed)
+    return LabelledScene(develop(cut(scene.image).astype(float), rng), things, scene.closed)
 
 
 def place(
-    cut: CutOut,
+    cut: PasteObject,
     rng: Rng,
     frame: tuple[int, int] = SIZE,
     scales: tuple[float, float] = (0.2, 0.75),
@@ -240,14 +244,14 @@ def develop(
     return np.clip(out, 0, 255).astype(np.uint8)
 
 
-def _cut_out(pixels: npt.NDArray[np.uint8], names: tuple[str, ...], limit: int) -> CutOut:
+def _cut_out(pixels: npt.NDArray[np.uint8], names: tuple[str, ...], limit: int) -> PasteObject:
     box = mask_box(pixels[..., 3] > 127) or (0, 0, pixels.shape[1], pixels.shape[0])
     part = pixels[box[1] : box[3], box[0] : box[2]]
     factor = min(1.0, limit / max(part.shape[:2]))
     size = (max(1, round(part.shape[1] * factor)), max(1, round(part.shape[0] * factor)))
     small = np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_AREA), np.uint8)
     colours = np.ascontiguousarray(small[..., 2::-1])
-    return CutOut(colours, np.ascontiguousarray(small[..., 3]), names)
+    return PasteObject(colours, np.ascontiguousarray(small[..., 3]), names)
 
 
 def _stamp_name(path: Path) -> str:

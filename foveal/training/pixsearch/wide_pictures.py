@@ -13,7 +13,15 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from foveal.training.pixsearch.grounding_data import SIZE, CutOut, Named, Rng, Scene, develop, place
+from foveal.training.pixsearch.grounding_data import (
+    SIZE,
+    LabelledScene,
+    NamedThing,
+    PasteObject,
+    Rng,
+    develop,
+    place,
+)
 from perception.masks.grabcut import mask_from_box
 from stream.frame import Image, Mask
 from stream.geometry import Box
@@ -29,24 +37,28 @@ Labeller = Callable[[Image], Sequence[tuple[Names, Box]]]  # what is surely ther
 LEAST_SHARE = 0.003  # of the picture that a thing must cover to be asked for
 
 
-def frames_of(clips: Sequence[Path], count: int, labeller: Labeller | None = None) -> list[Scene]:
+def frames_of(
+    clips: Sequence[Path], count: int, labeller: Labeller | None = None
+) -> list[LabelledScene]:
     """`count` frames of each clip, spread evenly.
 
     What a labeller (an object detector) boxes is cut out along its edges: a pseudo-label. Without
     one nothing in them is named. Raises SourceError for a clip that cannot be read.
     """
-    found: list[Scene] = []
+    found: list[LabelledScene] = []
     for path in clips:
         images = [frame.image for frame in VideoReader(path).read(0)]
         places = np.linspace(0, len(images) - 1, min(count, len(images))).round().astype(int)
         for image in (_at_most(images[n]) for n in places):
             boxed = labeller(image) if labeller is not None else ()
-            things = tuple(Named(mask_from_box(image, box), names) for names, box in boxed)
-            found.append(Scene(image, things, closed=False))
+            things = tuple(NamedThing(mask_from_box(image, box), names) for names, box in boxed)
+            found.append(LabelledScene(image, things, closed=False))
     return found
 
 
-def compose_wide(backdrop: Scene, cuts: Mapping[str, Sequence[CutOut]], rng: Rng) -> Scene:
+def compose_wide(
+    backdrop: LabelledScene, cuts: Mapping[str, Sequence[PasteObject]], rng: Rng
+) -> LabelledScene:
     """Many small cut-outs over a backdrop, through a lens; masks are what stays visible.
 
     The backdrop's own things keep their names.
@@ -70,12 +82,12 @@ def compose_wide(backdrop: Scene, cuts: Mapping[str, Sequence[CutOut]], rng: Rng
         return np.asarray(cv2.resize(part, SIZE[::-1], interpolation=cv2.INTER_AREA), np.uint8)
 
     small = [(shown(mask.astype(np.uint8) * 255) >= 128, names) for mask, names in layers]
-    things = tuple(Named(mask, names) for mask, names in small if mask.mean() >= LEAST_SHARE)
-    return Scene(develop(shown(image).astype(float), rng, DIM), things, closed=False)
+    things = tuple(NamedThing(mask, names) for mask, names in small if mask.mean() >= LEAST_SHARE)
+    return LabelledScene(develop(shown(image).astype(float), rng, DIM), things, closed=False)
 
 
 def _enlarged(
-    scene: Scene, rng: Rng
+    scene: LabelledScene, rng: Rng
 ) -> tuple[npt.NDArray[np.float64], list[tuple[Mask, tuple[str, ...]]]]:
     """Most of a backdrop at the large size, mirrored at times, with its things."""
     height, width = scene.image.shape[:2]

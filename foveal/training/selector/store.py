@@ -14,8 +14,8 @@ from torch import Tensor
 
 from foveal.training.pixsearch.feature_store import Sources
 from foveal.training.pixsearch.grounding_data import (
+    LabelledScene,
     Rng,
-    Scene,
     by_name,
     compose,
     cut_outs,
@@ -76,7 +76,7 @@ class Pictured:
     kind: str
 
 
-def point_scenes(sources: Sources, options: PointOptions) -> list[tuple[str, bool, Scene]]:
+def point_scenes(sources: Sources, options: PointOptions) -> list[tuple[str, bool, LabelledScene]]:
     """(kind, watched, scene): photographs as they are, composites, wide scenes, mixed."""
     rng = np.random.default_rng(options.seed)
     photos = photographs(sources.coco, sources.coco128)
@@ -105,7 +105,7 @@ def point_scenes(sources: Sources, options: PointOptions) -> list[tuple[str, boo
 
 def make_point_store(
     folder: Path,
-    scenes: Sequence[tuple[str, bool, Scene]],
+    scenes: Sequence[tuple[str, bool, LabelledScene]],
     options: PointOptions,
     asker: "Asker",
     rank: int = 0,
@@ -142,7 +142,9 @@ class Asker:
     def __init__(self, reader: SceneReader, embed: Embed, cutter: Cutter) -> None:
         self._reader, self._embed, self._cutter = reader, embed, cutter
 
-    def ask(self, scene: Scene, every: Sequence[str], options: PointOptions, rng: Rng) -> Pictured:
+    def ask(
+        self, scene: LabelledScene, every: Sequence[str], options: PointOptions, rng: Rng
+    ) -> Pictured:
         """One picture; `every` name of all pictures is where absent ones are drawn from."""
         view = self._reader.read(Frame(0, 0, scene.image, "train"))
         whole = offers_of(view)
@@ -154,7 +156,7 @@ class Asker:
         asked = tuple(self._asking(name, scene, seen, rng) for name in (*chosen, *others))
         return Pictured(seen.offers.shown, len(whole.things), asked, False, "")
 
-    def _asking(self, name: str, scene: Scene, seen: "_Seen", rng: Rng) -> Asking:
+    def _asking(self, name: str, scene: LabelledScene, seen: "_Seen", rng: Rng) -> Asking:
         mine = [thing for thing in scene.things if name in thing.names]
         truths, phrase = [thing.mask for thing in mine], name
         if mine and len(mine[0].names) > 1 and rng.random() < ALIAS:

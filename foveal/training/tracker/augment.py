@@ -9,7 +9,8 @@ import torch.nn.functional as F
 
 from perception.tracking.cues import Cues
 from perception.tracking.head import CHANNELS, cue_planes
-from perception.tracking.roi import Soft, sample_cells
+from perception.tracking.roi import sample_cells
+from stream.frame import SoftMask
 
 # How often a map is hidden: both, first, moved, residual, odds, surety.
 DROP = (0.05, 0.1, 0.1, 0.0, 0.15, 0.1)
@@ -19,7 +20,7 @@ ROUGH = 0.4  # weight of the loss of the rough mask
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Sample:
+class CueSample:
     """One object in one frame, as the tracker saw it, with the truth."""
 
     maps: npt.NDArray[np.uint8]  # [CHANNELS + 1, ROI, ROI] cues, then the true mask; 0..255
@@ -27,7 +28,7 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Batch:
+class CueBatch:
     """Varied samples."""
 
     planes: torch.Tensor  # [N, CHANNELS, s, s] float32, -1..1
@@ -35,16 +36,16 @@ class Batch:
     truth: torch.Tensor  # [N, s, s] 0..1
 
 
-def keep(cues: Cues, truth: Soft) -> Sample:
+def keep(cues: Cues, truth: SoftMask) -> CueSample:
     """A quarter of the memory that floats would take."""
     planes = np.concatenate([cue_planes([cues])[0].numpy() * 0.5 + 0.5, truth[None]])
     maps = np.clip(np.round(planes * 255), 0, 255).astype(np.uint8)
     cells = sample_cells(cues.key.float(), [cues.window])[0]
     dense = (cells * DENSE_SCALE).round().clamp(-127, 127).to(torch.int8)
-    return Sample(maps, dense)
+    return CueSample(maps, dense)
 
 
-def augment(samples: list[Sample]) -> Batch:
+def augment(samples: list[CueSample]) -> CueBatch:
     """Other colours, hidden cues, mirrored, turned and scaled."""
     maps = torch.from_numpy(np.stack([sample.maps for sample in samples])).float() / 255
     dense = torch.stack([sample.dense for sample in samples]).float() / DENSE_SCALE
@@ -59,7 +60,7 @@ def augment(samples: list[Sample]) -> Batch:
         turns = _turns(count)
         whole, dense = _turned(whole, turns), _turned(dense, turns)
     planes, last = whole[:, :CHANNELS] * 2 - 1, torch.channels_last
-    return Batch(
+    return CueBatch(
         planes.contiguous(memory_format=last),
         dense.contiguous(memory_format=last),
         whole[:, CHANNELS],

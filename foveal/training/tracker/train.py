@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from foveal.training.tracker.augment import Sample, augment, head_loss, keep
+from foveal.training.tracker.augment import CueSample, augment, head_loss, keep
 from foveal.training.tracker.composites import MIN_VISIBLE, Clip, render_clip
 from foveal.training.tracker.cutouts import (
     CutOut,
@@ -36,10 +36,10 @@ from foveal.training.tracker.cutouts import (
 from perception.features.backbone import Backbone
 from perception.tracking.cues import Cues, blend
 from perception.tracking.head import CueNet, NetRefiner
-from perception.tracking.roi import Soft, crop
+from perception.tracking.roi import crop
 from perception.tracking.settings import TrackerConfig
 from perception.tracking.tracker import EmbeddedTracker
-from stream.frame import Frame, Mask
+from stream.frame import Frame, Mask, SoftMask
 
 WARM_UP_STEPS = 150  # in which the head is not yet let loose
 MODES = ("own", "mean", "blend", "mixed")  # whose masks are remembered
@@ -70,12 +70,12 @@ class Student:
         self._refiner = NetRefiner(net, share=1.0)
         self._rng = rng
         self._kept = kept
-        self.samples: list[Sample] = []
+        self.samples: list[CueSample] = []
         self.truth: dict[int, Mask] = {}  # by track id
         self.mode = "own"
         self.rate = 1.0  # share of the frames that are kept
 
-    def __call__(self, cues: list[Cues]) -> list[Soft]:
+    def __call__(self, cues: list[Cues]) -> list[SoftMask]:
         """The masks that the tracker remembers."""
         self._net.eval()
         plain = blend(cues) if self.mode in ("blend", "mean") else []
@@ -84,7 +84,7 @@ class Student:
             softs = [np.asarray((a + b) / 2, np.float32) for a, b in zip(plain, softs, strict=True)]
         return [self._one(each, soft) for each, soft in zip(cues, softs, strict=True)]
 
-    def _one(self, cues: Cues, soft: Soft) -> Soft:
+    def _one(self, cues: Cues, soft: SoftMask) -> SoftMask:
         truth = crop(self.truth[cues.track_id].astype(np.float32), cues.window)
         wanted = truth.any() or self._rng.random() < 0.2
         if wanted and self._rng.random() < self.rate:
@@ -159,7 +159,7 @@ def roll(tracker: EmbeddedTracker, student: Student, clip: Clip, shown: Sequence
 def _learn(
     net: CueNet,
     optimiser: torch.optim.Optimizer,
-    samples: Sequence[Sample],
+    samples: Sequence[CueSample],
     config: TrainConfig,
     rng: np.random.Generator,
 ) -> float:

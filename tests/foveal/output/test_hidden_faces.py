@@ -14,7 +14,7 @@ from PIL import Image as PillowImage
 from foveal.cli import build_parser
 from foveal.jobs.replay import ReplayRequest
 from foveal.output.blur import FaceBlur
-from foveal.output.hidden_faces import Card, FaceCurtain, Shot
+from foveal.output.hidden_faces import Card, FaceCurtain, OverlayFrame
 from foveal.output.recorder import Recorder
 from stream.frame import Frame, Image, Keyframe
 from stream.geometry import Box
@@ -53,12 +53,12 @@ def is_hidden(image: Any) -> bool:
 def test_answers_and_masks_stay_with_their_frames() -> None:
     curtain = FaceCurtain(FaceBlur(faces))
     frames = [noisy(number) for number in range(20)]
-    shots: list[Shot] = []
+    shots: list[OverlayFrame] = []
     for number, frame in enumerate(frames):
         if number in (4, 19):
             curtain.answer(Card(answer(str(number)), frame, (), None))
         keyframe = Keyframe(frame, 0.1, "scene") if number == 7 else None
-        shots += curtain.step(Shot(frame, (region(number),), keyframe, f"at {number}"))
+        shots += curtain.step(OverlayFrame(frame, (region(number),), keyframe, f"at {number}"))
     late = noisy(30)  # never came as a frame: it could not be taken
     curtain.answer(Card(answer("after the end"), frames[-1], (), None))
     curtain.answer(Card(answer("alone"), late, (), None))

@@ -11,7 +11,7 @@ from foveal.training.everyday.fit import EverydayOptions, fit_head
 from foveal.training.everyday.pictures import (
     BACKGROUND,
     Labelled,
-    Thing,
+    LabelledMask,
     crops,
     read_coco,
     read_yolo,
@@ -72,7 +72,7 @@ def two_colours(seed: int) -> Labelled:
         mask = np.zeros((120, 160), bool)
         mask[30:80, left : left + 50] = True
         image[mask] = colour
-        things.append(Thing(mask, label))
+        things.append(LabelledMask(mask, label))
     return Labelled(image, tuple(things))
 
 

@@ -23,9 +23,9 @@ from foveal.training.pixsearch.feature_store import (
 )
 from foveal.training.pixsearch.grounding_data import (
     SIZE,
-    CutOut,
-    Named,
-    Scene,
+    LabelledScene,
+    NamedThing,
+    PasteObject,
     by_name,
     coco128_halves,
     compose,
@@ -104,10 +104,12 @@ def test_wide_scenes_hold_many_small_things_whose_masks_are_theirs() -> None:
     red = np.zeros((40, 40, 3), np.uint8)
     red[..., 0] = 250
     full = np.full((40, 40), 255, np.uint8)
-    cuts = by_name([CutOut(red, full, ("red",))])
+    cuts = by_name([PasteObject(red, full, ("red",))])
     table = np.zeros((120, 160), bool)
     table[60:] = True
-    room = Scene(np.full((120, 160, 3), 60, np.uint8), (Named(table, ("table",)),), closed=False)
+    room = LabelledScene(
+        np.full((120, 160, 3), 60, np.uint8), (NamedThing(table, ("table",)),), closed=False
+    )
     names, shares = set[str](), []
     for _ in range(12):
         made = compose_wide(room, cuts, rng)
@@ -244,9 +246,9 @@ def test_composites_show_what_their_masks_say() -> None:
     image[30:90, 40:120] = (200, 30, 30)
     mask = np.zeros((120, 160), bool)
     mask[30:90, 40:120] = True
-    cuts = cut_outs([Scene(image, (Named(mask, ("brick",)),), closed=True)])
+    cuts = cut_outs([LabelledScene(image, (NamedThing(mask, ("brick",)),), closed=True)])
     assert cuts[0].image.shape[:2] == (60, 80)
-    ground = Scene(np.full((100, 100, 3), 120, np.uint8), (), closed=False)
+    ground = LabelledScene(np.full((100, 100, 3), 120, np.uint8), (), closed=False)
     scene = compose(ground, by_name(cuts), np.random.default_rng(1))
     assert scene.image.shape == (*SIZE, 3) and scene.things
     for thing in scene.things:

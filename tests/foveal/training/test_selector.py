@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from foveal.training.pixsearch.grounding_data import Named, Scene
+from foveal.training.pixsearch.grounding_data import LabelledScene, NamedThing
 from foveal.training.pixsearch.loop import LoopConfig, run_loop
 from foveal.training.selector.loop import PointTask, figures, scored
 from foveal.training.selector.names import meanings, phrases
@@ -137,7 +137,7 @@ def test_a_store_says_how_well_each_thing_answers_and_goes_on_where_it_was_stopp
     mask[4:40, 4:24] = True
     image = np.full((64, 96, 3), 90, np.uint8)
     scenes = [
-        ("photograph", n == 1, Scene(image, (Named(mask, (name,)),), closed=True))
+        ("photograph", n == 1, LabelledScene(image, (NamedThing(mask, (name,)),), closed=True))
         for n, name in enumerate(("cup", "cup", "dog"))
     ]
     options = PointOptions(present=1, absent=1)

@@ -27,7 +27,7 @@ from foveal.training.tracker.train import Student, TrainConfig, order, roll, tra
 from perception.features.backbone import Backbone
 from perception.tracking.cues import Cues, blend
 from perception.tracking.head import CHANNELS, DEEP, CueNet, NetRefiner
-from perception.tracking.roi import CELLS, ROI, Window, crop, paste, window_around
+from perception.tracking.roi import CELLS, ROI, RoiWindow, crop, paste, window_around
 from perception.tracking.tracker import EmbeddedTracker
 from stream.errors import AssetError
 
@@ -66,7 +66,7 @@ def cuts(photographs: tuple[Path, Path]) -> list[CutOut]:
 def _cues(level: float, count: int) -> list[Cues]:
     flat = np.full((ROI, ROI), level, np.float32)
     colour = np.zeros((ROI, ROI, 3), np.float32)
-    window = Window(0.1, 0.1, 0.6, 0.6)
+    window = RoiWindow(0.1, 0.1, 0.6, 0.6)
     none = np.zeros_like(flat)
     key = torch.full((DEEP, 20, 36), 0.05)
     maps = (colour, flat, flat, flat, none, flat, flat)

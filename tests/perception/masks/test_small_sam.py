@@ -137,12 +137,12 @@ def test_a_point_outside_is_refused(sam: SmallSam, coffee: Image) -> None:
 
 def test_a_picture_is_looked_at_once_and_forgotten_with_it(sam: SmallSam, coffee: Image) -> None:
     own = coffee.copy()
-    first = sam.look(own)
-    assert sam.look(own) is first
-    assert sam.look(own.copy()) is not first
+    first = sam.embed(own)
+    assert sam.embed(own) is first
+    assert sam.embed(own.copy()) is not first
     del own
     gc.collect()
-    assert sam.look(coffee) is sam.look(coffee)
+    assert sam.embed(coffee) is sam.embed(coffee)
 
 
 def test_another_networks_file_is_refused(folder: Path, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from perception.tracking.match import make_look, match_anywhere, match_near
+from perception.tracking.match import match_anywhere, match_near, memory_frame
 from perception.tracking.settings import MatchConfig
 
 SHAPE = (24, 32, 40)  # channels, rows, columns
@@ -24,7 +24,7 @@ def _square(top: int, left: int, side: int = 8) -> torch.Tensor:
 def test_a_match_is_the_plain_weighted_mean() -> None:
     config = MatchConfig(temperature=0.2, reach=2, ring=3)
     keys, labels = [_key(0), _key(1)], [_square(8, 10), _square(9, 12)]
-    looks = [make_look(k, label, config) for k, label in zip(keys, labels, strict=True)]
+    looks = [memory_frame(k, label, config) for k, label in zip(keys, labels, strict=True)]
     query, expected = _key(2), _square(10, 14)
     match = match_near(query, expected, looks, config)
     row, col = 11, 15
@@ -46,7 +46,7 @@ def test_a_match_is_the_plain_weighted_mean() -> None:
 def test_labels_follow_a_thing_that_moved() -> None:
     config = MatchConfig(max_cells=2000)
     key, label = _key(0), _square(8, 10)
-    look = make_look(key, label, config)
+    look = memory_frame(key, label, config)
     moved = torch.roll(key, (3, 5), (1, 2))
     match = match_near(moved, _square(10, 14), [look], config)
     assert torch.equal(match.both >= 0.5, _square(11, 15) > 0)
@@ -55,14 +55,14 @@ def test_labels_follow_a_thing_that_moved() -> None:
 
 
 def test_nothing_expected_gives_nothing() -> None:
-    look = make_look(_key(0), _square(8, 10), MatchConfig())
+    look = memory_frame(_key(0), _square(8, 10), MatchConfig())
     match = match_near(_key(1), torch.zeros(SHAPE[1:]), [look], MatchConfig())
     assert not match.both.any()
 
 
 def test_large_looks_are_thinned_out() -> None:
     config = MatchConfig(max_cells=50)
-    look = make_look(_key(0), _square(2, 2, 24), config)
+    look = memory_frame(_key(0), _square(2, 2, 24), config)
     assert 25 <= len(look.cells) <= 50
     assert look.cells.shape[1] == SHAPE[0] + 4
 
@@ -71,7 +71,7 @@ def test_a_search_finds_a_thing_far_away() -> None:
     key, label = _key(0), _square(8, 4)
     pooled = F.interpolate(F.avg_pool2d(key[None], 2), scale_factor=2)[0]  # coarse, as real ones
     key = F.normalize(pooled, dim=0)
-    look = make_look(key, label, MatchConfig())
+    look = memory_frame(key, label, MatchConfig())
     found, surety = match_anywhere(torch.roll(key, 20, 2), [look], 0.03, (16, 256))
     assert float(found[12, 28]) > 0.9
     assert float(found[12, 8]) < 0.1
@@ -84,7 +84,7 @@ def test_of_many_cells_every_other_one_is_matched_and_the_rest_filled_in() -> No
     key, label = _key(4), _square(4, 6, 20)
     smooth = F.normalize(F.avg_pool2d(key[None], 5, 1, 2)[0], dim=0)
     few, many = MatchConfig(max_queries=200), MatchConfig(max_queries=2000)
-    looks = [make_look(smooth, label, many)]
+    looks = [memory_frame(smooth, label, many)]
     whole, thinned = (match_near(smooth, label, looks, config) for config in (many, few))
     white = (torch.arange(32)[:, None] + torch.arange(40)) % 2 == 0
     torch.testing.assert_close(thinned.both[white], whole.both[white])

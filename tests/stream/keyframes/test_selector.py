@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 from stream.clock import NS_PER_S
 from stream.errors import ConfigError
 from stream.frame import Frame, Image, Keyframe
-from stream.keyframes.descriptor import distance, drift, look
+from stream.keyframes.descriptor import describe, distance, drift
 from stream.keyframes.kde_gmm import BINS, CENTRES, ThresholdConfig, fit, init_threshold, push
 from stream.keyframes.selector import KeyframeConfig, KeyframeSelector, KeyframeState
 
@@ -201,17 +201,17 @@ def test_any_distances_keep_the_state_sound(values: list[float]) -> None:
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 500), (63, 65), (481, 853), (2160, 3840)])
-def test_frames_of_any_size_have_a_look(size: tuple[int, int]) -> None:
+def test_frames_of_any_size_have_a_descriptor(size: tuple[int, int]) -> None:
     image = np.random.default_rng(0).integers(0, 255, (*size, 3)).astype(np.uint8)
-    seen, other = look(image), look(255 - image)
+    seen, other = describe(image), describe(255 - image)
     assert distance(seen, seen) < 1e-3 < distance(seen, other) <= 1
     assert float(np.square(seen.colours).sum()) == pytest.approx(1, abs=1e-4)
     assert 0 <= drift(seen.layout, other.layout) <= 1
 
 
 def test_a_flat_picture_is_unrelated_to_a_scene_and_like_another_flat_one() -> None:
-    black, grey = (look(np.full((48, 64, 3), shade, np.uint8)) for shade in (0, 128))
-    scene = look(noisy(1, 1)[0])
+    black, grey = (describe(np.full((48, 64, 3), shade, np.uint8)) for shade in (0, 128))
+    scene = describe(noisy(1, 1)[0])
     assert drift(black.layout, scene.layout) == pytest.approx(0.5)
     assert drift(black.layout, grey.layout) == 0
     assert drift(scene.layout, scene.layout) == pytest.approx(0, abs=1e-5)
