@@ -13,7 +13,14 @@ from perception.scene.reader import GroundedRegion, Scene, where
 from reasoning.generation.settings import PolicyConfig
 from reasoning.generation.tokens import IMAGE, REGION, neutralise
 from reasoning.rules.evidence_wording import cite, common, plain, quoted, speaks_of
-from reasoning.rules.parsing import answer_type, listed, pointed_noun, resolve, with_article
+from reasoning.rules.parsing import (
+    answer_type,
+    listed,
+    pointed_noun,
+    points,
+    resolve,
+    with_article,
+)
 from reasoning.rules.pieces import (
     DONT_KNOW,
     LIKELY,
@@ -164,10 +171,15 @@ class Scripts:
         return REGION if policy.region else None
 
     def _ask_text(self, turn: TurnState, question: str) -> Iterator[Piece]:
-        if names_nothing(question) and self._policy.search == "model":
+        name = ""
+        if self._policy.search == "text" and points(question):
+            # Told to search with words whatever is asked: "it" is what the wearer would name.
+            name = plain(turn.subject) or (turn.focus.names[0].label if turn.focus else "")
+            question = resolve(question, name) if name else question
+        elif names_nothing(question) and self._policy.search == "model":
             yield Say(f"{DONT_KNOW} what you mean: please name it.")
             return
-        yield from self._look_up(turn, question, "")
+        yield from self._look_up(turn, question, name)
 
     def _give_up(self, turn: TurnState, question: str) -> Iterator[Piece]:
         yield Say(f"{DONT_KNOW}: neither what I see nor what I can look up tells that.")

@@ -337,6 +337,18 @@ def test_modalities_can_be_forced_and_forbidden(policy: PolicyConfig, expected: 
     assert modalities(answer) == expected
 
 
+@pytest.mark.parametrize(
+    ("question", "query"),
+    [
+        ("What is it good for?", "What is mug good for?"),
+        ("What is a violin made of?", "What is a violin made of?"),  # points at nothing
+    ],
+)
+def test_searching_words_whatever_is_asked_names_what_is_in_view(question: str, query: str) -> None:
+    answer = said("thing_fact", question, FakeScene([MUG]), policy=PolicyConfig(search="text"))
+    assert [search.query for search in answer.searches] == [query]
+
+
 def test_a_budget_of_one_is_never_overdrawn() -> None:
     searcher = ScriptedSearcher({"<region>": [dataclasses.replace(TOLD, text="A mug is a cup.")]})
     answer = said("thing_fact", "Who made this famous?", FakeScene([MUG]), searcher, searches=1)
