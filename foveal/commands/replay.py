@@ -6,12 +6,12 @@ import sys
 from pathlib import Path
 
 EPILOG = """examples:
-  foveal replay walk.mp4 --ask "3.0: What is this on the table?" --out runs/walk
+  foveal replay walk.mp4 --ask "3.0: What is on the shelf?" --out runs/walk
   foveal replay recording.vrs --ask-file questions.jsonl --rate 0 --out runs/glasses
   foveal replay walk.mp4 --ask-audio --wake "hey foveal"
-  foveal replay frames/ --fps 10 --ask "1: What do you see?" --json
+  foveal replay frames/ --fps 10 --ask "1: Describe the room." --json
 
-questions.jsonl holds one object a line: {"at": 3.0, "text": "What is this?", "point": [x, y]}
+questions.jsonl holds one object a line: {"at": 3.0, "text": "Which tool is this?", "point": [x, y]}
 (point and box are optional). --rate 0 runs on the virtual clock: two runs give the same bytes.
 """
 

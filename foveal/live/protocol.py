@@ -55,7 +55,7 @@ class Forget:
 
 @dataclass(frozen=True, slots=True)
 class Ping:
-    """Is anybody there?"""
+    """Asks for a sign of life."""
 
     number: int
 

@@ -16,14 +16,14 @@ from stream.geometry import Box, Rle
 
 MAX_AT_S = 1_000_000  # eleven days; up to here seconds as float keep every nanosecond
 QUESTION_KEYS = ("at", "text", "point", "box")
-ASK_FORM = '"SECONDS: TEXT", such as "3.0: What is this?"'
+ASK_FORM = '"SECONDS: TEXT", such as "3.0: What is on the shelf?"'
 _SECONDS = re.compile(r"\s*[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?\s*", re.ASCII | re.IGNORECASE)
 
 Json = dict[str, Any]
 
 
 def parse_ask(text: str) -> Question:
-    """`"3.0: What is this?"` -> Question; raises ConfigError saying what was expected."""
+    """`"3.0: What is on the shelf?"` -> Question; raises ConfigError saying what was expected."""
     head, colon, tail = text.partition(":")
     if not colon or not _SECONDS.fullmatch(head):
         raise ConfigError(f"expected a question as {ASK_FORM}, got {_shown(text)}")

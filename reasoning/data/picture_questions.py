@@ -18,17 +18,23 @@ MAX_COUNTED = 5
 WHAT_IS = 0.25  # share of the questions of fact that ask what something is
 POINTING = 0.5  # share of the questions of a thing that come with a point
 
-IDENTIFY = ("What is this?", "What is this thing?", "What is that?", "What is it?", "What's this?")
+IDENTIFY = (
+    "What might this be?",
+    "What would that be?",
+    "Tell me what this is.",
+    "Name this thing.",
+)
 WHERE = ("Where is the {name}?", "Where's the {name}?", "Find the {name}.", "Show me the {name}.")
 PRESENT = ("Is there {a_name} here?", "Do you see {a_name}?", "Can you see {a_name}?")
 COUNT = ("How many {names} are there?", "How many {names} do you see?")
-LIST = ("What do you see?", "What is in front of me?", "Describe what you see.")
+LIST = ("What is there to see?", "What is in front of me?", "Describe what you see.")
 PERSONAL = (
-    "Who owns this?", "Where did I buy it?", "How much did this {name} cost me?",
+    "Who does this belong to?", "In which shop did I get it?", "What did I spend on this {name}?",
     "What did my friend say about this {name}?", "What will I do with it tomorrow?",
-    "Who gave me this {name}?", "When did I last see this {name}?", "How old is this one?",
-    "Where did I leave my keys?", "What is my neighbour's name?", "What did I eat yesterday?",
-    "What is my phone number?", "When is my next appointment?", "What did she say to me?",
+    "Who gave me this {name}?", "When did I last see this {name}?",
+    "Since when have I had this one?", "Where did I leave my gloves?", "What is my dentist's name?",
+    "What did I cook on Sunday?",
+    "What is my locker number?", "When is my next appointment?", "What did she say to me?",
 )  # fmt: skip
 UNKNOWN = "I don't know: neither what I see nor what I can look up tells that."
 

@@ -24,7 +24,8 @@ _IDENTIFY = re.compile(
 )
 _PERSONAL = re.compile(r"\b(?:my|mine|i|me|owns?|owner|cost|password|tomorrow|yesterday)\b", re.I)
 _LOOKS = re.compile(
-    r"^(?:where(?:['’]s| is| are) the|what do you see|what is in front|find|show me|describe)\b|"
+    r"^(?:where(?:['’]s| is| are) the|what (?:do|can) (?:you|i) see|what is in front|find|show me|"
+    r"describe)\b|"
     r"\b(?:colou?r|wearing)\b",
     re.I,
 )
@@ -67,7 +68,7 @@ class RuleAnnotator:
         # makes sure and tells.
         seen = self._seen(sample) and _draw(sample, 2) == 0
         return (
-            SubQuestion("What is this?", not seen),
+            SubQuestion("Which thing is meant?", not seen),
             SubQuestion(fact, bool(sample.title)),
         )
 

@@ -1,4 +1,4 @@
-"""Follow-ups that leave out what was said before: "And the spoon?", "When was he born?"."""
+"""Follow-ups that leave out what was said before: "And the ladder?", "Where did she study?"."""
 
 import re
 from collections.abc import Iterable
@@ -35,7 +35,7 @@ _CITED = re.compile(r"\s*\(Source: .*$")
 
 
 def name_person(question: str, answer: str) -> str:
-    """ "When was he born?" with the name of whom the answer before, which was looked up, told."""
+    """ "Where did she study?" with the name of whom the looked-up answer before told."""
     if _HE.search(question) is None or _CITED.search(answer) is None:
         return question
     told = _CITED.sub("", answer)

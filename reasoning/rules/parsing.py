@@ -30,7 +30,7 @@ _QUESTION = re.compile(
 )
 _STATE = re.compile(
     r"^\s*(?:is|are|was|were)\s+(?:the|my|his|her|their)\s+(?P<thing>[^\W\d_]+(?:\s+[^\W\d_]+)??)\s+"
-    r"(?P<state>(?:(?:turned|switched|half|fully|still|too|very|really|completely|almost|more|already)\s+)*"
+    r"(?P<state>(?:(?:turned|switched|still|too|very|quite|so|almost|already|more|[^\W\d_]+ly)\s+)*"
     r"[^\W\d_]+(?:\s+(?:or|and)\s+[^\W\d_]+)?)[\s?.!]*$",
     re.IGNORECASE,
 )
@@ -56,8 +56,11 @@ _POINTING_ONLY = frozenset(
     {"it", "this", "that", "one", "these", "those", "they", "thing", "is", "he", "she"}
 )
 MAX_NOUN_WORDS = 5
+# Auxiliary verbs and adverbs of how often: what begins a relative clause after "that".
 _JOINED = re.compile(
-    r"\s+(?:ever|never|always|is|was|are|were|has|have|had|can|lives?|lived)\b", re.I
+    r"\s+(?:is|are|was|were|has|have|had|does|do|did|can|could|will|would|may|might|must|should|"
+    r"ever|never|always|often|usually|sometimes|rarely|once)\b",
+    re.I,
 )
 _BEFORE_THING = frozenset(
     (
@@ -71,7 +74,7 @@ _TAIL = re.compile(
     r"of\s+me|right\s+now|now)\b.*$|[?.!,;]+.*$",
     re.IGNORECASE,
 )
-# After "this" these begin no noun: "where was this made", "what is this on the table".
+# After "this" these begin no noun: "where was this made", "what was this for".
 _NO_NOUN = frozenset(
     re.findall(
         r"\w+",
@@ -152,7 +155,7 @@ _PERSON = re.compile(
 
 
 def named_thing(question: str) -> str:
-    """The thing a locating, counting or yes-no question names ("Where is the cup?" -> "cup")."""
+    """The thing a locating, counting or yes-no question names ("Find the kettle." -> "kettle")."""
     line = " ".join(question.split())
     begun = _ASKS.match(line)
     if begun is None and _QUESTION.match(line):
@@ -232,7 +235,7 @@ def resolve(question: str, subject: str) -> str:
 
 
 def _relative(match: re.Match[str]) -> bool:
-    """Whether "that" only joins: "the largest animal that ever lived"."""
+    """Whether "that" only joins: "the bridge that was never built"."""
     if match.group("point") is None or match.group("point").lower() != "that":
         return False
     before = match.string[: match.start()].split()

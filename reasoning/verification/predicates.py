@@ -33,7 +33,7 @@ _ACTS = tuple(
         (r"discover(?:s|ed|er)?", r"discover|isolat|identified\b|found\s+by\b|first\s+observ"),
         (
             r"wr(?:ote|ites?|itten|iter)|authors?",
-            r"wr(?:ote|itten|iter)|author(?!['’])|novelist|poet|playwright|by\b",
+            r"wr(?:ote|itten|iter)|author|novelist|poet|playwright|by\b",
         ),
         (r"paint(?:s|ed|er)?", r"paint|artist|fresco|mural"),
         (r"compos(?:ed|er|es)", r"compos|wr(?:ote|itten)\b|by\b"),
@@ -67,8 +67,6 @@ _ACTS = tuple(
             r"published|released",
             r"publish|releas|appear|novel|film|book|album|single\b|[^()]*\(\d{4}\)",
         ),
-        (r"s[aiu]nk", r"s[aiu]nk|wreck"),
-        (r"launched", r"launch"),
         (r"signed", r"sign|seal|adopt|ratif"),
     )
 )
@@ -91,7 +89,7 @@ _CAUSE = _family(
 _WORKING = _family(
     r"how\s+(?:do|does|did)\b.*\bworks?\b",
     r"work|operat|function|mechani|us(?:es|ed|ing)\b|convert|principle|device|machine|means\b|"
-    r"allow|through\b|driven|produc|measur|magnif",
+    r"allow|through\b|driven|produc|measur",
 )
 _MADE_OF_IT = r"\b(?:made|composed|built|consist\w*)\s+(?:up\s+)?(?:of|from|out\s+of)\s+(?:the\s+)?"
 _MADE_THING = re.compile(
@@ -109,7 +107,6 @@ _COUNT = re.compile(
 _SAME_COUNT = {
     "people": ("people", "person", "inhabitant", "population", "resident", "citizen", "human"),
     "person": ("people", "person", "inhabitant", "population", "resident", "citizen", "human"),
-    "moon": ("moon", "satellite"),
 }
 _NUMBER_WORDS = frozenset(
     re.findall(
@@ -138,7 +135,7 @@ _LESSER = re.compile(
 )
 _SCOPE = re.compile(r"\b(?:in|of|on)\s+(?:the\s+)?(?P<place>[A-Z]\w+)")
 _CLAUSE_END = re.compile(r"[;,.:(—–]|\b(?:which|that|who|where|with)\b")
-_EVERYWHERE = frozenset({"World", "Earth", "Universe", "Solar"})
+_EVERYWHERE = frozenset({"World", "Earth", "Universe"})
 FACTS: tuple[Family, ...] = (_PURPOSE, _MADE_OF, _CAUSE, _WORKING)
 
 

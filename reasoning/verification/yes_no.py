@@ -40,8 +40,8 @@ NEAR = 5  # words before another one that a negation reaches
 
 # Words that say what others ask for.
 _IMPLIED = {
-    "nocturnal": "night active", "diurnal": "day active", "predator": "hunt", "predatory": "hunt",
-    "predators": "hunt", "prey": "hunt", "carnivore": "meat", "carnivores": "meat",
+    "predator": "hunt", "predatory": "hunt", "predators": "hunt", "prey": "hunt",
+    "carnivore": "meat", "carnivores": "meat",
     "carnivorous": "meat", "carnivoran": "meat", "herbivore": "plant", "herbivores": "plant",
     "herbivorous": "plant", "omnivore": "meat plant", "omnivorous": "meat plant", "omnivores":
     "meat plant", "aquatic": "water", "marine": "sea", "poisonous": "poison", "toxic": "poison "

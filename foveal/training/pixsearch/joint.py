@@ -48,8 +48,8 @@ HELD = 0.9  # share of a quotation's words that the evidence that is read must h
 NEAR = 4  # batches of turns of like length from which one is drawn
 Posteriors = Callable[[Tensor], Tensor]  # [n, 1280] -> [n, C]
 Seen = Callable[[str, Point | None], Visual]  # a record's picture and point -> its tokens
-ASK_LIST = ("What do you see?", "What is in front of me?", "List what is here.")
-ASK_THIS = ("What is this?", "What am I pointing at?", "Name this thing.")
+ASK_LIST = ("What is there to see?", "What is in front of me?", "List what is here.")
+ASK_THIS = ("What might this be?", "What am I pointing at?", "Name this thing.")
 
 
 class JointTask:

@@ -17,7 +17,7 @@ from reasoning.vlm.causal_lm import CausalLm
 
 # What stands before a name; each gives it other states.
 CONTEXTS = (
-    "\nQuestion: What is this?\nAnswer: The",
+    "\nQuestion: Which thing is this?\nAnswer: The",
     "\nQuestion: Where is it?\nAnswer: On the left is the",
 )
 BATCH = 48

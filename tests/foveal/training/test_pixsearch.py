@@ -90,7 +90,10 @@ def test_a_name_is_read_as_after_its_context(
 ) -> None:
     model, words, names = made
     assert names.states.shape == names.embeddings.shape == (2, 4, 32)
-    lead, own = words.encode("\nQuestion: What is this?\nAnswer: The"), words.encode(" red cup")
+    lead, own = (
+        words.encode("\nQuestion: Which thing is this?\nAnswer: The"),
+        words.encode(" red cup"),
+    )
     with torch.inference_mode():
         rows = model.embed(torch.tensor([lead + own]))
         whole = model.states(rows)[0, len(lead) :]

@@ -26,8 +26,7 @@ from reasoning.verification.yes_no import yes_or_no
         ("What is salt used for?", "Salt is used in food.", "Salt is a mineral of sodium."),
         ("What is glass made of?", "Glass is made of sand.", "Things made of glass are hard."),
         ("Why is blood red?", "It is red because of iron.", "Red cells take up oxygen."),
-        ("How many moons does Mars have?", "Mars has two small moons.", "It is 6,779 km wide."),
-        ("How many moons does Mars have?", "It has 2 satellites.", "It is twice the Moon."),
+        ("How many strings does a cello have?", "It has four strings.", "It is 121 cm long."),
         (
             "How many people live in Kenya?",
             "Its population was over 50 million in 2023.",
@@ -54,7 +53,7 @@ from reasoning.verification.yes_no import yes_or_no
             "A fan is a machine that moves air.",
             "Fans may also write fiction.",
         ),
-        ("Who wrote Moby-Dick?", "It is by Herman Melville.", "At the author's death it was old."),
+        ("Who wrote Faust?", "It is by Johann Goethe.", "The play is set in Leipzig."),
         ("What is the tallest tower?", "It is the highest tower.", "It is a tall tower."),
     ],
 )
@@ -70,7 +69,7 @@ def test_other_questions_ask_for_no_certain_words(question: str) -> None:
 @pytest.mark.parametrize(
     ("question", "fact"),
     [
-        ("What is this drink made from?", True),
+        ("What is this rope made from?", True),
         ("What is this used for?", True),
         ("Why is this red?", True),
         ("What is this?", False),
@@ -85,7 +84,7 @@ def test_a_fact_of_a_thing_is_not_its_name(question: str, fact: bool) -> None:
     ("question", "title", "sentence", "answer"),
     [
         ("Can penguins fly?", "Penguin", "Penguins are flightless birds.", False),
-        ("Do owls hunt at night?", "Owl", "Owls are nocturnal birds of prey.", True),
+        ("Do herons hunt?", "Heron", "Herons are birds of prey.", True),
         ("Are whales fish?", "Whale shark", "The whale shark is a fish.", None),
         ("Are whales fish?", "Whale", "Whales are mammals that eat fish.", None),
         ("Are whales fish?", "Whale", "Whales are not fish.", False),
