@@ -74,7 +74,8 @@ def test_a_fact_is_asked_of_the_sentence_that_tells_it() -> None:
 def test_questions_of_benchmarks_are_never_asked(tmp_path: Path) -> None:
     path = tmp_path / "b.yaml"
     path.write_text(
-        'thing:\n  - {view: a/p.jpg, question: "What might this be?", after: ["What would that be?"]}\n'
+        "thing:\n"
+        '  - {view: a/p.jpg, question: "What might this be?", after: ["What would that be?"]}\n'
     )
     questions, views = excluded([path])
     assert questions == {"what might this be", "what would that be"} and views == {"p"}
