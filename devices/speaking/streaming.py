@@ -11,6 +11,8 @@ class StreamingVoice:
         self._speaker = speaker
         self._sentences = SentenceStream()
         self._chunks: list[Pcm] = []  # of one answer, which the token limit bounds
+        self._said: list[tuple[str, int]] = []  # its sentences, and their samples
+        self.sentences: list[tuple[str, int]] = []  # of the answer that has ended last
 
     def feed(self, words: str) -> list[Pcm]:
         """The audio of the sentences that these words finish, [samples] int16 each."""
@@ -20,9 +22,13 @@ class StreamingVoice:
         """The answer has ended: all of its audio, and a fresh start."""
         self._speak(self._sentences.flush())
         chunks, self._chunks = self._chunks, []
+        self.sentences, self._said = self._said, []
         return chunks
 
     def _speak(self, sentences: list[str]) -> list[Pcm]:
-        made = [chunk for words in sentences for chunk in self._speaker.synthesize(words)]
-        self._chunks += made
-        return made
+        before = len(self._chunks)
+        for words in sentences:
+            chunks = list(self._speaker.synthesize(words))
+            self._chunks += chunks
+            self._said.append((words, sum(map(len, chunks))))
+        return self._chunks[before:]

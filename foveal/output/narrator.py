@@ -1,12 +1,13 @@
 """Answers aloud: sentences are spoken while an answer streams, the whole is kept as a WAV file."""
 
-from collections.abc import Iterator
-from itertools import chain
 from pathlib import Path
 
-from devices.speaking.speaker import Pcm, Speaker, write_wav
+from devices.speaking.speaker import Speaker, write_wav
 from devices.speaking.streaming import StreamingVoice
+from stream.clock import NS_PER_S
 from stream.errors import DeviceError
+
+Sentence = tuple[str, int]  # words, and how long they take to say in ns
 
 
 class Narrator:
@@ -30,24 +31,22 @@ class Narrator:
             return 0.0
         return sum(len(chunk) for chunk in self._voice.feed(words)) / self._speaker.sample_rate
 
-    def write(self, text: str, path: Path) -> int:
-        """Keep what was spoken of an answer, or speak all of it now; its length in ns.
+    def write(self, text: str, path: Path) -> tuple[int, list[Sentence]]:
+        """Keep what was spoken of an answer, or speak all of it now.
 
-        Raises DeviceError when there is nothing that can be said.
+        Returns its length in ns, and its sentences. Raises DeviceError when there is nothing that
+        can be said.
         """
         path.parent.mkdir(exist_ok=True)
-        chunks = _some(self._audio(text), self._speaker.name)
-        return write_wav(path, chunks, self._speaker.sample_rate)
-
-    def _audio(self, text: str) -> Iterator[Pcm]:
         voice, self._voice = self._voice, None
-        spoken = voice.finish() if voice is not None else []
-        return iter(spoken) if spoken else self._speaker.synthesize(text)
-
-
-def _some(chunks: Iterator[Pcm], name: str) -> Iterator[Pcm]:
-    """The same chunks; raises DeviceError at once when there are none."""
-    first = next(chunks, None)
-    if first is None:
-        raise DeviceError(f"expected speech from {name}; the answer has nothing it can say")
-    return chain((first,), chunks)
+        chunks = voice.finish() if voice is not None else []
+        if voice is None or not chunks:
+            voice = StreamingVoice(self._speaker)
+            voice.feed(text)
+            chunks = voice.finish()
+        if not chunks:
+            name = self._speaker.name
+            raise DeviceError(f"expected speech from {name}; the answer has nothing it can say")
+        rate = self._speaker.sample_rate
+        spoken = [(words, count * NS_PER_S // rate) for words, count in voice.sentences]
+        return write_wav(path, chunks, rate), spoken

@@ -112,7 +112,6 @@ class Recorder:
         """Write, speak and report one answer; `regions` are what its spans name in `frame`."""
         self._answers.write(answer_record(answer, timed=self._timed))
         self.answers.append(answer)
-        self._captions.add(f"Q: {answer.question.text}\nA: {answer.text}", frame.pts_ns)
         with self._tracer.span("speech", frame.pts_ns):
             wav = self._speak(answer, frame.pts_ns)
         card = Card(answer, frame, regions, wav)
@@ -211,14 +210,20 @@ class Recorder:
             self.event(AnswerEvent("audio", at_ns, data))
 
     def _speak(self, answer: Answer, pts_ns: int) -> Path | None:
+        """Keep the speech, and show its sentences while it lasts."""
+        self._captions.ask(answer.question.text, pts_ns)
         if self._narrator is None:
+            self._captions.read(answer.text, pts_ns)
             return None
         path = self.folder / "speech" / f"{len(self.answers):02d}.wav"
         try:
-            duration_ns = self._narrator.write(answer.text, path)
+            duration_ns, sentences = self._narrator.write(answer.text, path)
         except Exception as error:  # a voice is third-party code: no failure of it ends a session
+            self._captions.read(answer.text, pts_ns)
             self._refuse("speech", error, pts_ns)
             return None
+        for words, said_ns in sentences:
+            self._captions.say(words, said_ns, pts_ns)
         file = path.relative_to(self.folder).as_posix()
         data = {"answer": len(self.answers), "file": file, "duration_s": duration_ns / NS_PER_S}
         self.event(AnswerEvent("audio", pts_ns, data))

@@ -17,8 +17,9 @@ from devices.speaking.speaker import Pcm
 from foveal.output import recorder as recorder_module
 from foveal.output.annotated_video import AnnotatedVideo
 from foveal.output.answer_records import read_answers
-from foveal.output.captions import Captions
+from foveal.output.captions import BREATH_NS
 from foveal.output.recorder import Recorder
+from foveal.output.video_thread import VideoThread
 from stream.errors import OutputError
 from stream.events import AnswerEvent, Span
 from stream.frame import Keyframe
@@ -223,11 +224,29 @@ def test_a_full_disk_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         play(recorder)
 
 
-def test_subtitles_wait_their_turn(tmp_path: Path) -> None:
-    subtitles = Captions()
-    subtitles.add("one", 0)
-    subtitles.add("two", STEP_NS)
-    assert subtitles.at(STEP_NS) == "one"
-    assert subtitles.at(4_100_000_000) == "two"
-    assert subtitles.at(9_000_000_000) is None
-    assert list(subtitles.rest(9_000_000_000)) == []
+def test_an_answer_is_on_screen_while_it_is_spoken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[tuple[int, str]] = []
+
+    def show(_: VideoThread, *args: Any) -> None:
+        shown.append((args[4] // STEP_NS, (args[3] or "").rpartition("A: ")[2]))
+
+    monkeypatch.setattr(VideoThread, "show", show)
+    speaker = ToneSpeaker(samples_per_char=1600)  # 0.1 s
+    said = {0: "It is a cup. It is red. It is large and full.", 20: "A cat.", 49: "A dog. Two."}
+    with Recorder(tmp_path, speaker, timed=False) as recorder:
+        for index in range(50):
+            if index in said:
+                recorder.answer(answer(said[index]), frame(index), ())
+            recorder.frame(frame(index), (), None)
+        recorder.finish({})
+    during = {step: words for step, words in shown if step < 50}
+    assert [during[step] for step in (0, 11)] == ["It is a cup.", "It is a cup."]
+    assert [during[step] for step in (12, 19)] == ["It is red.", "It is red."]
+    assert [during[step] for step in (20, 25, 35)] == ["A cat."] * 3  # at once
+    assert [during[step] for step in range(36, 49)] == [""] * 13  # its speech took 0.6 s
+    tail = [(step, words) for step, words in shown if step >= 49]
+    assert tail[0] == (49, "A dog.")
+    assert tail[-1][1] == "Two."
+    assert tail[-1][0] == 49 + len("A dog.Two.") + BREATH_NS // STEP_NS
