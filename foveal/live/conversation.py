@@ -187,7 +187,6 @@ class Conversation:
         timings = {name: round(taken, 1) for name, taken in timings.items()}
         if self.run is not None and self.run.recording is not None:
             self.run.recording.answer(answer)
-        self.view.answer(answer, frame)
         data = {"pts_ms": frame.pts_ns // NS_PER_MS, "size": list(frame.size)}
         self._post("end", {**data, **answer_data(answer), "timings_ms": timings})
 

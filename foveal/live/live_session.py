@@ -38,7 +38,7 @@ class LiveSession:
         self._parts, self._tell, self._clock = parts, tell, clock
         self._loop = asyncio.get_running_loop()
         meter = Meter(since_ns=clock.now_ns())
-        self.view = LiveView(parts.view_pool)
+        self.view = LiveView(parts.view_pool, clock)
         self._talk = Conversation(parts, self._post, clock, meter, self.view)
         self._renew: Renewal | None = None  # start anew with the next job
         self._timeline = StreamTimeline()
@@ -61,6 +61,7 @@ class LiveSession:
                 parts.lead_in,
             )
             self.voice.on_spoken = lambda turn: self._tell("spoken", {"turn": turn})
+            self.voice.on_cut = self.view.hush
         self._helpers = [asyncio.create_task(self._patrol())]
         if self.voice is not None:
             self._helpers.append(asyncio.create_task(self.voice.run()))
@@ -94,6 +95,7 @@ class LiveSession:
         self._talk.waiting.append(turn)
         self._turns[turn.number] = turn
         self._turns.pop(turn.number - 2 * MAX_WAITING, None)
+        self.view.ask(ask.text)
         if self.voice is not None:
             self.voice.begin()
         self._tell("asked", told)
@@ -101,7 +103,9 @@ class LiveSession:
 
     def stop_speaking(self) -> None:
         """Silence, at once."""
-        if self.voice is not None:
+        if self.voice is None:
+            self.view.hush()
+        else:
             self.voice.stop()
 
     def renew(self, recording: LiveRecording | None = None, reason: str = "asked for") -> None:
@@ -177,9 +181,10 @@ class LiveSession:
         return fresh
 
     async def _patrol(self) -> None:
-        """Questions while the camera pauses, and numbers once a second."""
+        """Questions and captions while the camera pauses, and numbers once a second."""
         while True:
             await self._clock.sleep_until(self._clock.now_ns() + PATROL_NS)
+            self.view.refresh()
             now_ns = self._clock.now_ns()
             if now_ns - self._talk.meter.since_ns >= STATS_NS:
                 self._tell_numbers(now_ns)
@@ -233,6 +238,10 @@ class LiveSession:
         if self._talk.ended and kind != "recording":
             return
         self._tell(kind, data)
+        turn = self._turns.get(data.get("turn", 0))
+        if kind == "end" and turn is not None and not (self.voice and self.voice.audible):
+            self.view.ask(turn.ask.text)
+            self.view.read(data["text"])
         if self.voice is None or data.get("turn") != self._asked:
             return  # an answer to an earlier question is no longer spoken
         if kind == "token" and data["spoken"]:
@@ -240,12 +249,16 @@ class LiveSession:
         elif kind == "end":
             self.voice.finish(data["turn"])
 
-    def _spoken(self, turn: int, seconds: float) -> None:
+    def _spoken(self, turn: int, sentence: str, seconds: float) -> None:
+        now_ns = self._clock.now_ns()
+        if self.voice is not None:
+            start_ns = now_ns + round((self.voice.queued_s - seconds) * NS_PER_S)
+            self.view.say(sentence, round(seconds * NS_PER_S), start_ns)
         known = self._turns.get(turn)
         data: dict[str, Any] = {"turn": turn, "duration_s": round(seconds, 2)}
         if known is not None and not known.heard:
             known.heard = True
-            data["first_ms"] = round((self._clock.now_ns() - known.asked_ns) / NS_PER_MS, 1)
+            data["first_ms"] = round((now_ns - known.asked_ns) / NS_PER_MS, 1)
         self._tell("speech", data)
 
     def _unspoken(self, turn: int, reason: str) -> None:

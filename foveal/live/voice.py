@@ -21,7 +21,7 @@ PATIENCE_NS = 350 * NS_PER_MS  # a question without a sentence of its answer: th
 LEAD_IN_NS = 650 * NS_PER_MS  # ... and so long after the wearer has spoken, if that is sooner
 LEAST_NS = 150 * NS_PER_MS  # ... but an answer from sight alone is given its time
 
-OnSpeech = Callable[[int, float], None]  # turn, seconds of audio that now wait to be heard
+OnSpeech = Callable[[int, str, float], None]  # turn, sentence, seconds of it that now wait
 OnFailure = Callable[[int, str], None]  # turn, why it is not spoken
 END = ""  # stands in the queue behind the last sentence of an answer
 
@@ -49,9 +49,19 @@ class LiveVoice:
         self._patience: asyncio.Task[None] | None = None
         self._waited_ns = 0  # since the wearer's last word
         self.on_sent: Callable[[Pcm], None] | None = None  # told what goes out, 20 ms at a time
-        self.on_spoken: Callable[[int], None] | None = (
-            None  # told the turn that was said to its end
-        )
+        # Told the turn that was said to its end; that what was being said is cut off.
+        self.on_spoken: Callable[[int], None] | None = None
+        self.on_cut: Callable[[], None] | None = None
+
+    @property
+    def audible(self) -> bool:
+        """Whether anybody listens."""
+        return bool(self._out)
+
+    @property
+    def queued_s(self) -> float:
+        """Seconds of speech that wait to be heard."""
+        return self._out.queued / RATE_HZ
 
     @property
     def speaking(self) -> bool:
@@ -115,6 +125,8 @@ class LiveVoice:
         """Be silent now: at most 20 ms more are heard."""
         self._calm()
         self._cuts += 1
+        if self.on_cut is not None:
+            self.on_cut()
         self._sentences.flush()
         while not self._queue.empty():
             self._queue.get_nowait()
@@ -144,7 +156,7 @@ class LiveVoice:
             try:
                 chunks = await loop.run_in_executor(self._pool, self._make, sentence)
                 for chunk in chunks:
-                    await self._play(turn, chunk, cuts)
+                    await self._play(turn, sentence, chunk, cuts)
             except Exception as error:  # a voice is third-party code: the answers go on
                 logger.exception("a sentence could not be spoken")
                 self._on_failure(turn, str(error))
@@ -152,14 +164,14 @@ class LiveVoice:
     def _make(self, sentence: str) -> list[Pcm]:
         return list(self._speaker.synthesize(sentence))
 
-    async def _play(self, turn: int, chunk: Pcm, cuts: int) -> None:
+    async def _play(self, turn: int, sentence: str, chunk: Pcm, cuts: int) -> None:
         while self._cuts == cuts and self._out.queued > AHEAD_SAMPLES:
             await self._clock.sleep_until(self._clock.now_ns() + ROOM_NS)
         if self._cuts == cuts and self._out:
             if not self._out.queued:
                 chunk = trim_silence(chunk, self._speaker.sample_rate)  # the wearer waits
             self._out.say(chunk, self._speaker.sample_rate)
-            self._on_speech(turn, len(chunk) / self._speaker.sample_rate)
+            self._on_speech(turn, sentence, len(chunk) / self._speaker.sample_rate)
 
     async def _hear_out(self, turn: int, cuts: int) -> None:
         """Wait until everything that was said has gone out, and tell."""

@@ -15,7 +15,8 @@ from foveal.live.room import RoomLimits
 from foveal.server.app import ServeConfig
 from foveal.server.launch import ice_server, session_link
 from stream.errors import ConfigError
-from tests.foveal.live.live_rig import SAID, until
+from tests.doubles.devices import ToneSpeaker
+from tests.foveal.live.live_rig import SAID, fake_engine, until
 from tests.foveal.server.serve_rig import PeerClient, Site
 
 
@@ -141,7 +142,8 @@ async def test_a_camera_that_the_box_reads_comes_goes_and_comes_back(
 
 
 async def test_a_player_sees_the_annotated_view_and_hears_the_answer() -> None:
-    async with Site(ServeConfig()) as site:
+    slow = fake_engine(ToneSpeaker(samples_per_char=4000))  # the answer takes seven seconds
+    async with Site(ServeConfig(), slow) as site:
         wearer = PeerClient()
         await wearer.connect(site)
         name = (await wearer.until("hello"))["conversation"]
