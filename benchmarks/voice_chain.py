@@ -183,7 +183,7 @@ class Chain:
         self.voice.finish(1)
         marks.answered.set()
 
-    def _spoken(self, turn: int, seconds: float) -> None:
+    def _spoken(self, turn: int, sentence: str, seconds: float) -> None:
         if self.marks.made_ns is None:
             self.marks.made_ns, self.marks.lead = self.clock.now_ns(), len(self.track.said) - 1
 

@@ -1,5 +1,6 @@
 """The nouns of question and answer, and the events that stream to the device."""
 
+import re
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -22,6 +23,7 @@ class Region:
     mask: Rle
     box: Box | None  # None when the mask is empty (occluded or out of view)
     score: float  # 0..1, the tracker's confidence that the thing is here
+    name: str = ""  # what it is called, once that is known
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,12 @@ class Answer:
     searches: tuple[SearchRecord, ...]
     timings_ns: dict[str, int] = field(default_factory=dict)  # stage -> duration
     model: str = ""
+
+    def name_of(self, span: Span) -> str:
+        """What the answer calls a thing, without its article; empty where that says nothing."""
+        words = self.text[span.start : span.end].strip()
+        name = re.sub(r"^(an?|the)\s+", "", words, flags=re.IGNORECASE)
+        return "" if name.lower() in ("thing", "it", "this", "that") else name
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     )
     parser.add_argument("--tracks", type=int, metavar="N", help="masklets kept alive")
     parser.add_argument("--no-video", action="store_true", help="do not write annotated.mp4")
+    parser.add_argument("--show-scores", action="store_true", help="ids and scores in the video")
     parser.add_argument("--no-speech", action="store_true", help="do not write speech/*.wav")
     parser.add_argument(
         "--blur-faces", action="store_true", help="hide faces in all pictures that are written"

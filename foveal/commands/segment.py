@@ -42,6 +42,8 @@ def run(args: argparse.Namespace) -> int:
     point = None if args.point is None else _numbers(args.point, 2)
     box = None if args.box is None else _numbers(args.box, 4)
 
+    from dataclasses import replace
+
     import cv2
 
     from foveal.output.annotate import draw
@@ -51,7 +53,8 @@ def run(args: argparse.Namespace) -> int:
 
     region = _ground(args, image, point, box)
     out = args.out or args.picture.with_suffix(".mask.png")
-    shown = draw(Frame(0, 0, image, args.picture.name), (as_region(region, 0),), None, None)
+    named = replace(as_region(region, 0), name=args.phrase or region.names[0].label)
+    shown = draw(Frame(0, 0, image, args.picture.name), (named,), None, None)
     beside = out.with_name(f"{out.stem}.shown.jpg")
     for path, picture in ((out, region.mask * 255), (beside, shown[..., ::-1])):
         try:

@@ -49,6 +49,7 @@ class ReplayRequest:
     reader: ReaderName = "pyav"
     folder_fps: Fraction = Fraction(10)
     video: bool = True
+    scores: bool = False  # ids and scores in the video
 
     @classmethod
     def from_args(cls, args: argparse.Namespace) -> "ReplayRequest":
@@ -76,6 +77,7 @@ class ReplayRequest:
             reader=args.reader,
             folder_fps=_rate("--fps", args.fps),
             video=not args.no_video,
+            scores=args.show_scores,
         )
 
 
@@ -148,6 +150,7 @@ async def replay(request: ReplayRequest, on_frame: OnFrame | None = None) -> Sum
             speaker,
             timed=not virtual,
             video=request.video,
+            scores=request.scores,
             tracer=tracer,
             blur=blur_maker()() if request.config.recording.blur_faces else None,
         ) as recorder:

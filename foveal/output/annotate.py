@@ -1,4 +1,4 @@
-"""The annotated picture: masks with ids, keyframe marks, time and subtitles."""
+"""The annotated picture: masks with names, keyframe marks, time and subtitles."""
 
 from dataclasses import replace
 from functools import lru_cache
@@ -7,13 +7,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from foveal.output.labels import Colour, Labels
 from foveal.output.subtitles import Strip, subtitle_strip
 from stream.clock import NS_PER_S
 from stream.events import Question, Region
 from stream.frame import Frame, Image, Keyframe
 from stream.geometry import Rle, decode_mask
-
-Colour = tuple[int, int, int]  # RGB, 0..255
 
 # Twelve colours that stay apart on video and on light and dark pages.
 PALETTE: tuple[Colour, ...] = (
@@ -31,13 +30,13 @@ PALETTE: tuple[Colour, ...] = (
     (208, 150, 120),
 )
 KEYFRAME_COLOUR: Colour = (255, 214, 10)
+TIME_COLOUR: Colour = (24, 26, 30)
 POINTER_COLOUR: Colour = (255, 255, 255)
 POINTER_EDGE: Colour = (20, 20, 20)
 MAX_ENLARGED_WIDTH = 1280  # pixels, so that a very wide strip does not grow into gigabytes
 FILL = 0.42  # of a mask's colour over the picture
 REFERENCE_HEIGHT = 720  # pixels, at which lines and letters have their nominal size
 MIN_LABEL_SIDE = 48  # pixels; smaller pictures carry no letters
-FONT = cv2.FONT_HERSHEY_SIMPLEX  # ASCII only: for ids, reasons and times, never for words
 
 
 def colour(track_id: int) -> Colour:
@@ -68,12 +67,14 @@ def draw(
     keyframe: Keyframe | None,
     subtitle: str | None,
     heights: tuple[int, int] | None = None,
+    *,
+    scores: bool = False,
 ) -> Image:
     """A copy of the frame's picture [H, W, 3] with everything on it.
 
     `heights` (least, most) scales the picture first: less work for large ones, legible letters on
     small ones. Masks of another size are scaled to it. `subtitle` is wrapped; "\\n" starts a new
-    line.
+    line. Things with a name carry it; with `scores` all carry their ids and scores as well.
     """
     picture = frame.image if heights is None else _between(frame.image, *heights)
     if picture is frame.image:
@@ -81,18 +82,19 @@ def draw(
     height, width = picture.shape[:2]
     labelled = min(height, width) >= MIN_LABEL_SIDE
     for region in regions:
-        _draw_region(picture, region, labelled)
+        _draw_region(picture, region)
     if keyframe is not None:
-        _draw_keyframe(picture, keyframe, labelled)
+        line = max(1, round(5 * _scale(picture)))
+        cv2.rectangle(picture, (0, 0), (width - 1, height - 1), KEYFRAME_COLOUR, line)
     if labelled:
-        _draw_time(picture, frame.pts_ns)
+        _label(picture, frame, regions, keyframe, scores)
     if subtitle and labelled:
         _lay_over(picture, subtitle_strip(subtitle, width, height))
     return picture
 
 
-def _draw_region(picture: Image, region: Region, labelled: bool) -> None:
-    """Tint the mask, draw its outline and name it."""
+def _draw_region(picture: Image, region: Region) -> None:
+    """Tint the mask and draw its outline."""
     height, width = picture.shape[:2]
     found = _mask_crop(region.mask, height, width)
     if found is None:
@@ -106,9 +108,6 @@ def _draw_region(picture: Image, region: Region, labelled: bool) -> None:
     )
     line = max(1, round(2 * height / REFERENCE_HEIGHT))
     cv2.drawContours(picture, contours, -1, tone, line, cv2.LINE_AA)
-    if labelled:
-        label = f"{name(region.track_id)} {region.score:.2f}"
-        _pill(picture, label, (x0, y0 - round(26 * _scale(picture))), tone)
 
 
 def _mask_crop(rle: Rle, height: int, width: int) -> tuple[npt.NDArray[np.uint8], int, int] | None:
@@ -136,39 +135,30 @@ def _tint(tone: Colour) -> npt.NDArray[np.uint8]:
     return np.rint(values * (1 - FILL) + np.array(tone) * FILL).astype(np.uint8)
 
 
-def _draw_keyframe(picture: Image, keyframe: Keyframe, labelled: bool) -> None:
-    """A border, and a badge with the reason."""
-    height, width = picture.shape[:2]
-    line = max(1, round(5 * _scale(picture)))
-    cv2.rectangle(picture, (0, 0), (width - 1, height - 1), KEYFRAME_COLOUR, line)
-    if labelled:
-        margin = round(14 * _scale(picture))
-        _pill(picture, f"keyframe: {keyframe.reason}", (margin, margin), KEYFRAME_COLOUR)
-
-
-def _draw_time(picture: Image, pts_ns: int) -> None:
-    seconds, rest_ns = divmod(max(0, pts_ns), NS_PER_S)
-    label = f"{seconds // 60:02d}:{seconds % 60:02d}.{rest_ns // 10_000_000:02d}"
-    margin = round(14 * _scale(picture))
-    (text_width, _), _ = cv2.getTextSize(label, FONT, *_font(picture))
-    x = picture.shape[1] - text_width - margin - round(16 * _scale(picture))
-    _pill(picture, label, (x, margin), (24, 26, 30))
-
-
-def _pill(picture: Image, label: str, corner: tuple[int, int], tone: Colour) -> None:
-    """A filled label, kept inside the picture."""
-    height, width = picture.shape[:2]
-    font_scale, line = _font(picture)
-    (text_width, text_height), below = cv2.getTextSize(label, FONT, font_scale, line)
-    pad = round(8 * _scale(picture))
-    box_width, box_height = text_width + 2 * pad, text_height + below + pad
-    x = max(0, min(corner[0], width - box_width))
-    y = max(0, min(corner[1], height - box_height))
-    cv2.rectangle(picture, (x, y), (x + box_width, y + box_height), tone, cv2.FILLED)
-    bright = tone[0] * 299 + tone[1] * 587 + tone[2] * 114 > 128_000
-    ink = (16, 16, 16) if bright else (245, 245, 245)
-    origin = (x + pad, y + text_height + pad // 2 + 1)
-    cv2.putText(picture, label, origin, FONT, font_scale, ink, line, cv2.LINE_AA)
+def _label(
+    picture: Image,
+    frame: Frame,
+    regions: tuple[Region, ...],
+    keyframe: Keyframe | None,
+    scores: bool,
+) -> None:
+    """Time, keyframe's reason and what the things are called."""
+    scale = _scale(picture)
+    labels, margin = Labels(picture, round(19 * scale)), round(14 * scale)
+    seconds, rest_ns = divmod(max(0, frame.pts_ns), NS_PER_S)
+    now = f"{seconds // 60:02d}:{seconds % 60:02d}.{rest_ns // 10_000_000:02d}"
+    labels.put(now, (picture.shape[1] - round(112 * scale), margin), TIME_COLOUR)
+    if keyframe is not None:
+        labels.put(f"keyframe: {keyframe.reason}", (margin, margin), KEYFRAME_COLOUR)
+    for region in regions:
+        words = region.name
+        if scores:
+            words = f"{name(region.track_id)} {words} {region.score:.2f}"
+        if region.box is not None and words:
+            height, width = region.mask.size
+            x = round(region.box[0] * picture.shape[1] / width)
+            y = round(region.box[1] * picture.shape[0] / height)
+            labels.put(words, (x, y), colour(region.track_id), above=True)
 
 
 def _lay_over(picture: Image, strip: Strip) -> None:
@@ -176,12 +166,6 @@ def _lay_over(picture: Image, strip: Strip) -> None:
     rows = picture[picture.shape[0] - strip.colour.shape[0] :]
     kept = cv2.multiply(rows, strip.keep, scale=1 / 255)
     np.copyto(rows, cv2.add(kept, strip.colour))
-
-
-def _font(picture: Image) -> tuple[float, int]:
-    """(font scale, line width) of labels."""
-    scale = _scale(picture)
-    return 0.6 * scale, max(1, round(1.4 * scale))
 
 
 def _scale(picture: Image) -> float:

@@ -45,17 +45,18 @@ class Recorder:
         timed: bool,
         *,
         video: bool = True,
+        scores: bool = False,
         tracer: Tracer | None = None,
         blur: FaceBlur | None = None,
     ) -> None:
-        """`blur` hides faces in all pictures that are kept."""
+        """`scores` shows ids and scores in the video; `blur` hides faces in all that is kept."""
         self.folder = folder
         self.answers: list[Answer] = []
         self.refused: Counter[str] = Counter()  # cause -> count, of what this recorder refused
         self._narrator = Narrator(speaker) if speaker is not None else None
         self._timed = timed
         self._tracer = tracer or Tracer()
-        self._wants_video = video
+        self._wants_video, self._scores = video, scores
         self._captions = Captions()
         self._curtain = None if blur is None else FaceCurtain(blur)
         self._last: tuple[Frame, tuple[Region, ...]] | None = None
@@ -69,7 +70,8 @@ class Recorder:
             self._answers = opened.enter_context(LineFile(self.folder / "answers.jsonl"))
             self._events = opened.enter_context(LineFile(self.folder / "events.jsonl"))
             self._report = ReportBuilder(self.folder / "report.html")
-            self._video = VideoThread(self.folder / "annotated.mp4", HEIGHTS, self._tracer)
+            video = self.folder / "annotated.mp4"
+            self._video = VideoThread(video, HEIGHTS, self._tracer, self._scores)
             self._files = opened.pop_all()
 
     def __enter__(self) -> Self:
@@ -155,7 +157,9 @@ class Recorder:
         with self._tracer.span("report", frame.pts_ns):
             apart = told_apart((*(span.region for span in answer.spans), *card.regions))
             spans = tuple(replace(span, region=apart[span.region]) for span in answer.spans)
-            drawn = tuple(dict.fromkeys(apart.values()))
+            names = {one.region: answer.name_of(one) for one in spans}
+            shown = dict.fromkeys(apart.values())  # each once
+            drawn = tuple(replace(one, name=names.get(one, "")) for one in shown)
             picture = draw(frame, drawn, None, None, HEIGHTS)
             mark_question(picture, answer.question, frame.size)
             self._report.add_answer(replace(answer, spans=spans), picture, drawn, card.wav)

@@ -34,11 +34,12 @@ def subtitle_strip(text: str, width: int, height: int) -> Strip:
     # 31 px at 720p is what video players take for one line of three.
     size = max(9, round(min(height * 0.043, width * 0.05)))
     margin, step = round(size * 0.9), round(size * 1.32)
-    lines = _lines(text, _font(size, text), width - 2 * margin)
+    font = font_of(size, text)
+    lines = _lines(text, font, width - 2 * margin)
     room = max(1, (height // 2 - size) // step)
     lines = lines[:room]
     strip_height = min(height, len(lines) * step + size)
-    alpha, ink = _drawn(lines, _font(size, text), (width, strip_height), (margin, size // 2, step))
+    alpha, ink = _drawn(lines, font, (width, strip_height), (margin, size // 2, step))
     keep = (1 - alpha) * (1 - SHADE * _ramp(strip_height, size))
     return Strip(
         keep=np.rint(np.repeat(keep, 3, axis=2) * 255).astype(np.uint8),
@@ -113,7 +114,8 @@ def _ramp(height: int, fade: int) -> npt.NDArray[np.float64]:
     return np.minimum(1.0, rows)[:, None, None]
 
 
-def _font(size: int, text: str) -> Font:
+def font_of(size: int, text: str) -> Font:
+    """A font of so many pixels that has the letters of a text, where one is installed."""
     return _named_font(size, all(ord(char) < 0x250 or char in "–—‘’“”…€" for char in text))
 
 

@@ -1,6 +1,7 @@
 """What `foveal track` leaves behind, written frame by frame: a run cut short keeps its frames."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -60,7 +61,8 @@ class TrackWriter:
         except OSError as error:
             raise self._error(error) from error
         if self._video is not None:
-            picture = draw(frame, regions, None, None, self._heights)
+            numbered = tuple(replace(one, name=str(one.track_id)) for one in regions)
+            picture = draw(frame, numbered, None, None, self._heights)
             self._video.write(picture, frame.pts_ns)
 
     def finish(self, summary: dict[str, Any]) -> None:

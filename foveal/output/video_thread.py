@@ -19,9 +19,12 @@ class VideoThread:
     What goes wrong with one frame is raised by a later call. One caller at a time.
     """
 
-    def __init__(self, path: Path, heights: tuple[int, int], tracer: Tracer) -> None:
-        """`heights` (least, most) bound the pictures' height, as `draw` takes them."""
-        self._path, self._heights, self._tracer = path, heights, tracer
+    def __init__(
+        self, path: Path, heights: tuple[int, int], tracer: Tracer, scores: bool = False
+    ) -> None:
+        """`heights` (least, most) bound the pictures' height; both and `scores` as for `draw`."""
+        self._path, self._tracer = path, tracer
+        self._heights, self._scores = heights, scores
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="foveal-video")
         self._jobs: deque[Future[None]] = deque()
         self._video: AnnotatedVideo | None = None  # belongs to the thread until it has ended
@@ -61,7 +64,7 @@ class VideoThread:
         pts_ns: int,
     ) -> None:
         with self._tracer.span("draw", pts_ns):
-            picture = draw(frame, regions, keyframe, subtitle, self._heights)
+            picture = draw(frame, regions, keyframe, subtitle, self._heights, scores=self._scores)
         with self._tracer.span("encode", pts_ns):
             if self._video is None:
                 height, width = picture.shape[:2]

@@ -5,6 +5,7 @@ one is compared with its own look, and one that slid onto something else is soug
 out, where the tracker cannot seek); a thing that comes back gets its old id again.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
@@ -21,6 +22,7 @@ from stream.geometry import decode_mask, encode_mask, mask_box, mask_iou
 SAME_THING_IOU = 0.4  # a region that covers a live masklet this much is the same thing
 CHECK_NS = NS_PER_S  # looks are compared at least this often, in stream time
 MAX_REMEMBERED = 32  # masklets out of view whose looks are kept
+MAX_NAMES = 64
 
 
 class MaskTracker(Protocol):
@@ -77,6 +79,7 @@ class LiveMasklets:
         self._state: Any = tracker.init_state()
         self._lives: dict[int, _Life] = {}  # by the masklet's own id
         self._gone: dict[int, Look] = {}  # oldest first
+        self._names: dict[int, str] = {}  # oldest first
         self._next_id = 1
         self._checked_ns = 0
         self._shown = 0  # frames that were looked ahead at, or might have been
@@ -111,6 +114,17 @@ class LiveMasklets:
             if region.box is not None:
                 self._lives[region.track_id].seen_ns = frame.pts_ns
         return true
+
+    def call(self, track_id: int, name: str, anew: bool = True) -> None:
+        """What a masklet is called from now on; not `anew`: unless it has a name."""
+        if track_id in self._lives and name and (anew or track_id not in self._names):
+            self._names[track_id] = name
+            while len(self._names) > MAX_NAMES:
+                del self._names[next(iter(self._names))]
+
+    def named(self, regions: Iterable[Region]) -> tuple[Region, ...]:
+        """The same regions with what their masklets are called."""
+        return tuple(replace(one, name=self._names.get(one.track_id, "")) for one in regions)
 
     def look_ahead(self, frame: Frame) -> None:
         """Every frame that `step` will be given soon; from a thread of its own, if wanted."""

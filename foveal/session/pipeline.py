@@ -27,6 +27,7 @@ from stream.frame import Frame, FrameSource, Keyframe, Mask
 from stream.geometry import decode_mask, encode_mask, mask_box
 
 READ_AHEAD_FRAMES = 4
+MIN_NAME_SCORE = 0.5  # a name that is more likely than all others together
 
 T = TypeVar("T")
 
@@ -135,7 +136,7 @@ class Session:
             self._refuse(state, frame.pts_ns, "bad frame", str(error))
             return
         with stages.tracer.span("write", frame.pts_ns):
-            self._sink.frame(frame, state.regions, keyframe)
+            self._sink.frame(frame, stages.masklets.named(state.regions), keyframe)
 
     def _features(self, frame: Frame) -> Features:
         with self._stages.tracer.span("backbone", frame.pts_ns):
@@ -167,6 +168,7 @@ class Session:
                     region = self._stages.masklets.seed(frame, features, mask)
                     if region is not None:
                         state.regions = (*state.regions, region)
+                        self._call(replace(thing, track_id=region.track_id))
         for region in state.regions:
             self._sink.event(region_event(region))
 
@@ -200,6 +202,7 @@ class Session:
             if question.point is None and question.box is None:  # else it was cut out exactly
                 region = self._sharp_region(state, frame, region)
             region = self._follow(state, frame, features, region)
+            self._stages.masklets.call(region.track_id, answer.name_of(span))
             spans.append(Span(span.start, span.end, region))
             self._sink.event(region_event(region))
         answer = replace(answer, spans=tuple(spans))
@@ -235,7 +238,14 @@ class Session:
         if state.view is None or state.view.frame is not frame:
             with self._stages.tracer.span("scene", frame.pts_ns):
                 state.view = self._stages.reader.read(frame, features, state.regions)
+            for thing in state.view.things:
+                self._call(thing)
         return state.view
+
+    def _call(self, thing: GroundedRegion) -> None:
+        """A masklet gets the name that it most likely has, until an answer calls it something."""
+        if thing.track_id is not None and thing.names and thing.score >= MIN_NAME_SCORE:
+            self._stages.masklets.call(thing.track_id, thing.names[0].label, anew=False)
 
     def _follow(
         self, state: SessionState, frame: Frame, features: Features, region: Region

@@ -1,6 +1,7 @@
 """The annotated picture and its video, on any size and any text."""
 
 import re
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -87,6 +88,27 @@ def test_what_was_pointed_at_is_marked() -> None:
 def test_an_empty_mask_draws_nothing() -> None:
     gone = Region(1, 0, encode_mask(np.zeros((200, 300), bool)), None, 0.0)
     assert (draw(grey(200, 300), (gone,), None, None) == draw(grey(200, 300), (), None, None)).all()
+
+
+def test_a_mask_carries_its_name_and_no_more_unless_asked() -> None:
+    cup, scores = square(400, 400), []
+    unnamed = draw(grey(400, 400), (cup,), None, None)
+    assert (unnamed[70:97, 90:300] == 100).all()  # nothing but the outline
+    for words in ("cup", "红色的杯子"):
+        named = draw(grey(400, 400), (replace(cup, name=words),), None, None)
+        assert (named[80:97, 102:120] == colour(1)).all(axis=2).any()
+        scores.append(draw(grey(400, 400), (replace(cup, name=words),), None, None, scores=True))
+    scores.append(draw(grey(400, 400), (cup,), None, None, scores=True))
+    for picture in scores:  # "#1 cup 0.90" is longer
+        assert (picture[80:97, 120:170] == colour(1)).all(axis=2).any()
+
+
+def test_names_do_not_cover_each_other() -> None:
+    twins = square(400, 400, 1), square(400, 400, 2)
+    first, second = (replace(one, name="a long enough name") for one in twins)
+    both = draw(grey(400, 400), (first, second), None, None)
+    for tone in (colour(1), colour(2)):
+        assert (both == tone).all(axis=2).sum() > 1000
 
 
 def test_a_keyframe_has_a_border() -> None:

@@ -75,7 +75,7 @@ def test_what_nobody_speaks_can_be_read() -> None:
     )
 )
 def test_nothing_is_ever_shown_late(turns: list[tuple[Sentences, int]]) -> None:
-    """What is on screen belongs to the newest question, and its speech goes on or has just ended."""
+    """What is on screen belongs to the newest question, and is spoken or just was."""
     captions, now_ns = Captions(), 0
     for number, (sentences, until_next_ns) in enumerate(turns):
         captions.ask(str(number), now_ns)

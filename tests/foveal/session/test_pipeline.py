@@ -329,3 +329,13 @@ def test_reading_ahead_is_bounded() -> None:
     rig(sink=sink).run(source)
     assert len(sink.frames) == 40
     assert sink.lead <= READ_AHEAD_FRAMES + 2  # one in hand on each side
+
+
+def test_masklets_carry_the_names_that_are_known() -> None:
+    """A likely name from the start, what an answer says from then on, an unlikely one never."""
+    things = [CUP, DOG, thing((60, 60, 100, 90), "blur", 0.4)]
+    lmm = ScriptedLMM(["It is ", Mention("the red cup", CUP), "."])
+    r = rig(lmm, things, SessionConfig(seed_tracks=True))
+    r.run(ListSource([frame(i * STEP_NS) for i in range(4)]), [Question("What?", 2 * STEP_NS)])
+    names = [[one.name for one in regions] for _, regions, _ in r.sink.frames]
+    assert names == [["cup", "dog", ""]] * 2 + [["red cup", "dog", ""]] * 2
