@@ -6,8 +6,8 @@ import numpy as np
 from PIL import Image as Pictures
 from PIL import ImageDraw
 
+from foveal.output.answer_records import clean_text
 from foveal.output.subtitles import font_of
-from foveal.session.answer_records import clean_text
 from stream.frame import Image
 
 Colour = tuple[int, int, int]  # RGB, 0..255
