@@ -54,34 +54,27 @@ class Tokens:
         return found
 
 
-@dataclass(slots=True)
-class _Bucket:
-    level: float  # requests that may still come at once
-    updated_ns: int
-
-
 class RateLimit:
-    """A token bucket per peer; remembers the most recent peers only."""
+    """A token bucket per peer, as the time at which it is full again (GCRA, ITU-T I.371).
+
+    Remembers the most recent peers only. The library `limits` has windows but no bucket, keeps
+    every peer, and reads the wall clock itself, which may jump and cannot be given to it.
+    """
 
     def __init__(self, clock: Clock, per_s: float, burst: int, max_peers: int = 4096) -> None:
         if per_s <= 0 or burst < 1:
             raise ConfigError(f"expected a rate > 0 and a burst >= 1, got {per_s} and {burst}")
-        self._clock = clock
-        self._per_s = per_s
-        self._burst = burst
-        self._max_peers = max_peers
-        self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
+        self._clock, self._max_peers = clock, max_peers
+        self._interval_ns = NS_PER_S / per_s
+        self._tolerance_ns = (burst - 1) * self._interval_ns
+        self._full_ns: OrderedDict[str, float] = OrderedDict()  # the most recent peer last
 
     def wait_s(self, peer: str) -> float:
         """Count one request; 0 when it may pass, else the seconds until the next one may."""
         now_ns = self._clock.now_ns()
-        bucket = self._buckets.pop(peer, None) or _Bucket(self._burst, now_ns)
-        gained = (now_ns - bucket.updated_ns) / NS_PER_S * self._per_s
-        bucket.level, bucket.updated_ns = min(self._burst, bucket.level + gained), now_ns
-        self._buckets[peer] = bucket
-        if len(self._buckets) > self._max_peers:
-            self._buckets.popitem(last=False)
-        if bucket.level < 1:
-            return (1 - bucket.level) / self._per_s
-        bucket.level -= 1
-        return 0.0
+        full_ns = max(now_ns, self._full_ns.pop(peer, now_ns))
+        wait_ns = max(0.0, full_ns - now_ns - self._tolerance_ns)
+        self._full_ns[peer] = full_ns if wait_ns else full_ns + self._interval_ns
+        if len(self._full_ns) > self._max_peers:
+            self._full_ns.popitem(last=False)
+        return wait_ns / NS_PER_S

@@ -1,12 +1,15 @@
 """What every HTTP endpoint here does first: rate limit, bearer token, bounded body, CORS."""
 
+import asyncio
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from aiohttp import web
 
 from devices.http.admission import Grant, RateLimit, Tokens
+from devices.http.form import read_form
 from devices.http.problems import Problem
 from stream.clock import Clock, UnixClock
 
@@ -23,6 +26,7 @@ class GateConfig:
     requests_per_s: float = 5.0  # per address, over time
     burst: int = 20  # per address, at once
     max_body_bytes: int = 64 * 1024
+    body_timeout_s: float = 60.0  # for all of it
     allowed_origins: tuple[str, ...] = ()  # browsers' origins (CORS); "*" allows all
     methods: str = "OPTIONS, POST, PATCH, DELETE"  # told to browsers
 
@@ -81,17 +85,19 @@ class Gate:
             )
 
     async def body(self, request: web.Request) -> bytes:
-        """The whole body; raises Problem 413 when it is too long."""
-        limit = self._config.max_body_bytes
-        too_long = Problem(413, f"expected at most {limit} bytes")
-        if (request.content_length or 0) > limit:
-            raise too_long
-        body = bytearray()
-        async for chunk in request.content.iter_chunked(65_536):
-            body += chunk
-            if len(body) > limit:
-                raise too_long
+        """The whole body; raises Problem 413 when it is too long, 408 when it takes too long."""
+        limit, body = self._config.max_body_bytes, bytearray()
+        async with self._in_time(request):
+            async for chunk in request.content.iter_chunked(65_536):
+                body += chunk
+                if len(body) > limit:
+                    raise Problem(413, f"expected at most {limit} bytes")
         return bytes(body)
+
+    async def form(self, request: web.Request, wanted: frozenset[str]) -> dict[str, bytes]:
+        """The `wanted` fields of a multipart form; raises Problem 413, 408 or 400."""
+        async with self._in_time(request):
+            return await read_form(request, wanted, self._config.max_body_bytes)
 
     async def text(self, request: web.Request, content_type: str) -> str:
         """A UTF-8 body of one type; raises Problem 415, 413 or 400."""
@@ -107,6 +113,17 @@ class Gate:
         wait_s = self._limit.wait_s(request.remote or "")
         if wait_s:
             raise Problem(429, "too many requests", {"Retry-After": str(math.ceil(wait_s))})
+
+    @asynccontextmanager
+    async def _in_time(self, request: web.Request) -> AsyncIterator[None]:
+        limit, timeout_s = self._config.max_body_bytes, self._config.body_timeout_s
+        if (request.content_length or 0) > limit:
+            raise Problem(413, f"expected at most {limit} bytes")
+        try:
+            async with asyncio.timeout(timeout_s):
+                yield
+        except TimeoutError as error:
+            raise Problem(408, f"expected all of it within {timeout_s:g} s") from error
 
     def _add_cors(self, request: web.Request, response: web.Response) -> None:
         origin = request.headers.get("Origin")

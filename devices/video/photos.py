@@ -6,9 +6,6 @@ Takes what glasses' photo webhooks send: multipart form data with a `photo` fiel
 
 import io
 from collections.abc import AsyncIterator
-from email.message import EmailMessage
-from email.parser import BytesParser
-from email.policy import HTTP
 
 import numpy as np
 from aiohttp import web
@@ -62,9 +59,7 @@ class PhotoInbox:
 
     async def _receive(self, request: web.Request) -> web.Response:
         self._gate.authorize(request)
-        data, request_id = _photo(
-            request.headers.get("Content-Type", ""), await self._gate.body(request)
-        )
+        data, request_id = await self._photo(request)
         image = decode_photo(data)
         now_ns = self._clock.now_ns()
         self._origin_ns = now_ns if self._origin_ns is None else self._origin_ns
@@ -73,6 +68,16 @@ class PhotoInbox:
         return web.json_response(
             {"requestId": request_id, "width": width, "height": height}, status=202
         )
+
+    async def _photo(self, request: web.Request) -> tuple[bytes, str | None]:
+        """(image bytes, request id) out of a multipart form or a bare image."""
+        if not request.content_type.startswith("multipart/"):
+            return await self._gate.body(request), None
+        fields = await self._gate.form(request, frozenset(("photo", "requestId")))
+        if "photo" not in fields:
+            raise Problem(400, "expected a form with a `photo` field, got none")
+        request_id = fields.get("requestId", b"").decode(errors="replace")[:200]
+        return fields["photo"], request_id or None
 
 
 def decode_photo(data: bytes) -> Image:
@@ -90,21 +95,3 @@ def decode_photo(data: bytes) -> Image:
     except (OSError, ValueError, SyntaxError) as error:
         raise Problem(400, f"this photo cannot be read: {error}") from error
     return np.asarray(upright, np.uint8).copy()
-
-
-def _photo(content_type: str, body: bytes) -> tuple[bytes, str | None]:
-    """(image bytes, request id) out of a multipart form or a bare image."""
-    if not content_type.lower().startswith("multipart/"):
-        return body, None
-    head = f"Content-Type: {content_type}\r\n\r\n".encode()
-    form = BytesParser(EmailMessage, policy=HTTP).parsebytes(head + body)
-    fields: dict[str, bytes] = {}
-    for part in form.iter_parts():
-        name = part.get_param("name", header="content-disposition")
-        payload = part.get_payload(decode=True)
-        if isinstance(name, str) and isinstance(payload, bytes):
-            fields[name] = payload
-    if "photo" not in fields:
-        raise Problem(400, f"expected a form with a `photo` field, got {sorted(fields)}")
-    request_id = fields.get("requestId")
-    return fields["photo"], request_id.decode(errors="replace")[:200] if request_id else None

@@ -59,4 +59,4 @@ def test_no_peer_passes_more_than_its_share(steps: list[tuple[int, int]]) -> Non
 def test_peers_are_forgotten_in_the_end() -> None:
     limit = RateLimit(VirtualClock(), per_s=1.0, burst=1, max_peers=10)
     assert all(limit.wait_s(str(peer)) == 0 for peer in range(1000))
-    assert len(limit._buckets) == 10
+    assert len(limit._full_ns) == 10
