@@ -9,18 +9,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from benchmarks.voice_questions import Spoken
+from devices.audio.pcm import Pcm
 from devices.listening.barge_in import BargeIn
 from devices.listening.listener import ListenConfig, SpeechListener
 from devices.listening.speech_events import FinalTranscript, ListenEvent, Refused, SpeechStarted
 from devices.speaking.speaker import Speaker
-from devices.webrtc.tracks import (
-    FRAME_NS,
-    FRAME_SAMPLES,
-    RATE_HZ,
-    QueuedSpeech,
-    Samples,
-    SpeechTrack,
-)
+from devices.webrtc.tracks import FRAME_NS, FRAME_SAMPLES, RATE_HZ, QueuedSpeech, SpeechTrack
 from foveal.live.voice import LiveVoice
 from foveal.setup.hearing import Hearing
 from perception.scene.reader import SceneView
@@ -40,7 +34,7 @@ class TimedTrack(SpeechTrack):
         super().__init__(clock)
         self.said: list[QueuedSpeech] = []
 
-    def say(self, audio: Samples, rate_hz: int) -> QueuedSpeech:
+    def say(self, audio: Pcm, rate_hz: int) -> QueuedSpeech:
         """Queue, and remember."""
         utterance = super().say(audio, rate_hz)
         self.said.append(utterance)
@@ -131,7 +125,7 @@ class Chain:
             with suppress(asyncio.CancelledError):
                 await asyncio.gather(*tasks)
 
-    async def feed(self, sound: Samples) -> int:
+    async def feed(self, sound: Pcm) -> int:
         """Real time: a block every 20 ms. Returns when the first sample was "captured"."""
         began_ns = self.clock.now_ns()
         for at in range(0, len(sound), FRAME_SAMPLES):

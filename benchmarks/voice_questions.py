@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from devices.audio.pcm import Pcm
+from devices.audio.wav import parse_wav
 from devices.speaking.speaker import EspeakSpeaker, HibariSpeaker, Speaker
-from devices.speaking.wav import Pcm, parse_wav
 from devices.webrtc.tracks import RATE_HZ, to_48k
 from stream.clock import NS_PER_S
 from stream.errors import AssetError, ConfigError

@@ -12,9 +12,9 @@ from typing import Literal
 
 import numpy as np
 
-from devices.listening.resample import HEARING_HZ, Resampler, Sound, as_mono
+from devices.audio.pcm import HEARING_HZ, Pcm, Sound, as_mono
+from devices.audio.resample import Resampler
 from devices.listening.vad import WINDOW
-from devices.speaking.wav import Pcm
 from stream.clock import NS_PER_MS, NS_PER_S
 from stream.errors import ConfigError
 
@@ -48,14 +48,13 @@ class EchoGuard:
     def __init__(self, config: EchoConfig, rate_hz: int = 48_000) -> None:
         self.config = config
         self._resampler = Resampler(rate_hz)
-        self._resampling = self._resampler.init_state()
         delay = config.max_delay_ns * HEARING_HZ // NS_PER_S
         self._out = np.zeros(delay + SPAN, np.float32)  # played, the newest last
         self._in: deque[Sound] = deque(maxlen=SPAN // WINDOW)
 
     def played(self, block: Pcm) -> None:
         """Tell what goes out now, silence included: int16 [N]."""
-        self._resampling, sound = self._resampler.step(self._resampling, as_mono(block)[0])
+        sound = self._resampler.feed(as_mono(block)[0])
         size = len(self._out)
         self._out = np.concatenate([self._out, sound])[-size:]
 

@@ -30,8 +30,8 @@ import logging
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
+from devices.audio.pcm import RawSound, Sound
 from devices.listening.endpointing import Ended, EndpointConfig, Paused, Resumed, Started
-from devices.listening.resample import RawSound, Sound
 from devices.listening.speech_events import (
     DraftTranscript,
     FinalTranscript,

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from devices.audio.pcm import RawSound, Sound, as_mono
+from devices.audio.resample import Resampler
 from devices.listening.endpointing import (
     Ended,
     EndpointConfig,
@@ -22,7 +24,6 @@ from devices.listening.endpointing import (
     SpeechWindow,
     Started,
 )
-from devices.listening.resample import RawSound, Resampler, ResampleState, Sound, as_mono
 from devices.listening.vad import WINDOW, WINDOW_NS, VadState, VoiceDetector
 from stream.clock import NS_PER_MS, NS_PER_S
 from stream.errors import DeviceError
@@ -50,7 +51,6 @@ class _Line:
 
     rate: int
     resampler: Resampler
-    resampling: ResampleState
     vad: VadState
     origin_ns: int  # stream time of the first sample
     taken: int = 0  # input samples so far
@@ -130,7 +130,7 @@ class SpeechSegmenter:
             events += self._heard(begun)
         self.stats.broken += broken
         line.taken += len(sound)
-        line.resampling, heard = line.resampler.step(line.resampling, sound)
+        heard = line.resampler.feed(sound)
         known = np.concatenate([line.vad.pending, heard])
         line.vad, chances = self._detector.step(line.vad, heard)
         for number, chance in enumerate(chances):
@@ -169,9 +169,7 @@ class SpeechSegmenter:
             self.stats.gaps += abs(pts_ns - line.next_ns) > GAP_NS
             events = self.stop("gap")
         self._now_ns = pts_ns
-        fresh = _Line(
-            rate_hz, resampler, resampler.init_state(), self._detector.init_state(), pts_ns
-        )
+        fresh = _Line(rate_hz, resampler, self._detector.init_state(), pts_ns)
         self._line = fresh
         return events, fresh
 

@@ -8,8 +8,8 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Literal
 
+from devices.audio.pcm import Sound
 from devices.listening.endpointing import Ended, Hint
-from devices.listening.resample import Sound
 from devices.listening.whisper import Transcriber, Transcript
 from devices.listening.wording import Agreement
 

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from devices.listening.resample import HEARING_HZ, Sound
+from devices.audio.pcm import HEARING_HZ, Sound
 from stream.clock import NS_PER_S
 from stream.errors import AssetError, DeviceError
 

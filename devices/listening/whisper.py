@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from devices.listening.resample import HEARING_HZ, Sound
+from devices.audio.pcm import HEARING_HZ, Sound
 from stream.errors import AssetError, ConfigError, DeviceError
 
 FRAME = 160  # samples of one mel frame

@@ -12,20 +12,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from devices.audio.pcm import Pcm
+from devices.audio.wav import parse_wav
 from devices.speaking.sentences import speakable, split_sentences
-from devices.speaking.wav import Pcm, parse_wav, write_wav
 from stream import extensions
 from stream.errors import AssetError, DeviceError
-
-__all__ = [
-    "EspeakSpeaker",
-    "HibariSpeaker",
-    "Pcm",
-    "Speaker",
-    "open_speaker",
-    "trim_silence",
-    "write_wav",
-]
 
 PEAK = 32767.0
 MAX_WORD_CHARS = 60  # a longer "word" is cut: nobody says it, and the model's input is bounded

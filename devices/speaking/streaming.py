@@ -1,7 +1,8 @@
 """Speech while the answer is still being made: sentences are spoken as they are finished."""
 
+from devices.audio.pcm import Pcm
 from devices.speaking.sentences import SentenceStream
-from devices.speaking.speaker import Pcm, Speaker
+from devices.speaking.speaker import Speaker
 
 
 class StreamingVoice:

@@ -7,7 +7,8 @@ from typing import Any
 import av
 from aiortc.mediastreams import MediaStreamError
 
-from devices.listening.resample import HEARING_HZ
+from devices.audio.pcm import HEARING_HZ
+from devices.audio.resample import FrameResampler
 
 MAX_FRAMES = 250  # about 5 s
 
@@ -20,7 +21,7 @@ class UrlSound:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._resampler = _resampler()
+        self._resampler = FrameResampler(HEARING_HZ, "s16")
         self._queue: asyncio.Queue[av.AudioFrame | None] = asyncio.Queue(MAX_FRAMES + 1)
         self.dropped = 0  # frames that nobody took in time
 
@@ -34,12 +35,7 @@ class UrlSound:
 
     def put(self, frame: av.AudioFrame) -> None:
         """Add a frame of any format; from the thread that reads."""
-        try:
-            parts = self._resampler.resample(frame)
-        except ValueError:  # the camera has changed its format
-            self._resampler = _resampler()
-            parts = self._resampler.resample(frame)
-        for part in parts:
+        for part in self._resampler.feed(frame):
             self._send(part)
 
     def end(self) -> None:
@@ -55,7 +51,3 @@ class UrlSound:
             self._queue.get_nowait()
             self.dropped += 1
         self._queue.put_nowait(frame)
-
-
-def _resampler() -> av.AudioResampler:
-    return av.AudioResampler(format="s16", layout="mono", rate=HEARING_HZ)

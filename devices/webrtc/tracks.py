@@ -12,10 +12,11 @@ from typing import Any
 
 import av
 import numpy as np
-import numpy.typing as npt
 from aiortc import MediaStreamTrack
 from aiortc.mediastreams import MediaStreamError
 
+from devices.audio.pcm import Pcm
+from devices.audio.resample import Resampler
 from devices.video.timeline import VIDEO_CLOCK_HZ
 from stream.clock import NS_PER_MS, NS_PER_S, Clock
 from stream.errors import ConfigError
@@ -26,14 +27,12 @@ FRAME_NS = 20 * NS_PER_MS
 FRAME_SAMPLES = RATE_HZ * FRAME_NS // NS_PER_S  # 960
 LATE_NS = 200 * NS_PER_MS  # later than this: go on from now instead of catching up in a burst
 
-Samples = npt.NDArray[np.int16]
-
 
 @dataclass(eq=False, slots=True)
 class QueuedSpeech:
     """Speech on its way out."""
 
-    samples: Samples  # [N] mono, 48 kHz
+    samples: Pcm  # [N] mono, 48 kHz
     sent: int = 0  # samples handed to the network
     finished: asyncio.Event = field(default_factory=asyncio.Event)
     cut: bool = False  # ended by `SpeechTrack.cut_off` before its end
@@ -53,7 +52,7 @@ class SpeechTrack(MediaStreamTrack):  # type: ignore[misc]  # aiortc is untyped 
         self,
         clock: Clock,
         max_queued_s: float = 60.0,
-        on_sent: Callable[[Samples], None] | None = None,
+        on_sent: Callable[[Pcm], None] | None = None,
     ) -> None:
         super().__init__()
         self._clock = clock
@@ -64,7 +63,7 @@ class SpeechTrack(MediaStreamTrack):  # type: ignore[misc]  # aiortc is untyped 
         self._next_ns: int | None = None
         self._position = 0  # samples sent so far, silence included
 
-    def say(self, audio: Samples, rate_hz: int) -> QueuedSpeech:
+    def say(self, audio: Pcm, rate_hz: int) -> QueuedSpeech:
         """Queue int16 [N] mono, as a Speaker makes it; returns a handle to wait for.
 
         Raises ConfigError when more than `max_queued_s` would wait: the caller speaks too fast.
@@ -120,7 +119,7 @@ class SpeechTrack(MediaStreamTrack):  # type: ignore[misc]  # aiortc is untyped 
         self._position += FRAME_SAMPLES
         return frame
 
-    def _fill(self) -> Samples:
+    def _fill(self) -> Pcm:
         block = np.zeros(FRAME_SAMPLES, np.int16)
         at = 0
         while at < FRAME_SAMPLES and self._queue and not self._held:
@@ -173,21 +172,13 @@ class ViewTrack(MediaStreamTrack):  # type: ignore[misc]  # aiortc is untyped he
         return frame
 
 
-def to_48k(audio: Samples, rate_hz: int) -> Samples:
+def to_48k(audio: Pcm, rate_hz: int) -> Pcm:
     """Mono int16 [N] at any rate -> int16 [M] at 48 kHz."""
     if audio.ndim != 1 or audio.dtype != np.int16 or rate_hz <= 0:
         raise ConfigError(
             f"expected int16 [N] at a rate > 0, got {audio.dtype} {audio.shape} at {rate_hz} Hz"
         )
-    if rate_hz == RATE_HZ or not len(audio):
-        return audio
-    frame = av.AudioFrame.from_ndarray(
-        np.ascontiguousarray(audio[None]), format="s16", layout="mono"
-    )
-    frame.sample_rate = rate_hz
-    resampler = av.AudioResampler(format="s16", layout="mono", rate=RATE_HZ)
-    parts = [*resampler.resample(frame), *resampler.resample(None)]
-    return np.concatenate([part.to_ndarray()[0] for part in parts])
+    return Resampler(rate_hz, RATE_HZ).feed(audio, last=True)
 
 
 def even(image: Image) -> Image:

@@ -4,10 +4,10 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Any
 
+from devices.audio.pcm import RawSound
 from devices.listening.barge_in import BargeConfig, BargeIn
 from devices.listening.echo import EchoConfig, EchoGuard
 from devices.listening.listener import ListenConfig
-from devices.listening.resample import RawSound
 from devices.listening.speech_events import (
     DraftTranscript,
     FinalTranscript,

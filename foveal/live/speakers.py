@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from contextlib import suppress
 
-from devices.speaking.speaker import Pcm
-from devices.webrtc.tracks import Samples, SpeechTrack
+from devices.audio.pcm import Pcm
+from devices.webrtc.tracks import SpeechTrack
 from stream.errors import ConfigError
 
 
@@ -15,7 +15,7 @@ class Speakers:
     newest, or else a second screen's; the others are as far as it is, or began later.
     """
 
-    def __init__(self, on_sent: Callable[[Samples], None]) -> None:
+    def __init__(self, on_sent: Callable[[Pcm], None]) -> None:
         """`on_sent` is told what goes out, 20 ms at a time."""
         self._on_sent = on_sent
         self._tracks: list[SpeechTrack] = []  # the leading one last

@@ -5,8 +5,9 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import Executor
 
+from devices.audio.pcm import Pcm
 from devices.speaking.sentences import SentenceStream
-from devices.speaking.speaker import Pcm, Speaker, trim_silence
+from devices.speaking.speaker import Speaker, trim_silence
 from devices.webrtc.tracks import RATE_HZ, SpeechTrack
 from foveal.live.speakers import Speakers
 from stream.clock import NS_PER_MS, Clock

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from devices.speaking.speaker import Speaker, write_wav
+from devices.audio.wav import write_wav
+from devices.speaking.speaker import Speaker
 from devices.speaking.streaming import StreamingVoice
 from stream.clock import NS_PER_S
 from stream.errors import DeviceError

@@ -11,8 +11,8 @@ import av
 import numpy as np
 from av.error import FFmpegError
 
+from devices.audio.pcm import RawSound
 from devices.listening.listener import ListenConfig, SpeechListener
-from devices.listening.resample import RawSound
 from devices.listening.speech_events import FinalTranscript, ListenEvent, OnListen
 from devices.listening.speech_segmenter import WindowGate
 from devices.listening.vad import SileroDetector, VoiceDetector

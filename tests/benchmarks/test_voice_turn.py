@@ -10,8 +10,9 @@ import pytest
 from benchmarks.voice_chain import Chain, Interruption, Turn, interrupt, take_turn
 from benchmarks.voice_questions import cough, from_folder, place
 from benchmarks.voice_turn import barge_summary, methods, summary
+from devices.audio.pcm import Pcm
+from devices.audio.wav import write_wav
 from devices.listening.listener import ListenConfig
-from devices.speaking.wav import Pcm, write_wav
 from foveal.setup.hearing import Hearing
 from stream.clock import NS_PER_MS
 from stream.errors import ConfigError

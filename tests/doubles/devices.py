@@ -5,11 +5,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from devices.listening.resample import Sound
+from devices.audio.pcm import Pcm, Sound
 from devices.listening.vad import WINDOW, VadState
 from devices.listening.whisper import Transcript
 from devices.speaking.sentences import speakable, split_sentences
-from devices.speaking.wav import Pcm
 
 
 @dataclass(slots=True)

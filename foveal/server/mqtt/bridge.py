@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
+from devices.audio.pcm import Pcm
 from devices.mqtt import questions as mqtt
 from devices.mqtt.bridge import BridgeStats, Handlers, MqttBridge
 from devices.mqtt.homie_properties import HomieProperty, HomieValue
 from devices.mqtt.options import BridgeOptions, Broker
 from devices.mqtt.questions import MqttQuestion
-from devices.speaking.speaker import Pcm, Speaker
+from devices.speaking.speaker import Speaker
 from stream.clock import NS_PER_S, Clock
 
 SPEECH, ADMIT = "speech", "admit"

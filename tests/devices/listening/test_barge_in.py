@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from devices.audio.pcm import Sound
 from devices.listening.barge_in import BargeConfig, BargeIn, is_request
 from devices.listening.echo import EchoConfig, EchoGuard, likeness
-from devices.listening.resample import Sound
 from devices.listening.speech_events import (
     FinalTranscript,
     ListenEvent,

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from devices.audio.pcm import Sound
 from devices.listening.endpointing import EndpointConfig
 from devices.listening.listener import ListenConfig, SpeechListener
-from devices.listening.resample import Sound
 from devices.listening.speech_events import (
     DraftTranscript,
     FinalTranscript,

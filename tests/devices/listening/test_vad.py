@@ -8,7 +8,7 @@ import skimage.data
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from devices.listening.resample import HEARING_HZ, Sound
+from devices.audio.pcm import HEARING_HZ, Sound
 from devices.listening.vad import WINDOW, SileroDetector
 from devices.speaking.speaker import EspeakSpeaker
 from stream.errors import AssetError, DeviceError
@@ -76,11 +76,12 @@ def test_a_voice_is_one(detector: SileroDetector) -> None:
         speaker = EspeakSpeaker()
     except AssetError as error:
         pytest.skip(str(error))
-    from devices.listening.resample import Resampler, as_mono
+    from devices.audio.pcm import as_mono
+    from devices.audio.resample import Resampler
 
     spoken = np.concatenate(list(speaker.synthesize("What is this on the table?")))
     resampler = Resampler(speaker.sample_rate)
-    _, sound = resampler.step(resampler.init_state(), as_mono(spoken)[0])
+    sound = resampler.feed(as_mono(spoken)[0])
     _, found = detector.step(detector.init_state(), sound)
     assert np.mean(np.array(found) > 0.5) > 0.6
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from devices.listening.resample import HEARING_HZ, Resampler, as_mono
+from devices.audio.pcm import HEARING_HZ, as_mono
+from devices.audio.resample import Resampler
 from devices.listening.whisper import (
     GuardConfig,
     Transcript,
@@ -81,7 +82,7 @@ def test_synthesised_questions_are_understood(whisper: WhisperTranscriber) -> No
     errors = total = 0
     for question in ("What is this on the table?", "How many people live in Paris?"):
         spoken = np.concatenate(list(speaker.synthesize(question)))
-        _, sound = resampler.step(resampler.init_state(), as_mono(spoken)[0])
+        sound = resampler.feed(as_mono(spoken)[0])
         heard = whisper.transcribe(sound)
         assert doubt(heard) is None
         wrong, count = word_errors(question, heard.text)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from devices.audio.wav import parse_wav, write_wav
 from devices.speaking.speaker import (
     EspeakSpeaker,
     HibariSpeaker,
@@ -14,7 +15,6 @@ from devices.speaking.speaker import (
     open_speaker,
     trim_silence,
 )
-from devices.speaking.wav import parse_wav, write_wav
 from stream.errors import AssetError, DeviceError
 from tests.doubles.devices import ToneSpeaker
 

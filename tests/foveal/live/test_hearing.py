@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from devices.audio.pcm import Sound
 from devices.listening.echo import EchoConfig, EchoMode
-from devices.listening.resample import Sound
 from devices.webrtc.tracks import RATE_HZ, SpeechTrack
 from foveal.live.hearing import LiveHearingConfig, listener_maker
 from foveal.live.voice import LEAD_IN_NS, PATIENCE_NS, LiveVoice

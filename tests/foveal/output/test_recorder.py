@@ -13,7 +13,7 @@ import av
 import numpy as np
 import pytest
 
-from devices.speaking.speaker import Pcm
+from devices.audio.pcm import Pcm
 from foveal.output import recorder as recorder_module
 from foveal.output.annotated_video import AnnotatedVideo
 from foveal.output.answer_records import read_answers

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devices.speaking.wav import write_wav
+from devices.audio.wav import write_wav
 from foveal.output import report, report_html
 from foveal.output.annotate import colour
 from foveal.output.report import MAX_THUMBNAILS, ReportBuilder

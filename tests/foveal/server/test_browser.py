@@ -18,7 +18,8 @@ import pytest
 import pytest_asyncio
 from aiortc import RTCIceServer
 
-from devices.speaking.speaker import HibariSpeaker, write_wav
+from devices.audio.wav import write_wav
+from devices.speaking.speaker import HibariSpeaker
 from devices.webrtc.tracks import to_48k
 from foveal.assets.registry import asset_path, cache_root
 from foveal.demo.clip import DemoOptions, render_demo

@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from devices.speaking.speaker import HibariSpeaker, Pcm, write_wav
+from devices.audio.pcm import Pcm
+from devices.audio.wav import write_wav
+from devices.speaking.speaker import HibariSpeaker
 from devices.video.url import UrlOptions
 from foveal.assets.registry import asset_path
 from foveal.live.engine import Engine

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest_asyncio
 
+from devices.audio.pcm import Pcm
 from devices.mqtt import questions as mqtt
 from devices.mqtt.options import Broker
-from devices.speaking.speaker import Pcm
 from foveal.server.mqtt.bridge import (
     ADMIT,
     FAILING,

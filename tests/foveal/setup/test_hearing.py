@@ -9,9 +9,10 @@ import av
 import numpy as np
 import pytest
 
+from devices.audio.pcm import Pcm
+from devices.audio.wav import write_wav
 from devices.listening.speech_events import FinalTranscript, SpeechStarted
 from devices.speaking.speaker import HibariSpeaker
-from devices.speaking.wav import Pcm, write_wav
 from foveal.cli import main
 from foveal.setup.hearing import Hearing, hear_file, read_sound, spoken_questions
 from stream.clock import NS_PER_MS, NS_PER_S

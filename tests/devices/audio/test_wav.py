@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devices.speaking.wav import Pcm, parse_wav, write_wav
+from devices.audio.pcm import Pcm
+from devices.audio.wav import parse_wav, write_wav
 from stream.errors import DeviceError, FovealError, OutputError
 
 

@@ -1,17 +1,15 @@
 """16-bit mono WAV files, written whole or not at all."""
 
-import struct
+import io
 import wave
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
+from devices.audio.pcm import Pcm
 from stream.clock import NS_PER_S
 from stream.errors import DeviceError, OutputError
-
-Pcm = npt.NDArray[np.int16]  # [samples] mono
 
 
 def write_wav(path: Path, chunks: Iterable[Pcm], sample_rate: int) -> int:
@@ -47,24 +45,12 @@ def parse_wav(data: bytes) -> tuple[Pcm, int]:
 
     Sizes are taken as upper bounds: a program that writes to a pipe cannot know them.
     """
-    if data[:4] != b"RIFF" or data[8:12] != b"WAVE":
-        raise DeviceError(f"expected WAV data, got {len(data)} bytes starting {data[:12]!r}")
-    offset, rate = 12, None
-    while offset + 8 <= len(data):
-        name, size = struct.unpack_from("<4sI", data, offset)
-        body = data[offset + 8 : offset + 8 + size]
-        if name == b"fmt " and len(body) >= 16:
-            rate = _mono_rate(body)
-        if name == b"data" and rate is not None:
-            return np.frombuffer(body[: len(body) // 2 * 2], dtype="<i2").astype(np.int16), rate
-        offset += 8 + size + size % 2
-    raise DeviceError("expected a WAV with a format and a data chunk; one of them is missing")
-
-
-def _mono_rate(fmt: bytes) -> int:
-    kind, channels, rate, _, _, bits = struct.unpack_from("<HHIIHH", fmt)
-    if (kind, channels, bits) != (1, 1, 16):
-        raise DeviceError(
-            f"expected 16-bit mono PCM, got format {kind} with {channels} channels of {bits} bits"
-        )
-    return int(rate)
+    try:
+        with wave.open(io.BytesIO(data)) as file:
+            channels, bits = file.getnchannels(), 8 * file.getsampwidth()
+            body, rate = file.readframes(file.getnframes()), file.getframerate()
+    except (wave.Error, EOFError, ArithmeticError) as error:
+        raise DeviceError(f"expected 16-bit mono WAV data, got {data[:12]!r}: {error}") from error
+    if (channels, bits) != (1, 16):
+        raise DeviceError(f"expected 16-bit mono, got {channels} channels of {bits} bits")
+    return np.frombuffer(body[: len(body) // 2 * 2], dtype="<i2").astype(np.int16), rate

@@ -1,0 +1,1 @@
+"""Sound as numbers: types of samples, the one resampler, WAV files."""
