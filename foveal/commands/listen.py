@@ -48,7 +48,8 @@ def run(args: argparse.Namespace) -> int:
     from devices.listening.speech_events import FinalTranscript, Refused
     from foveal.setup.hearing import hear_file, load_hearing
     from stream.clock import NS_PER_S, seconds_to_ns
-    from stream.errors import ConfigError, OutputError
+    from stream.errors import ConfigError
+    from stream.writing import writing
 
     if not 0.2 <= args.silence <= 5:
         raise ConfigError(f"expected --silence from 0.2 to 5 seconds, got {args.silence}")
@@ -74,12 +75,8 @@ def run(args: argparse.Namespace) -> int:
             print(f"{begin:8.2f} {end:8.2f}  {told.get('text') or '(' + told['refused'] + ')'}")
     if args.ask_file is not None:
         lines = [{"at": round(one.ended_ns / NS_PER_S, 3), "text": one.text} for one in heard]
-        try:
+        with writing(args.ask_file):
             args.ask_file.write_text("".join(json.dumps(line) + "\n" for line in lines))
-        except OSError as error:
-            raise OutputError(
-                f"expected to write {args.ask_file}: {error.strerror}; choose another file"
-            ) from error
     if not heard:
         print("nothing was said that could be understood", file=sys.stderr)
     return 0

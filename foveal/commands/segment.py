@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     region = _ground(args, image, point, box)
     out = args.out or args.picture.with_suffix(".mask.png")
     named = replace(as_region(region, 0), name=args.phrase or region.names[0].label)
-    shown = draw(Frame(0, 0, image, args.picture.name), (named,), None, None)
+    shown = draw(Frame(0, 0, image, args.picture.name), (named,))
     beside = out.with_name(f"{out.stem}.shown.jpg")
     for path, picture in ((out, region.mask * 255), (beside, shown[..., ::-1])):
         try:

@@ -16,6 +16,7 @@ from devices.speaking.speaker import open_speaker
 from foveal.config.load import load_config
 from foveal.config.schema import Config, RecordingSettings, SpeechSettings
 from foveal.output.answer_records import parse_ask, read_questions
+from foveal.output.lines import prepare
 from foveal.output.recorder import Recorder
 from foveal.session.pipeline import Session
 from foveal.session.stages import SessionState
@@ -25,7 +26,7 @@ from foveal.setup.hearing import load_hearing, spoken_questions
 from foveal.setup.stages import load_stages
 from foveal.setup.threads import share_cores
 from stream.clock import NS_PER_S, Clock, MonotonicClock, VirtualClock, seconds_to_ns
-from stream.errors import ConfigError, OutputError, SourceError
+from stream.errors import ConfigError, SourceError
 from stream.events import Question
 from stream.frame import Frame
 from stream.sources.open import ReaderName, Recording, open_source
@@ -139,7 +140,7 @@ async def replay(request: ReplayRequest, on_frame: OnFrame | None = None) -> Sum
     )
     virtual = request.playback.rate == 0
     wall = MonotonicClock()
-    _make_folder(request.out)
+    prepare(request.out, ())
     with Tracer(request.out / "trace.json") as tracer:
         timed = _TimedReader(recording.reader, tracer)
         recording = Recording(timed, clock, request.playback)
@@ -166,15 +167,6 @@ async def replay(request: ReplayRequest, on_frame: OnFrame | None = None) -> Sum
     if state.frames == 0:
         raise SourceError(f"expected frames in {request.clip}, found none that can be decoded")
     return Summary(request.out, figures, {name: one.as_json() for name, one in summary.items()})
-
-
-def _make_folder(out: Path) -> None:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"expected a folder to write to at {out}, got: {error.strerror}; choose another --out"
-        ) from error
 
 
 class _Counted:

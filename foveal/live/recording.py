@@ -11,17 +11,19 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import av
 import av.error
 
-from foveal.output.answer_records import answer_record, json_line
+from foveal.output.answer_records import answer_record
 from foveal.output.blur import FaceBlur
+from foveal.output.lines import LineFile
 from stream.clock import NS_PER_MS, NS_PER_S, Clock
 from stream.errors import OutputError
 from stream.events import Answer, Question
 from stream.frame import Frame
+from stream.writing import writing
 
 CLIP, VIEW = "clip.mkv", "view.mp4"
 QUESTIONS, ANSWERS, EVENTS = "questions.jsonl", "answers.jsonl", "events.jsonl"
@@ -52,14 +54,10 @@ class FileRecording:
         self._stream: Any = None
         self._size: tuple[int, int] | None = None
         self._frames, self._last_ns = 0, 0
-        self._lines: dict[str, TextIO] = {}
-        try:
+        with writing(folder):
             folder.mkdir(parents=True)
             folder.chmod(0o700)
-            for name in (QUESTIONS, ANSWERS, EVENTS):
-                self._lines[name] = (folder / name).open("w", encoding="utf-8")
-        except OSError as error:
-            raise OutputError(f"expected to record into {folder}, got: {error.strerror}") from error
+        self._lines = {name: LineFile(folder / name) for name in (QUESTIONS, ANSWERS, EVENTS)}
 
     def frame(self, frame: Frame) -> None:
         """Keep a frame; raises OutputError when it cannot be kept, which ends the recording."""
@@ -72,15 +70,12 @@ class FileRecording:
             self._keep(one)
 
     def _keep(self, frame: Frame) -> None:
-        try:
+        with writing(self._folder / CLIP, av.error.FFmpegError):
             if self._container is None:
                 self._open(frame.size)
             picture = av.VideoFrame.from_ndarray(frame.image, format="rgb24")
             picture.pts, picture.time_base = frame.pts_ns // NS_PER_MS, Fraction(1, 1000)
-            for packet in self._stream.encode(picture):
-                self._container.mux(packet)
-        except (OSError, av.error.FFmpegError) as error:
-            raise OutputError(f"a frame could not be recorded: {error}") from error
+            self._container.mux(self._stream.encode(picture))
         self._frames, self._last_ns = self._frames + 1, frame.pts_ns
 
     def question(self, question: Question) -> None:
@@ -90,15 +85,15 @@ class FileRecording:
             row["point"] = list(question.point)
         if question.box is not None:
             row["box"] = list(question.box)
-        self._write(QUESTIONS, row)
+        self._lines[QUESTIONS].write(row)
 
     def answer(self, answer: Answer) -> None:
         """Keep an answer as `foveal replay` writes it."""
-        self._write(ANSWERS, answer_record(answer, timed=False))
+        self._lines[ANSWERS].write(answer_record(answer, timed=False))
 
     def message(self, kind: str, data: dict[str, Any], pts_ns: int) -> None:
         """Keep a message with the stream time it was sent at."""
-        self._write(EVENTS, {"at_ms": pts_ns // NS_PER_MS, "type": kind, **data})
+        self._lines[EVENTS].write({"at_ms": pts_ns // NS_PER_MS, "type": kind, **data})
 
     def close(self, reason: str) -> None:
         """Finish the files; raises OutputError when the last frames cannot be written."""
@@ -111,16 +106,13 @@ class FileRecording:
             "ended": reason,
             "faces": "as they were" if self._blur is None else "hidden",
         }
-        try:
+        with writing(self._folder, av.error.FFmpegError):
             if self._container is not None:
-                for packet in self._stream.encode(None):
-                    self._container.mux(packet)
+                self._container.mux(self._stream.encode(None))
                 self._container.close()
             for file in self._lines.values():
                 file.close()
             (self._folder / SUMMARY).write_text(json.dumps(summary) + "\n", encoding="utf-8")
-        except (OSError, av.error.FFmpegError) as error:
-            raise OutputError(f"the recording could not be finished: {error}") from error
 
     def _open(self, size: tuple[int, int]) -> None:
         self._container = av.open(str(self._folder / CLIP), "w", format="matroska")
@@ -129,13 +121,6 @@ class FileRecording:
         self._stream.pix_fmt = "rgb24"
         self._stream.codec_context.time_base = Fraction(1, 1000)
         self._stream.codec_context.max_b_frames = 0
-
-    def _write(self, name: str, row: dict[str, Any]) -> None:
-        try:
-            self._lines[name].write(json_line(row))
-            self._lines[name].flush()
-        except (OSError, ValueError) as error:
-            raise OutputError(f"expected to write {name} of a recording, got: {error}") from error
 
 
 class Library:
@@ -212,7 +197,11 @@ def make_view(folder: Path) -> None:
     """
     part = folder / f".{VIEW}.part"
     try:
-        with av.open(str(folder / CLIP)) as clip, av.open(str(part), "w", format="mp4") as view:
+        with (
+            writing(folder / VIEW, av.error.FFmpegError),
+            av.open(str(folder / CLIP)) as clip,
+            av.open(str(part), "w", format="mp4") as view,
+        ):
             source = clip.streams.video[0]
             height = min(VIEW_HEIGHT, source.height) & ~1
             out = view.add_stream("libx264", options={"preset": "veryfast", "crf": "26"})
@@ -223,9 +212,8 @@ def make_view(folder: Path) -> None:
                 small.pts, small.time_base = picture.pts, picture.time_base
                 view.mux(out.encode(small))
             view.mux(out.encode(None))
-        part.replace(folder / VIEW)
-    except (OSError, av.error.FFmpegError) as error:
-        raise OutputError(f"expected to make {folder / VIEW}, got: {error}") from error
+        with writing(folder / VIEW):
+            part.replace(folder / VIEW)
     finally:
         part.unlink(missing_ok=True)
 

@@ -64,8 +64,8 @@ def told_apart(regions: tuple[Region, ...]) -> dict[Region, Region]:
 def draw(
     frame: Frame,
     regions: tuple[Region, ...],
-    keyframe: Keyframe | None,
-    subtitle: str | None,
+    keyframe: Keyframe | None = None,
+    subtitle: str | None = None,
     heights: tuple[int, int] | None = None,
     *,
     scores: bool = False,

@@ -1,9 +1,9 @@
 """The annotated video: an H.264 file written picture by picture, each with its own time."""
 
+from contextlib import AbstractContextManager
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import av
 import av.error
@@ -12,8 +12,8 @@ import numpy as np
 
 from foveal.output.annotate import resize
 from stream.clock import NS_PER_S
-from stream.errors import OutputError
 from stream.frame import Image
+from stream.writing import Writer, writing
 
 CODECS = {
     # name: (time base, options); MPEG-4 part 2 counts at most 65,535 ticks a second.
@@ -23,6 +23,7 @@ CODECS = {
 GOP_FRAMES = 60
 # Fragments: memory does not grow with the video, and a killed run leaves a video that plays.
 MUXING = {"movflags": "frag_keyframe+empty_moov+default_base_moof", "flush_packets": "1"}
+ADVICE = "free space, choose another folder, or leave the video out"
 BT601 = 6  # AVCOL_SPC_SMPTE170M, what cv2 converts with
 
 
@@ -46,7 +47,7 @@ class _File:
         self._raw.close()
 
 
-class AnnotatedVideo:
+class AnnotatedVideo(Writer):
     """An H.264 file of pictures with their own times (MPEG-4 part 2 where x264 is missing).
 
     `size` is (width, height) of the pictures to come; the video is at most `max_height` high and
@@ -61,23 +62,10 @@ class AnnotatedVideo:
         self._first_ns: int | None = None
         self._last_pts = -1
         self._closed = False
-        try:
+        with self._writing():
             self._file = _File(path)
             self._container = av.open(self._file, "w", format="mp4", options=MUXING)
             self._stream = _add_stream(self._container, self._codec, self.size)
-        except (av.error.FFmpegError, OSError, ValueError) as error:
-            raise self._error(error) from error
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def write(self, image: Image, pts_ns: int) -> None:
         """Add one picture; another size is fitted in, a time not after the last is moved up."""
@@ -105,23 +93,18 @@ class AnnotatedVideo:
             self._file.close()
 
     def _mux(self, picture: Any) -> None:
-        try:
+        with self._writing():
             for packet in self._stream.encode(picture):
                 self._container.mux(packet)
-        except (av.error.FFmpegError, ValueError) as error:
-            raise self._error(error) from error
         self._check()
 
     def _check(self) -> None:
         if self._file.error is not None:
-            raise self._error(self._file.error) from self._file.error
+            with self._writing():
+                raise self._file.error
 
-    def _error(self, error: Exception) -> OutputError:
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        return OutputError(
-            f"expected to write a video to {self._path}, got: {reason}; free space, choose "
-            "another folder, or leave the video out"
-        )
+    def _writing(self) -> AbstractContextManager[None]:
+        return writing(self._path, av.error.FFmpegError, ValueError, advice=ADVICE)
 
 
 def _fit(image: Image, size: tuple[int, int]) -> Image:

@@ -53,20 +53,6 @@ def clean_text(text: str) -> str:
     return " ".join(kept.encode("utf-8", "replace").decode("utf-8").split())
 
 
-def json_line(record: Mapping[str, Any]) -> str:
-    """One line of strict JSON: numpy numbers become plain ones, NaN and infinity null."""
-    try:
-        line = _dumped(record, ensure_ascii=False)
-    except (TypeError, ValueError):  # keys that are no names, NaN, infinity
-        record = _plain(record)
-        line = _dumped(record, ensure_ascii=False)
-    try:
-        line.encode("utf-8")
-    except UnicodeEncodeError:  # lone surrogates: only their escapes are valid UTF-8
-        line = _dumped(record, ensure_ascii=True)
-    return line + "\n"
-
-
 def answer_record(answer: Answer, *, timed: bool) -> Json:
     """An answer as JSON values. `timed` adds measured durations, which differ from run to run."""
     question = answer.question
@@ -203,31 +189,6 @@ def _shown(value: object) -> str:
     except ValueError:  # an integer beyond Python's limit of printed digits
         return "a number of thousands of digits"
     return text if len(text) <= 80 else text[:77] + "..."
-
-
-def _dumped(record: Mapping[str, Any], *, ensure_ascii: bool) -> str:
-    return json.dumps(
-        record,
-        ensure_ascii=ensure_ascii,
-        separators=(",", ":"),
-        allow_nan=False,
-        default=_plain,
-    )
-
-
-def _plain(value: Any) -> Any:
-    """JSON values only, so that a stray numpy number or NaN does not end a session."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if value is None or isinstance(value, bool | int | str):
-        return value
-    if hasattr(value, "tolist"):
-        return _plain(value.tolist())
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return str(value)
 
 
 def _span_record(span: Span, text: str) -> Json:

@@ -14,7 +14,7 @@ from stream.frame import Frame, Keyframe
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Card:
+class AnswerCard:
     """An answer for the report; `regions` are what its spans name in `frame`."""
 
     answer: Answer
@@ -22,7 +22,7 @@ class Card:
     regions: tuple[Region, ...]
     wav: Path | None
 
-    def on(self, frame: Frame) -> "Card":
+    def on(self, frame: Frame) -> "AnswerCard":
         """The same about another picture of the moment."""
         return replace(self, frame=frame)
 
@@ -32,10 +32,10 @@ class OverlayFrame:
     """One frame and all that is shown with it."""
 
     frame: Frame
-    regions: tuple[Region, ...]
-    keyframe: Keyframe | None
-    subtitle: str | None
-    cards: tuple[Card, ...] = ()
+    regions: tuple[Region, ...] = ()
+    keyframe: Keyframe | None = None
+    subtitle: str | None = None
+    cards: tuple[AnswerCard, ...] = ()
 
     def on(self, frame: Frame) -> "OverlayFrame":
         """The same with another picture."""
@@ -45,14 +45,14 @@ class OverlayFrame:
 
 
 class FaceCurtain:
-    """Shots in, shots without faces out, later and in the same order."""
+    """Frames in, frames without faces out, later and in the same order."""
 
     def __init__(self, blur: FaceBlur) -> None:
         self._blur = blur
         self._waiting: deque[OverlayFrame] = deque()
-        self._cards: list[Card] = []  # of the frame that is next
+        self._cards: list[AnswerCard] = []  # of the frame that is next
 
-    def answer(self, card: Card) -> None:
+    def answer(self, card: AnswerCard) -> None:
         """An answer, which comes before its frame does; or about one of those that wait."""
         for index, shot in enumerate(self._waiting):
             if shot.frame is card.frame:
@@ -66,7 +66,7 @@ class FaceCurtain:
         self._cards.clear()
         return self._ready(self._blur.step(shot.frame))
 
-    def flush(self) -> tuple[list[OverlayFrame], list[Card]]:
+    def flush(self) -> tuple[list[OverlayFrame], list[AnswerCard]]:
         """What still waits, and answers about frames that never came."""
         shots = self._ready(self._blur.flush())
         cards, self._cards = self._cards, []

@@ -13,7 +13,7 @@ from foveal.output.annotate import draw, mark_question, told_apart
 from foveal.output.answer_records import answer_record
 from foveal.output.blur import FaceBlur
 from foveal.output.captions import Captions
-from foveal.output.hidden_faces import Card, FaceCurtain, OverlayFrame
+from foveal.output.hidden_faces import AnswerCard, FaceCurtain, OverlayFrame
 from foveal.output.lines import LineFile, prepare
 from foveal.output.narrator import Narrator
 from foveal.output.report import ReportBuilder
@@ -59,7 +59,7 @@ class Recorder:
         self._wants_video, self._scores = video, scores
         self._captions = Captions()
         self._curtain = None if blur is None else FaceCurtain(blur)
-        self._last: tuple[Frame, tuple[Region, ...]] | None = None
+        self._last: OverlayFrame | None = None
         self._finished = False
         self._open()
 
@@ -69,7 +69,7 @@ class Recorder:
             prepare(self.folder, RESULTS)
             self._answers = opened.enter_context(LineFile(self.folder / "answers.jsonl"))
             self._events = opened.enter_context(LineFile(self.folder / "events.jsonl"))
-            self._report = ReportBuilder(self.folder / "report.html")
+            self._report = opened.enter_context(ReportBuilder(self.folder / "report.html"))
             video = self.folder / "annotated.mp4"
             self._video = VideoThread(video, HEIGHTS, self._tracer, self._scores)
             self._files = opened.pop_all()
@@ -91,7 +91,6 @@ class Recorder:
                 raise
         finally:
             self._close_video()
-            self._report.close()
             self._files.close()
 
     def event(self, event: AnswerEvent) -> None:
@@ -116,7 +115,7 @@ class Recorder:
         self.answers.append(answer)
         with self._tracer.span("speech", frame.pts_ns):
             wav = self._speak(answer, frame.pts_ns)
-        card = Card(answer, frame, regions, wav)
+        card = AnswerCard(answer, frame, regions, wav)
         if self._curtain is None:
             self._tell(card)
         else:
@@ -137,10 +136,8 @@ class Recorder:
             self._tell(card)
         if shot.keyframe is not None:
             self._report.add_keyframe(shot.keyframe)
-        self._last = (shot.frame, shot.regions)
-        if self._wants_video:
-            pts_ns = shot.frame.pts_ns
-            self._show(shot.frame, shot.regions, shot.keyframe, shot.subtitle, pts_ns)
+        self._last = shot
+        self._show(shot, shot.frame.pts_ns)
 
     def _open_curtain(self) -> None:
         """Keep what still waits for its faces to be hidden."""
@@ -151,7 +148,7 @@ class Recorder:
             for card in cards:
                 self._tell(card)
 
-    def _tell(self, card: Card) -> None:
+    def _tell(self, card: AnswerCard) -> None:
         """The answer's card in the report."""
         answer, frame = card.answer, card.frame
         with self._tracer.span("report", frame.pts_ns):
@@ -160,20 +157,15 @@ class Recorder:
             names = {one.region: answer.name_of(one) for one in spans}
             shown = dict.fromkeys(apart.values())  # each once
             drawn = tuple(replace(one, name=names.get(one, "")) for one in shown)
-            picture = draw(frame, drawn, None, None, HEIGHTS)
+            picture = draw(frame, drawn, heights=HEIGHTS)
             mark_question(picture, answer.question, frame.size)
             self._report.add_answer(replace(answer, spans=spans), picture, drawn, card.wav)
 
-    def _show(
-        self,
-        frame: Frame,
-        regions: tuple[Region, ...],
-        keyframe: Keyframe | None,
-        subtitle: str | None,
-        pts_ns: int,
-    ) -> None:
+    def _show(self, shot: OverlayFrame, pts_ns: int) -> None:
+        if not self._wants_video:
+            return
         try:
-            self._video.show(frame, regions, keyframe, subtitle, pts_ns)
+            self._video.show(shot, pts_ns)
         except Exception as error:  # whatever a codec or font does, the answers go on
             self._wants_video = False
             self._refuse("video", error, pts_ns)
@@ -182,12 +174,11 @@ class Recorder:
         """Hold the last picture for answers that came at the end, so that they can be read."""
         if self._last is None:
             return
-        frame, regions = self._last
-        now_ns = frame.pts_ns
+        now_ns = self._last.frame.pts_ns
         for subtitle, duration_ns in self._captions.rest(now_ns):
+            held = replace(self._last, keyframe=None, subtitle=subtitle)
             for pts_ns in (now_ns + NS_PER_S // 10, now_ns + duration_ns):
-                if self._wants_video:
-                    self._show(frame, regions, None, subtitle, pts_ns)
+                self._show(held, pts_ns)
             now_ns += duration_ns
 
     def _close_video(self) -> None:
@@ -196,7 +187,7 @@ class Recorder:
         except Exception as error:  # the last pictures' errors come here
             if self._wants_video:
                 self._wants_video = False
-                self._refuse("video", error, 0 if self._last is None else self._last[0].pts_ns)
+                self._refuse("video", error, 0 if self._last is None else self._last.frame.pts_ns)
 
     def _say(self, words: str, at_ns: int) -> None:
         """Speak what these words finish, while the answer goes on."""

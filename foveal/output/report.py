@@ -16,6 +16,7 @@ from foveal.output.annotate import shrink
 from stream.errors import OutputError
 from stream.events import Answer, Region
 from stream.frame import Image, Keyframe
+from stream.writing import Writer, writing
 
 MAX_THUMBNAILS = 48
 THUMBNAIL_HEIGHT = 156  # pixels; shown at 104
@@ -25,7 +26,7 @@ MAX_EMBEDDED_TOTAL = 32_000_000  # bytes of speech in one page; what comes later
 FILES = ("annotated.mp4", "answers.jsonl", "events.jsonl", "trace.json")
 
 
-class ReportBuilder:
+class ReportBuilder(Writer):
     """Collects as the session runs, writes at its end.
 
     What it keeps in memory is bounded: cards go to a temporary file at once, and of the keyframes
@@ -34,10 +35,8 @@ class ReportBuilder:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        try:
+        with writing(path):
             self._cards = tempfile.TemporaryFile("w+", encoding="utf-8", dir=path.parent)  # noqa: SIM115 - closed in close()
-        except OSError as error:
-            raise self._error(error) from error
         self._answers = 0
         self._embedded = 0  # bytes of speech
         self._reasons: Counter[str] = Counter()
@@ -73,11 +72,9 @@ class ReportBuilder:
         self._answers += 1
         uri = picture_uri(shrink(picture, PICTURE_HEIGHT), 84)
         audio = self._audio(wav_path) if wav_path else ""
-        try:
+        with writing(self._path):
             self._cards.write(report_html.card(self._answers, answer, uri, audio))
             self._cards.flush()
-        except OSError as error:
-            raise self._error(error) from error
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Write the page.
@@ -90,18 +87,17 @@ class ReportBuilder:
         clip = str(summary.get("clip") or "Replay")
         head, foot = report_html.page(clip, css)
         try:
-            with part.open("w", encoding="utf-8") as file:
+            with writing(self._path), part.open("w", encoding="utf-8") as file:
                 file.write(head + self._header(clip, summary))
                 file.write(self._strip())
                 self._copy_cards(file)
                 file.write(report_html.stages(summary.get("stages") or {}))
                 file.write(report_html.refusals(summary))
                 file.write(_footer() + foot)
-            part.replace(self._path)
-        except OSError as error:
-            part.unlink(missing_ok=True)
-            raise self._error(error) from error
+            with writing(self._path):
+                part.replace(self._path)
         finally:
+            part.unlink(missing_ok=True)
             self.close()
 
     def close(self) -> None:
@@ -151,12 +147,6 @@ class ReportBuilder:
         except OSError:
             return ""
         return f'<audio controls preload="none" src="{source}"></audio>'
-
-    def _error(self, error: OSError) -> OutputError:
-        return OutputError(
-            f"expected to write the report {self._path}, got: {error.strerror or error}; "
-            "free space or choose another folder"
-        )
 
 
 def picture_uri(image: Image, quality: int) -> str:

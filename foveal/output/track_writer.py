@@ -1,22 +1,23 @@
 """What `foveal track` leaves behind, written frame by frame: a run cut short keeps its frames."""
 
 import json
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from foveal.output.annotate import draw
 from foveal.output.annotated_video import AnnotatedVideo
+from foveal.output.lines import LineFile, prepare
 from perception.masks.region_forms import forms_of
-from stream.errors import OutputError
 from stream.events import Region
 from stream.frame import Frame
+from stream.writing import Writer, writing
 
-MIN_VIDEO_HEIGHT, MAX_VIDEO_HEIGHT = 360, 720
+HEIGHTS = (360, 720)  # least and most rows of the video
 
 
-class TrackWriter:
+class TrackWriter(Writer):
     """regions.jsonl, annotated.mp4 and, at the end, summary.json in one folder.
 
     Raises OutputError when the folder cannot be written.
@@ -24,56 +25,33 @@ class TrackWriter:
 
     def __init__(self, out: Path, first: Frame, video: bool) -> None:
         self._out = out
-        self._heights = (MIN_VIDEO_HEIGHT, MAX_VIDEO_HEIGHT)
         self._video: AnnotatedVideo | None = None
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-            self._lines = (out / "regions.jsonl").open("w", buffering=1)  # each line at once
-        except OSError as error:
-            raise self._error(error) from error
-        if video:
-            picture = draw(first, (), None, None, self._heights)
-            size = (picture.shape[1], picture.shape[0])
-            try:
-                self._video = AnnotatedVideo(out / "annotated.mp4", size)
-            except OutputError:
-                self._lines.close()
-                raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._lines.close()
-        if self._video is not None:
-            self._video.close()
+        with ExitStack() as opened:
+            prepare(out, ())
+            self._lines = opened.enter_context(LineFile(out / "regions.jsonl"))
+            if video:
+                height, width = draw(first, (), heights=HEIGHTS).shape[:2]
+                self._video = AnnotatedVideo(out / "annotated.mp4", (width, height))
+                opened.enter_context(self._video)
+            self._files = opened.pop_all()
 
     def write(self, frame: Frame, regions: tuple[Region, ...]) -> None:
         """Add one frame."""
-        record = {"pts_ns": frame.pts_ns, "regions": [region_json(one) for one in regions]}
-        try:
-            self._lines.write(json.dumps(record) + "\n")
-        except OSError as error:
-            raise self._error(error) from error
+        named = [region_json(one) for one in regions]
+        self._lines.write({"pts_ns": frame.pts_ns, "regions": named})
         if self._video is not None:
             numbered = tuple(replace(one, name=str(one.track_id)) for one in regions)
-            picture = draw(frame, numbered, None, None, self._heights)
-            self._video.write(picture, frame.pts_ns)
+            self._video.write(draw(frame, numbered, heights=HEIGHTS), frame.pts_ns)
 
     def finish(self, summary: dict[str, Any]) -> None:
         """Write the summary."""
-        try:
-            (self._out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
-        except OSError as error:
-            raise self._error(error) from error
+        path = self._out / "summary.json"
+        with writing(path):
+            path.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
 
-    def _error(self, error: OSError) -> OutputError:
-        return OutputError(f"expected to write into {self._out}: {error}; choose another --out")
+    def close(self) -> None:
+        """End the files."""
+        self._files.close()
 
 
 def region_json(region: Region) -> dict[str, Any]:

@@ -6,14 +6,14 @@ from pathlib import Path
 
 from foveal.output.annotate import draw
 from foveal.output.annotated_video import AnnotatedVideo
-from stream.events import Region
-from stream.frame import Frame, Keyframe
+from foveal.output.hidden_faces import OverlayFrame
 from stream.timing.trace import Tracer
+from stream.writing import Writer
 
 MAX_WAITING = 4  # frames that wait to be drawn; then the session waits, for none is left out
 
 
-class VideoThread:
+class VideoThread(Writer):
     """Draws frames of a session into a video, in order.
 
     What goes wrong with one frame is raised by a later call. One caller at a time.
@@ -29,19 +29,11 @@ class VideoThread:
         self._jobs: deque[Future[None]] = deque()
         self._video: AnnotatedVideo | None = None  # belongs to the thread until it has ended
 
-    def show(
-        self,
-        frame: Frame,
-        regions: tuple[Region, ...],
-        keyframe: Keyframe | None,
-        subtitle: str | None,
-        pts_ns: int,
-    ) -> None:
+    def show(self, shot: OverlayFrame, pts_ns: int) -> None:
         """Add one picture; raises what an earlier one met."""
         while self._jobs and (self._jobs[0].done() or len(self._jobs) >= MAX_WAITING):
             self._jobs.popleft().result()
-        job = self._thread.submit(self._add, frame, regions, keyframe, subtitle, pts_ns)
-        self._jobs.append(job)
+        self._jobs.append(self._thread.submit(self._add, shot, pts_ns))
 
     def close(self) -> None:
         """Finish all pictures and the file; raises what one of them met. Twice is fine."""
@@ -55,16 +47,16 @@ class VideoThread:
             if video is not None:
                 video.close()
 
-    def _add(
-        self,
-        frame: Frame,
-        regions: tuple[Region, ...],
-        keyframe: Keyframe | None,
-        subtitle: str | None,
-        pts_ns: int,
-    ) -> None:
+    def _add(self, shot: OverlayFrame, pts_ns: int) -> None:
         with self._tracer.span("draw", pts_ns):
-            picture = draw(frame, regions, keyframe, subtitle, self._heights, scores=self._scores)
+            picture = draw(
+                shot.frame,
+                shot.regions,
+                shot.keyframe,
+                shot.subtitle,
+                self._heights,
+                scores=self._scores,
+            )
         with self._tracer.span("encode", pts_ns):
             if self._video is None:
                 height, width = picture.shape[:2]

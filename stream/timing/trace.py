@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Self, TextIO
 
 from stream.clock import NS_PER_MS, NS_PER_S, Clock, MonotonicClock
-from stream.errors import OutputError
+from stream.writing import Writer, writing
 
 MAX_EVENTS = 1_000_000  # about 120 MB; later spans are summed but no longer written
 MAX_STAGES = 64  # further names are counted together
@@ -125,7 +125,7 @@ class TraceSpan:
                 _PARENT.reset(self._token)
 
 
-class Tracer:
+class Tracer(Writer):
     """Measures spans and writes them to `path`, or only sums them up when there is none.
 
     The clock is real time of its own unless one is given: on a session's virtual clock, work
@@ -142,19 +142,10 @@ class Tracer:
         self._file: TextIO | None = None
         self.failure: str | None = None
         if path is not None:
-            self._file = _open(path)
+            with writing(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                self._file = path.open("w", encoding="utf-8")
             self._write({"ph": "M", "name": "process_name", "tid": 0, "args": {"name": "foveal"}})
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def span(self, stage: str, pts_ns: int | None = None, **args: Any) -> TraceSpan:
         """A context manager that measures its body; `pts_ns` is the stream time it works on."""
@@ -259,16 +250,6 @@ class Tracer:
             self._file.flush()
         except OSError as error:
             self.failure, self._file = _reason(error), None
-
-
-def _open(path: Path) -> TextIO:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return path.open("w", encoding="utf-8")
-    except OSError as error:
-        raise OutputError(
-            f"expected to write the trace to {path}, got: {_reason(error)}; choose another folder"
-        ) from error
 
 
 def _reason(error: OSError) -> str:

@@ -14,7 +14,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from stream.clock import NS_PER_S, Clock
-from stream.errors import ConfigError, OutputError
+from stream.errors import ConfigError
+from stream.writing import writing
 
 VALID_DAYS = 397  # browsers take no certificate that lives longer
 RENEW_DAYS = 30
@@ -52,12 +53,10 @@ def self_signed(folder: Path, names: Iterable[str], wall: Clock) -> Certificate:
     if known is None or not _suits(known, wanted, now):
         private = ec.generate_private_key(ec.SECP256R1())
         known = _make(private, wanted, now)
-        try:
+        with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
             _write(key, _pem(private))
             _write(chain, known.public_bytes(serialization.Encoding.PEM))
-        except OSError as error:
-            raise OutputError(f"expected to write {folder}, got: {error.strerror}") from error
     return Certificate(chain, key, known.fingerprint(hashes.SHA256()).hex(":").upper())
 
 

@@ -10,7 +10,8 @@ from typing import Any
 
 from devices.http.admission import Grant, hash_token
 from stream.clock import NS_PER_S
-from stream.errors import ConfigError, OutputError
+from stream.errors import ConfigError
+from stream.writing import writing
 
 SCOPES = {
     "publish": "send a camera and a microphone, hear the answers, ask (/session, /whip)",
@@ -83,14 +84,12 @@ class TokenFile:
     def _write(self, grants: Iterable[Grant]) -> None:
         part = self.path.with_name(f".{self.path.name}.part")
         text = json.dumps({"version": 1, "tokens": [_row(grant) for grant in grants]}, indent=1)
-        try:
+        with writing(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             part.unlink(missing_ok=True)
             part.touch(mode=0o600)
             part.write_text(text + "\n", encoding="utf-8")
             part.replace(self.path)
-        except OSError as error:
-            raise OutputError(f"expected to write {self.path}, got: {error.strerror}") from error
         self._stamp = None
 
 

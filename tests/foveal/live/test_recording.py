@@ -96,7 +96,7 @@ def test_a_recording_ends_at_its_limits(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="limit"):
         recording.frame(frame(1001))
     recording.close("full")
-    with pytest.raises(OutputError, match="expected to record"):
+    with pytest.raises(OutputError, match="expected to write to .*one, got: File exists"):
         FileRecording(tmp_path / "one", 1.0)
 
 

@@ -14,11 +14,11 @@ from foveal.output.answer_records import (
     MAX_AT_S,
     answer_record,
     clean_text,
-    json_line,
     parse_ask,
     read_answers,
     read_questions,
 )
+from foveal.output.lines import json_line
 from stream.errors import ConfigError
 from stream.events import Answer, Evidence, Question, Region, SearchRecord, Span
 from stream.geometry import Rle

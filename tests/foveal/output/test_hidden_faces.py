@@ -14,7 +14,7 @@ from PIL import Image as PillowImage
 from foveal.cli import build_parser
 from foveal.jobs.replay import ReplayRequest
 from foveal.output.blur import FaceBlur
-from foveal.output.hidden_faces import Card, FaceCurtain, OverlayFrame
+from foveal.output.hidden_faces import AnswerCard, FaceCurtain, OverlayFrame
 from foveal.output.recorder import Recorder
 from stream.frame import Frame, Image, Keyframe
 from stream.geometry import Box
@@ -56,12 +56,12 @@ def test_answers_and_masks_stay_with_their_frames() -> None:
     shots: list[OverlayFrame] = []
     for number, frame in enumerate(frames):
         if number in (4, 19):
-            curtain.answer(Card(answer(str(number)), frame, (), None))
+            curtain.answer(AnswerCard(answer(str(number)), frame, (), None))
         keyframe = Keyframe(frame, 0.1, "scene") if number == 7 else None
         shots += curtain.step(OverlayFrame(frame, (region(number),), keyframe, f"at {number}"))
     late = noisy(30)  # never came as a frame: it could not be taken
-    curtain.answer(Card(answer("after the end"), frames[-1], (), None))
-    curtain.answer(Card(answer("alone"), late, (), None))
+    curtain.answer(AnswerCard(answer("after the end"), frames[-1], (), None))
+    curtain.answer(AnswerCard(answer("alone"), late, (), None))
     rest, cards = curtain.flush()
     shots += rest
     assert [shot.frame.pts_ns for shot in shots] == [frame.pts_ns for frame in frames]

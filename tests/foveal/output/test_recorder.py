@@ -18,6 +18,7 @@ from foveal.output import recorder as recorder_module
 from foveal.output.annotated_video import AnnotatedVideo
 from foveal.output.answer_records import read_answers
 from foveal.output.captions import BREATH_NS
+from foveal.output.hidden_faces import OverlayFrame
 from foveal.output.recorder import Recorder
 from foveal.output.video_thread import VideoThread
 from stream.errors import OutputError
@@ -229,8 +230,8 @@ def test_an_answer_is_on_screen_while_it_is_spoken(
 ) -> None:
     shown: list[tuple[int, str]] = []
 
-    def show(_: VideoThread, *args: Any) -> None:
-        shown.append((args[4] // STEP_NS, (args[3] or "").rpartition("A: ")[2]))
+    def show(_: VideoThread, shot: OverlayFrame, pts_ns: int) -> None:
+        shown.append((pts_ns // STEP_NS, (shot.subtitle or "").rpartition("A: ")[2]))
 
     monkeypatch.setattr(VideoThread, "show", show)
     speaker = ToneSpeaker(samples_per_char=1600)  # 0.1 s

@@ -7,6 +7,7 @@ import av
 import pytest
 
 from foveal.output.annotated_video import AnnotatedVideo
+from foveal.output.hidden_faces import OverlayFrame
 from foveal.output.video_thread import MAX_WAITING, VideoThread
 from stream.errors import OutputError
 from stream.timing.trace import Tracer
@@ -18,7 +19,7 @@ def test_every_frame_is_drawn_in_order(tmp_path: Path) -> None:
     video = VideoThread(tmp_path / "a.mp4", (0, 720), tracer)
     for index in range(12):
         picture = frame(index)
-        video.show(picture, (region(1, index),), None, "words", picture.pts_ns)
+        video.show(OverlayFrame(picture, (region(1, index),), None, "words"), picture.pts_ns)
     video.close()
     video.close()
     with av.open(str(tmp_path / "a.mp4")) as container:
@@ -39,7 +40,7 @@ def test_few_frames_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
     def show_all() -> None:
         for index in range(3 * MAX_WAITING):
-            video.show(frame(index), (), None, None, index)
+            video.show(OverlayFrame(frame(index)), index)
             shown.append(index)
 
     shown: list[int] = []
@@ -57,6 +58,6 @@ def test_few_frames_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_what_goes_wrong_is_raised_later(tmp_path: Path) -> None:
     video = VideoThread(tmp_path / "missing" / "a.mp4", (0, 720), Tracer())
-    video.show(frame(0), (), None, None, 0)
+    video.show(OverlayFrame(frame(0)), 0)
     with pytest.raises(OutputError, match=r"a\.mp4"):
         video.close()
