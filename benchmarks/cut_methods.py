@@ -1,7 +1,9 @@
-"""Cut detectors fed frame by frame: foveal, PySceneDetect's four, TransNetV2."""
+"""Cut detectors fed frame by frame: foveal, fixed thresholds, PySceneDetect's four, TransNetV2."""
 
 import time
+from collections import deque
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -18,8 +20,10 @@ from scenedetect import (
 from benchmarks.cut_clips import FPS
 from stream.clock import NS_PER_S
 from stream.frame import Frame, Image
-from stream.keyframes.selector import KeyframeSelector
+from stream.keyframes.descriptor import FrameDescriptor, describe, distance
+from stream.keyframes.selector import RECENT, KeyframeConfig, KeyframeSelector, contrast_of
 
+FIXED = (0.04, 0.06, 0.08, 0.1, 0.12, 0.16, 0.2)  # thresholds on foveal's own contrast
 PEER_WIDTH = 256  # pixels, PySceneDetect's default
 WARM_UP = 32  # frames that are not timed
 
@@ -70,6 +74,43 @@ class Foveal:
             "signal_us": self._signal_ns / frames,
             "decide_us": self._decide_ns / frames,
         }
+
+
+class Fixed:
+    """foveal's signal against a threshold that never changes."""
+
+    def __init__(self, threshold: float) -> None:
+        self.cuts: list[int] = []
+        self._threshold, self._config = threshold, KeyframeConfig()
+        self._previous: FrameDescriptor | None = None
+        self._recent: deque[float] = deque(maxlen=RECENT)
+        self._scene_ns = self._timed = self._spent_ns = 0
+
+    def feed(self, index: int, rgb: Image, bgr: Image) -> None:
+        """As the selector decides, without learning."""
+        pts_ns = index * NS_PER_S // FPS
+        began = time.thread_time_ns()
+        if self._decide(describe(rgb), pts_ns - self._scene_ns):
+            self.cuts.append(index)
+            self._scene_ns = pts_ns
+        if index >= WARM_UP:
+            self._timed += 1
+            self._spent_ns += time.thread_time_ns() - began
+
+    def _decide(self, seen: FrameDescriptor, gap_ns: int) -> bool:
+        previous, self._previous = self._previous, seen
+        if previous is None:
+            return False
+        novelty = distance(previous, seen)
+        contrast = contrast_of(novelty, self._recent)
+        if novelty > self._config.scene.duplicate:
+            self._recent.append(novelty)
+        enough = contrast >= self._threshold and novelty >= self._config.min_novelty
+        return enough and gap_ns >= self._config.min_gap_ns
+
+    def finish(self) -> Row:
+        """Microseconds."""
+        return {"us_per_frame": self._spent_ns / max(1, self._timed) / 1e3}
 
 
 class Peer:
@@ -127,6 +168,7 @@ class Network:
 
 METHODS: dict[str, Callable[[], Method]] = {
     "foveal": Foveal,
+    **{f"fixed-{threshold:g}": partial(Fixed, threshold) for threshold in FIXED},
     "adaptive": lambda: Peer(AdaptiveDetector()),
     "content": lambda: Peer(ContentDetector()),
     "hash": lambda: Peer(HashDetector()),

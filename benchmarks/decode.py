@@ -2,16 +2,17 @@
 
     python -m benchmarks.decode [--json] [--quick] [--data questions.yaml] [--intents]
 
-`foveal` and `transformers` write the same tokens with the same weights: a prompt, then twice a
-piece of injected evidence, each followed by tokens of the model's own (greedy, never ending).
-`foveal` reads the evidence on top of its cache; `transformers` is plain `generate`, called again
-with the whole sequence after each injection. `ttft_ms` is from the prompt to the first token,
-`resume_ms` from injected evidence to the next own token; both methods take turns, and the figures
-are medians. `foveal-answers` asks whole questions of a photograph that was read before: `ttft_ms`
-to the first token of the sequence, `first_word_ms` to the first one that the wearer hears,
-`search_ms` of the answers that searched. `--intents` adds the intent classifier's leave-one-out
-accuracy. `--trained` measures the trained segmenting model alone (benchmarks/decode_trained.py):
-on a view that was read ahead, cold, and by plain `generate`, with the peak memory of it all.
+All write the same tokens with the same weights: a prompt, then twice a piece of injected evidence,
+each followed by tokens of the model's own (greedy, never ending). `foveal` reads the evidence on
+top of its cache; `transformers` is `generate`, called again after each injection with the cache
+that it filled; `transformers-no-cache` calls it with the whole sequence alone. `ttft_ms` is from
+the prompt to the first token, `resume_ms` from injected evidence to the next own token; the methods
+take turns, and the figures are medians. `foveal-answers` asks whole questions of a photograph that
+was read before: `ttft_ms` to the first token of the sequence, `first_word_ms` to the first one that
+the wearer hears, `search_ms` of the answers that searched. `--intents` adds the intent classifier's
+leave-one-out accuracy. `--trained` measures the trained segmenting model alone
+(benchmarks/decode_trained.py): on a view that was read ahead, cold, and by plain `generate`, with
+the peak memory of it all.
 """
 
 import argparse
@@ -24,10 +25,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache, GenerationConfig
 from transformers.generation.streamers import BaseStreamer
 
 from benchmarks.decode_trained import measure_trained
+from benchmarks.grading import share
 from benchmarks.questions import DATA, Asked, read_questions, read_views
 from benchmarks.report import emit
 from foveal.assets.registry import asset_path
@@ -94,8 +96,9 @@ def main() -> None:
     results = measure_cache(models.searcher, facts[:rounds])
     results["foveal-answers"] = measure_answers(models, asked[:: QUICK_STEP if args.quick else 1])
     if args.intents:
-        _, accuracy = fit(read_examples(), models.lm, models.searcher.encoder)
-        results["intents"] = {"accuracy": accuracy}
+        examples = read_examples()
+        _, accuracy = fit(examples, models.lm, models.searcher.encoder)
+        results["intents"] = share("accuracy", round(accuracy * len(examples)), len(examples))
     goal = {
         "ttft_ms": f"<= {GOAL_TTFT_MS:.0f} (foveal-answers)",
         "tokens_per_s": ">= transformers' with the same tokens",
@@ -122,25 +125,26 @@ def report_trained(models: Models, asked: Sequence[Asked], quick: bool) -> None:
 
 
 def measure_cache(searcher: Searcher, questions: Sequence[str]) -> dict[str, dict[str, float]]:
-    """Both ways over real evidence, taking turns; medians over the questions."""
+    """Every way over real evidence, taking turns; medians over the questions."""
     folder = asset_path(LANGUAGE_MODEL, "hf/config.json").parent
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     model = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
     lm = CausalLm(model, tokenizer)
     methods: dict[str, Method] = {
         "foveal": lambda episode: cached(lm, episode, TURN_TOKENS),
-        "transformers": lambda episode: reencoded(model, episode, TURN_TOKENS),
+        "transformers": lambda episode: generated(model, episode, TURN_TOKENS, keep=True),
+        "transformers-no-cache": lambda episode: generated(model, episode, TURN_TOKENS, keep=False),
     }
     episodes = [_episode(lm, searcher, question) for question in questions]
     for method in methods.values():
         method(episodes[0])  # warm
     runs: dict[str, list[Measured]] = {name: [] for name in methods}
     for number, episode in enumerate(episodes):
-        order = list(methods) if number % 2 else list(reversed(methods))
-        for name in order:
+        order = list(methods)
+        for name in order[number % len(order) :] + order[: number % len(order)]:
             runs[name].append(methods[name](episode))
-    pairs = zip(runs["foveal"], runs["transformers"], strict=True)
-    same = float(all(ours.tokens == theirs.tokens for ours, theirs in pairs))
+    written = [[run.tokens for run in of] for of in runs.values()]
+    same = float(all(tokens == written[0] for tokens in written))
     return {name: {**_medians(of), "same_tokens": same} for name, of in runs.items()}
 
 
@@ -169,8 +173,8 @@ def cached(lm: CausalLm, episode: Episode, turn_tokens: int) -> Measured:
     return measured
 
 
-def reencoded(model: Any, episode: Episode, turn_tokens: int) -> Measured:
-    """The plain way: `generate` over the whole sequence after each injection."""
+def generated(model: Any, episode: Episode, turn_tokens: int, keep: bool) -> Measured:
+    """`generate` after each injection: with the cache of the calls before, or from the start."""
     measured = Measured()
     # What a given configuration leaves out is filled in from the model's own, its end token too.
     model.generation_config.eos_token_id = None
@@ -178,6 +182,7 @@ def reencoded(model: Any, episode: Episode, turn_tokens: int) -> Measured:
         do_sample=False, max_new_tokens=turn_tokens, eos_token_id=None, pad_token_id=0
     )
     sequence: list[int] = []
+    cache = DynamicCache(config=model.config)
     began = time.perf_counter_ns()
     for ids in (episode.prompt, *episode.injected):
         sequence += ids
@@ -189,6 +194,7 @@ def reencoded(model: Any, episode: Episode, turn_tokens: int) -> Measured:
                 attention_mask=torch.ones_like(tensor),
                 generation_config=config,
                 streamer=first,
+                past_key_values=cache if keep else None,
             )
         own = out[0, len(sequence) :].tolist()
         measured.first_ns.append(first.waited_ns)

@@ -28,11 +28,12 @@ def hardware() -> dict[str, object]:
 
 
 def emit(
-    benchmark: str, results: Results, goal: Mapping[str, str], met: bool, note: str = ""
+    benchmark: str, results: Results, goal: Mapping[str, str], met: bool | None, note: str = ""
 ) -> None:
     """Print the table (methods down, metrics across) and the closing JSON line.
 
-    `NAME_low` and `NAME_high` are the ends of NAME's interval: the table has them in one cell.
+    `met` is None where no goal was missed, but not every one was measured. `NAME_low` and
+    `NAME_high` are the ends of NAME's interval: the table has them in one cell.
     """
     metrics = list(dict.fromkeys(metric for row in results.values() for metric in row))
     metrics = [metric for metric in metrics if not _ends(metric, metrics)]

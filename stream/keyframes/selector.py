@@ -95,7 +95,7 @@ class KeyframeSelector:
             return _start(state, pts_ns, seen, "first", 0.0)
         gap_ns = pts_ns - state.keyframe_ns
         moved = novelty > config.scene.duplicate
-        contrast = _contrast(novelty, state.recent)
+        contrast = contrast_of(novelty, state.recent)
         # Thresholds decide before they learn, so that an event does not judge itself.
         is_scene = contrast >= state.scene.tau and novelty >= config.min_novelty
         is_slow = away >= state.slow.tau
@@ -125,7 +125,7 @@ def _start(
     return reason, score
 
 
-def _contrast(novelty: float, recent: deque[float]) -> float:
+def contrast_of(novelty: float, recent: deque[float]) -> float:
     """d^2 / (d + 1.5 max of the last distances): small while everything moves, d after a rest."""
     if not recent:
         return novelty

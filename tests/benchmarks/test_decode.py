@@ -1,4 +1,4 @@
-"""The decoding benchmark: both ways write the same tokens, on a small random model."""
+"""The decoding benchmark: all ways write the same tokens, on a small random model."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from benchmarks.decode import Episode, cached, reencoded
+from benchmarks.decode import Episode, cached, generated
 from reasoning.vlm.causal_lm import CausalLm
 
 VOCABULARY = 97
@@ -28,13 +28,21 @@ def model() -> Any:
     return LlamaForCausalLM(config).eval()
 
 
-def test_kept_cache_and_reencoding_agree(model: Any) -> None:
+def test_own_loop_and_generate_with_and_without_its_cache_agree(model: Any) -> None:
     episode = Episode([1, 9, 4, 33], [[7, 8, 60, 2], [11, 3]])
     ours = cached(CausalLm(model, None), episode, 6)
     model.generation_config.eos_token_id = ours.tokens[2]  # neither way ends at an end token
-    theirs = reencoded(model, episode, 6)
-    assert ours.tokens == theirs.tokens and len(ours.tokens) == 3 * 6
+    read: list[int] = []
+    handle = model.model.embed_tokens.register_forward_hook(
+        lambda _module, inputs, _out: read.append(inputs[0].shape[1])
+    )
+    theirs = generated(model, episode, 6, keep=True)
+    # Every token but the last is read once: nothing is encoded again.
+    assert sum(read) == sum(map(len, (episode.prompt, *episode.injected))) + 3 * 6 - 1
+    handle.remove()
+    again = generated(model, episode, 6, keep=False)
+    assert ours.tokens == theirs.tokens == again.tokens and len(ours.tokens) == 3 * 6
     assert len(set(ours.tokens)) > 1  # a model that repeats one token would prove nothing
-    for measured in (ours, theirs):
+    for measured in (ours, theirs, again):
         assert len(measured.first_ns) == 3 and min(measured.first_ns) > 0
         assert measured.total_ns >= sum(measured.first_ns)

@@ -5,9 +5,13 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from benchmarks.cut_clips import clip_shot, package_photographs, photograph_shot, splice
-from benchmarks.cut_methods import METHODS
+from benchmarks.cut_clips import FPS, clip_shot, package_photographs, photograph_shot, splice
+from benchmarks.cut_methods import FIXED, METHODS, Fixed
 from benchmarks.keyframes import score
+from stream.clock import NS_PER_S
+from stream.frame import Frame
+from stream.keyframes.kde_gmm import ThresholdConfig
+from stream.keyframes.selector import KeyframeConfig, KeyframeSelector
 
 SIZE = (160, 90)
 
@@ -37,7 +41,7 @@ def test_photograph_shots_move_without_jumping() -> None:
     assert steps.max() < np.abs(images[0] - images.mean()).mean()
 
 
-@pytest.mark.parametrize("name", ["foveal", "adaptive", "content", "hash", "histogram"])
+@pytest.mark.parametrize("name", [*METHODS])
 def test_every_method_names_an_obvious_cut(name: str) -> None:
     rng = np.random.default_rng(0)
     scenes = [np.kron(rng.integers(0, 255, (9, 16, 3)), np.ones((20, 20, 1))) for _ in range(2)]
@@ -47,6 +51,19 @@ def test_every_method_names_an_obvious_cut(name: str) -> None:
         method.feed(index, rgb, np.ascontiguousarray(rgb[..., ::-1]))
     cost = method.finish()["us_per_frame"]
     assert method.cuts == [40] and cost is not None and cost > 0
+
+
+@pytest.mark.parametrize("threshold", FIXED)
+def test_a_fixed_threshold_decides_as_a_selector_that_cannot_adapt(threshold: float) -> None:
+    config = KeyframeConfig(ThresholdConfig(prior=threshold, cap=threshold, floor=threshold))
+    shots = [photograph_shot(image, SIZE) for image in package_photographs()]
+    selector, fixed = KeyframeSelector(config), Fixed(threshold)
+    state, wanted = selector.init_state(), []
+    for index, (rgb, _) in enumerate(splice(shots, 400, 2, SIZE)):
+        state, keyframe = selector.step(state, Frame(index * NS_PER_S // FPS, 0, rgb, "test"))
+        wanted += [index] if keyframe is not None and keyframe.reason == "scene" else []
+        fixed.feed(index, rgb, rgb)
+    assert fixed.cuts == wanted and wanted
 
 
 @pytest.mark.assets

@@ -11,6 +11,7 @@ from benchmarks.replay import (
     FirstFrames,
     Watch,
     growth,
+    judge,
     questions,
 )
 from stream.clock import VirtualClock
@@ -71,6 +72,16 @@ def test_growth_is_the_slope_after_the_warm_up() -> None:
     assert abs(growth(samples) - 1000) < 20
     assert growth(np.full(100, 7, np.int64)) == 0.0
     assert growth(np.array([5], np.int64)) == 0.0
+
+
+def test_a_short_loop_is_not_judged_by_its_growth() -> None:
+    rows = {"foveal": {"fps": 11.0}, "foveal-loop": {"growth_bytes_per_frame": 900.0}}
+    goal, met = judge(rows, 0.5)
+    assert met is None and "not measured" in goal["growth_bytes_per_frame"]
+    assert judge({**rows, "foveal": {"fps": 9.0}}, 0.5)[1] is False
+    assert judge(rows, 30.0)[1] is False
+    rows["foveal-loop"]["growth_bytes_per_frame"] = 5.0
+    assert judge(rows, 30.0)[1] is True and judge(rows, 0.5)[1] is None
 
 
 def test_questions_come_now_and_then() -> None:
