@@ -15,7 +15,7 @@ from devices.listening.listener import ListenConfig, SpeechListener
 from devices.listening.speech_events import FinalTranscript, ListenEvent, Refused, SpeechStarted
 from devices.speaking.speaker import Speaker
 from devices.webrtc.tracks import FRAME_NS, FRAME_SAMPLES, RATE_HZ, QueuedSpeech, SpeechTrack
-from foveal.live.voice import LiveVoice
+from foveal.live.speech.voice import LiveVoice
 from foveal.setup.hearing import Hearing
 from perception.scene.reader import SceneView
 from reasoning.generation.conversation import Assistant

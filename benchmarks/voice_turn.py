@@ -37,7 +37,7 @@ from devices.listening.endpointing import EndpointConfig
 from devices.listening.listener import ListenConfig
 from devices.listening.wording import word_errors
 from devices.speaking.speaker import HibariSpeaker
-from foveal.live.voice import LEAD_IN
+from foveal.live.speech.voice import LEAD_IN
 from foveal.setup.assistant import Models, build_assistant, load_models
 from foveal.setup.hearing import load_hearing
 from perception.scene.reader import SceneView

@@ -8,6 +8,11 @@ from stream.errors import QueryError
 from stream.frame import Image
 from stream.geometry import Box, Point, Rle
 
+# What a wearer's device says of itself, in the words of the web and of Android.
+ThermalState = Literal["nominal", "fair", "serious", "critical"]
+NetworkType = Literal["wifi", "cellular", "ethernet", "other", "2g", "3g", "4g", "slow-2g"]
+MAX_QUESTION_CHARS = 1000  # of a question that comes over a network
+
 QueryKind = Literal["text", "image", "region"]
 EventKind = Literal[
     "keyframe", "region", "question", "token", "search", "evidence", "audio", "end", "refused"

@@ -3,18 +3,17 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from devices.mqtt.homie_properties import HomieDevice, HomieNode, HomieProperty
 from devices.mqtt.homie_values import decode_text, parse_json
 from stream.errors import ConfigError, PromptError
+from stream.events import MAX_QUESTION_CHARS, NetworkType, ThermalState
 
-MAX_QUESTION = 1000  # characters
 MAX_ID = 64  # characters
 
 ASSISTANT, DEVICE, GLASSES, SETTINGS = "assistant", "device", "glasses", "settings"
-THERMAL = ("nominal", "fair", "serious", "critical")
-NETWORKS = ("wifi", "cellular", "ethernet", "other", "2g", "3g", "4g", "slow-2g")
+THERMAL, NETWORKS = get_args(ThermalState), get_args(NetworkType)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +76,7 @@ def parse_question(payload: bytes) -> MqttQuestion:
     if unknown:
         names = ", ".join(name[:20] for name in unknown[:3])
         raise PromptError(f"expected text, id and point in a question, got {names!r} as well")
-    words = _words(fields.get("text"), MAX_QUESTION, "text")
+    words = _words(fields.get("text"), MAX_QUESTION_CHARS, "text")
     if not any(char.isalnum() for char in words):
         raise PromptError(f"expected a question with words, got {words[:40]!r}")
     return MqttQuestion(

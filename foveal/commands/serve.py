@@ -131,7 +131,7 @@ async def _serve(
     from devices.listening.listener import ListenConfig
     from devices.webrtc.turn import warn_of_trouble
     from foveal.live.engine import load_engine
-    from foveal.live.hearing import LiveHearingConfig
+    from foveal.live.speech.hearing import LiveHearingConfig
     from foveal.server.app import LiveServer
     from foveal.server.launch import addresses, session_link, tls_context
     from foveal.server.mqtt.service import LiveMqtt

@@ -27,7 +27,7 @@ Deliver = Callable[[str, dict[str, Any]], None]  # type, data; called in the wor
 
 
 @dataclass(slots=True)
-class Turn:
+class LiveTurn:
     """One question on its way to its answer."""
 
     number: int
@@ -67,8 +67,8 @@ class Conversation:
     meter: Meter
     view: LiveView
     run: Run | None = None  # made with the first job
-    waiting: deque[Turn] = field(default_factory=deque)
-    turn: Turn | None = None  # being answered
+    waiting: deque[LiveTurn] = field(default_factory=deque)
+    turn: LiveTurn | None = None  # being answered
     ended: bool = False
     failures: int = 0  # frames in a row that no model could take
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from devices.speaking.speaker import Speaker, open_speaker
 from foveal.config.schema import Config
-from foveal.live.ear import MakeListener
-from foveal.live.hearing import LiveHearingConfig, load_listener_maker
-from foveal.live.voice import LEAD_IN
+from foveal.live.speech.hearing import LiveHearingConfig, load_listener_maker
+from foveal.live.speech.microphone import MakeListener
+from foveal.live.speech.voice import LEAD_IN
 from foveal.session.stages import Stages
 from foveal.setup.stages import load_stages
 from foveal.setup.threads import share_cores

@@ -12,12 +12,12 @@ from collections.abc import Callable
 from contextlib import aclosing
 from typing import Any
 
-from foveal.live.conversation import Conversation, Meter, Renewal, Turn
+from foveal.live.conversation import Conversation, LiveTurn, Meter, Renewal
 from foveal.live.parts import LiveParts, LiveRecording
 from foveal.live.protocol import Ask
+from foveal.live.speech.voice import LiveVoice
 from foveal.live.timeline import StreamTimeline
 from foveal.live.view import LiveView
-from foveal.live.voice import LiveVoice
 from stream.clock import NS_PER_MS, NS_PER_S, Clock
 from stream.errors import PromptError
 from stream.frame import Frame, FrameSource
@@ -42,7 +42,7 @@ class LiveSession:
         self._talk = Conversation(parts, self._post, clock, meter, self.view)
         self._renew: Renewal | None = None  # start anew with the next job
         self._timeline = StreamTimeline()
-        self._turns: dict[int, Turn] = {}  # the latest few, for the times of their speech
+        self._turns: dict[int, LiveTurn] = {}  # the latest few, for the times of their speech
         self._busy = asyncio.Lock()  # one job of this session at a time
         self._asked = 0
         self._cameras = 0
@@ -91,7 +91,7 @@ class LiveSession:
             told["point"] = list(ask.point)
         if ask.box is not None:
             told["box"] = list(ask.box)
-        turn = Turn(self._asked, ask, self._clock.now_ns(), told)
+        turn = LiveTurn(self._asked, ask, self._clock.now_ns(), told)
         self._talk.waiting.append(turn)
         self._turns[turn.number] = turn
         self._turns.pop(turn.number - 2 * MAX_WAITING, None)

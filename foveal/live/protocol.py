@@ -5,20 +5,24 @@ import math
 import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from stream.clock import NS_PER_MS
 from stream.errors import PromptError
-from stream.events import Answer, Question, Region
+from stream.events import (
+    MAX_QUESTION_CHARS,
+    Answer,
+    NetworkType,
+    Question,
+    Region,
+    ThermalState,
+)
 from stream.geometry import Rle, clip_box, decode_mask, encode_mask
 
 VERSION = 1
 MAX_MESSAGE_CHARS = 8192
-MAX_QUESTION_CHARS = 1000
 MAX_MASK_SIDE = 192  # masks are sent no larger: a message must fit the channel at frame rate
 MAX_EVIDENCE_CHARS = 600
-THERMAL = ("nominal", "fair", "serious", "critical")
-NETWORKS = ("wifi", "cellular", "ethernet", "other", "2g", "3g", "4g", "slow-2g")
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +215,7 @@ def _device(data: Mapping[str, Any]) -> Device:
         state["battery"] = round(float(battery), 3)
     if isinstance(data.get("charging"), bool):
         state["charging"] = data["charging"]
-    for name, allowed in (("thermal", THERMAL), ("network", NETWORKS)):
+    for name, allowed in (("thermal", get_args(ThermalState)), ("network", get_args(NetworkType))):
         if data.get(name) in allowed:
             state[name] = data[name]
     if not state:

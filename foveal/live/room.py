@@ -14,7 +14,7 @@ from foveal.live.live_session import LiveSession
 from foveal.live.message_log import Link, Message, Send, SessionLog
 from foveal.live.parts import LiveRecording
 from foveal.live.protocol import Ask, Device, Forget, Ping, Record, Stop, Talk, parse
-from foveal.live.voice import LiveVoice
+from foveal.live.speech.voice import LiveVoice
 from stream.clock import NS_PER_S, Clock
 from stream.errors import FovealError, PromptError
 

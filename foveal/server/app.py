@@ -21,15 +21,15 @@ from devices.http.problems import Problem
 from devices.video.photos import MAX_BYTES, PhotoInbox
 from devices.whip.endpoint import build_app
 from devices.whip.sdp import Role
-from foveal.live.ear import MakeListener
 from foveal.live.engine import Engine
 from foveal.live.live_session import LiveSession
 from foveal.live.message_log import Message
 from foveal.live.parts import LiveParts
-from foveal.live.protocol import MAX_QUESTION_CHARS, VERSION, Ask
+from foveal.live.protocol import VERSION, Ask
 from foveal.live.recording import Library
 from foveal.live.registry import Rooms
 from foveal.live.room import Room
+from foveal.live.speech.microphone import MakeListener
 from foveal.live.worker import FairWorker
 from foveal.server.cameras import Cameras, Spot
 from foveal.server.pages import page_routes
@@ -39,6 +39,7 @@ from foveal.server.status import local_hosts_only, project_version, status_route
 from foveal.server.transport.socket import EventSocket
 from stream.clock import Clock, MonotonicClock, UnixClock
 from stream.errors import PromptError
+from stream.events import MAX_QUESTION_CHARS
 
 logger = logging.getLogger(__name__)
 

@@ -13,8 +13,8 @@ from typing import Any, Protocol, Self
 from devices.video.photos import PhotoInbox
 from devices.video.policy import FramePolicy, ReceiveOptions
 from devices.video.url import UrlOptions, UrlSource
-from foveal.live.ear import MakeListener, Microphone
 from foveal.live.room import Room
+from foveal.live.speech.microphone import MakeListener, Microphone
 from foveal.output.annotate import shrink
 from stream.clock import NS_PER_S, Clock
 from stream.errors import PromptError, SourceError

@@ -17,10 +17,10 @@ from devices.whip.endpoint import SignalConfig, SignalServer
 from devices.whip.sdp import Role
 from devices.whip.session import PeerSession
 from foveal.config.schema import SessionConfig
-from foveal.live.ear import MakeListener, Microphone
 from foveal.live.message_log import Message
 from foveal.live.recording import RecordPolicy
 from foveal.live.room import OnTalk, Room, RoomLimits
+from foveal.live.speech.microphone import MakeListener, Microphone
 from foveal.server.transport.channel import channel_sender
 from foveal.server.transport.socket import after_of
 from stream.clock import Clock
@@ -46,7 +46,7 @@ class ServeConfig:
         return GateConfig(grants=self.grants, scope=scope, allowed_origins=self.origins)
 
 
-class Server(Protocol):
+class PeerHost(Protocol):
     """What connections need of their server."""
 
     config: ServeConfig
@@ -68,7 +68,7 @@ class Server(Protocol):
 class Peers:
     """The connections of one server; belongs to the event loop."""
 
-    def __init__(self, server: Server, clock: Clock) -> None:
+    def __init__(self, server: PeerHost, clock: Clock) -> None:
         self._server, self._clock = server, clock
         self._of: WeakKeyDictionary[PeerSession, Room] = WeakKeyDictionary()
 

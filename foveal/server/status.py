@@ -12,7 +12,7 @@ from foveal.live.registry import Rooms
 from foveal.server.peers import ServeConfig
 
 
-class Server(Protocol):
+class StatusSource(Protocol):
     """What is told of."""
 
     config: ServeConfig
@@ -22,7 +22,7 @@ class Server(Protocol):
         """The server in numbers, without any secret."""
 
 
-def status_routes(server: Server, admin: Gate) -> list[web.RouteDef]:
+def status_routes(server: StatusSource, admin: Gate) -> list[web.RouteDef]:
     """/health: the process lives; /ready: a session would be taken; /sessions, for admins."""
 
     async def health(_: web.Request) -> web.Response:

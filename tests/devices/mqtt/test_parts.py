@@ -18,7 +18,6 @@ from devices.mqtt.options import Backoff, BridgeOptions, Broker, parse_broker
 from devices.mqtt.outbox import MqttMessage, Outbox
 from devices.mqtt.questions import (
     MAX_ID,
-    MAX_QUESTION,
     MqttQuestion,
     answer_payload,
     foveal_device,
@@ -27,6 +26,7 @@ from devices.mqtt.questions import (
 )
 from stream.clock import NS_PER_MS, NS_PER_S
 from stream.errors import ConfigError, PromptError
+from stream.events import MAX_QUESTION_CHARS
 
 PROPERTIES = [
     HomieProperty("a", "A", "string", settable=True),
@@ -137,7 +137,7 @@ def test_any_payload_is_a_question_or_refused(payload: bytes) -> None:
         ask = parse_question(payload)
     except PromptError:
         return
-    assert 0 < len(ask.text) <= MAX_QUESTION and len(ask.id) <= MAX_ID
+    assert 0 < len(ask.text) <= MAX_QUESTION_CHARS and len(ask.id) <= MAX_ID
     assert ask.text.replace("\n", " ").replace("\t", " ").isprintable()
     assert ask.point is None or all(0 <= share <= 1 for share in ask.point)
     assert json.loads(answer_payload(ask, {"text": "x"}))["question"] == ask.text
@@ -156,7 +156,7 @@ def test_any_payload_is_a_question_or_refused(payload: bytes) -> None:
         b'{"text": "a", "point": [0.1]}',
         b'{"text": "a\\u0000"}',
         b'{"id": "a"}',
-        b"a" * (MAX_QUESTION + 1),
+        b"a" * (MAX_QUESTION_CHARS + 1),
     ],
 )
 def test_what_is_no_question(payload: bytes) -> None:

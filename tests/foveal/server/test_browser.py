@@ -23,8 +23,8 @@ from devices.speaking.speaker import HibariSpeaker
 from devices.webrtc.tracks import to_48k
 from foveal.assets.registry import asset_path, cache_root
 from foveal.demo.clip import DemoOptions, render_demo
-from foveal.live.ear import Ear
 from foveal.live.recording import RecordPolicy
+from foveal.live.speech.microphone import Ear
 from foveal.server.app import ServeConfig
 from foveal.setup.hearing import load_hearing
 from stream.clock import Clock

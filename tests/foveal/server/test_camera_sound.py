@@ -17,7 +17,7 @@ from devices.speaking.speaker import HibariSpeaker
 from devices.video.url import UrlOptions
 from foveal.assets.registry import asset_path
 from foveal.live.engine import Engine
-from foveal.live.hearing import listener_maker
+from foveal.live.speech.hearing import listener_maker
 from foveal.server.app import ServeConfig
 from foveal.setup.hearing import Hearing, load_hearing
 from stream.clock import NS_PER_S

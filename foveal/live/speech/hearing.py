@@ -18,8 +18,8 @@ from devices.listening.speech_events import (
     SpeechStarted,
     Woken,
 )
-from foveal.live.ear import Ear, Listener, MakeListener
-from foveal.live.voice import LiveVoice
+from foveal.live.speech.microphone import Ear, Listener, MakeListener
+from foveal.live.speech.voice import LiveVoice
 from foveal.setup.hearing import Hearing, load_hearing
 from stream.clock import Clock
 
@@ -34,7 +34,7 @@ class LiveHearingConfig:
 
 
 class LiveHearing:
-    """One wearer's microphone; a `foveal.live.ear.Listener`."""
+    """One wearer's microphone; a `foveal.live.speech.microphone.Listener`."""
 
     def __init__(
         self, hearing: Hearing, ear: Ear, clock: Clock, config: LiveHearingConfig | None = None

@@ -11,8 +11,8 @@ import pytest
 from devices.audio.pcm import Sound
 from devices.listening.echo import EchoConfig, EchoMode
 from devices.webrtc.tracks import RATE_HZ, SpeechTrack
-from foveal.live.hearing import LiveHearingConfig, listener_maker
-from foveal.live.voice import LEAD_IN_NS, PATIENCE_NS, LiveVoice
+from foveal.live.speech.hearing import LiveHearingConfig, listener_maker
+from foveal.live.speech.voice import LEAD_IN_NS, PATIENCE_NS, LiveVoice
 from foveal.setup.hearing import Hearing
 from stream.clock import NS_PER_MS, NS_PER_S, VirtualClock
 from tests.doubles.devices import LevelDetector, ScriptedTranscriber, ToneSpeaker

@@ -9,7 +9,7 @@ from devices.audio.pcm import Pcm
 from devices.speaking.sentences import SentenceStream
 from devices.speaking.speaker import Speaker, trim_silence
 from devices.webrtc.tracks import RATE_HZ, SpeechTrack
-from foveal.live.speakers import Speakers
+from foveal.live.speech.speakers import Speakers
 from stream.clock import NS_PER_MS, Clock
 
 logger = logging.getLogger(__name__)

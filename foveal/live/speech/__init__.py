@@ -1,0 +1,1 @@
+"""What is heard in a live session, and what is said."""
