@@ -3,13 +3,13 @@
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 
 import aiomqtt
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from devices.mqtt.aiomqtt_compat import release
 from devices.mqtt.options import Backoff, BridgeOptions, Broker
 from devices.mqtt.outbox import MqttMessage, Outbox
 from stream.clock import Clock
@@ -96,7 +96,7 @@ class BrokerLink:
                     asyncio.create_task(self._send(client)),
                 )
         finally:
-            _release(client)
+            release(client)
 
     def _client(self) -> aiomqtt.Client:
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
@@ -158,17 +158,3 @@ async def _first(*tasks: asyncio.Task[None]) -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
     for task in done:
         task.result()
-
-
-def _release(client: aiomqtt.Client) -> None:
-    """Close what aiomqtt leaves open when a connection fails half way: its socket and a task."""
-    paho = client._client
-    sock = paho.socket()
-    if sock is not None:
-        loop = asyncio.get_running_loop()
-        loop.remove_reader(sock.fileno())
-        loop.remove_writer(sock.fileno())
-        with suppress(OSError):
-            sock.close()
-    if client._misc_task is not None:
-        client._misc_task.cancel()

@@ -1,24 +1,18 @@
 """aiortc's peer connection with our video receiver, bounded audio and no STUN by default."""
 
-import asyncio
-import logging
 from collections.abc import Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
-from aiortc import RTCConfiguration, RTCIceServer, RTCPeerConnection
+from aiortc import RTCConfiguration, RTCIceServer
 from aiortc.rtcconfiguration import RTCBundlePolicy
 
 from devices.video.policy import ReceiveOptions
-from devices.webrtc.receiver import JITTER_BUFFER, LowLatencyReceiver, ReceiveStats
+from devices.webrtc.aiortc_compat import ReceivingConnection, bound_track
+from devices.webrtc.receiver import LowLatencyReceiver, ReceiveStats
 from devices.webrtc.source import TrackSource, WebRtcSource
 from stream.clock import Clock
 from stream.frame import FrameSource
 
-T = TypeVar("T")
-logger = logging.getLogger(__name__)
-
-CREATE_TRANSCEIVER = "_RTCPeerConnection__createTransceiver"
-TRANSCEIVER_RECEIVER = "_RTCRtpTransceiver__receiver"
 AUDIO_FRAMES = 250  # 5 s of 20 ms frames
 
 
@@ -30,20 +24,7 @@ class VideoSource(FrameSource, Protocol):
     def stats(self) -> ReceiveStats: ...
 
 
-class DropOldestQueue(asyncio.Queue[T]):
-    """A queue whose `put` never waits: the oldest item goes."""
-
-    dropped = 0
-
-    async def put(self, item: T) -> None:
-        """Add an item, making room first."""
-        while self.full():
-            self.get_nowait()
-            self.dropped += 1
-        self.put_nowait(item)
-
-
-class PeerConnection(RTCPeerConnection):  # type: ignore[misc]  # aiortc is untyped here
+class PeerConnection(ReceivingConnection):
     """A connection whose video tracks go through `LowLatencyReceiver`.
 
     `ice_servers` is empty unless given, so a box without internet does not wait for STUN.
@@ -77,24 +58,11 @@ class PeerConnection(RTCPeerConnection):  # type: ignore[misc]  # aiortc is unty
             sections.append(self.sctp.transport)
         return sections[0].transport
 
-    def _RTCPeerConnection__createTransceiver(
-        self, direction: str, kind: str, sender_track: Any = None
-    ) -> Any:
-        """Give each video transceiver our receiver in place of aiortc's, before it starts."""
-        transceiver = getattr(super(), CREATE_TRANSCEIVER)(direction, kind, sender_track)
-        stock = transceiver.receiver
-        if kind != "video":
-            return transceiver
-        if not (hasattr(stock, JITTER_BUFFER) and hasattr(transceiver, TRANSCEIVER_RECEIVER)):
-            logger.warning("this aiortc is not known: video goes through its own receiver")
-            return transceiver
-        receiver = LowLatencyReceiver(stock.transport, self.options, self.clock)
-        receiver._set_rtcp_ssrc(transceiver.sender._ssrc)
-        setattr(transceiver, TRANSCEIVER_RECEIVER, receiver)
-        return transceiver
+    def make_receiver(self, transport: Any) -> LowLatencyReceiver:
+        """Ours in place of aiortc's."""
+        return LowLatencyReceiver(transport, self.options, self.clock)
 
 
 def _bound_audio(track: Any) -> None:
-    """aiortc queues audio without bound until somebody listens."""
-    if track.kind == "audio" and hasattr(track, "_queue"):
-        track._queue = DropOldestQueue(maxsize=AUDIO_FRAMES)
+    if track.kind == "audio":
+        bound_track(track, AUDIO_FRAMES)

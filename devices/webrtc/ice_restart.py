@@ -15,9 +15,10 @@ from aiortc import RTCIceCandidate, RTCIceGatherer, RTCIceServer
 from aiortc.rtcicetransport import candidate_to_aioice
 from aiortc.sdp import candidate_to_sdp
 
+from devices.webrtc.aiortc_compat import exchange_connection, ice_connection
+
 logger = logging.getLogger(__name__)
 
-MONITOR = "_RTCIceTransport__monitor_task"  # tells the transport when its connection has closed
 RESTART_S = 30.0  # for the checks; then the old path stays in use
 
 
@@ -45,7 +46,7 @@ class IceRestarts:
         await self.close()
         gatherer = RTCIceGatherer(self._servers)
         await gatherer.gather()
-        gatherer._connection.ice_controlling = self._transport._connection.ice_controlling
+        ice_connection(gatherer).ice_controlling = ice_connection(self._transport).ice_controlling
         self._next, self._ended = gatherer, False
         own = gatherer.getLocalParameters()
         lines = [f"a=ice-ufrag:{own.usernameFragment}", f"a=ice-pwd:{own.password}"]
@@ -55,7 +56,7 @@ class IceRestarts:
     def check(self, ufrag: str, pwd: str) -> None:
         """Look for the path, by these credentials of the other side; taken when it is found."""
         assert self._next is not None, "gather first"
-        connection = self._next._connection
+        connection = ice_connection(self._next)
         connection.remote_username, connection.remote_password = ufrag, pwd
         self._switching = asyncio.create_task(self._switch(self._next))
 
@@ -64,7 +65,7 @@ class IceRestarts:
         if self._next is not None and not self._ended:
             self._ended = candidate is None
             one = None if candidate is None else candidate_to_aioice(candidate)
-            await self._next._connection.add_remote_candidate(one)
+            await ice_connection(self._next).add_remote_candidate(one)
 
     async def close(self) -> None:
         """Give up a restart that is under way."""
@@ -74,36 +75,23 @@ class IceRestarts:
             await asyncio.gather(switching, return_exceptions=True)
         gatherer, self._next = self._next, None
         if gatherer is not None:
-            await gatherer._connection.close()
+            await ice_connection(gatherer).close()
 
     async def _switch(self, gatherer: RTCIceGatherer) -> None:
         try:
             async with asyncio.timeout(RESTART_S):
-                await gatherer._connection.connect()
+                await ice_connection(gatherer).connect()
         except (ConnectionError, TimeoutError):
             logger.info("an ICE restart found no path; the old one stays")
             self._next = None
-            await gatherer._connection.close()
+            await ice_connection(gatherer).close()
             return
         self._next = None
         await self._take(gatherer)
 
     async def _take(self, gatherer: RTCIceGatherer) -> None:
-        transport = self._transport
-        old, new = transport._connection, gatherer._connection
-        if transport.state != "completed":  # ended meanwhile
-            await new.close()
+        if self._transport.state != "completed":  # ended meanwhile
+            await ice_connection(gatherer).close()
             return
-        # DTLS waits on the old one's queue: what comes by the new path goes there too, and the end
-        # of the old path does not.
-        while not new._queue.empty():
-            old._queue.put_nowait(new._queue.get_nowait())
-        new._queue, old._queue = old._queue, asyncio.Queue()
-        transport._connection = transport.iceGatherer._connection = new
-        transport._recv, transport._send = new.recv, new.send
-        monitor = getattr(transport, MONITOR)
-        if monitor is not None:
-            monitor.cancel()
-        setattr(transport, MONITOR, asyncio.ensure_future(transport._monitor()))
         self.done += 1
-        await old.close()
+        await exchange_connection(self._transport, gatherer)

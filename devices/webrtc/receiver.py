@@ -1,8 +1,6 @@
 """aiortc's video receiver with another way from packet to picture.
 
-RTCP reports, retransmission (RTX), the first NACK and bandwidth estimation stay aiortc's. Its
-jitter buffer is replaced by `FrameAssembler`, its decoder by `DecodePipeline`; its own decoder
-thread only waits for the end of the track. The one private name used is checked at start.
+Its jitter buffer is replaced by `FrameAssembler`, its decoder by `DecodePipeline`.
 """
 
 import asyncio
@@ -10,16 +8,15 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from aiortc import RTCRtpReceiver
-from aiortc.rtp import RtcpByePacket, RtcpSrPacket
+from aiortc.rtp import RtcpSrPacket
 
 from devices.video.policy import ReceiveOptions
 from devices.video.timeline import CaptureClock, RtpTimeline, ticks_to_ns
+from devices.webrtc.aiortc_compat import PacketReceiver, payload
 from devices.webrtc.assembler import Assembled, FrameAssembler, RtpPacket
 from devices.webrtc.decoder import DecodePipeline
 from stream.clock import NS_PER_MS, Clock
 
-JITTER_BUFFER = "_RTCRtpReceiver__jitter_buffer"
 TICK_NS = 20 * NS_PER_MS
 FOREIGN = "foreign-source"  # a packet of another sender while the first one still sends
 START_NS = 200 * NS_PER_MS
@@ -39,22 +36,11 @@ class ReceiveStats:
     dropped: dict[str, int]  # frames and packets by cause
 
 
-class _Tap:
-    """Stands where aiortc has its jitter buffer; aiortc never sees a complete frame."""
-
-    def __init__(self, receiver: "LowLatencyReceiver") -> None:
-        self._receiver = receiver
-
-    def add(self, packet: Any) -> tuple[bool, None]:
-        return self._receiver.take_packet(packet), None
-
-
-class LowLatencyReceiver(RTCRtpReceiver):  # type: ignore[misc]  # aiortc is untyped here
+class LowLatencyReceiver(PacketReceiver):
     """Video receiver that hands a frame on as soon as its last packet has come."""
 
     def __init__(self, transport: Any, options: ReceiveOptions, clock: Clock) -> None:
-        super().__init__("video", transport)
-        setattr(self, JITTER_BUFFER, _Tap(self))
+        super().__init__(transport)
         self._options = options
         self._clock = clock
         self._assembler = FrameAssembler(options.loss_wait_ns)
@@ -119,7 +105,7 @@ class LowLatencyReceiver(RTCRtpReceiver):  # type: ignore[misc]  # aiortc is unt
                     packet.timestamp,
                     bool(packet.marker),
                     packet.payload_type,
-                    packet._data,
+                    payload(packet),
                 ),
                 now_ns,
             )
@@ -173,21 +159,18 @@ class LowLatencyReceiver(RTCRtpReceiver):  # type: ignore[misc]  # aiortc is unt
             if self._ssrc is None or now_ns - self._packet_ns > self._options.stall_ns:
                 continue  # a paused camera has nothing to send again
             if self._wants_keyframe(now_ns):
-                await self._send_rtcp_pli(self._ssrc)
+                await self.ask_for_keyframe(self._ssrc)
             missing = self._assembler.missing()
             if missing and now_ns - self._nack_ns > self._options.nack_interval_ns:
                 self._nack_ns = now_ns
-                await self._send_rtcp_nack(self._ssrc, missing)
+                await self.ask_again(self._ssrc, missing)
 
-    async def _handle_rtcp_packet(self, packet: Any) -> None:
-        if isinstance(packet, RtcpSrPacket):
-            ticks = self._timeline.peek(packet.sender_info.rtp_timestamp)
-            if ticks is not None and packet.ssrc == self._ssrc:
-                self._capture.observe(packet.sender_info.ntp_timestamp, ticks_to_ns(ticks))
-        elif isinstance(packet, RtcpByePacket):
-            self.pipeline.close()
-        await super()._handle_rtcp_packet(packet)
+    def take_report(self, report: RtcpSrPacket) -> None:
+        """What the sender's wall clock says."""
+        ticks = self._timeline.peek(report.sender_info.rtp_timestamp)
+        if ticks is not None and report.ssrc == self._ssrc:
+            self._capture.observe(report.sender_info.ntp_timestamp, ticks_to_ns(ticks))
 
-    def _handle_disconnect(self) -> None:
+    def end(self) -> None:
+        """No more pictures will come."""
         self.pipeline.close()
-        super()._handle_disconnect()

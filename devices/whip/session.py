@@ -10,6 +10,7 @@ from aiortc import RTCIceServer, RTCSessionDescription
 
 from devices.http.problems import Problem
 from devices.video.policy import ReceiveOptions
+from devices.webrtc.aiortc_compat import wants_to_receive
 from devices.webrtc.connection import PeerConnection, VideoSource
 from devices.webrtc.ice_restart import IceRestarts
 from devices.webrtc.turn import has_relay, warn_of_trouble
@@ -138,8 +139,7 @@ class PeerSession:
         """Put each track into a section that the peer wants to receive in."""
         for track in outgoing:
             for transceiver in self._connection.getTransceivers():
-                wanted = transceiver._offerDirection in ("sendonly", "sendrecv")
-                if transceiver.kind == track.kind and wanted:
+                if transceiver.kind == track.kind and wants_to_receive(transceiver):
                     self._connection.addTrack(track)
                     self.sending.append(track)
                     break

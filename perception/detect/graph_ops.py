@@ -13,6 +13,7 @@ import torch.nn.functional as F
 
 from perception.detect.graph_node import Node
 from perception.features.fused_layers import can_fuse
+from perception.torch_compat import fused_convolution
 from stream.errors import AssetError
 
 Tensors = Sequence[torch.Tensor]
@@ -82,9 +83,9 @@ class Convolution:
         kernel = self._kernel_for(rows[1] - rows[0], cols[1] - cols[0])
         padding = [rows[1], cols[1]]
         if self._onednn:
-            out = torch.ops.mkldnn._convolution_pointwise(
+            out = fused_convolution(
                 x, kernel, self._bias, padding, self._stride, self._dilation, self._groups,
-                *self._fused,
+                self._fused,
             )  # fmt: skip
         else:
             out = self._plain(

@@ -21,6 +21,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from perception.features.fused_layers import can_fuse, lite_stages
 from perception.features.preprocess import blanked, shrink, to_rows
+from perception.torch_compat import multiplies_bfloat16
 from stream.errors import AssetError
 from stream.frame import Image, Mask
 
@@ -207,8 +208,7 @@ def fast_dtype(device: str) -> torch.dtype:
     """bfloat16 where the processor multiplies it natively (three times as fast), else float32."""
     if torch.device(device).type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    native = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
-    return torch.bfloat16 if native else torch.float32
+    return torch.bfloat16 if multiplies_bfloat16() else torch.float32
 
 
 def masked_mean(top: torch.Tensor, mask: Mask) -> torch.Tensor:

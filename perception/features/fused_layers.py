@@ -12,6 +12,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from perception.torch_compat import fused_convolution, has_fused_convolution
+
 Layer = Callable[[torch.Tensor], torch.Tensor]
 
 CLAMP: tuple[str, list[float], str] = ("hardtanh", [0.0, 6.0], "")  # ReLU6
@@ -20,9 +22,7 @@ NOTHING: tuple[str, list[float], str] = ("none", [], "")
 
 def can_fuse(device: str) -> bool:
     """Whether oneDNN's fused convolution is there."""
-    there = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-    on_cpu = torch.device(device).type == "cpu" and bool(there)
-    return on_cpu and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
+    return torch.device(device).type == "cpu" and has_fused_convolution()
 
 
 def lite_stages(model: Any, fused: bool) -> list[Layer]:
@@ -61,7 +61,7 @@ class FusedConv:
         }
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        result: torch.Tensor = torch.ops.mkldnn._convolution_pointwise(
+        return fused_convolution(
             x,
             self._weights[x.shape[2] % 2 == 0, x.shape[3] % 2 == 0],
             self._bias,
@@ -69,9 +69,8 @@ class FusedConv:
             self._stride,
             [1, 1],
             self._groups,
-            *self._after,
+            self._after,
         )
-        return result
 
 
 def _grown(weight: torch.Tensor, tall: bool, wide: bool) -> torch.Tensor:

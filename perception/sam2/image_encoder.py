@@ -14,6 +14,7 @@ import torch
 from perception.sam2.attention_windows import Layout, Windows, attend, between, order, pool
 from perception.sam2.linear import FastLinear, as_linear, fast, folded
 from perception.sam2.memory_attention import attend_rows
+from perception.sam2.transformers_compat import position_embedding
 from perception.sam2.types import FrameFeatures
 
 SLICE = 4096  # tokens of many windows that a CPU takes through a block at a time
@@ -32,7 +33,7 @@ class HieraEncoder:
         layout = Layout(4 * grid, backbone.blocks[0].window_size or 4 * grid)
         self._first = order(layout).to(device)
         self._patches = backbone.patch_embed.projection.to(memory_format=torch.channels_last)
-        places = backbone._get_pos_embed((4 * grid, 4 * grid))[0].flatten(0, 1)
+        places = position_embedding(backbone, 4 * grid, 4 * grid).flatten(0, 1)
         self._places = places[self._first]
         self._blocks: list[_Block] = []
         ends = []

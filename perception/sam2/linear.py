@@ -6,6 +6,8 @@ from typing import Any, Literal
 import torch
 import torch.nn.functional as F
 
+from perception.torch_compat import pack_linear, packed_linear
+
 Activation = Literal["none", "relu", "gelu"]
 TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.05}
 
@@ -36,7 +38,7 @@ class FastLinear:
         given = x.to(self._weight.dtype)
         # torch.compile packs weights itself, and cannot take ones that are packed already.
         if self._packed is not None and not torch.compiler.is_compiling():
-            out = _packed_linear(given, self._packed, self._bias, self._activation)
+            out = packed_linear(given, self._packed, self._bias, self._activation)
         else:
             out = _plain(given, self._weight, self._bias, self._activation)
         return out.to(x.dtype)
@@ -66,13 +68,13 @@ class Rows:
         self._packed: torch.Tensor | None = None
         compiling = torch.compiler.is_compiling()
         if rows.device.type == "cpu" and not compiling and _has_packing(self._rows.dtype):
-            self._packed = torch.ops.mkldnn._reorder_linear_weight(self._rows.contiguous(), None)
+            self._packed = pack_linear(self._rows)
 
     def after(self, x: torch.Tensor) -> torch.Tensor:
         """[M, K] -> [M, N]."""
         given = x.to(self._rows.dtype)
         if self._packed is not None and not torch.compiler.is_compiling():
-            return _packed_linear(given, self._packed, None, "none").to(x.dtype)
+            return packed_linear(given, self._packed, None, "none").to(x.dtype)
         return (given @ self._rows.T).to(x.dtype)
 
 
@@ -82,9 +84,9 @@ def _pack(weight: torch.Tensor, bias: torch.Tensor, activation: Activation) -> t
     if weight.device.type != "cpu" or tolerance is None:
         return None
     probe = torch.linspace(-1, 1, 8 * weight.shape[1]).view(8, -1).to(weight.dtype)
-    try:  # a private operator (torch's own compiler emits it), so it is tried before it is used
-        packed: torch.Tensor = torch.ops.mkldnn._reorder_linear_weight(weight, None)
-        found = _packed_linear(probe, packed, bias, activation)
+    try:  # tried before it is used
+        packed = pack_linear(weight)
+        found = packed_linear(probe, packed, bias, activation)
     except (AttributeError, RuntimeError, TypeError):
         return None
     expected = _plain(probe, weight, bias, activation)
@@ -98,13 +100,6 @@ def _has_packing(dtype: torch.dtype) -> bool:
     with torch.inference_mode():
         ones = torch.ones(16, 16, dtype=dtype)
         return _pack(ones, torch.zeros(16, dtype=dtype), "none") is not None
-
-
-def _packed_linear(
-    x: torch.Tensor, packed: torch.Tensor, bias: torch.Tensor | None, activation: Activation
-) -> torch.Tensor:
-    out: torch.Tensor = torch.ops.mkldnn._linear_pointwise(x, packed, bias, activation, [], "none")
-    return out
 
 
 def _plain(

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from perception.sam2.linear import FastLinear, fast
+from perception.sam2.transformers_compat import stable_mask
 from perception.sam2.types import Candidates, FrameFeatures
 
 FIRST_MASK = 2  # tokens before those of the masks: object score, quality
@@ -75,8 +76,7 @@ class Sam2MaskDecoder:
         if several:
             return Candidates(masks[:, 1:], quality[:, 1:], shown[:, 1:], presence)
         if module.dynamic_multimask_via_stability:
-            stable = module._dynamic_multimask_via_stability(masks[:, None], quality[:, None])
-            masks, quality = stable[0][:, 0], stable[1][:, 0]
+            masks, quality = stable_mask(module, masks, quality)
         return Candidates(masks[:, :1], quality[:, :1], shown[:, :1], presence)
 
     def _masks(

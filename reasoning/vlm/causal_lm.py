@@ -1,6 +1,5 @@
 """A causal language model with its key-value cache in the caller's hands."""
 
-import copy
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
 from transformers.utils import logging as transformers_logging
 
+from perception.torch_compat import some_layers
 from reasoning.generation.tokens import unbracket
 from stream.errors import AssetError
 
@@ -202,7 +202,7 @@ class CausalLm:
         rows = [self.encode(text) for text in texts]
         ids, known = _padded(rows, self._step)
         with torch.inference_mode():
-            out = _first_layers(self._model.model, layer)(
+            out = some_layers(self._model.model, 0, layer)(
                 ids.to(self._device), attention_mask=known.to(self._device)
             ).last_hidden_state
             last = torch.tensor([len(row) - 1 for row in rows])
@@ -222,16 +222,6 @@ def _read(folder: Path, dtype: torch.dtype) -> Any:
 
 def _no_model(folder: Path, error: Exception) -> AssetError:
     return AssetError(f"expected a language model in {folder}: {error}; run `foveal models pull`")
-
-
-def _first_layers(model: Any, count: int) -> Any:
-    """The same network without what comes after a layer; it shares all weights."""
-    part = copy.copy(model)
-    part._modules = dict(model._modules)
-    part.layers = model.layers[:count]
-    if count < len(model.layers):
-        part.norm = torch.nn.Identity()
-    return part
 
 
 def _padded(rows: Sequence[Sequence[int]], step: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -5,10 +5,8 @@ are kept as they are: what those layers make of a turn is the same at every step
 third of a step, and the backward pass ends there.
 """
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -24,6 +22,7 @@ from foveal.training.pixsearch.objective import (
     span_loss,
     word_loss,
 )
+from perception.torch_compat import some_layers
 from reasoning.pixsearch.modeling import PixSearchModel
 
 UPPER = ("lm", "control_out", "tagger")  # parts that learn so
@@ -40,24 +39,14 @@ class Read:
     teacher: Tensor  # [n, D] half: last states of the spans' tokens, as the training begins
 
 
-def part_of(network: Any, start: int, end: int) -> Any:
-    """Some layers of a Llama-like model; it shares all weights. The last part has the norm."""
-    part = copy.copy(network)
-    part._modules = dict(network._modules)
-    part.layers = network.layers[start:end]
-    if end < len(network.layers):
-        part.norm = torch.nn.Identity()
-    return part
-
-
 class Halves:
     """The two halves of a model's language side."""
 
     def __init__(self, model: PixSearchModel) -> None:
         self._model, network = model, model.lm.model
         first = model.config.first_layer
-        self._lower = part_of(network, 0, first)
-        self._upper = part_of(network, first, len(network.layers))
+        self._lower = some_layers(network, 0, first)
+        self._upper = some_layers(network, first, len(network.layers))
 
     def read(self, example: Example) -> Read:
         """Once for each turn, before the first step."""

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from devices.video.policy import FramePolicy, ReceiveOptions
-from devices.webrtc.connection import DropOldestQueue, VideoSource
+from devices.webrtc.aiortc_compat import DropOldestQueue
+from devices.webrtc.connection import VideoSource
 from devices.webrtc.source import TrackSource, WebRtcSource
 from stream.clock import NS_PER_MS, NS_PER_S
 from stream.frame import Frame
@@ -94,7 +95,7 @@ async def test_one_keyframe_is_enough_to_start() -> None:
 
 
 async def test_another_aiortc_gets_its_own_receiver(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("devices.webrtc.connection.JITTER_BUFFER", "_no_such_name")
+    monkeypatch.setattr("devices.webrtc.aiortc_compat.JITTER_BUFFER", "_no_such_name")
     async with Loopback(NumberCamera(fps=30)) as source:
         assert isinstance(source, TrackSource)
         frames = await collect(source, 10)

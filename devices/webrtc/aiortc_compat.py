@@ -1,0 +1,149 @@
+"""The private names of aiortc and aioice, all that are used: no other module touches one.
+
+pyproject.toml holds both to WRITTEN_FOR, and a test tells what to do where others are installed.
+"""
+
+import asyncio
+import logging
+from typing import Any, TypeVar
+
+from aiortc import RTCPeerConnection, RTCRtpReceiver
+from aiortc.rtp import RtcpByePacket, RtcpSrPacket
+
+WRITTEN_FOR = {"aiortc": ("1.16", "1.17"), "aioice": ("0.13", "0.14")}  # from, below
+
+CREATE_TRANSCEIVER = "_RTCPeerConnection__createTransceiver"
+TRANSCEIVER_RECEIVER = "_RTCRtpTransceiver__receiver"
+JITTER_BUFFER = "_RTCRtpReceiver__jitter_buffer"
+MONITOR = "_RTCIceTransport__monitor_task"  # tells the transport when its connection has closed
+
+T = TypeVar("T")
+logger = logging.getLogger(__name__)
+
+
+class _Tap:
+    """Stands where aiortc has its jitter buffer; aiortc never sees a complete frame."""
+
+    def __init__(self, receiver: "PacketReceiver") -> None:
+        self._receiver = receiver
+
+    def add(self, packet: Any) -> tuple[bool, None]:
+        return self._receiver.take_packet(packet), None
+
+
+class PacketReceiver(RTCRtpReceiver):  # type: ignore[misc]  # aiortc is untyped here
+    """aiortc's video receiver without its way from packet to picture: its heirs have their own.
+
+    RTCP reports, retransmission (RTX), the first NACK and bandwidth estimation stay aiortc's; its
+    own decoder thread only waits for the end of the track.
+    """
+
+    def __init__(self, transport: Any) -> None:
+        super().__init__("video", transport)
+        setattr(self, JITTER_BUFFER, _Tap(self))
+
+    def take_packet(self, packet: Any) -> bool:
+        """One depacketised RTP packet; True when a keyframe should be asked for."""
+        raise NotImplementedError
+
+    def take_report(self, report: RtcpSrPacket) -> None:
+        """A sender report."""
+
+    def end(self) -> None:
+        """The sender said goodbye, or its connection has ended."""
+
+    async def ask_for_keyframe(self, ssrc: int) -> None:
+        """Picture Loss Indication (RFC 4585)."""
+        await self._send_rtcp_pli(ssrc)
+
+    async def ask_again(self, ssrc: int, missing: list[int]) -> None:
+        """Generic NACK (RFC 4585) for sequence numbers."""
+        await self._send_rtcp_nack(ssrc, missing)
+
+    async def _handle_rtcp_packet(self, packet: Any) -> None:
+        if isinstance(packet, RtcpSrPacket):
+            self.take_report(packet)
+        elif isinstance(packet, RtcpByePacket):
+            self.end()
+        await super()._handle_rtcp_packet(packet)
+
+    def _handle_disconnect(self) -> None:
+        self.end()
+        super()._handle_disconnect()
+
+
+def payload(packet: Any) -> bytes:
+    """What a packet carries, without the codec's descriptor."""
+    data: bytes = packet._data
+    return data
+
+
+class ReceivingConnection(RTCPeerConnection):  # type: ignore[misc]  # aiortc is untyped here
+    """aiortc's connection with a video receiver of its heir's making."""
+
+    def make_receiver(self, transport: Any) -> PacketReceiver:
+        """What takes the place of aiortc's video receiver, before that starts."""
+        raise NotImplementedError
+
+    def _RTCPeerConnection__createTransceiver(
+        self, direction: str, kind: str, sender_track: Any = None
+    ) -> Any:
+        transceiver = getattr(super(), CREATE_TRANSCEIVER)(direction, kind, sender_track)
+        stock = transceiver.receiver
+        if kind != "video":
+            return transceiver
+        if not (hasattr(stock, JITTER_BUFFER) and hasattr(transceiver, TRANSCEIVER_RECEIVER)):
+            logger.warning("this aiortc is not known: video goes through its own receiver")
+            return transceiver
+        receiver = self.make_receiver(stock.transport)
+        receiver._set_rtcp_ssrc(transceiver.sender._ssrc)
+        setattr(transceiver, TRANSCEIVER_RECEIVER, receiver)
+        return transceiver
+
+
+class DropOldestQueue(asyncio.Queue[T]):
+    """A queue whose `put` never waits: the oldest item goes."""
+
+    dropped = 0
+
+    async def put(self, item: T) -> None:
+        """Add an item, making room first."""
+        while self.full():
+            self.get_nowait()
+            self.dropped += 1
+        self.put_nowait(item)
+
+
+def bound_track(track: Any, frames: int) -> None:
+    """Let a received track keep its newest frames only: aiortc's queue grows until it is read."""
+    if hasattr(track, "_queue"):
+        track._queue = DropOldestQueue(maxsize=frames)
+
+
+def wants_to_receive(transceiver: Any) -> bool:
+    """Whether the other side's offer lets us send in this section."""
+    return transceiver._offerDirection in ("sendonly", "sendrecv")
+
+
+def ice_connection(shell: Any) -> Any:
+    """The aioice connection within an RTCIceGatherer or RTCIceTransport."""
+    return shell._connection
+
+
+async def exchange_connection(transport: Any, gatherer: Any) -> None:
+    """Let a running RTCIceTransport go on over the connection of another gatherer.
+
+    DTLS waits on the old one's queue: what comes by the new path goes there too, and the end of the
+    old path does not.
+    """
+    old, new = transport._connection, gatherer._connection
+    while not new._queue.empty():
+        old._queue.put_nowait(new._queue.get_nowait())
+    new._queue, old._queue = old._queue, asyncio.Queue()
+    transport._connection = transport.iceGatherer._connection = new
+    transport._recv, transport._send = new.recv, new.send
+    monitor = getattr(transport, MONITOR)
+    if monitor is not None:
+        monitor.cancel()
+    setattr(transport, MONITOR, asyncio.ensure_future(transport._monitor()))
+    await old.close()
