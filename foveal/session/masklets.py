@@ -1,7 +1,7 @@
 """The masklets a session keeps alive: a few at once, the least useful one gives way.
 
 A masklet is what it looks like. After a cut, once a second, and when it comes back into view, each
-one is compared with its own look, and one that slid onto something else is sought again (or taken
+one is compared with its own appearance; one that slid onto something else is sought again (or taken
 out, where the tracker cannot seek); a thing that comes back gets its old id again.
 """
 
@@ -12,7 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from perception.features.backbone import Features
-from perception.reid.looks import OTHER_LOOK, SAME_LOOK, Look, likeness, look_of
+from perception.reid.reidentifier import Appearance, ReIdentifier, described
 from stream.clock import NS_PER_S
 from stream.errors import PromptError
 from stream.events import Region
@@ -20,8 +20,8 @@ from stream.frame import Frame, Mask
 from stream.geometry import decode_mask, encode_mask, mask_box, mask_iou
 
 SAME_THING_IOU = 0.4  # a region that covers a live masklet this much is the same thing
-CHECK_NS = NS_PER_S  # looks are compared at least this often, in stream time
-MAX_REMEMBERED = 32  # masklets out of view whose looks are kept
+CHECK_NS = NS_PER_S  # each is compared with itself at least this often, in stream time
+MAX_REMEMBERED = 32  # masklets out of view that may still be recognised
 MAX_NAMES = 64
 
 
@@ -64,7 +64,7 @@ class _Life:
     """What is known of one masklet."""
 
     inner: int  # the tracker's id
-    look: Look  # when it was started
+    appearance: Appearance  # when it was started
     seen_ns: int  # when it was last in view
     asked: bool  # an answer spoke of it, so it outlives seeds
     here: bool = True  # in view, in the last frame
@@ -76,9 +76,10 @@ class LiveMasklets:
     def __init__(self, tracker: MaskTracker, limit: int) -> None:
         self._tracker = tracker
         self._limit = limit
+        self._reid = ReIdentifier()
         self._state: Any = tracker.init_state()
         self._lives: dict[int, _Life] = {}  # by the masklet's own id
-        self._gone: dict[int, Look] = {}  # oldest first
+        self._gone: dict[int, Appearance] = {}  # oldest first
         self._names: dict[int, str] = {}  # oldest first
         self._next_id = 1
         self._checked_ns = 0
@@ -141,9 +142,11 @@ class LiveMasklets:
 
     def _true(self, features: Features, region: Region) -> Region:
         """A region that looks like its masklet; else out of view, to be sought again, or ended."""
-        look = self._look(features, region)
         life = self._lives[region.track_id]
-        if look is None or likeness(look, life.look) >= OTHER_LOOK:
+        if region.box is None or life.appearance.blank:
+            return region
+        shown = described(features, decode_mask(region.mask))
+        if not self._reid.is_other(life.appearance.likeness(shown)):
             return region
         if not isinstance(self._tracker, Doubting):
             self._forget(region.track_id)
@@ -190,26 +193,13 @@ class LiveMasklets:
 
     def _start(self, frame: Frame, features: Features, mask: Mask, asked: bool) -> Region:
         self._state, inner = self._tracker.add(self._state, frame, features, mask)
-        look = look_of(features, mask)
-        own = self._known(look)
+        shown = described(features, mask)
+        own = self._reid.recognised(self._gone, shown)
         if own is None:
             own, self._next_id = self._next_id, self._next_id + 1
-        self._lives[own] = _Life(inner, look, frame.pts_ns, asked)
+        self._gone.pop(own, None)
+        self._lives[own] = _Life(inner, Appearance(shown[None]), frame.pts_ns, asked)
         return Region(own, frame.pts_ns, encode_mask(mask), mask_box(mask), 1.0)
-
-    def _known(self, look: Look) -> int | None:
-        """The id of a masklet that went and looks like this; it is no longer gone."""
-        best = max(self._gone, key=lambda own: likeness(self._gone[own], look), default=None)
-        if best is None or likeness(self._gone[best], look) < SAME_LOOK:
-            return None
-        del self._gone[best]
-        return best
-
-    def _look(self, features: Features, region: Region) -> Look | None:
-        """The look of a region in view whose masklet has one, else None."""
-        if region.box is None or not self._lives[region.track_id].look.any():
-            return None
-        return look_of(features, decode_mask(region.mask))
 
     def _drop_least(self) -> None:
         """Take out the one nobody asked for, longest out of view, oldest."""
@@ -221,10 +211,10 @@ class LiveMasklets:
         self._forget(min(self._lives, key=use))
 
     def _forget(self, own: int) -> None:
-        """Stop tracking one; its look is remembered for a while."""
+        """Stop tracking one; what it looks like is remembered for a while."""
         life = self._lives.pop(own)
         self._state = self._tracker.remove(self._state, life.inner)
-        if life.look.any():
-            self._gone[own] = life.look
+        if not life.appearance.blank:
+            self._gone[own] = life.appearance
         while len(self._gone) > MAX_REMEMBERED:
             del self._gone[next(iter(self._gone))]

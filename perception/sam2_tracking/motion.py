@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from stream.geometry import FloatBox
+from stream.geometry import FloatBox, mask_box
 
 Vector = npt.NDArray[np.float64]
 
@@ -55,11 +55,7 @@ def updated(motion: BoxMotion, box: FloatBox) -> BoxMotion:
 
 def logits_box(logits: torch.Tensor) -> FloatBox | None:
     """Tight box of the cells above 0 of [h, w] logits; None when there are none."""
-    inside = logits > 0
-    rows, cols = inside.any(1).nonzero(), inside.any(0).nonzero()
-    if not len(rows):
-        return None
-    return float(cols[0]), float(rows[0]), float(cols[-1]) + 1, float(rows[-1]) + 1
+    return mask_box((logits > 0).cpu().numpy())
 
 
 def _measured(box: FloatBox) -> Vector:

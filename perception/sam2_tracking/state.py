@@ -6,12 +6,29 @@ from typing import Literal
 
 import torch
 
+from perception.reid.reidentifier import Appearance
+from perception.reid.settings import ReidConfig
 from perception.sam2.compile import CompileMode
 from perception.sam2.types import FrameFeatures
 from perception.sam2_tracking.motion import BoxMotion
 from stream.errors import ConfigError
 
 MemoryPolicy = Literal["recent", "samurai", "dam4sam"]  # see perception/sam2_tracking/policies.py
+
+# Features of stride 16 under a mask. A likeness of 0.4 says nothing: the last pictures may have
+# been plainer than the next.
+SAM2_REID = ReidConfig(
+    same=0.6,
+    other=0.3,
+    margin=0.25,
+    plain=0.4,
+    least_gap=0.05,
+    max_descriptors=8,
+    describe_every=5,
+    min_quality=0.7,
+    patience=3,
+    seek_every=3,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,25 +54,14 @@ class Sam2Config:
     anchor_gap: int = 5  # dam4sam: frames between two of them
     area_tolerance: float = 0.2  # dam4sam: of the median area, for a frame kept for good
     distractor_iou: float = 0.7  # dam4sam: box overlap below which another mask is a distractor
-    reidentify: bool = False  # seek objects that left by their looks (perception/reid)
-    max_looks: int = 8  # reidentify: looks kept of each object, the prompt's among them
-    look_every: int = 5  # reidentify: frames between looks while the object is in view
-    look_quality: float = 0.7  # reidentify: predicted mask IoU of a frame whose look is taken
-    patience: int = 3  # reidentify: frames out of view before the object is sought
-    seek_every: int = 3  # reidentify: frames between searches
-    return_likeness: float = 0.6  # reidentify: 0 as like it as other things are, 1 as it is itself
-    return_margin: float = 0.25  # reidentify: by how much it beats the next place, on that scale
+    reidentify: bool = False  # seek objects that left by what they look like
+    reid: ReidConfig = SAM2_REID  # reidentify: when to seek and what to believe
 
     def __post_init__(self) -> None:
         if min(self.max_tracks, self.max_batch, self.max_conditioning) < 1:
             raise ConfigError(
                 "expected max_tracks, max_batch and max_conditioning of 1 or more, got "
                 f"{self.max_tracks}, {self.max_batch} and {self.max_conditioning}"
-            )
-        if min(self.max_looks, self.look_every, self.patience, self.seek_every) < 1:
-            raise ConfigError(
-                "expected max_looks, look_every, patience and seek_every of 1 or more, got "
-                f"{self.max_looks}, {self.look_every}, {self.patience} and {self.seek_every}"
             )
 
 
@@ -77,17 +83,6 @@ class ObjectPointer:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class LookMemory:
-    """What one object looks like, as far as it was seen."""
-
-    vectors: torch.Tensor  # [K, C] float32 unit rows, the prompt's first
-    stencil: torch.Tensor  # [a, b] float32 its mask in its box, in feature cells, when last sure
-    own: float  # how like its looks it usually is itself, cosine
-    other: float  # and the next best place of the same frames
-    away: int = 0  # frames in a row out of view
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class Sam2Track:
     """One object: prompted frames, recent frames, pointers and its newest mask."""
 
@@ -101,7 +96,7 @@ class Sam2Track:
     quality: float  # predicted mask IoU, 0..1
     motion: BoxMotion | None = None  # samurai
     areas: tuple[int, ...] = ()  # dam4sam: of the last frames in view, in logit cells
-    looks: LookMemory | None = None  # reidentify
+    appearance: Appearance | None = None  # reidentify
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -139,5 +134,7 @@ def _tensors(state: Sam2State) -> Iterator[torch.Tensor]:
             yield from (memory.tokens, memory.pointer)
         for pointer in track.pointers:
             yield pointer.vector
-        if track.looks is not None:
-            yield from (track.looks.vectors, track.looks.stencil)
+        if track.appearance is not None:
+            yield track.appearance.vectors
+            if track.appearance.stencil is not None:
+                yield track.appearance.stencil

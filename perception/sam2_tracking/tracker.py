@@ -7,12 +7,11 @@ import torch
 
 from perception.features.backbone import Features
 from perception.masks.prompts import BoxPrompt, MaskPrompt, Prompt, checked
-from perception.reid.sam2_looks import Looks
-from perception.reid.sam2_return import Returns
 from perception.sam2.networks import Sam2Networks
 from perception.sam2.types import FrameFeatures
 from perception.sam2_tracking.policies import MemoryRules, Outcome
 from perception.sam2_tracking.regions import regions_of
+from perception.sam2_tracking.returns import ReturnRules
 from perception.sam2_tracking.segmenter import Segmenter
 from perception.sam2_tracking.state import (
     Memory,
@@ -41,10 +40,9 @@ class Sam2Tracker:
         self.config = config or Sam2Config()
         self._rules = MemoryRules(self.config, networks.memory_frames, networks.pointer_frames)
         self._segmenter = Segmenter(networks, self._rules, self.config.max_batch)
-        self._looks = Looks(networks.grid, self.config)
-        self._returns: Returns | None = None
+        self._returns: ReturnRules | None = None
         if self.config.reidentify:
-            self._returns = Returns(self._looks, self._rules, self.config)
+            self._returns = ReturnRules(networks.grid, self._rules, self.config.reid)
 
     def init_state(self) -> Sam2State:
         """No masklets."""
@@ -106,7 +104,7 @@ class Sam2Tracker:
             outcome.presence,
             outcome.quality,
         )
-        track = self._with_look(track, seen)
+        track = self._described(track, seen)
         self._require_room(state, track)
         tracks = (*state.tracks, track)
         return replace(state, tracks=tracks, next_id=state.next_id + 1), track.track_id
@@ -126,7 +124,7 @@ class Sam2Tracker:
             state, seen = self._look(state, frame)
             outcome = self._segmenter.prompted(seen, given, frame.size, track)
         self._require_found(outcome, given)
-        mended = self._with_look(self._rules.mended(track, outcome), seen)
+        mended = self._described(self._rules.mended(track, outcome), seen)
         tracks = tuple(mended if t.track_id == track_id else t for t in state.tracks)
         return replace(state, tracks=tracks)
 
@@ -168,27 +166,27 @@ class Sam2Tracker:
         seen = state.features or self.networks.features(frame.image)
         return replace(state, features=seen), seen
 
-    def _with_look(self, track: Sam2Track, seen: FrameFeatures) -> Sam2Track:
+    def _described(self, track: Sam2Track, seen: FrameFeatures) -> Sam2Track:
         if self._returns is None:
             return track
         with torch.inference_mode():
-            return self._returns.started(track, self._looks.maps(seen))
+            return self._returns.started(track, self._returns.seeker.maps(seen.tokens))
 
     def _reidentify(
         self,
-        returns: Returns,
+        returns: ReturnRules,
         olds: Sequence[Sam2Track],
         followed: dict[int, Sam2Track],
         seen: FrameFeatures,
         size: tuple[int, int],
     ) -> None:
-        """Compare followed objects with their looks, and seek those that are away."""
+        """Compare followed objects with what they look like, and seek those that are away."""
         maps = None
         for old in olds:
             new = followed[old.track_id]
             if not returns.concerned(old, new):
                 continue
-            maps = self._looks.maps(seen) if maps is None else maps
+            maps = returns.seeker.maps(seen.tokens) if maps is None else maps
             new = returns.judged(old, new, maps)
             box = returns.sought(new, maps, size)
             if box is not None:

@@ -5,19 +5,38 @@ thing; when it is not, either may be wrong, and the tracker goes on with its own
 """
 
 import weakref
+from dataclasses import replace
+from typing import Protocol
 
 import cv2
 import numpy as np
 
 from perception.masks.sam_decoder import CORNER, OPPOSITE, Prompts
 from perception.masks.small_sam import LOW, ImageEmbedding, SmallSam, paste
+from perception.tracking.cues import FrameCues
+from perception.tracking.settings import MatchConfig
+from perception.tracking.state import Track, replace_frame, shown_by
+from stream.events import Region
 from stream.frame import Image, Mask
-from stream.geometry import mask_box, mask_iou
+from stream.geometry import decode_mask, mask_box, mask_iou
 
 SIDE = 512  # pixels of the picture's longer side that the encoder sees
 SAME = 0.7  # overlap from which two masks are of one thing
 KEPT = 2  # embeddings made ahead
 SURE = 10.0  # logit of the mask that is shown, inside, and minus that outside
+
+
+class MaskRenewer(Protocol):
+    """Cuts masks anew from the picture."""
+
+    def __call__(self, image: Image, masks: list[Mask]) -> list[Mask | None]:
+        """[H, W] masks -> the same things cut anew; None for what is not found as it was."""
+
+    def look_ahead(self, image: Image) -> None:
+        """Make now what depends on the picture alone; its masks will be asked for soon."""
+
+    def ready(self, image: Image) -> bool:
+        """Whether that was done."""
 
 
 class Renewer:
@@ -66,3 +85,21 @@ def _shown(seen: ImageEmbedding, mask: Mask) -> "np.ndarray[tuple[int, ...], np.
     rows, cols = (4 * side for side in seen.cells.shape[1:])
     low = cv2.warpAffine(soft, matrix, (cols, rows), flags=cv2.INTER_LINEAR)
     return np.asarray((2 * low - 1) * SURE, np.float32)
+
+
+def renewed(
+    view: FrameCues,
+    tracks: tuple[Track, ...],
+    regions: tuple[Region, ...],
+    renewer: MaskRenewer,
+    config: MatchConfig,
+) -> tuple[Track, ...]:
+    """Masks cut anew, in the places of those that were just remembered."""
+    out, seen = list(tracks), [number for number, track in enumerate(tracks) if track.seen]
+    fresh = renewer(view.image, [decode_mask(regions[number].mask) for number in seen])
+    for number, mask in zip(seen, fresh, strict=True):
+        if mask is not None:  # then it overlaps the one before, so it is not empty
+            frame, window, soft = shown_by(mask, view.key, config)
+            track = replace_frame(tracks[number], frame)
+            out[number] = replace(track, window=window, soft=soft, area=float(mask.mean()))
+    return tuple(out)

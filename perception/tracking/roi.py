@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from stream.frame import Image, SoftMask
 from stream.geometry import Box, mask_box
 
+LEVEL = 0.5  # soft mask that counts as the object
 ROI = 128  # pixels on a side
 CELLS = 32  # feature cells on a side, as the head sees them
 GROW = 1.5  # of the object's box

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Annotated
 
+from perception.reid.settings import ReidConfig
 from stream.bounds import Share, within
 
 
@@ -41,3 +42,8 @@ class TrackerConfig:
     renew_every: Annotated[int, within(0, 100_000)] = 12
     feature_rows: int | None = None  # resolution of the tracker's own backbone pass
     match: MatchConfig = field(default_factory=MatchConfig)
+
+    @property
+    def reid(self) -> ReidConfig:
+        """When a lost object is taken as found again."""
+        return ReidConfig(same=self.return_surety, clarity=self.return_score)

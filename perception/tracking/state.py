@@ -2,11 +2,15 @@
 
 from dataclasses import dataclass, replace
 
+import cv2
+import numpy as np
+import torch
+
 from perception.tracking.flow import Grey
-from perception.tracking.match import MemoryFrame
-from perception.tracking.roi import RoiWindow
-from perception.tracking.settings import TrackerConfig
-from stream.frame import SoftMask
+from perception.tracking.match import MemoryFrame, memory_frame
+from perception.tracking.roi import LEVEL, RoiWindow, crop, window_around
+from perception.tracking.settings import MatchConfig, TrackerConfig
+from stream.frame import Mask, SoftMask
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,3 +75,15 @@ def replace_frame(track: Track, frame: MemoryFrame) -> Track:
         return tuple(frame if each is last else each for each in frames)
 
     return replace(track, recent=swapped(track.recent), spaced=swapped(track.spaced))
+
+
+def shown_by(
+    mask: Mask, key: torch.Tensor, config: MatchConfig
+) -> tuple[MemoryFrame, RoiWindow, SoftMask]:
+    """What a [H, W] mask, not empty, gives a track: memory, and window and soft mask there."""
+    rows, cols = key.shape[-2:]
+    whole = mask.astype(np.float32)
+    window = window_around(whole, LEVEL)
+    assert window is not None, "the mask is not empty"
+    label = torch.from_numpy(cv2.resize(whole, (cols, rows), interpolation=cv2.INTER_AREA))
+    return memory_frame(key, label.to(key.device), config), window, crop(whole, window)

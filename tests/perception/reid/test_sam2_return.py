@@ -1,6 +1,7 @@
 """Objects that leave and come back: found by their looks, strangers refused, all of it bounded."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import cast
 
 import numpy as np
@@ -9,10 +10,11 @@ import torch
 
 from perception.features.backbone import Backbone
 from perception.masks.prompts import MaskPrompt
-from perception.reid.sam2_looks import Looks
+from perception.reid.reidentifier import ReIdentifier, Scale
+from perception.reid.settings import ReidConfig
+from perception.reid.stencils import StencilSeeker
 from perception.sam2.networks import Sam2Networks
-from perception.sam2.types import FrameFeatures
-from perception.sam2_tracking.state import LookMemory, Sam2Config, Sam2State, state_bytes
+from perception.sam2_tracking.state import SAM2_REID, Sam2Config, Sam2State, state_bytes
 from perception.sam2_tracking.tracker import Sam2Tracker
 from stream.errors import ConfigError
 from stream.events import Region
@@ -22,7 +24,8 @@ from tests.doubles.sam2 import PaintedNetworks
 from tests.perception.rendered import Place, Sprite, cat, compose, face
 
 SIDE = 128
-SEEK = Sam2Config(reidentify=True, patience=2, seek_every=2, look_every=2)
+REID = replace(SAM2_REID, patience=2, seek_every=2, describe_every=2)
+SEEK = Sam2Config(reidentify=True, reid=REID)
 
 
 def painted(kind: str | None, x: int = 0, y: int = 0) -> Image:
@@ -77,7 +80,7 @@ def test_what_left_is_found_again_under_its_id() -> None:
     last = regions[-1]
     assert last.track_id == regions[0].track_id
     assert mask_iou(decode_mask(last.mask), square(80, 80)) > 0.9
-    assert state.tracks[0].looks is not None and state.tracks[0].looks.away == 0
+    assert state.tracks[0].appearance is not None and state.tracks[0].appearance.away == 0
     assert len(state.tracks[0].prompted) == 2, "the frame it was found in conditions"
 
 
@@ -104,8 +107,8 @@ def test_a_thing_in_view_is_never_sought() -> None:
     state, regions = follow(networks, SEEK, steps)
     assert networks.prompts == 0 and networks.passes == len(steps)
     assert all(region.box is not None for region in regions)
-    looks = state.tracks[0].looks
-    assert looks is not None and 1 <= len(looks.vectors) <= SEEK.max_looks
+    known = state.tracks[0].appearance
+    assert known is not None and 1 <= len(known.vectors) <= REID.max_descriptors
 
 
 def test_looks_are_bounded_and_counted() -> None:
@@ -113,42 +116,42 @@ def test_looks_are_bounded_and_counted() -> None:
     few, _ = follow(PaintedNetworks(), Sam2Config(), steps)
     some, _ = follow(PaintedNetworks(), SEEK, steps)
     more, _ = follow(PaintedNetworks(), SEEK, steps * 4)
-    looks = more.tracks[0].looks
-    assert looks is not None and len(looks.vectors) <= SEEK.max_looks
+    known = more.tracks[0].appearance
+    assert known is not None and len(known.vectors) <= REID.max_descriptors
     assert state_bytes(few) < state_bytes(some)
-    room = SEEK.max_looks * looks.vectors.shape[1] * 4 + 64 * 4
+    room = REID.max_descriptors * known.vectors.shape[1] * 4 + 64 * 4
     assert state_bytes(more) < 3 * state_bytes(few) + room
 
 
 def test_the_first_look_outlives_the_others() -> None:
-    config = Sam2Config(reidentify=True, max_looks=3)
-    seeker = Looks((8, 8), config)
+    seeker = StencilSeeker((8, 8), ReIdentifier(replace(SAM2_REID, max_descriptors=3)))
     generator = torch.Generator().manual_seed(1)
     logits = torch.full((32, 32), -5.0)
     logits[8:20, 8:20] = 5.0
-    memory = seeker.start(torch.randn(16, 8, 8, generator=generator), logits)
-    assert memory is not None
-    first = memory.vectors[0]
+    known = seeker.start(torch.randn(16, 8, 8, generator=generator), logits)
+    assert known is not None
+    first = known.vectors[0]
     for _ in range(6):  # nothing alike, so each is a new look
-        memory = seeker.seen(torch.randn(16, 8, 8, generator=generator), memory, logits)
-    assert memory.vectors.shape == (3, 16) and torch.equal(memory.vectors[0], first)
+        known = seeker.learnt(torch.randn(16, 8, 8, generator=generator), known, logits)
+    assert known.vectors.shape == (3, 16) and torch.equal(known.vectors[0], first)
 
 
 def test_what_looks_like_everything_is_never_sure() -> None:
-    seeker = Looks((8, 8), SEEK)
-    memory = LookMemory(torch.eye(4)[:1], torch.ones(2, 2), own=0.9, other=0.88)
-    assert not seeker.sure(memory, 1.0) and not seeker.strange(memory, -1.0)
-    plain = LookMemory(torch.eye(4)[:1], torch.ones(2, 2), own=0.9, other=0.3)
-    assert seeker.sure(plain, 0.85, 0.4)
-    assert not seeker.sure(plain, 0.85, 0.84), "two places alike: not sure which"
-    assert not seeker.sure(plain, 0.5) and seeker.strange(plain, 0.35)
+    reid = ReIdentifier(SAM2_REID)
+    common = Scale(own=0.9, other=0.88)
+    assert not reid.is_same(1.0, scale=common) and not reid.is_other(-1.0, common)
+    plain = Scale(own=0.9, other=0.3)
+    assert reid.is_same(0.85, 0.4, plain)
+    assert not reid.is_same(0.85, 0.84, plain), "two places alike: not sure which"
+    assert not reid.is_same(0.5, scale=plain) and reid.is_other(0.35, plain)
 
 
 @pytest.mark.parametrize("shift", [(0, 0), (3, -2), (-4, 5), (5, 5)])
 def test_a_moved_patch_is_found_where_it_went(shift: tuple[int, int]) -> None:
     generator = torch.Generator().manual_seed(2)
     patch = torch.randn(8, 3, 4, generator=generator)
-    seeker = Looks((16, 16), SEEK)
+    reid = ReIdentifier(REID)
+    seeker = StencilSeeker((16, 16), reid)
 
     def scene(row: int, col: int) -> torch.Tensor:
         maps = 0.5 * torch.randn(8, 16, 16, generator=generator)
@@ -157,12 +160,12 @@ def test_a_moved_patch_is_found_where_it_went(shift: tuple[int, int]) -> None:
 
     logits = torch.full((64, 64), -5.0)
     logits[24:36, 20:36] = 5.0  # rows 6..9, columns 5..9 of the features
-    memory = seeker.start(scene(6, 5), logits)
-    assert memory is not None
+    known = seeker.start(scene(6, 5), logits)
+    assert known is not None
     row, col = 6 + shift[0], 5 + shift[1]
-    place = seeker.seek(scene(row, col), memory)
-    assert place.box == (col, row, col + 4, row + 3)
-    assert place.likeness > 0.99 and seeker.sure(memory, place.likeness, place.rival)
+    found = seeker.seek(scene(row, col), known)
+    assert found.place == (col, row, col + 4, row + 3)
+    assert found.likeness > 0.99 and reid.is_same(found.likeness, found.rival, known.scale)
 
 
 @pytest.mark.assets
@@ -172,36 +175,36 @@ def test_on_trained_features_the_thing_is_found_and_its_absence_seen(
 ) -> None:
     """The embedded backbone stands for SAM 2's encoder, whose weights are not at hand."""
     thing, other = mine(), cat() if mine is face else face()
+    reid = ReIdentifier(REID)
 
     def look(
         sprites: tuple[Sprite, ...], places: tuple[Place, ...], shift: int
     ) -> tuple[torch.Tensor, tuple[Mask, ...]]:
         frame, masks = compose(sprites, places, 0, shift)
         dense = trained_backbone.features(frame.image).dense
-        seeker = Looks((dense.shape[1], dense.shape[2]), SEEK)
-        seen = FrameFeatures(dense.flatten(1).T, dense, dense)
-        return seeker.maps(seen), masks
+        return StencilSeeker((dense.shape[1], dense.shape[2]), reid).maps(dense.flatten(1).T), masks
 
     def logits(mask: Mask) -> torch.Tensor:
         return torch.from_numpy(mask.astype(np.float32)) - 0.5
 
     maps, (mask,) = look((thing,), ((60, 70),), 0)
-    seeker = Looks((maps.shape[1], maps.shape[2]), SEEK)
-    memory = seeker.start(maps, logits(mask))
-    assert memory is not None
+    seeker = StencilSeeker((maps.shape[1], maps.shape[2]), reid)
+    known = seeker.start(maps, logits(mask))
+    assert known is not None
     maps, (mask,) = look((thing,), ((75, 72),), 4)
-    memory = seeker.seen(maps, memory, logits(mask))
+    known = seeker.learnt(maps, known, logits(mask))
     maps, _ = look((other,), ((190, 60),), 16)
-    place = seeker.seek(maps, memory)
-    assert not seeker.sure(memory, place.likeness, place.rival)
+    found = seeker.seek(maps, known)
+    assert reid.believed(found, known.scale) is None
     maps, _ = look((other, thing), ((60, 60), (185, 85)), 24)
-    place = seeker.seek(maps, memory)
-    assert seeker.sure(memory, place.likeness, place.rival)
+    found = seeker.seek(maps, known)
+    box = reid.believed(found, known.scale)
+    assert box is not None
     cell = 144 / maps.shape[1]
-    x, y = (place.box[0] + place.box[2]) / 2 * cell, (place.box[1] + place.box[3]) / 2 * cell
+    x, y = (box[0] + box[2]) / 2 * cell, (box[1] + box[3]) / 2 * cell
     assert abs(x - 185) < 12 and abs(y - 85) < 12
 
 
 def test_nonsense_settings_are_refused() -> None:
     with pytest.raises(ConfigError, match="seek_every of 1 or more"):
-        Sam2Config(reidentify=True, seek_every=0)
+        ReidConfig(seek_every=0)
