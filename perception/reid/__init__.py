@@ -1,1 +1,1 @@
-"""Re-identification: what an object looks like, and finding it again."""
+"""Re-identification: is it the same thing? One way to decide for all trackers, and ways to seek."""
