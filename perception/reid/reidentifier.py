@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 import torch
 
 from perception.features.backbone import Features, masked_mean
-from perception.reid.settings import ReidConfig
+from perception.reid.thresholds import ReidConfig
 from stream.frame import Mask
 
 NEW = 0.9  # likeness to all that is known below which another descriptor is worth keeping

@@ -6,8 +6,8 @@ import torch
 
 from perception.masks.prompts import BoxPrompt
 from perception.reid.reidentifier import ReIdentifier
-from perception.reid.settings import ReidConfig
 from perception.reid.stencils import StencilSeeker
+from perception.reid.thresholds import ReidConfig
 from perception.sam2.types import ABSENT_LOGIT
 from perception.sam2_tracking.policies import MemoryRules, Outcome
 from perception.sam2_tracking.state import Sam2Track

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 
 from perception.reid.reidentifier import Appearance
-from perception.reid.settings import ReidConfig
+from perception.reid.thresholds import ReidConfig
 from perception.sam2.compile import CompileMode
 from perception.sam2.types import FrameFeatures
 from perception.sam2_tracking.motion import BoxMotion

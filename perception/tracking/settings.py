@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from perception.reid.settings import ReidConfig
+from perception.reid.thresholds import ReidConfig
 from stream.bounds import Share, within
 
 

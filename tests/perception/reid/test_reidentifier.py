@@ -9,8 +9,8 @@ import torch
 
 from perception.features.backbone import Backbone
 from perception.reid.reidentifier import Appearance, FoundPlace, ReIdentifier, Scale
-from perception.reid.settings import ReidConfig
 from perception.reid.stencils import StencilSeeker
+from perception.reid.thresholds import ReidConfig
 from perception.sam2_tracking.state import SAM2_REID
 from stream.errors import ConfigError
 from stream.frame import Mask
