@@ -97,11 +97,11 @@ def _written(model: PixSearchLMM, prompt: Prompt, into: Timed) -> None:
 
 def _generated(model: PixSearchLMM, prompt: Prompt, into: Timed) -> None:
     """`generate` over the same embeddings."""
-    net, words = model.network, model.words
+    net, tokenizer = model.network, model.tokenizer
     first = FirstToken()
     with torch.inference_mode():
-        prefix = net.prefix(model.visual(prompt.view))
-        asked = net.embed(torch.tensor(words.encode(question_text(prompt.question.text))))
+        prefix = net.prefix(model.visual.of_view(prompt.view))
+        asked = net.embed(torch.tensor(tokenizer.encode(question_text(prompt.question.text))))
         rows = torch.cat([prefix, asked])[None].to(net.dtype)
         net.lm.generation_config.eos_token_id = None
         config: Any = GenerationConfig(

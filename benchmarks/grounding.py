@@ -1,4 +1,4 @@
-"""Phrases to masks: the trained segmenting model beside the composed baseline and a centre prior.
+"""Phrases to masks: the trained region selector beside perception's own find and a centre prior.
 
     python -m benchmarks.grounding [--json] [--quick] [--data DIR] [--weights FILE] [--show DIR]
 
@@ -7,17 +7,16 @@ of them, and cut-outs of coco128's second half, over held-out ImageNet backdrops
 second half by file name), and `adt` (frames of real glasses with every instance's mask). Asked is
 every name that one thing of a picture carries and no other, of at least 1 % of the picture. `giou`
 is the mean over phrases of intersection over union; a method that finds nothing scores 0. `foveal`
-reads the frame, then the phrase as the entity of an answer, and makes the span's mask, or none
-where its pointer takes nothing in view to be meant; `composed` is `perception.scene`'s find (the
-detector, then the pointer with a stricter gate); `rules` is the same without the pointer;
-`foveal-one-look` sees the whole frame only, no windows; `foveal-decoder` has the dense mask decoder
-alone, no pointer; `centre` is an ellipse in the middle of the frame. `cpu_ms` is the median of a
-phrase's processor time, the first phrase of a picture included.
+is the region selector, as the trained model's answers use it: a mask, or none where nothing in view
+is taken to be meant; `foveal-rules` is `perception.scene`'s find, as the rules use it (the
+detector, then the selector with a stricter gate); `detector` is the same without the selector;
+`centre` is an ellipse in the middle of the frame. `cpu_ms` is the median of a phrase's processor
+time, the first phrase of a picture included.
 """
 
 import argparse
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,24 +25,20 @@ import numpy as np
 
 from benchmarks.aria_adt import read_adt
 from benchmarks.report import emit
-from foveal.config.models import PixSearchConfig
-from foveal.setup.assistant import Models, load_models, trained_model
-from foveal.setup.pixsearch import load_pointing
+from foveal.setup.assistant import Models, load_models
+from foveal.setup.pixsearch import load_phrase_grounder
 from foveal.setup.search import load_recogniser
-from foveal.training.pixsearch.grounding_data import (
+from foveal.training.data.compositing import compose
+from foveal.training.data.scenes import (
     LabelledScene,
     by_name,
-    compose,
     cut_outs,
     is_held_out,
     photographs,
     stamps,
 )
-from foveal.training.pixsearch.sheet import write_sheet
 from perception.scene.phrase_grounding import Finder
 from perception.scene.reader import SceneView
-from reasoning.generation.settings import GroundConfig
-from reasoning.pixsearch.generate import PixSearchLMM
 from stream.errors import PromptError
 from stream.frame import Frame, Image, Mask
 from stream.geometry import mask_iou
@@ -52,7 +47,8 @@ DATA = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
 MIN_SHARE = 0.01  # of the picture that an asked thing covers
 COMPOSITES, FRAMES, QUICK = 24, 24, 8
 CENTRE = 0.28  # half axes of the centre prior as shares of the sides
-SHEET = 160  # height of a picture on the sheet
+SHEET, COLUMNS = 320, 4  # height of a picture on the sheet, pictures beside each other
+TRUE, SAID = (40, 200, 60), (235, 90, 40)  # RGB
 Answer = Callable[[SceneView, str], Mask]
 
 
@@ -80,7 +76,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help=f"{QUICK} pictures of each set")
     parser.add_argument("--data", type=Path, default=DATA, help="folder with coco128-seg, aria, …")
     parser.add_argument("--stamps", type=Path, help="folder of tuxpaint-stamps for composites")
-    parser.add_argument("--weights", type=Path, help="another checkpoint than the shipped one")
+    parser.add_argument("--weights", type=Path, help="another selector than the shipped one")
     parser.add_argument("--show", type=Path, help="folder for sheets of foveal's masks")
     args = parser.parse_args()
     models = load_models()
@@ -109,32 +105,24 @@ def main() -> int:
 
 def answers(models: Models, weights: Path | None) -> dict[str, Answer]:
     """The methods by name."""
-    model = trained_model(models, PixSearchConfig(weights=weights))
-    once = trained_model(models, PixSearchConfig(ground=GroundConfig(looks=False), weights=weights))
-    bare = trained_model(models, PixSearchConfig(ground=GroundConfig(point=False), weights=weights))
+    recogniser = load_recogniser(models.backbone)
+    selector = load_phrase_grounder(models.lm.ready(), models.reader, recogniser, weights=weights)
 
-    def composed(view: SceneView, phrase: str, finder: Finder | None) -> Mask:
+    def selected(view: SceneView, phrase: str) -> Mask:
+        found = selector(view, phrase)
+        return np.zeros(view.frame.size, bool) if found is None else found.mask
+
+    def found(view: SceneView, phrase: str, finder: Finder | None) -> Mask:
         models.reader.ask(finder)
         try:
             return models.reader.find(view, phrase).mask
         except PromptError:
             return np.zeros(view.frame.size, bool)
 
-    words, recogniser = models.lm.ready(), load_recogniser(models.backbone)
-    table = words.model.get_input_embeddings().weight.detach()
-    finder = load_pointing(table, words, models.reader, recogniser)
-    gate = GroundConfig().point_gate
-
-    def pointed(own: PixSearchLMM, view: SceneView, phrase: str) -> Mask:
-        mask, sure = own.ground(view, phrase)
-        return mask if sure >= gate else np.zeros_like(mask)
-
     return {
-        "foveal": lambda view, phrase: pointed(model, view, phrase),
-        "foveal-one-look": lambda view, phrase: pointed(once, view, phrase),
-        "foveal-decoder": lambda view, phrase: bare.ground(view, phrase)[0],
-        "composed": lambda view, phrase: composed(view, phrase, finder),
-        "rules": lambda view, phrase: composed(view, phrase, None),
+        "foveal": selected,
+        "foveal-rules": lambda view, phrase: found(view, phrase, selector),
+        "detector": lambda view, phrase: found(view, phrase, None),
         "centre": lambda view, phrase: centre(view.frame.size),
     }
 
@@ -220,6 +208,27 @@ def draw(folder: Path, sheets: dict[str, list[tuple[str, Image, Mask, Mask]]]) -
         write_sheet(folder / f"{group}.png", shown)
 
 
+def write_sheet(path: Path, entries: Sequence[tuple[str, Image, Mask, Mask]]) -> None:
+    """(name, picture [h, w, 3], true mask, predicted mask) of one size each -> a PNG.
+
+    Green is the truth's border, orange the prediction.
+    """
+    tiles = [_tile(*entry) for entry in entries]
+    while len(tiles) % COLUMNS:
+        tiles.append(np.zeros_like(tiles[0]))
+    rows = [np.hstack(tiles[n : n + COLUMNS]) for n in range(0, len(tiles), COLUMNS)]
+    cv2.imwrite(str(path), np.vstack(rows)[..., ::-1])
+
+
+def _tile(name: str, image: Image, truth: Mask, said: Mask) -> Image:
+    tile = image.copy()
+    tile[said] = (tile[said] * 0.5 + np.array(SAID) * 0.5).astype(np.uint8)
+    edges, _ = cv2.findContours(truth.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
+    cv2.drawContours(tile, edges, -1, TRUE, 1)
+    cv2.putText(tile, name[:24], (4, 14), cv2.FONT_HERSHEY_SIMPLEX, 0.42, (255, 255, 255), 1)
+    return tile
+
+
 def report(
     scores: dict[str, dict[str, list[float]]],
     times: dict[str, list[float]],
@@ -236,8 +245,8 @@ def report(
             "p50_ms": float(np.median(times[name])) if times[name] else 0.0,
             "cpu_ms": float(np.median(work[name])) if work[name] else 0.0,
         }
-    ours, others = results["foveal"]["giou"], [results[n]["giou"] for n in ("composed", "centre")]
-    goal = {"giou": "> composed and > centre"}
+    ours, others = results["foveal"]["giou"], [results[n]["giou"] for n in ("detector", "centre")]
+    goal = {"giou": "> detector and > centre"}
     note = "p50_ms is of one phrase on a frame that was read before"
     emit("grounding", results, goal, ours > max(others), note)
 

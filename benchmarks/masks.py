@@ -24,8 +24,8 @@ from skimage.io import imread
 from benchmarks.report import emit
 from foveal.setup.cutters import load_small_sam
 from foveal.setup.search import load_backbone
+from foveal.training.data.scenes import photographs
 from foveal.training.everyday.pictures import Labelled, read_coco
-from foveal.training.pixsearch.grounding_data import photographs
 from perception.features.backbone import Backbone
 from perception.masks.grabcut import mask_from_box, mask_from_point
 from perception.masks.small_sam import SmallSam

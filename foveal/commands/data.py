@@ -14,8 +14,7 @@ FORMATS = ("refcoco", "ade20k", "paco", "oven", "infoseek", "crag-mm")
 EPILOG = """examples:
   foveal data build --out data.jsonl --data DIR --limit 2000
   foveal data build --out data.jsonl --data DIR --annotator openai:http://localhost:8000/v1#MODEL
-  foveal data build --out data.jsonl --data DIR --annotator composed \\
-      --without benchmarks/data/*.yaml
+  foveal data build --out data.jsonl --data DIR --without benchmarks/data/*.yaml
   foveal data import refcoco refcoco/ --images train2014/ --out refcoco.jsonl
   foveal data import infoseek infoseek_train.jsonl --images oven/ --out infoseek.jsonl
   foveal data check data.jsonl
@@ -42,8 +41,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     build.add_argument(
         "--annotator",
         default="rules",
-        help="rules (default), composed (what the composed assistant answers, where it is "
-        "confirmed), or openai:URL#MODEL, a chat endpoint",
+        help="rules (default: what the assistant of rules answers, where it is confirmed), or "
+        "openai:URL#MODEL, a chat endpoint",
     )
     build.add_argument(
         "--without",
@@ -51,7 +50,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         nargs="*",
         default=[],
         metavar="YAML",
-        help="benchmarks whose questions and pictures are left out (with composed)",
+        help="benchmarks whose questions and pictures are left out",
     )
     build.add_argument("--index", type=Path, help="index folder; wiki-vital's unless given")
     build.add_argument("--seed", type=int, default=0)

@@ -10,8 +10,10 @@ EPILOG = """examples:
   foveal train intents                    # reasoning/data/intents.yaml -> reasoning/weights/
   foveal train intents --data mine.yaml --out mine.safetensors --json
   foveal train everyday --coco DIR --coco128 DIR   # COCO's layout: annotations/, train2017/
-  foveal train stage1 --config configs/train/stage1.yaml --data DIR --work runs/pixsearch
-  foveal train stage2 --config configs/train/stage2.yaml --data DIR --work runs/pixsearch2 \\
+  foveal train selector --config configs/train/selector.yaml --data DIR --work runs/selector
+  foveal train stage1 --config configs/train/stage1.yaml --data DIR --work runs/stage1 \\
+      --out stage1.safetensors
+  foveal train stage2 --config configs/train/stage2.yaml --data DIR --work runs/stage2 \\
       --from stage1.safetensors --out reasoning/weights/pixsearch.safetensors
 A stage that was stopped goes on from --work; remove that folder to begin again.
 """
@@ -34,25 +36,26 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     everyday.add_argument("--imagenet", type=Path, help="folder of wnid_name.jpg photographs")
     everyday.add_argument("--draws", type=int, default=4, help="crops per thing (default 4)")
     everyday.add_argument("--seed", type=int, default=0)
-    for stage, text in (
-        ("stage1", "the segmenting model: masks of what it names"),
-        ("stage2", "the segmenting model: search-interleaved answers"),
-    ):
-        own = actions.add_parser(stage, help=text)
-        own.add_argument("--config", type=Path, required=True, help="YAML of settings")
-        own.add_argument("--data", type=Path, required=True, help="folder of training pictures")
-        own.add_argument("--work", type=Path, required=True, help="checkpoints, curves, sheets")
-        own.add_argument(
+    staged = {
+        "selector": "the region selector: what a phrase means of what is seen",
+        "stage1": "the segmenting model: sentences worded from masks",
+        "stage2": "the segmenting model: search-interleaved answers",
+    }
+    stages = [actions.add_parser(name, help=text) for name, text in staged.items()]
+    for stage in stages:
+        stage.add_argument("--config", type=Path, required=True, help="YAML of settings")
+        stage.add_argument("--data", type=Path, required=True, help="folder of training pictures")
+        stage.add_argument("--work", type=Path, required=True, help="pictures, checkpoints, curves")
+    for stage in stages[1:]:
+        stage.add_argument(
             "--from",
             dest="start",
             action="append",
             default=[],
             metavar="FILE[:PART,PART]",
-            help="weights to begin with, or parts of them (masks, project, lm, …); may be repeated",
+            help="weights to begin with, or parts of them (lm, connector, …); may be repeated",
         )
-        own.add_argument("--out", type=Path, help="safetensors file to write")
-        own.add_argument("--json", action="store_true", help="print one JSON object")
-    for action in (intents, everyday):
+    for action in (intents, everyday, *stages):
         action.add_argument("--out", type=Path, help="safetensors file to write")
         action.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=run)
@@ -60,8 +63,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def run(args: argparse.Namespace) -> int:
     """0 when the weights were written."""
-    actions = {"intents": _intents, "everyday": _everyday, "stage1": _stage, "stage2": _stage}
-    out, figures = actions[args.action](args)
+    actions = {"intents": _intents, "everyday": _everyday, "selector": _selector}
+    out, figures = actions.get(args.action, _stage)(args)
     if args.json:
         print(json.dumps({**figures, "file": str(out)}))
     else:
@@ -114,11 +117,22 @@ def _everyday(args: argparse.Namespace) -> "tuple[Path, dict[str, Any]]":
     }
 
 
+def _selector(args: argparse.Namespace) -> "tuple[Path, dict[str, Any]]":
+    from foveal.config.reading import load_settings
+    from foveal.training.selector.run import SelectorSettings, train_selector
+    from reasoning.pixsearch.region_selector import WEIGHTS
+
+    out = args.out or WEIGHTS
+    settings = load_settings(SelectorSettings, args.config)
+    return out, train_selector(settings, args.data, args.work, out)
+
+
 def _stage(args: argparse.Namespace) -> "tuple[Path, dict[str, Any]]":
-    from foveal.training.pixsearch.configuration import load_settings
+    from foveal.config.reading import load_settings
+    from foveal.training.pixsearch.configuration import PixSearchSettings
     from foveal.training.pixsearch.run import train
     from reasoning.pixsearch.checkpoint import WEIGHTS
 
     out = args.out or WEIGHTS
-    figures = train(load_settings(args.config), args.data, args.work, args.start, out)
-    return out, figures
+    settings = load_settings(PixSearchSettings, args.config)
+    return out, train(settings, args.data, args.work, args.start, out)

@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 
@@ -59,6 +60,11 @@ def from_file(path: Path, parse: Callable[[Mapping[Any, Any]], T]) -> T:
         return parse(_read_yaml(path))
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
+
+
+def load_settings(kind: type[T], path: Path) -> T:
+    """A settings dataclass from a YAML file; raises ConfigError naming the keys that do not fit."""
+    return from_file(path, partial(build, kind))
 
 
 def nearest(word: object, known: Sequence[str]) -> str:

@@ -11,7 +11,7 @@ from foveal.config.models import PixSearchConfig, ReasoningConfig
 from foveal.setup.backends import load_backend
 from foveal.setup.cutters import load_cutter
 from foveal.setup.footprint import trim_heap
-from foveal.setup.pixsearch import load_network, load_pixsearch, load_pointing
+from foveal.setup.pixsearch import load_network, load_phrase_grounder, load_pixsearch
 from foveal.setup.search import (
     load_backbone,
     load_detector,
@@ -28,7 +28,7 @@ from reasoning.generation.decoding import SearchDecoder
 from reasoning.generation.settings import PolicyConfig
 from reasoning.pixsearch.generate import PixSearchLMM
 from reasoning.pixsearch.modeling import PixSearchModel
-from reasoning.pixsearch.selection import Pointing
+from reasoning.pixsearch.region_grounding import PhraseGrounder
 from reasoning.rules.intents import IntentClassifier, load_weights
 from reasoning.rules.model import RulesLMM
 from reasoning.verification.rerank import SupportScorer
@@ -105,16 +105,13 @@ def trained_model(models: Models, config: PixSearchConfig) -> PixSearchLMM:
     """The trained segmenting model; raises AssetError when its weights are absent or do not fit."""
     network = _trained_network(models, config.weights)
     recogniser = load_recogniser(models.backbone)
-    reader, backbone = models.reader, models.backbone
-    return load_pixsearch(network, models.lm, reader, recogniser, config, backbone)
+    return load_pixsearch(network, models.lm, models.reader, recogniser, config)
 
 
 @lru_cache(maxsize=1)
-def trained_finder(models: Models) -> Pointing:
-    """The trained pointer by the language model's own words: what phrases mean in a view."""
-    words = models.lm.ready()
-    table = words.model.get_input_embeddings().weight.detach()
-    return load_pointing(table, words, models.reader, load_recogniser(models.backbone))
+def trained_finder(models: Models) -> PhraseGrounder:
+    """The trained region selector: what phrases mean in a view."""
+    return load_phrase_grounder(models.lm, models.reader, load_recogniser(models.backbone))
 
 
 def build_assistant(

@@ -1,8 +1,8 @@
 """Several processes that train one model: one a GPU, or a few on a processor, through accelerate.
 
 `accelerate launch --num_processes 2 -m foveal.cli train stage1 …` starts them. They share out the
-parts of a step (`accumulate`) and sum their gradients, so what is learnt does not depend on how
-many there are.
+parts of a step (`gradient_accumulation`) and sum their gradients, so what is learnt does not depend
+on how many there are.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from accelerate.utils import gather_object
 from torch import Tensor
 
 
-class AccelerateCrew:
+class AccelerateProcesses:
     """The processes that `accelerate launch` started; alone without it."""
 
     def __init__(self, accelerator: Any = None) -> None:

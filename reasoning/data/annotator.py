@@ -31,7 +31,17 @@ class NamedMask:
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class AnnotatedPicture:
+    """A picture with what is known to be in it."""
+
+    image: str  # as records name it
+    size: tuple[int, int]  # height, width
+    things: tuple[NamedMask, ...]
+    whole: str = ""  # the name of the picture as a whole, where its things have no masks
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionSample:
     """A question of a picture with its known answer, before it is interleaved with searches.
 
     In `answer`, as in candidates, `[dog|0]` is the word dog for the thing number 0.
@@ -57,23 +67,27 @@ class SubQuestion:
 
 
 class Annotator(Protocol):
-    """A model (or rules) that turns samples into search-interleaved answers, step by step."""
+    """A model that turns samples into search-interleaved answers, step by step."""
 
     name: str
 
-    def question_type(self, sample: Sample) -> QuestionType:
+    def question_type(self, sample: QuestionSample) -> QuestionType:
         """Which of the ten types the question is."""
 
-    def decompose(self, sample: Sample) -> Sequence[SubQuestion]:
+    def decompose(self, sample: QuestionSample) -> Sequence[SubQuestion]:
         """Atomic sub-questions in the order they are answered, each with whether it needs one."""
 
-    def responses(self, sample: Sample, plan: Sequence[SubQuestion], count: int) -> Sequence[str]:
+    def responses(
+        self, sample: QuestionSample, plan: Sequence[SubQuestion], count: int
+    ) -> Sequence[str]:
         """`count` candidate answers with `<search>` where they would search."""
 
-    def refine(self, sample: Sample, plan: Sequence[SubQuestion], candidates: Sequence[str]) -> str:
+    def refine(
+        self, sample: QuestionSample, plan: Sequence[SubQuestion], candidates: Sequence[str]
+    ) -> str:
         """The best candidate, its marks put right."""
 
     def queries(
-        self, sample: Sample, before: str, after: str
+        self, sample: QuestionSample, before: str, after: str
     ) -> Sequence[tuple[QueryKind, str]]:  # modality, words
         """Queries for the mark between `before` and `after`, the best first; words for text."""

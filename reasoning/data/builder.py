@@ -9,7 +9,7 @@ from reasoning.data.annotator import (
     SEARCHED_TYPES,
     Annotator,
     NamedMask,
-    Sample,
+    QuestionSample,
     SubQuestion,
 )
 from reasoning.data.schema import (
@@ -73,7 +73,7 @@ class Builder:
         self.config = config or BuildConfig()
         self.report = BuildReport()
 
-    def build(self, samples: Iterator[Sample]) -> Iterator[Record]:
+    def build(self, samples: Iterator[QuestionSample]) -> Iterator[Record]:
         """One record per sample that works out; `report` counts the others by reason."""
         for sample in samples:
             segments = self._segments(sample)
@@ -90,7 +90,7 @@ class Builder:
             self._count(segments)
             yield record
 
-    def _segments(self, sample: Sample) -> list[Segment] | str:
+    def _segments(self, sample: QuestionSample) -> list[Segment] | str:
         """The answer's segments, or why there are none."""
         kind = self._annotator.question_type(sample)
         self.report.types[kind] = self.report.types.get(kind, 0) + 1
@@ -108,7 +108,7 @@ class Builder:
             return "the best candidate searches where none is needed, or does not where one is"
         return self._interleave(sample, best)
 
-    def _interleave(self, sample: Sample, answer: str) -> list[Segment] | str:
+    def _interleave(self, sample: QuestionSample, answer: str) -> list[Segment] | str:
         """Run a query at every mark and put in what came back."""
         parts = answer.split(MARK)
         if len(parts) - 1 > MAX_SEARCHES:
@@ -130,7 +130,7 @@ class Builder:
         return [segment for segment in segments if not isinstance(segment, Words) or segment.text]
 
     def _run(
-        self, sample: Sample, before: str, after: str, segments: Sequence[Segment]
+        self, sample: QuestionSample, before: str, after: str, segments: Sequence[Segment]
     ) -> tuple[SearchCall, Sequence[Evidence], bool] | str:
         """The query whose evidence leads best to the words that follow."""
         needed = frozenset(search_words(_plain(after))) - frozenset(search_words(_plain(before)))
@@ -150,7 +150,7 @@ class Builder:
         return best[1], best[2], best[0] >= self.config.covered
 
     def _search(
-        self, sample: Sample, call: SearchCall, segments: Sequence[Segment]
+        self, sample: QuestionSample, call: SearchCall, segments: Sequence[Segment]
     ) -> Sequence[Evidence]:
         asked = neutralise(sample.question)
         try:

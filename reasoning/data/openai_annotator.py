@@ -12,8 +12,8 @@ from typing import Any
 
 from reasoning.data.annotator import (
     QUESTION_TYPES,
+    QuestionSample,
     QuestionType,
-    Sample,
     SubQuestion,
 )
 from reasoning.generation.tokens import neutralise
@@ -74,13 +74,13 @@ class OpenAiAnnotator:
         self._client, self._pictures = client, pictures
         self.name = client.endpoint.model
 
-    def question_type(self, sample: Sample) -> QuestionType:
+    def question_type(self, sample: QuestionSample) -> QuestionType:
         """A type that is none of the ten is an attribute, which does not search."""
         said = self._ask(sample, TYPE.format(types=", ".join(QUESTION_TYPES), **_known(sample)))
         found = said.get("type") if isinstance(said, dict) else None
         return next((kind for kind in QUESTION_TYPES if kind == found), "attribute")
 
-    def decompose(self, sample: Sample) -> Sequence[SubQuestion]:
+    def decompose(self, sample: QuestionSample) -> Sequence[SubQuestion]:
         """Sub-questions that are well formed."""
         said = self._ask(sample, PLAN.format(**_known(sample)))
         parts = said if isinstance(said, list) else []
@@ -90,7 +90,9 @@ class OpenAiAnnotator:
             if isinstance(part, dict) and part.get("question")
         )
 
-    def responses(self, sample: Sample, plan: Sequence[SubQuestion], count: int) -> Sequence[str]:
+    def responses(
+        self, sample: QuestionSample, plan: Sequence[SubQuestion], count: int
+    ) -> Sequence[str]:
         """`count` candidates at temperature 1; those that cannot be read are left out."""
         steps = "; ".join(
             f"{part.text} ({'search' if part.needs_search else 'no search'})" for part in plan
@@ -99,14 +101,18 @@ class OpenAiAnnotator:
         answers = self._client.complete(self._messages(sample, prompt), count, temperature=1.0)
         return [text for text in map(_answer, answers) if text]
 
-    def refine(self, sample: Sample, plan: Sequence[SubQuestion], candidates: Sequence[str]) -> str:
+    def refine(
+        self, sample: QuestionSample, plan: Sequence[SubQuestion], candidates: Sequence[str]
+    ) -> str:
         """The model's own choice, mended; the first candidate where it gives none."""
         listed = "\n".join(f"{n}. {text}" for n, text in enumerate(candidates, 1))
         prompt = REFINE.format(candidates=listed, things=_things(sample), **_known(sample))
         said = self._client.complete(self._messages(sample, prompt), temperature=0.0)
         return next((text for text in map(_answer, said) if text), candidates[0])
 
-    def queries(self, sample: Sample, before: str, after: str) -> Sequence[tuple[QueryKind, str]]:
+    def queries(
+        self, sample: QuestionSample, before: str, after: str
+    ) -> Sequence[tuple[QueryKind, str]]:
         """Well-formed queries, the best first."""
         prompt = QUERIES.format(
             count=MAX_QUERIES, before=before, after=after, **_known(sample, answer=False)
@@ -119,23 +125,23 @@ class OpenAiAnnotator:
                 found += [query] if query else []
         return found[:MAX_QUERIES]
 
-    def _ask(self, sample: Sample, prompt: str) -> Any:
+    def _ask(self, sample: QuestionSample, prompt: str) -> Any:
         said = self._client.complete(self._messages(sample, prompt), temperature=0.0)
         return _read(said[0] if said else "")
 
-    def _messages(self, sample: Sample, prompt: str) -> list[dict[str, Any]]:
+    def _messages(self, sample: QuestionSample, prompt: str) -> list[dict[str, Any]]:
         picture = picture_part(self._pictures(sample.image))
         content = [picture, {"type": "text", "text": prompt}]
         return [{"role": "system", "content": SYSTEM}, {"role": "user", "content": content}]
 
 
-def _known(sample: Sample, answer: bool = True) -> dict[str, str]:
+def _known(sample: QuestionSample, answer: bool = True) -> dict[str, str]:
     """What of a sample goes into a prompt, harmless but for its own marks."""
     known = {"question": neutralise(sample.question)}
     return {**known, "answer": neutralise(sample.answer)} if answer else known
 
 
-def _things(sample: Sample) -> str:
+def _things(sample: QuestionSample) -> str:
     return ", ".join(f"[{t.name}|{n}]" for n, t in enumerate(sample.things)) or "none"
 
 

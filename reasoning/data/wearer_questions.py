@@ -4,15 +4,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
+import cv2
 import numpy as np
 
-from reasoning.data.annotator import Sample
-from reasoning.data.facts import Fact, worded
-from reasoning.data.picture_questions import Picture, point_inside
-from reasoning.data.wordings import Wordings, fold
+from reasoning.data.annotator import AnnotatedPicture, QuestionSample
+from reasoning.data.wordings import Fact, Wordings, fold, worded
 from reasoning.rules.parsing import with_article
 from retrieval.sources.entries import Entry
-from stream.geometry import Point
+from stream.geometry import Point, Rle, decode_mask
 
 Kind = Literal[
     "fact", "untold", "name", "where", "present", "absent", "count", "list", "colour", "state",
@@ -36,7 +35,7 @@ class Asked:
     """A question and what is known of its answer."""
 
     kind: Kind
-    sample: Sample
+    sample: QuestionSample
     fact: Fact | None = None
     follows: "Asked | None" = None  # asked after it, in the same conversation
 
@@ -61,7 +60,7 @@ class Wearer:
         self._absent, self._random, self._without = tuple(absent), random, without
         self._facts: dict[tuple[str, bool], list[Fact]] = {}
 
-    def questions(self, picture: Picture, count: int) -> Iterator[Asked]:
+    def questions(self, picture: AnnotatedPicture, count: int) -> Iterator[Asked]:
         """Some questions of a picture, each of a drawn kind."""
         kinds = self._random.choice(KINDS, count, p=self._shares())
         for kind in kinds:
@@ -69,7 +68,7 @@ class Wearer:
             if asked is not None and self._allowed(asked):
                 yield asked
 
-    def _ask(self, kind: str, picture: Picture) -> Asked | None:
+    def _ask(self, kind: str, picture: AnnotatedPicture) -> Asked | None:
         if kind == "world":
             return self._of_world(picture)
         if kind == "talk":
@@ -85,7 +84,9 @@ class Wearer:
         assert number is not None
         return self._of_scene(kind, picture, number, name)
 
-    def _of_thing(self, kind: str, picture: Picture, number: int | None, name: str) -> Asked | None:
+    def _of_thing(
+        self, kind: str, picture: AnnotatedPicture, number: int | None, name: str
+    ) -> Asked | None:
         """A fact about a thing in view, or one that its entry does not tell."""
         entry = self._entries.get(name)
         if entry is None:
@@ -106,7 +107,7 @@ class Wearer:
         return replace(asked, follows=follow)
 
     def _follow(
-        self, picture: Picture, facts: Sequence[Fact], number: int | None, entry: Entry
+        self, picture: AnnotatedPicture, facts: Sequence[Fact], number: int | None, entry: Entry
     ) -> Asked | None:
         if self._random.random() >= FOLLOWED:
             return None
@@ -117,7 +118,9 @@ class Wearer:
         asked = self._made("fact", picture, question, number, None, entry.title)
         return replace(asked, fact=fact) if self._allowed(asked) else None
 
-    def _of_looks(self, kind: str, picture: Picture, number: int | None, name: str) -> Asked | None:
+    def _of_looks(
+        self, kind: str, picture: AnnotatedPicture, number: int | None, name: str
+    ) -> Asked | None:
         table = "identify" if kind == "name" else kind
         question = self._pick(self._wordings.others[table]).format(name=name)
         point = self._point(picture, number)
@@ -131,7 +134,9 @@ class Wearer:
         follows = self._follow(picture, facts, number, entry) if facts and entry else None
         return replace(asked, follows=follows)
 
-    def _of_scene(self, kind: str, picture: Picture, number: int, name: str) -> Asked | None:
+    def _of_scene(
+        self, kind: str, picture: AnnotatedPicture, number: int, name: str
+    ) -> Asked | None:
         names = [thing.name for thing in picture.things]
         if kind == "absent":
             name = self._pick([other for other in self._absent if other not in names])
@@ -144,7 +149,7 @@ class Wearer:
         made: Kind = next(one for one in KINDS if one == kind)
         return self._made(made, picture, question, number)
 
-    def _of_world(self, picture: Picture) -> Asked | None:
+    def _of_world(self, picture: AnnotatedPicture) -> Asked | None:
         """A question of fact that has nothing to do with the picture."""
         known = list(self._entries.values())
         pool = known if known and self._random.random() < 0.25 else self._world
@@ -174,14 +179,14 @@ class Wearer:
     def _made(
         self,
         kind: Kind,
-        picture: Picture,
+        picture: AnnotatedPicture,
         question: str,
         target: int | None = None,
         point: Point | None = None,
         title: str = "",
     ) -> Asked:
         name = f"{picture.image}#{kind}-{self._random.integers(1 << 48):012x}"
-        sample = Sample(
+        sample = QuestionSample(
             name, picture.image, picture.size, question, "", picture.things, target, point, title
         )
         return Asked(kind, sample)
@@ -189,7 +194,7 @@ class Wearer:
     def _allowed(self, asked: Asked) -> bool:
         return fold(asked.sample.question) not in self._without
 
-    def _point(self, picture: Picture, number: int | None) -> Point | None:
+    def _point(self, picture: AnnotatedPicture, number: int | None) -> Point | None:
         if number is None:
             return None
         return point_inside(picture.things[number].mask, self._random)
@@ -203,3 +208,25 @@ class Wearer:
 
     def _draw(self, count: int) -> int:
         return int(self._random.integers(count))
+
+
+def known_answer(asked: Asked) -> QuestionSample | None:
+    """A question with its answer, where that is known: a fact, or a thing's name."""
+    sample = asked.sample
+    if asked.fact is not None:
+        return replace(sample, answer=asked.fact.sentence)
+    if asked.kind != "name":
+        return None
+    if sample.target is None:
+        return replace(sample, answer=f"This is {with_article(sample.title.split(' (')[0])}.")
+    name = with_article(sample.things[sample.target].name)
+    return replace(sample, answer=f"This is [{name}|{sample.target}].")
+
+
+def point_inside(mask: Rle, random: np.random.Generator) -> Point:
+    """A place well inside, jittered as a hand is."""
+    inside = decode_mask(mask)
+    depth = cv2.distanceTransform(inside.astype(np.uint8), cv2.DIST_L2, 3)
+    rows, cols = np.nonzero(depth >= 0.6 * depth.max())
+    place = int(random.integers(len(rows)))
+    return int(cols[place]), int(rows[place])

@@ -8,10 +8,21 @@ from pathlib import Path
 
 import yaml
 
-from reasoning.data.facts import Fact, about, brief
+from retrieval.sentences import quote, search_words
 from retrieval.sources.entries import Entry
 
-WORDINGS = Path(__file__).resolve().parent.parent / "data" / "wordings.yaml"
+WORDINGS = Path(__file__).resolve().parent / "wordings.yaml"
+MAX_ANSWER_WORDS = 30
+MIN_ANSWER_WORDS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A question about an entry and the sentence that answers it."""
+
+    question: str  # with {it} where the thing's name or a pointing word goes
+    sentence: str
+    title: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,3 +96,22 @@ def excluded(paths: Sequence[Path]) -> tuple[frozenset[str], frozenset[str]]:
 def fold(question: str) -> str:
     """The words of a question alone, to compare two."""
     return " ".join(re.findall(r"\w+", question.lower()))
+
+
+def worded(question: str, it: str) -> str:
+    """Put a name or a pointing word in."""
+    text = question.replace("{it}", it)
+    return text[0].upper() + text[1:]
+
+
+def brief(passage: str) -> str:
+    """A passage as an answer says it; empty where it says too little."""
+    sentence = quote(passage, MAX_ANSWER_WORDS)
+    return sentence if len(sentence.split()) >= MIN_ANSWER_WORDS else ""
+
+
+def about(sentence: str, title: str) -> bool:
+    """Whether a sentence begins with its entry's title or a pronoun."""
+    start = search_words(" ".join(sentence.split()[:6]))
+    words = set(search_words(title.split(" (")[0]))
+    return bool(words & set(start)) or sentence.startswith(("It ", "They ", "He ", "She "))

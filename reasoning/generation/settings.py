@@ -60,17 +60,11 @@ class LogitsProcessorConfig:
 
 @dataclass(frozen=True, slots=True)
 class GroundConfig:
-    """When a mask is believed, and how it is finished."""
+    """When a mask is believed."""
 
-    presence_gate: Share = 0.15  # below it the thing is taken to be out of view
-    # Probability from which a pixel belongs to the thing.
-    mask_level: Annotated[float, within(0.01, 0.99)] = 0.5
-    refine: bool = True  # follow the picture's own edges (GrabCut)
-    looks: bool = True  # also at windows of half the size: what is small in the whole
-    look_gate: Share = 0.5  # presence from which a window's mask counts
-    point: bool = True  # the pointer chooses among the things that perception found
-    point_gate: Share = 0.3  # expected overlap below which none of them is meant
-    point_sure: Share = 0.5  # the same from which no closer look is taken
+    closer_looks: bool = True  # also at windows of half the size: what is small in the whole
+    gate: Share = 0.3  # expected overlap below which nothing in view is meant
+    sure: Share = 0.5  # the same from which no closer look is taken
 
     def __post_init__(self) -> None:
         check_bounds(self)

@@ -9,7 +9,7 @@ import torch
 from perception.detect.detector import Detection, overlaps
 from perception.scene.detections import alone
 from perception.scene.view import SceneView
-from reasoning.pixsearch.region_selector import DETECTED, LOOKED, PROPOSED, Shown
+from reasoning.pixsearch.region_selector import DETECTED, LOOKED, PROPOSED, CandidateFeatures
 from stream.frame import Image, Mask
 from stream.geometry import Box
 
@@ -22,7 +22,7 @@ Detect = Callable[[Image], Sequence[Detection]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Offer:
+class Candidate:
     """One thing: its box in pixels, and its mask where that is known already."""
 
     box: Box
@@ -30,30 +30,32 @@ class Offer:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Offers:
-    """Things in the pointer's terms, and as places of the frame."""
+class Candidates:
+    """Things in the selector's terms, and as places of the frame."""
 
-    shown: Shown
-    things: tuple[Offer, ...]
+    features: CandidateFeatures
+    things: tuple[Candidate, ...]
 
-    def plus(self, other: "Offers") -> "Offers":
+    def plus(self, other: "Candidates") -> "Candidates":
         """Both, in this order."""
-        return Offers(self.shown.plus(other.shown), (*self.things, *other.things))
+        return Candidates(self.features.plus(other.features), (*self.things, *other.things))
 
 
-def offers_of(view: SceneView) -> Offers:
+def candidates_of(view: SceneView) -> Candidates:
     """What is detected in the whole frame, surest first, and the view's things."""
     found = [one for one in view.detections if one.probability >= DOUBT][:MOST]
     things = list(view.things)
     classes = len(view.whole_posterior)
     rows = [alone(one, classes) for one in found] + [thing.posterior for thing in things]
     sure = [one.probability for one in found] + [thing.score for thing in things]
-    places = [Offer(one.box) for one in found] + [Offer(t.box, t.mask) for t in things]
+    places = [Candidate(one.box) for one in found] + [Candidate(t.box, t.mask) for t in things]
     sources = (*(DETECTED for _ in found), *(PROPOSED for _ in things))
-    return Offers(shown_of(rows, places, sure, sources, view.frame.size, classes), tuple(places))
+    return Candidates(
+        features_of(rows, places, sure, sources, view.frame.size, classes), tuple(places)
+    )
 
 
-def closer_offers(view: SceneView, detect: Detect) -> Offers:
+def closer_candidates(view: SceneView, detect: Detect) -> Candidates:
     """What is detected in parts of the frame and was not in the whole of it, surest first."""
     found: list[Detection] = []
     for window in windows(view.frame.size):
@@ -67,27 +69,31 @@ def closer_offers(view: SceneView, detect: Detect) -> Offers:
                 found.append(moved)
     found = sorted(found, key=lambda one: -one.probability)[:MOST]
     classes = len(view.whole_posterior)
-    places = [Offer(one.box) for one in found]
+    places = [Candidate(one.box) for one in found]
     rows = [alone(one, classes) for one in found]
     sure = [one.probability for one in found]
     sources = tuple(LOOKED for _ in found)
-    return Offers(shown_of(rows, places, sure, sources, view.frame.size, classes), tuple(places))
+    return Candidates(
+        features_of(rows, places, sure, sources, view.frame.size, classes), tuple(places)
+    )
 
 
-def shown_of(
+def features_of(
     rows: Sequence[np.ndarray[tuple[int, ...], np.dtype[np.float32]]],
-    places: Sequence[Offer],
+    places: Sequence[Candidate],
     sure: Sequence[float],
     sources: tuple[int, ...],
     size: tuple[int, int],
     classes: int,
-) -> Shown:
-    """Posteriors [C], places in pixels and probabilities as the pointer reads them."""
+) -> CandidateFeatures:
+    """Posteriors [C], places in pixels and probabilities as the selector reads them."""
     height, width = size
     scale = torch.tensor([width, height, width, height], dtype=torch.float32)
     posteriors = torch.from_numpy(np.array(rows, np.float32).reshape(len(places), classes))
     boxes = torch.tensor([place.box for place in places], dtype=torch.float32).reshape(-1, 4)
-    return Shown(posteriors, boxes / scale, torch.tensor(sure, dtype=torch.float32), sources)
+    return CandidateFeatures(
+        posteriors, boxes / scale, torch.tensor(sure, dtype=torch.float32), sources
+    )
 
 
 def windows(size: tuple[int, int]) -> list[Box]:

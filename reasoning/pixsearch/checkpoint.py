@@ -1,6 +1,5 @@
-"""What is shipped of a trained model: adapters and heads, one safetensors file of halves."""
+"""What is shipped of a trained model: adapters, connector and tagger, one safetensors file."""
 
-import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -12,13 +11,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from reasoning.pixsearch.mask_decoder import MaskDecoderConfig
 from reasoning.pixsearch.modeling import ModelConfig, PixSearchModel
 from stream.errors import AssetError
 
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights" / "pixsearch.safetensors"
-FORM = "1"  # of the file
-FORMER = "pointer."  # a part that older files carried; it has a file of its own now
+FORM = "2"  # of the file: tensors by PEFT's names
 
 
 def trained_state(model: PixSearchModel) -> dict[str, Tensor]:
@@ -27,7 +24,7 @@ def trained_state(model: PixSearchModel) -> dict[str, Tensor]:
 
 
 def save_model(model: PixSearchModel, path: Path = WEIGHTS) -> int:
-    """Write adapters and heads as float16; returns the file's bytes."""
+    """Write what learns as float16; returns the file's bytes."""
     tensors = {name: t.half().contiguous() for name, t in trained_state(model).items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file(tensors, path, {"form": FORM, "config": json.dumps(asdict(model.config))})
@@ -54,13 +51,12 @@ def load_weights(
 ) -> PixSearchModel:
     """Put saved tensors into a model of the same sizes; raises AssetError where they do not fit.
 
-    `parts` ("masks", "project", "lm" …) takes only those; all without.
+    `parts` ("lm", "connector", "tagger" …) takes only those; all without.
     """
     learning = {n: t for n, t in trained_state(model).items() if _among(n, parts)}
     try:
         with safe_open(path, framework="pt") as file:
-            every = [name for name in file.keys() if not name.startswith(FORMER)]  # noqa: SIM118
-            names = [name for name in every if _among(name, parts)]
+            names = [name for name in file.keys() if _among(name, parts)]  # noqa: SIM118
             saved = {name: file.get_tensor(name) for name in names}
         if set(saved) != set(learning):
             odd = sorted(set(saved) ^ set(learning))[:4]
@@ -78,10 +74,6 @@ def _among(name: str, parts: Sequence[str]) -> bool:
 
 
 def config_of(values: Mapping[str, Any]) -> ModelConfig:
-    """Nested plain values -> ModelConfig; TypeError or ValueError for a key or value it lacks."""
-    rest = {name: value for name, value in values.items() if name != "pointer"}  # of older files
-    masks = MaskDecoderConfig(**rest.pop("masks", {}))
-    if "grid" in rest:
-        rows, cols = rest["grid"]
-        rest["grid"] = (int(rows), int(cols))
-    return dataclasses.replace(ModelConfig(**rest), masks=masks)
+    """Plain values -> ModelConfig; KeyError, TypeError or ValueError for what does not fit."""
+    rows, cols = values["grid"]
+    return ModelConfig(**{**values, "grid": (int(rows), int(cols))})

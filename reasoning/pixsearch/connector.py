@@ -20,12 +20,19 @@ BOX = 4  # x0, y0, x1, y1 as shares of the picture
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Visual:
+class VisualTokens:
     """What the model is shown of one frame."""
 
     posteriors: Tensor  # [n, C] float32, rows sum to at most 1
     boxes: Tensor  # [n, 4] float32, 0..1
     kinds: tuple[int, ...]  # of each row: GRID cells, then THINGs, then what is POINTED at
+
+    def plus(self, other: "VisualTokens") -> "VisualTokens":
+        """Both, in this order."""
+        posteriors = torch.cat([self.posteriors, other.posteriors])
+        return VisualTokens(
+            posteriors, torch.cat([self.boxes, other.boxes]), self.kinds + other.kinds
+        )
 
 
 class Connector(nn.Module):
@@ -47,7 +54,7 @@ class Connector(nn.Module):
         for parameter in (self.kinds.weight, last.weight, last.bias):
             nn.init.zeros_(parameter)
 
-    def forward(self, visual: Visual) -> Tensor:
+    def forward(self, visual: VisualTokens) -> Tensor:
         """[n, D] float32."""
         sure = visual.posteriors**SHARPEN
         words = (sure / sure.sum(-1, keepdim=True).clamp(min=1e-6)) @ self.names

@@ -1,12 +1,12 @@
 """The trained segmenting model behind the decode loop's protocol.
 
 Its cache is kept through injected evidence; a view's visual prefix is read once however many
-questions it gets; masks are made when their span ends, and the grammar decides which special tokens
-may come.
+questions it gets; an entity gets its mask when its span ends, and the grammar decides which special
+tokens may come.
 """
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -19,18 +19,15 @@ from perception.scene.reader import GroundedRegion, SceneView
 from reasoning.generation.grammar import Grammar
 from reasoning.generation.protocol import EntitySpan, Prompt
 from reasoning.generation.settings import LogitsProcessorConfig
-from reasoning.generation.tokens import END, END_INFORMATION, INFORMATION, neutralise, unbracket
-from reasoning.pixsearch.connector import GRID, POINTED, THING, Visual, grid_boxes
+from reasoning.generation.tokens import END, END_INFORMATION, INFORMATION, unbracket
+from reasoning.pixsearch.entity_masks import EntityGrounder, EntityMasks
 from reasoning.pixsearch.logits_processor import LogitsProcessor
-from reasoning.pixsearch.mask_head import Grounder, GroundState, Span
 from reasoning.pixsearch.modeling import PixSearchModel
 from reasoning.pixsearch.processing import MAX_EVIDENCE, question_text
 from reasoning.pixsearch.spans import BEGIN, INSIDE, MAX_SPAN
+from reasoning.pixsearch.visual_input import VisualInput
 from reasoning.vlm.causal_lm import CausalLm
 from stream.events import Evidence, TokenStep
-from stream.frame import Mask
-
-GridPosteriors = Callable[[Tensor], Tensor]  # [n, 1280] pooled features -> [n, C]
 
 
 @dataclass(slots=True, eq=False)
@@ -55,7 +52,7 @@ class Unread:
 class PixSearchState:
     """One answer while it is made; owned by the decode loop."""
 
-    ground: GroundState
+    masks: EntityMasks
     cache: Any
     states: list[Tensor]  # [D] last-layer states of the answer's tokens, the newest last
     embeddings: list[Tensor]  # [D] of the same tokens
@@ -81,14 +78,14 @@ class PixSearchLMM:
     def __init__(
         self,
         model: PixSearchModel,
-        words: CausalLm,
-        grounder: Grounder,
-        posteriors: GridPosteriors,
+        tokenizer: CausalLm,
+        grounder: EntityGrounder,
+        visual: VisualInput,
         logits_processor: LogitsProcessorConfig | None = None,
     ) -> None:
-        """`words` gives the tokenizer; `posteriors` the recogniser's view of pooled features."""
-        self._model, self._words = model.eval(), words
-        self._grounder, self._posteriors = grounder, posteriors
+        """`visual` has the model's own grid and number of things."""
+        self._model, self._tokenizer, self._grounder = model.eval(), tokenizer, grounder
+        self._visual = visual
         self.controls = model.controls
         self._logits_processor = LogitsProcessor(
             model.controls, logits_processor or LogitsProcessorConfig()
@@ -102,7 +99,7 @@ class PixSearchLMM:
         if view not in self._read:
             cache = DynamicCache()
             with torch.inference_mode():
-                prefix = self._model.prefix(self.visual(view))
+                prefix = self._model.prefix(self._visual.of_view(view))
                 self._model.states(prefix[None], cache=cache)
             self._read[view] = cache
         return self._read[view]
@@ -117,54 +114,22 @@ class PixSearchLMM:
         return self._model
 
     @property
-    def words(self) -> CausalLm:
-        """Its tokenizer's side."""
-        return self._words
+    def tokenizer(self) -> CausalLm:
+        """Words to token ids and back."""
+        return self._tokenizer
 
-    def visual(self, view: SceneView) -> Visual:
-        """What the model is shown of a view: a grid of the frame and its most prominent things."""
-        rows, cols = self._model.config.grid
-        top = torch.nn.functional.adaptive_avg_pool2d(view.features.top[None], (rows, cols))[0]
-        grid = self._posteriors(top.flatten(1).T)
-        things = view.things[: self._model.config.things]
-        height, width = view.frame.size
-        size = torch.tensor([width, height, width, height])
-        boxes = [torch.tensor(thing.box) / size for thing in things]
-        posteriors = [torch.from_numpy(thing.posterior) for thing in things]
-        return Visual(
-            torch.cat([grid, *(row[None] for row in posteriors)]),
-            torch.cat([grid_boxes(rows, cols), *(box[None] for box in boxes)]),
-            (*(GRID for _ in range(rows * cols)), *(THING for _ in things)),
-        )
-
-    def ground(self, view: SceneView, phrase: str) -> tuple[Mask, float]:
-        """The mask of a phrase, as if the answer named it, and how surely it is there (0..1)."""
-        state = self._grounder.begin_view(view)
-        choice = self._grounder.choose(state, self.span_of(view, phrase))
-        return choice.mask, choice.sure
-
-    def span_of(self, view: SceneView, phrase: str) -> Span:
-        """A phrase as the answer to a question for it would say it."""
-        words = neutralise(phrase)
-        with torch.inference_mode():
-            cache = copy.deepcopy(self.read_view(view))
-            lead = self._words.encode(f"{question_text(f'Where is the {words}?')} The")
-            rows = self._model.embed(torch.tensor([*lead, *self._words.encode(f" {words}")]))
-            states = self._model.states(rows[None], cache=cache)[0]
-            return self._span(states[len(lead) :], rows[len(lead) :])
-
-    def _span(self, states: Tensor, embeddings: Tensor) -> Span:
-        """[n, D] states and embeddings of a span's tokens."""
-        state, words = states.mean(0)[None], embeddings.mean(0)[None]
-        return Span(self._model.query(state, words), state, words)
+    @property
+    def visual(self) -> VisualInput:
+        """How views become visual tokens."""
+        return self._visual
 
     def prefill(self, prompt: Prompt) -> PixSearchState:
         """Read the question on top of the view, or of the keyframe that was read ahead of it."""
-        ground = self._grounder.begin(prompt)
-        cache, last, logits = self.read_question(prompt, ground.pointed)
-        return PixSearchState(ground, cache, [], [], logits, last)
+        masks = self._grounder.begin(prompt)
+        cache, last, logits = self._read_question(prompt, masks.pointed)
+        return PixSearchState(masks, cache, [], [], logits, last)
 
-    def read_question(
+    def _read_question(
         self, prompt: Prompt, pointed: GroundedRegion | None
     ) -> tuple[Any, Tensor, Tensor]:
         """Cache, last state [D] and next logits [V + 7] after view, pointed thing and question.
@@ -176,20 +141,17 @@ class PixSearchLMM:
         model, view = self._model, prompt.seen or prompt.view
         with torch.inference_mode():
             history = [(turn.question, turn.answer) for turn in prompt.history]
-            ids = self._words.encode(question_text(prompt.question.text, history))
+            ids = self._tokenizer.encode(question_text(prompt.question.text, history))
             rows = model.embed(torch.tensor(ids))
             if pointed is not None:
-                box = torch.tensor(pointed.box) / torch.tensor([*prompt.view.frame.size[::-1]] * 2)
-                shown = Visual(
-                    torch.from_numpy(pointed.posterior)[None], box[None].float(), (POINTED,)
-                )
+                shown = self._visual.of_pointed(prompt.view, pointed)
                 # `prefix` begins with <image>, which was read with the view.
                 rows = torch.cat([model.prefix(shown)[1:], rows])
             if view in self._read:
                 cache = copy.deepcopy(self._read[view])
                 states = model.read(rows, cache)
             else:
-                prefix, cache = model.prefix(self.visual(view)), DynamicCache()
+                prefix, cache = model.prefix(self._visual.of_view(view)), DynamicCache()
                 states = model.read(torch.cat([prefix, rows]), cache)
                 self._read[view] = copy.deepcopy(cache)
                 self._read[view].crop(-len(rows))
@@ -231,7 +193,7 @@ class PixSearchLMM:
         inner = text.removeprefix(INFORMATION).removesuffix(END_INFORMATION)
         self._catch_up(state)
         first, last = (self.controls.id_of(c) for c in (INFORMATION, END_INFORMATION))
-        pieces = self._words.pieces(inner)
+        pieces = self._tokenizer.pieces(inner)
         self._feed(state, [first, *(token for token, _ in pieces[:MAX_EVIDENCE]), last])
         steps = [TokenStep(first, INFORMATION, forced=True)]
         steps += [TokenStep(token, word, forced=True) for token, word in pieces]
@@ -297,17 +259,14 @@ class PixSearchLMM:
         if opened is None or len(opened.tokens) > MAX_SPAN:
             return
         places = slice(opened.tokens[0], opened.tokens[-1] + 1)
-        with torch.inference_mode():
-            span = self._span(
-                torch.stack(state.states[places]), torch.stack(state.embeddings[places])
-            )
-        region = self._grounder.ground(state.ground, span)
+        words = torch.stack(state.embeddings[places]).mean(0)[None]
+        region = self._grounder.ground(state.masks, words)
         if region is not None:
             state.spans.append(EntitySpan(opened.start, end, region))
 
     def _spell(self, state: PixSearchState, token: int) -> str:
         """The text that a token adds; bytes of an unfinished character come with its last one."""
-        whole = str(self._words.tokenizer.decode([*state.own, token]))
+        whole = str(self._tokenizer.tokenizer.decode([*state.own, token]))
         if whole.endswith("\ufffd"):
             return ""
         text = whole[len(state.shown) :]

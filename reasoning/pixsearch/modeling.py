@@ -1,23 +1,21 @@
-"""The segmenting language model: words, spans and masks from one sequence of states.
+"""The segmenting language model: words and the spans of entities from one sequence of states.
 
 Section 3 of PixSearch (arXiv 2601.19060) with an embedded language model. Where it departs is said
-in docs/model.md: the tagger is causal, so that a span is known while decoding goes on, and the mask
-query reads the span's words beside its states.
+in docs/model.md: the tagger is causal, so that a span is known while decoding goes on, and an
+entity's mask is chosen among what perception found (region_selector.py).
 """
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from reasoning.generation.tokens import CONTROLS, IMAGE, REGION, ControlIds
-from reasoning.pixsearch.connector import Connector, Visual, name_embeddings
+from reasoning.pixsearch.connector import Connector, VisualTokens, name_embeddings
 from reasoning.pixsearch.lora import add_lora
-from reasoning.pixsearch.mask_decoder import Cells, MaskDecoder, MaskDecoderConfig
-from reasoning.pixsearch.spans import Tokens
 from reasoning.vlm.causal_lm import HALF_STEP
 
 
@@ -25,17 +23,16 @@ from reasoning.vlm.causal_lm import HALF_STEP
 class ModelConfig:
     """Sizes of what is trained beside the language model."""
 
-    rank: int = 8  # of the adapters
-    alpha: float = 16.0
+    lora_rank: int = 8
+    lora_alpha: int = 16
     first_layer: int = 0  # adapters begin here; the layers below need no gradient
     grid: tuple[int, int] = (3, 4)  # rows and columns of visual tokens
     things: int = 4  # regions shown beside the grid
-    hidden: int = 256  # of the heads
-    masks: MaskDecoderConfig = field(default_factory=MaskDecoderConfig)
+    hidden: int = 256  # of the tagger
 
 
 class PixSearchModel(nn.Module):
-    """A causal language model with control tokens, a connector, a tagger and a mask decoder."""
+    """A causal language model with control tokens, a connector and a tagger."""
 
     def __init__(
         self, lm: Any, names: Sequence[Sequence[int]], vocabulary: int, config: ModelConfig
@@ -50,11 +47,7 @@ class PixSearchModel(nn.Module):
         table = lm.get_input_embeddings().weight.detach()
         width = int(table.shape[1])
         scale = float(table.float().norm(dim=-1).mean())
-        add_lora(list(lm.model.layers)[config.first_layer :], config.rank, config.alpha)
-        for parameter in lm.parameters():
-            if parameter.dtype != torch.float32 or not parameter.requires_grad:
-                parameter.requires_grad_(False)
-        self._freeze_base()
+        add_lora(lm, config.first_layer, config.lora_rank, config.lora_alpha)
         rows = name_embeddings(table, names)
         self.connector = Connector(rows, scale)
         self.control_in = nn.Parameter(torch.randn(len(CONTROLS), width) * scale / width**0.5)
@@ -64,17 +57,7 @@ class PixSearchModel(nn.Module):
         self.tagger = nn.Sequential(
             nn.Linear(3 * width, config.hidden), nn.GELU(), nn.Linear(config.hidden, 3)
         )
-        self.project = nn.Sequential(
-            nn.Linear(2 * width, config.hidden),
-            nn.GELU(),
-            nn.Linear(config.hidden, config.masks.query),
-        )
-        self.masks = MaskDecoder(config.masks)
         self.word_scale = 1 / scale
-
-    def _freeze_base(self) -> None:
-        for name, parameter in self.lm.named_parameters():
-            parameter.requires_grad_(name.endswith((".down", ".up")))
 
     @property
     def dtype(self) -> torch.dtype:
@@ -90,7 +73,7 @@ class PixSearchModel(nn.Module):
             (ids >= self.controls.first)[..., None], self.control_in[special], words.float()
         )
 
-    def prefix(self, visual: Visual) -> Tensor:
+    def prefix(self, visual: VisualTokens) -> Tensor:
         """[p, D]: `<image>` and the grid, then `<region>` before each thing or pointed place."""
         rows = self.connector(visual)
         image, region = (self.control_in[CONTROLS.index(c)][None] for c in (IMAGE, REGION))
@@ -134,27 +117,6 @@ class PixSearchModel(nn.Module):
         before = torch.cat([torch.zeros_like(states[:, :1]), states[:, :-1]], 1)
         words = embeddings.float() * self.word_scale
         return self.tagger(torch.cat([states, before, words], -1))  # type: ignore[no-any-return]
-
-    def query(self, states: Tensor, embeddings: Tensor) -> Tensor:
-        """Mean state and mean embedding of spans, [N, D] each -> mask queries [N, query]."""
-        words = embeddings.float() * self.word_scale
-        result: Tensor = self.project(torch.cat([states, words], -1))
-        return result
-
-    def span_query(self, states: Tensor, embeddings: Tensor, spans: Sequence[Tokens]) -> Tensor:
-        """[L, D] states and embeddings of one sequence -> [len(spans), query]."""
-        means = [
-            torch.stack([rows[start:end].mean(0) for start, end in spans])
-            for rows in (states, embeddings)
-        ]
-        return self.query(*means)
-
-    def mask(
-        self, cells: Cells, owner: Tensor, query: Tensor, prompts: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Mask logits [N, h4, w4] and presence logits [N] of queries of frames."""
-        result: tuple[Tensor, Tensor] = self.masks(cells, owner, query, prompts)
-        return result
 
 
 def own_copy(lm: Any, dtype: torch.dtype = torch.float32) -> Any:

@@ -17,14 +17,13 @@ from reasoning.generation.tokens import (
     unbracket,
 )
 from reasoning.pixsearch.spans import IGNORED, Chars, Tokens, bio_labels, counted, token_spans
-from stream.geometry import Rle
 
 HISTORY = 2  # earlier turns that are read again
 HISTORY_CHARS = 200  # of each earlier answer
 MAX_EVIDENCE = 112  # tokens of injected evidence that are read; the rest is only shown
 
 
-class Vocabulary(Protocol):
+class Tokenizer(Protocol):
     """What is needed of a tokenizer."""
 
     @property
@@ -34,14 +33,13 @@ class Vocabulary(Protocol):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Encoded:
+class EncodedTurn:
     """One turn: L tokens after the visual prefix."""
 
     ids: tuple[int, ...]
     learnt: tuple[bool, ...]  # [L] the language loss counts the token (m of eq. 9)
     labels: tuple[int, ...]  # [L] B/I/O, or IGNORED
-    spans: tuple[Tokens, ...]
-    masks: tuple[Rle, ...]  # of each span
+    spans: tuple[Tokens, ...]  # of the entities
 
 
 def question_text(question: str, history: Sequence[tuple[str, str]] = ()) -> str:
@@ -97,61 +95,56 @@ def answer_text(pieces: Sequence[Segment]) -> tuple[list[str], list[Chars], list
 
 
 def encode_turn(
-    words: Vocabulary,
+    tokenizer: Tokenizer,
     question: str,
     pieces: Sequence[Segment],
     history: Sequence[tuple[str, str]] = (),
-) -> Encoded:
+) -> EncodedTurn:
     """A question and its answer in segments -> tokens with what each loss counts."""
-    asked = [token for token, _ in words.pieces(question_text(question, history))]
+    asked = [token for token, _ in tokenizer.pieces(question_text(question, history))]
     stretches, entities, evidence = answer_text(pieces)
-    ids, offsets = _tokens(words, stretches, evidence)
+    ids, offsets = _tokens(tokenizer, stretches, evidence)
     learnt = counted(offsets, evidence)
     labels = [
         label if learn else IGNORED
         for label, learn in zip(bio_labels(offsets, entities), learnt, strict=True)
     ]
-    rles = [p.mask for p in pieces if isinstance(p, Entity) and p.text.strip()]
-    pairs = [
-        ((span[0] + len(asked), span[1] + len(asked)), rle)
-        for span, rle in zip(token_spans(offsets, entities), rles, strict=True)
-        if span is not None
-    ]
-    controls = ControlIds(words.vocabulary)
-    return Encoded(
+    begin = len(asked)
+    spans = [span for span in token_spans(offsets, entities) if span is not None]
+    controls = ControlIds(tokenizer.vocabulary)
+    return EncodedTurn(
         (*asked, *ids, controls.id_of(END)),
         (*(False for _ in asked), *learnt, True),
         (*(IGNORED for _ in asked), *labels, 0),
-        tuple(span for span, _ in pairs),
-        tuple(rle for _, rle in pairs),
+        tuple((first + begin, last + begin) for first, last in spans),
     )
 
 
-def shorten(encoded: Encoded, longest: int) -> Encoded:
+def shorten(encoded: EncodedTurn, longest: int) -> EncodedTurn:
     """At most `longest` tokens; spans that are cut off go."""
     if len(encoded.ids) <= longest:
         return encoded
-    kept = [n for n, span in enumerate(encoded.spans) if span[1] <= longest]
-    return Encoded(
+    return EncodedTurn(
         encoded.ids[:longest],
         encoded.learnt[:longest],
         encoded.labels[:longest],
-        tuple(encoded.spans[n] for n in kept),
-        tuple(encoded.masks[n] for n in kept),
+        tuple(span for span in encoded.spans if span[1] <= longest),
     )
 
 
 def _tokens(
-    words: Vocabulary, stretches: Sequence[str], evidence: Sequence[Chars]
+    tokenizer: Tokenizer, stretches: Sequence[str], evidence: Sequence[Chars]
 ) -> tuple[list[int], list[Chars]]:
     """Ids with their places in the joined text; of evidence only the first tokens."""
-    controls = ControlIds(words.vocabulary)
+    controls = ControlIds(tokenizer.vocabulary)
     ids: list[int] = []
     offsets: list[Chars] = []
     place = 0
     for stretch in stretches:
         pieces = (
-            [(controls.id_of(stretch), stretch)] if stretch in CONTROLS else words.pieces(stretch)
+            [(controls.id_of(stretch), stretch)]
+            if stretch in CONTROLS
+            else tokenizer.pieces(stretch)
         )
         inside = any(start < place < end for start, end in evidence) and stretch not in CONTROLS
         for number, (token, text) in enumerate(pieces):

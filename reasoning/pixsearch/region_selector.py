@@ -1,4 +1,4 @@
-"""The pointer: which of the things that were found is meant by a phrase, or none of them.
+"""The region selector: which of the things that were found is meant by a phrase, or none of them.
 
 A learnt head over the phrase's word embeddings. It says how well each class name fits the phrase,
 and from that, and from where and how surely each thing was found, how much of what is meant the
@@ -29,13 +29,13 @@ SAME_PLACE = 0.6  # overlap of boxes from which two things lie in one place
 GAIN, MIDDLE = 12.0, 0.6  # cosines of names to fits: the same name 0.99, an unrelated one 0.001
 LEAST = 1e-3
 STEP = 6.0  # the weights of traits learn so much faster than those of words
-WEIGHTS = Path(__file__).resolve().parent.parent / "weights" / "pointer.safetensors"
+WEIGHTS = Path(__file__).resolve().parent.parent / "weights" / "region_selector.safetensors"
 
 Embed = Callable[[str], Tensor]  # phrase -> [D] mean word embedding
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Shown:
+class CandidateFeatures:
     """K things of one view that may be pointed at."""
 
     posteriors: Tensor  # [K, C] float32
@@ -43,9 +43,9 @@ class Shown:
     sure: Tensor  # [K] 0..1, of the detector or the window that the thing is there
     sources: tuple[int, ...]
 
-    def plus(self, other: "Shown") -> "Shown":
+    def plus(self, other: "CandidateFeatures") -> "CandidateFeatures":
         """Both, in this order."""
-        return Shown(
+        return CandidateFeatures(
             torch.cat([self.posteriors, other.posteriors]),
             torch.cat([self.boxes, other.boxes]),
             torch.cat([self.sure, other.sure]),
@@ -53,7 +53,7 @@ class Shown:
         )
 
 
-class Pointer(nn.Module):
+class RegionSelector(nn.Module):
     """Phrases and things -> expected overlaps."""
 
     names: Tensor  # [C, D] the class names' mean word embeddings, centred, unit length
@@ -88,36 +88,37 @@ class Pointer(nn.Module):
         result: Tensor = self.gain * (near - self.level)
         return result
 
-    def forward(self, fits: Tensor, shown: Shown, covered: Tensor) -> Tensor:
+    def forward(self, fits: Tensor, features: CandidateFeatures, covered: Tensor) -> Tensor:
         """[C] logits of fitting, K things, how much of each was masked before (0..1) ->
         [K] logits of expected overlap."""
         meant = fits.sigmoid()
-        share = (shown.posteriors @ meant).clamp(LEAST, 1 - LEAST)
-        change: Tensor = STEP * self.weigh(traits(meant, share, shown, covered))
+        share = (features.posteriors @ meant).clamp(LEAST, 1 - LEAST)
+        change: Tensor = STEP * self.weigh(traits(meant, share, features, covered))
         return share.logit() + change[:, 0]
 
 
-def save_pointer(pointer: Pointer, path: Path = WEIGHTS) -> int:
+def save_region_selector(selector: RegionSelector, path: Path = WEIGHTS) -> int:
     """Write it as float16; returns the file's bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_file({n: t.detach().half().contiguous() for n, t in pointer.named_parameters()}, path)
+    save_file({n: t.detach().half().contiguous() for n, t in selector.named_parameters()}, path)
     return path.stat().st_size
 
 
-def load_pointer(names: Tensor, path: Path = WEIGHTS) -> Pointer:
-    """A trained pointer over class names [C, D]; raises AssetError where the file is unfit."""
+def load_region_selector(names: Tensor, path: Path = WEIGHTS) -> RegionSelector:
+    """A trained selector over class names [C, D]; raises AssetError where the file is unfit."""
     try:
         saved = load_file(path)
-        pointer = Pointer(names, int(saved["call.0.bias"].shape[0]))
-        pointer.load_state_dict(saved)
+        selector = RegionSelector(names, int(saved["call.0.bias"].shape[0]))
+        selector.load_state_dict(saved)
     except (OSError, KeyError, RuntimeError, SafetensorError) as error:
         raise AssetError(
-            f"expected a pointer's weights in {path}: {error!r}; run `foveal train stage1`"
+            f"expected a region selector's weights in {path}: {error!r}; "
+            "run `foveal train selector`"
         ) from error
-    return pointer.eval()
+    return selector.eval()
 
 
-def embedder(table: Tensor, encode: Callable[[str], Sequence[int]]) -> Embed:
+def phrase_embedder(table: Tensor, encode: Callable[[str], Sequence[int]]) -> Embed:
     """The mean of a phrase's rows of an embedding table [V, D], as words of a sentence."""
 
     def embed(phrase: str) -> Tensor:
@@ -126,19 +127,19 @@ def embedder(table: Tensor, encode: Callable[[str], Sequence[int]]) -> Embed:
     return embed
 
 
-def traits(meant: Tensor, share: Tensor, shown: Shown, covered: Tensor) -> Tensor:
+def traits(meant: Tensor, share: Tensor, features: CandidateFeatures, covered: Tensor) -> Tensor:
     """[K, TRAITS]: what is known of each thing beside its fit."""
     count = len(share)
     apart = 1 - torch.eye(count)
     best_other = (share[None] * apart).amax(1) if count > 1 else torch.zeros_like(share)
-    here = overlaps(shown.boxes) >= SAME_PLACE
-    strange = (shown.posteriors * (1 - meant)).amax(1)  # its surest name that is not meant
+    here = overlaps(features.boxes) >= SAME_PLACE
+    strange = (features.posteriors * (1 - meant)).amax(1)  # its surest name that is not meant
     rival = (strange[None] * here * apart).amax(1)
     helper = (share[None] * here * apart).amax(1)
-    x0, y0, x1, y1 = shown.boxes.unbind(-1)
+    x0, y0, x1, y1 = features.boxes.unbind(-1)
     wide, high = (x1 - x0).clamp(min=LEAST), (y1 - y0).clamp(min=LEAST)
     area = wide * high
-    within = (overlap_shares(shown.boxes) * apart * share[None]).amax(1)
+    within = (overlap_shares(features.boxes) * apart * share[None]).amax(1)
     edges = [(x0 <= 0.01), (y0 <= 0.01), (x1 >= 0.99), (y1 >= 0.99)]
     known = meant.amax().expand(count)
     columns = [
@@ -150,8 +151,8 @@ def traits(meant: Tensor, share: Tensor, shown: Shown, covered: Tensor) -> Tenso
         rival,
         helper,
         within,
-        shown.sure,
-        shown.posteriors.sum(1),
+        features.sure,
+        features.posteriors.sum(1),
         area,
         area.log() / 4,
         (wide / high).log(),
@@ -163,7 +164,7 @@ def traits(meant: Tensor, share: Tensor, shown: Shown, covered: Tensor) -> Tenso
         torch.tensor(float(count)).log().expand(count) / 4,
         covered,
     ]
-    kinds = F.one_hot(torch.tensor(shown.sources), SOURCES).float()
+    kinds = F.one_hot(torch.tensor(features.sources), SOURCES).float()
     return torch.cat([torch.stack(columns, 1), kinds], 1)
 
 

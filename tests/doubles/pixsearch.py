@@ -6,20 +6,12 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from reasoning.pixsearch.connector import GRID, Visual, grid_boxes
-from reasoning.pixsearch.mask_decoder import MaskDecoderConfig
+from reasoning.pixsearch.connector import GRID, VisualTokens, grid_boxes
 from reasoning.pixsearch.modeling import ModelConfig, PixSearchModel
 from reasoning.vlm.causal_lm import CausalLm
 
 CLASSES = ("cat", "red cup", "tree")
-SMALL = ModelConfig(
-    rank=2,
-    alpha=4.0,
-    grid=(1, 2),
-    things=1,
-    hidden=16,
-    masks=MaskDecoderConfig(dense=8, top=12, query=8, width=16, pixel=4, heads=2),
-)
+SMALL = ModelConfig(lora_rank=2, lora_alpha=4, grid=(1, 2), things=1, hidden=16)
 
 
 def tiny_words() -> CausalLm:
@@ -49,7 +41,7 @@ def tiny_model(seed: int = 0, config: ModelConfig = SMALL) -> tuple[PixSearchMod
     return PixSearchModel(words.model, names, words.vocabulary, config), words
 
 
-def tiny_visual(seed: int = 0) -> Visual:
+def tiny_visual(seed: int = 0) -> VisualTokens:
     """Two grid cells with random posteriors."""
     torch.manual_seed(seed)
-    return Visual(torch.rand(2, len(CLASSES)).softmax(-1), grid_boxes(1, 2), (GRID, GRID))
+    return VisualTokens(torch.rand(2, len(CLASSES)).softmax(-1), grid_boxes(1, 2), (GRID, GRID))

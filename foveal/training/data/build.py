@@ -1,6 +1,6 @@
 """Puts the data builder together: pictures, entries, annotator and searcher -> a JSONL file."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -10,44 +10,39 @@ import numpy as np
 
 from foveal.config.models import ReasoningConfig
 from foveal.setup.assistant import Models, build_assistant, load_models
-from foveal.setup.pixsearch import posteriors_of
+from foveal.setup.pixsearch import visual_input
 from foveal.setup.search import load_recogniser, open_searcher
 from foveal.training.data.distil import Distiller, DistilReport
 from foveal.training.data.pictures import (
     SKIMAGE,
     coco_training,
     composites,
-    cut_outs_in,
-    cut_outs_of,
     entries_by_name,
     imagenet_training,
     load_picture,
-    photographs,
+    package_photographs,
+    scene_of,
+    written,
 )
-from foveal.training.pixsearch.visual_input import Shown, shown_folder
-from perception.scene.name_matching import NameMatcher
-from perception.scene.recogniser import EVERYDAY, Recogniser
-from reasoning.data.annotator import Annotator, Sample
+from foveal.training.data.scenes import cut_outs, stamps
+from foveal.training.data.visual_cache import VisualTokenCache, cache_folder
+from perception.scene.recogniser import EVERYDAY
+from reasoning.data.annotator import AnnotatedPicture
 from reasoning.data.builder import Builder, BuildReport
 from reasoning.data.openai_annotator import OpenAiAnnotator
-from reasoning.data.picture_questions import Picture, QuestionMaker
-from reasoning.data.rules_annotator import RuleAnnotator
 from reasoning.data.schema import Record, problems, read_jsonl, write_jsonl
-from reasoning.data.wearer_questions import Wearer
+from reasoning.data.wearer_questions import Asked, Wearer, known_answer
 from reasoning.data.wordings import excluded, read_wordings
 from reasoning.pixsearch.modeling import ModelConfig
 from reasoning.vlm.openai_client import ChatClient, Endpoint
-from retrieval.search import KnowledgeSearcher
+from retrieval.sources.entries import Entry
 from stream.errors import SourceError
 from stream.frame import Image
-from stream.geometry import decode_mask
 
 EVERYDAY_NAMES = tuple(words[0] for words in EVERYDAY)
-SEEN = 0.6  # probability of the right name from which sight is enough
+RULES = "rules"  # the annotator that is the assistant of English rules
 WHOLE_SHARE = 0.25  # of the visits that go to pictures without masks
-FACT_SHARE = 0.4  # of the visits that also ask something that has nothing to do with it
-PER_VISIT = 3  # questions of a picture before the next one
-PER_LOOK = 9  # the same of the composed assistant, for whom a picture costs more
+PER_VISIT = 9  # questions of a picture before the next one
 CACHED_PICTURES = 8
 
 
@@ -60,7 +55,7 @@ class BuildOptions:
     cutouts: Path | None = None
     composites: int = 200
     limit: int = 1000
-    annotator: str = "rules"
+    annotator: str = RULES
     index: Path | None = None
     seed: int = 0
     without: tuple[Path, ...] = ()  # benchmarks whose questions and pictures are left out
@@ -70,27 +65,25 @@ def build_data(
     options: BuildOptions, on_record: Callable[[int], None]
 ) -> BuildReport | DistilReport:
     """Write records to `options.out`; the same options give the same file (not with openai:…)."""
-    if options.annotator == "composed":
+    if options.annotator == RULES:
         return distil_data(options, on_record)
-    recogniser = load_recogniser()
-    searcher = open_searcher(options.index, recogniser)
-    random = np.random.default_rng(options.seed)
+    client = ChatClient(Endpoint.parse(options.annotator))
     picture = lru_cache(CACHED_PICTURES)(load_picture)
-    annotator = make_annotator(options.annotator, RecognitionCheck(recogniser, picture), picture)
-    builder = Builder(annotator, searcher, picture)
-    samples = make_samples(options, searcher, random)
-
+    searcher = open_searcher(options.index, load_recogniser())
+    builder = Builder(OpenAiAnnotator(client, picture), searcher, picture)
+    asked = (one for _, one in questions(options, searcher.store.entries))
+    samples = (sample for one in asked if (sample := known_answer(one)) is not None)
     write_jsonl(options.out, _limited(builder.build(samples), options.limit, on_record))
     return builder.report
 
 
 def distil_data(options: BuildOptions, on_record: Callable[[int], None]) -> DistilReport:
-    """Ask the composed assistant (foveal/training/data/distil.py) until there are enough records.
+    """Ask the assistant of rules (foveal/training/data/distil.py) until there are enough records.
 
-    What the segmenting model is shown of each picture is kept beside the file (`shown_folder`).
+    What the segmenting model is shown of each picture is kept beside the file (`cache_folder`).
     """
     models = load_models(options.index)
-    teacher = build_assistant(models, ReasoningConfig(model="rules"))
+    teacher = build_assistant(models, ReasoningConfig(model=RULES))
     distiller = Distiller(teacher, lambda text: len(models.lm.encode(text)))
     records = distilled(options, models, distiller)
     write_jsonl(options.out, _limited(records, options.limit, on_record))
@@ -98,40 +91,40 @@ def distil_data(options: BuildOptions, on_record: Callable[[int], None]) -> Dist
 
 
 def distilled(options: BuildOptions, models: Models, distiller: Distiller) -> Iterator[Record]:
-    """Records without end: a picture, some questions of it, and the next picture."""
+    """Records without end."""
+    shown = make_cache(models, options.out, load_picture)
+    for picture, asked in questions(options, models.searcher.store.entries):
+        record = distiller.record(asked, shown.view(picture.image))
+        if record is not None:
+            for turn in record.turns:
+                shown(record.image, turn.point)
+            yield record
+
+
+def questions(
+    options: BuildOptions, entries: Sequence[Entry]
+) -> Iterator[tuple[AnnotatedPicture, Asked]]:
+    """Without end: a picture, some questions of it, and the next picture."""
     random = np.random.default_rng(options.seed)
-    questions, views = excluded(options.without)
+    unasked, views = excluded(options.without)
     pictures = _pictures(options, random, views)
-    entries = models.searcher.store.entries
     names = {thing.name for p in pictures for thing in p.things} | {p.whole for p in pictures}
     known = entries_by_name(entries, names)
-    wearer = Wearer(read_wordings(), known, entries, EVERYDAY_NAMES, random, questions)
+    wearer = Wearer(read_wordings(), known, entries, EVERYDAY_NAMES, random, unasked)
     masked = [picture for picture in pictures if picture.things]
     whole = [picture for picture in pictures if picture.whole in known]
-    shown = make_shown(models, options.out, load_picture)
     while True:
         second = not masked or random.random() < WHOLE_SHARE
-        some = whole if second and whole else masked
+        some = (whole if second else masked) or masked or pictures
         picture = some[int(random.integers(len(some)))]
-        for asked in wearer.questions(picture, PER_LOOK):
-            record = distiller.record(asked, shown.view(picture.image))
-            if record is not None:
-                for turn in record.turns:
-                    shown(record.image, turn.point)
-                yield record
+        for asked in wearer.questions(picture, PER_VISIT):
+            yield picture, asked
 
 
-def make_shown(models: Models, records: Path, pictures: Callable[[str], Image]) -> Shown:
+def make_cache(models: Models, records: Path, pictures: Callable[[str], Image]) -> VisualTokenCache:
     """What perception shows of pictures, kept in a folder beside the records."""
-    recogniser, config = load_recogniser(models.backbone), ModelConfig()
-    return Shown(
-        shown_folder(records),
-        lambda: models.reader,
-        lambda pooled: posteriors_of(recogniser, pooled),
-        pictures,
-        config.grid,
-        config.things,
-    )
+    visual = visual_input(load_recogniser(models.backbone), ModelConfig())
+    return VisualTokenCache(cache_folder(records), lambda: models.reader, visual, pictures)
 
 
 def _limited(
@@ -144,81 +137,24 @@ def _limited(
             return
 
 
-class RecognitionCheck:
-    """Whether the recogniser names a sample's target rightly and surely: then no search is needed.
-
-    The same measure for every model that is trained: what the shared backbone cannot tell, a head
-    on it will not know either.
-    """
-
-    def __init__(self, recogniser: Recogniser, picture: Callable[[str], Image]) -> None:
-        self._recogniser, self._picture = recogniser, picture
-        self._matcher = NameMatcher(recogniser.class_synonyms)
-        self._seen: dict[tuple[str, int], bool] = {}
-
-    def __call__(self, sample: Sample) -> bool:
-        """Raises SourceError when the picture cannot be read."""
-        if sample.target is None:
-            return False
-        key = (sample.image, sample.target)
-        if key not in self._seen:
-            thing = sample.things[sample.target]
-            image, mask = self._picture(sample.image), decode_mask(thing.mask)
-            posterior = self._recogniser.classify([image], [mask])[0]
-            best = self._matcher.best(posterior, 1)[0]
-            fits = self._matcher.fit(posterior, thing.name)
-            self._seen[key] = fits >= SEEN and best.probability >= SEEN / 2
-        return self._seen[key]
-
-
-def make_annotator(
-    name: str, sight: Callable[[Sample], bool], pictures: Callable[[str], Image]
-) -> Annotator:
-    """`rules` or `openai:URL#MODEL`; raises ConfigError for anything else."""
-    if name == "rules":
-        return RuleAnnotator(sight)
-    return OpenAiAnnotator(ChatClient(Endpoint.parse(name)), pictures)
-
-
-def make_samples(
-    options: BuildOptions, searcher: KnowledgeSearcher, random: np.random.Generator
-) -> Iterator[Sample]:
-    """Questions of all pictures in random order, with some of fact in between."""
-    pictures = _pictures(options, random)
-    entries = searcher.store.entries
-    names = {thing.name for p in pictures for thing in p.things} | {p.whole for p in pictures}
-    maker = QuestionMaker(entries_by_name(entries, names), EVERYDAY_NAMES, random)
-    masked = [picture for picture in pictures if picture.things]
-    whole = [picture for picture in pictures if not picture.things]
-    while True:
-        second = not masked or random.random() < WHOLE_SHARE
-        some = whole if second and whole else masked
-        picture = some[int(random.integers(len(some)))]
-        drawn = list(maker.of_picture(picture))
-        for number in random.permutation(len(drawn))[:PER_VISIT]:
-            yield drawn[int(number)]
-        if not drawn or random.random() < FACT_SHARE:
-            yield from maker.of_entry(entries[int(random.integers(len(entries)))], picture)
-
-
 def _pictures(
     options: BuildOptions, random: np.random.Generator, without: frozenset[str] = frozenset()
-) -> list[Picture]:
+) -> list[AnnotatedPicture]:
     """All training pictures but those whose file's stem is in `without`."""
 
-    def kept(pictures: Iterator[Picture]) -> list[Picture]:
+    def kept(pictures: Iterator[AnnotatedPicture]) -> list[AnnotatedPicture]:
         return [p for p in pictures if Path(p.image).stem.removeprefix(SKIMAGE) not in without]
 
-    own = kept(photographs())
+    own = kept(package_photographs())
     known = kept(coco_training(options.data)) if options.data else []
     whole = kept(imagenet_training(options.data)) if options.data else []
-    cuts = list(cut_outs_in(options.cutouts)) if options.cutouts else []
-    cuts += list(cut_outs_of(known))
+    cuts = stamps(options.cutouts) if options.cutouts else []
+    cuts += cut_outs([scene_of(picture) for picture in known])
+    if not cuts:
+        return [*own, *known, *whole]
     grounds = [p.image for p in own] + [p.image for p in known if not p.things]
-    pasted: list[Picture] = []
-    if cuts:
-        folder = options.out.parent / f"{options.out.stem}.images"
-        pasted = list(composites(cuts, grounds, options.composites, folder, random))
+    folder = options.out.parent / f"{options.out.stem}.images"
+    pasted = written(composites(cuts, grounds, options.composites, random), folder)
     return [*own, *known, *whole, *pasted]
 
 

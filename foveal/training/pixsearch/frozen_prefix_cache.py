@@ -15,9 +15,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from foveal.training.pixsearch.objective import (
     VARIANCE,
-    Batch,
-    Example,
     LossWeights,
+    PaddedBatch,
+    TurnExample,
     batch_of,
     span_loss,
     word_loss,
@@ -29,17 +29,17 @@ UPPER = ("lm", "control_out", "tagger")  # parts that learn so
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Read:
+class LowerStates:
     """A turn as the lower half leaves it."""
 
-    example: Example
+    example: TurnExample
     embeddings: Tensor  # [L, D] half
-    lower: Tensor  # [L, D] in the language model's type
-    start: int  # of the turn, after its prefix
+    states: Tensor  # [L, D] in the language model's type
+    start: int  # of the turn, after its visual prefix
     teacher: Tensor  # [n, D] half: last states of the spans' tokens, as the training begins
 
 
-class Halves:
+class SplitModel:
     """The two halves of a model's language side."""
 
     def __init__(self, model: PixSearchModel) -> None:
@@ -48,7 +48,7 @@ class Halves:
         self._lower = some_layers(network, 0, first)
         self._upper = some_layers(network, first, len(network.layers))
 
-    def read(self, example: Example) -> Read:
+    def read(self, example: TurnExample) -> LowerStates:
         """Once for each turn, before the first step."""
         model = self._model
         with torch.no_grad():
@@ -59,7 +59,8 @@ class Halves:
             teacher = torch.zeros(0, rows.shape[-1])
             if spans:
                 teacher = self.upper(lower)[0, spans]
-        return Read(example, batch.embeddings[0].half(), lower[0], batch.starts[0], teacher.half())
+        rows, start = batch.embeddings[0].half(), batch.starts[0]
+        return LowerStates(example, rows, lower[0], start, teacher.half())
 
     def upper(self, lower: Tensor, known: Tensor | None = None) -> Tensor:
         """[B, L, D] states of the lower half -> last-layer states float32."""
@@ -67,19 +68,16 @@ class Halves:
         result: Tensor = out.last_hidden_state.float()
         return result
 
-    def losses(self, reads: Sequence[Read], weights: LossWeights) -> dict[str, Tensor]:
-        """Words, spans, and the distance of the spans' states to those the training began with.
-
-        The last keeps what reads these states, the mask query and the pointer, fit.
-        """
-        longest = max(len(read.lower) for read in reads)
-        known = torch.zeros(len(reads), longest, dtype=torch.bool)
-        for number, read in enumerate(reads):
-            known[number, : len(read.lower)] = True
-        lower = torch.stack([_pad(read.lower, longest) for read in reads])
-        rows = torch.stack([_pad(read.embeddings, longest) for read in reads]).float()
-        batch = Batch(rows, known, tuple(read.start for read in reads))
-        examples = [read.example for read in reads]
+    def losses(self, turns: Sequence[LowerStates], weights: LossWeights) -> dict[str, Tensor]:
+        """Words, spans, and the distance of the spans' states to those the training began with."""
+        longest = max(len(turn.states) for turn in turns)
+        known = torch.zeros(len(turns), longest, dtype=torch.bool)
+        for number, turn in enumerate(turns):
+            known[number, : len(turn.states)] = True
+        lower = torch.stack([_pad(turn.states, longest) for turn in turns])
+        rows = torch.stack([_pad(turn.embeddings, longest) for turn in turns]).float()
+        batch = PaddedBatch(rows, known, tuple(turn.start for turn in turns))
+        examples = [turn.example for turn in turns]
         # Flash attention's backward pass takes a fifth of a step on a processor.
         with sdpa_kernel(SDPBackend.MATH):
             states = self.upper(lower, known)
@@ -88,25 +86,25 @@ class Halves:
             "spans": span_loss(self._model, states, batch, examples),
         }
         if weights.teacher:
-            terms["teacher"] = _teacher(states, reads)
+            terms["teacher"] = _teacher(states, turns)
         terms["loss"] = torch.stack([getattr(weights, k) * v for k, v in terms.items()]).sum()
         return terms
 
 
-def _teacher(states: Tensor, reads: Sequence[Read]) -> Tensor:
+def _teacher(states: Tensor, turns: Sequence[LowerStates]) -> Tensor:
     """Eq. 8 against the model as the training began."""
     parts = [
-        states[number, _places(read.example, read.start)] - read.teacher.float()
-        for number, read in enumerate(reads)
-        if len(read.teacher)
+        states[number, _places(turn.example, turn.start)] - turn.teacher.float()
+        for number, turn in enumerate(turns)
+        if len(turn.teacher)
     ]
     if not parts:
         return states.sum() * 0
     return (torch.cat(parts) ** 2).mean() / (2 * VARIANCE)
 
 
-def _places(example: Example, start: int) -> list[int]:
-    """Tokens of the turn's spans, in a sequence with its prefix."""
+def _places(example: TurnExample, start: int) -> list[int]:
+    """Tokens of the turn's spans, in a sequence with its turn."""
     return [start + n for first, last in example.turn.spans for n in range(first, last)]
 
 

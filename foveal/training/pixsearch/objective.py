@@ -1,4 +1,4 @@
-"""PixSearch's loss on a batch of sequences (eq. 6): words, spans, masks, and the frozen teacher."""
+"""PixSearch's loss on a batch of sequences (eq. 6) but for masks: words, spans, frozen teacher."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,11 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from reasoning.pixsearch.connector import Visual
+from reasoning.pixsearch.connector import VisualTokens
 from reasoning.pixsearch.lora import without_lora
-from reasoning.pixsearch.mask_decoder import focal_tversky, mask_bce
 from reasoning.pixsearch.modeling import PixSearchModel
-from reasoning.pixsearch.processing import Encoded
+from reasoning.pixsearch.processing import EncodedTurn
 from reasoning.pixsearch.spans import IGNORED
 
 VARIANCE = 1.0  # sigma squared of eq. 8
@@ -23,26 +22,19 @@ class LossWeights:
 
     words: float = 1.0
     spans: float = 2.0
-    tversky: float = 8.0
-    bce: float = 2.0
     teacher: float = 0.1
-    presence: float = 0.5  # ours: whether the thing is in view at all
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Example:
-    """One turn with what the model is shown; masks at the decoder's size."""
+class TurnExample:
+    """One turn with what the model is shown."""
 
-    visual: Visual
-    turn: Encoded
-    dense: Tensor | None = None  # [168, h8, w8]; None where no mask is supervised
-    top: Tensor | None = None
-    image: Tensor | None = None
-    masks: tuple[Tensor | None, ...] = ()  # [h4, w4] 0..1 of each span
+    visual: VisualTokens
+    turn: EncodedTurn
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Batch:
+class PaddedBatch:
     """Padded sequences, prefix first."""
 
     embeddings: Tensor  # [B, L, D]
@@ -50,7 +42,7 @@ class Batch:
     starts: tuple[int, ...]  # of each sequence's turn, after its prefix
 
 
-def batch_of(model: PixSearchModel, examples: Sequence[Example]) -> Batch:
+def batch_of(model: PixSearchModel, examples: Sequence[TurnExample]) -> PaddedBatch:
     """Embed and pad on the right."""
     rows = []
     starts = []
@@ -63,11 +55,11 @@ def batch_of(model: PixSearchModel, examples: Sequence[Example]) -> Batch:
     for number, row in enumerate(rows):
         known[number, : len(row)] = True
     padded = torch.stack([F.pad(row, (0, 0, 0, longest - len(row))) for row in rows])
-    return Batch(padded, known, tuple(starts))
+    return PaddedBatch(padded, known, tuple(starts))
 
 
 def losses(
-    model: PixSearchModel, examples: Sequence[Example], weights: LossWeights
+    model: PixSearchModel, examples: Sequence[TurnExample], weights: LossWeights
 ) -> dict[str, Tensor]:
     """Each term unweighted, and "loss", their weighted sum."""
     batch = batch_of(model, examples)
@@ -78,14 +70,12 @@ def losses(
     }
     if weights.teacher:
         terms["teacher"] = teacher_loss(model, states, batch, examples)
-    if weights.tversky or weights.bce:
-        terms |= mask_losses(model, states, batch, examples)
     terms["loss"] = torch.stack([getattr(weights, k) * v for k, v in terms.items()]).sum()
     return terms
 
 
 def word_loss(
-    model: PixSearchModel, states: Tensor, batch: Batch, examples: Sequence[Example]
+    model: PixSearchModel, states: Tensor, batch: PaddedBatch, examples: Sequence[TurnExample]
 ) -> Tensor:
     """Eq. 10: mean cross-entropy of the counted tokens, each from the state before it."""
     before, targets = [], []
@@ -101,7 +91,7 @@ def word_loss(
 
 
 def span_loss(
-    model: PixSearchModel, states: Tensor, batch: Batch, examples: Sequence[Example]
+    model: PixSearchModel, states: Tensor, batch: PaddedBatch, examples: Sequence[TurnExample]
 ) -> Tensor:
     """Cross-entropy of B/I/O; outside is far more frequent and counts less."""
     logits = model.tag(states, batch.embeddings)
@@ -116,7 +106,7 @@ def span_loss(
 
 
 def teacher_loss(
-    model: PixSearchModel, states: Tensor, batch: Batch, examples: Sequence[Example]
+    model: PixSearchModel, states: Tensor, batch: PaddedBatch, examples: Sequence[TurnExample]
 ) -> Tensor:
     """Eq. 8: squared distance of the spans' states to those without adapters, over 2 sigma^2."""
     chosen = torch.zeros(states.shape[:2], dtype=torch.bool)
@@ -128,36 +118,3 @@ def teacher_loss(
     with torch.no_grad(), without_lora(model.lm):
         frozen = model.states(batch.embeddings.detach(), batch.known)
     return ((states[chosen] - frozen[chosen]) ** 2).mean() / (2 * VARIANCE)
-
-
-def mask_losses(
-    model: PixSearchModel, states: Tensor, batch: Batch, examples: Sequence[Example]
-) -> dict[str, Tensor]:
-    """Focal-Tversky and cross-entropy of the spans' masks, where a mask is known."""
-    queries: list[Tensor] = []
-    owners: list[int] = []
-    truths: list[Tensor] = []
-    pictures: list[tuple[Tensor, Tensor, Tensor]] = []
-    for number, (start, example) in enumerate(zip(batch.starts, examples, strict=True)):
-        known = [n for n, mask in enumerate(example.masks) if mask is not None]
-        if not known or example.dense is None or example.top is None or example.image is None:
-            continue
-        spans = [example.turn.spans[n] for n in known]
-        turn = slice(start, start + len(example.turn.ids))
-        queries.append(
-            model.span_query(states[number, turn], batch.embeddings[number, turn], spans)
-        )
-        owners += [len(pictures)] * len(known)
-        truths += [mask for mask in example.masks if mask is not None]
-        pictures.append((example.dense, example.top, example.image))
-    if not pictures:
-        return {}
-    cells = model.masks.read(*(torch.stack(maps) for maps in zip(*pictures, strict=True)))
-    logits, presence = model.mask(cells, torch.tensor(owners), torch.cat(queries))
-    truth = torch.stack(truths)
-    present = (truth.flatten(1).amax(1) > 0.5).float()
-    return {
-        "tversky": focal_tversky(logits, truth),
-        "bce": mask_bce(logits, truth),
-        "presence": F.binary_cross_entropy_with_logits(presence, present),
-    }

@@ -1,4 +1,4 @@
-"""Training of the pointer alone: on cached things of pictures, and on names without pictures."""
+"""Training of the selector alone: on cached things of pictures, and on names without pictures."""
 
 from collections.abc import Mapping, Sequence
 
@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from foveal.training.pixsearch.grounding_data import Rng
-from foveal.training.selector.store import Asking, Pictured
-from reasoning.pixsearch.region_selector import LOOKED, NOTICED, Pointer, Shown
+from foveal.training.data.scenes import Rng
+from foveal.training.selector.store import PhraseExample, PictureExample
+from reasoning.pixsearch.region_selector import LOOKED, NOTICED, CandidateFeatures, RegionSelector
 
 NAMES = 192  # phrases of a step
 ASKED = 16  # phrases of pictures of a step
@@ -19,20 +19,20 @@ RARE = 30.0  # a class that fits counts so much more than one that does not
 STAGES = 3  # whole frame; its parts as well; what the classifier notices as well
 
 
-class PointTask:
+class SelectorTask:
     """Draws phrases and gives their losses."""
 
     def __init__(
         self,
-        pointer: Pointer,
-        pictures: Sequence[Pictured],
+        selector: RegionSelector,
+        pictures: Sequence[PictureExample],
         names: Tensor,
         meanings: Tensor,
         weights: tuple[float, float] = (1.0, 1.0),
     ) -> None:
         """`names` [N, D] are mean word embeddings of phrases and `meanings` [N, C] 0..1 how well
         each class fits each; `weights` are those of names and of pictures."""
-        self._pointer, self._names, self._meanings = pointer, names, meanings
+        self._selector, self._names, self._meanings = selector, names, meanings
         self._weights = weights
         learnt = [picture for picture in pictures if not picture.watched]
         self._asked = [(picture, one) for picture in learnt for one in picture.asked]
@@ -43,7 +43,7 @@ class PointTask:
         drawn = [self._asked[int(n)] for n in rng.integers(0, len(self._asked), ASKED)]
         # One pass over the class names for all.
         own = [one.words[None] for _, one in drawn]
-        fits = self._pointer.fits(torch.cat([self._names[rows], *own]))
+        fits = self._selector.fits(torch.cat([self._names[rows], *own]))
         words = self._of_names(fits[:NAMES], self._meanings[rows].float())
         # Few pictures must not teach words: trained through the names, they were learnt by heart.
         pairs = zip(drawn, fits[NAMES:].detach(), strict=True)
@@ -60,11 +60,11 @@ class PointTask:
         return each.sum(1).mean() / RARE
 
     def _of_picture(
-        self, picture: Pictured, one: Asking, fits: Tensor, rng: Rng
+        self, picture: PictureExample, one: PhraseExample, fits: Tensor, rng: Rng
     ) -> tuple[Tensor, Tensor]:
-        logits, ious = scored(self._pointer, picture, one, fits, int(rng.integers(STAGES)))
+        logits, ious = scored(self._selector, picture, one, fits, int(rng.integers(STAGES)))
         if not len(logits):
-            return self._pointer.level * 0, self._pointer.level * 0
+            return self._selector.level * 0, self._selector.level * 0
         overlap = F.binary_cross_entropy_with_logits(logits, ious, reduction="none")
         share = (SHARPNESS * logits).softmax(0)
         regret = ious.max() - (share * ious).sum()
@@ -74,36 +74,36 @@ class PointTask:
 
 
 def scored(
-    pointer: Pointer, picture: Pictured, one: Asking, fits: Tensor, stage: int
+    selector: RegionSelector, picture: PictureExample, one: PhraseExample, fits: Tensor, stage: int
 ) -> tuple[Tensor, Tensor]:
     """Logits and true overlaps [K] of the things that a phrase is shown at a stage."""
-    shown = picture.shown if one.noticed is None else picture.shown.plus(one.noticed)
+    shown = picture.features if one.noticed is None else picture.features.plus(one.noticed)
     late = {NOTICED} if stage == 1 else {LOOKED, NOTICED} if stage == 0 else set()
     kept = [n for n, source in enumerate(shown.sources) if source not in late]
     if not kept:
         return torch.zeros(0), torch.zeros(0)
-    part = Shown(
+    part = CandidateFeatures(
         shown.posteriors[kept],
         shown.boxes[kept],
         shown.sure[kept],
         tuple(shown.sources[n] for n in kept),
     )
-    return pointer(fits, part, one.covered[kept]), one.ious[kept]
+    return selector(fits, part, one.covered[kept]), one.ious[kept]
 
 
 def chosen(
-    pointer: Pointer, pictures: Sequence[Pictured], sure: float
+    selector: RegionSelector, pictures: Sequence[PictureExample], sure: float
 ) -> list[tuple[str, bool, float, float, float]]:
     """(kind, present, expected, overlap, best possible overlap) of every phrase, as answered."""
     found = []
-    pointer.eval()
+    selector.eval()
     with torch.inference_mode():
         for picture in pictures:
             for one in picture.asked:
-                fits = pointer.fits(one.words[None])[0]
+                fits = selector.fits(one.words[None])[0]
                 expected, overlap = 0.0, 0.0
                 for stage in range(STAGES):
-                    logits, ious = scored(pointer, picture, one, fits, stage)
+                    logits, ious = scored(selector, picture, one, fits, stage)
                     if len(logits):
                         top = int(logits.argmax())
                         expected, overlap = float(logits[top].sigmoid()), float(ious[top])
@@ -115,10 +115,10 @@ def chosen(
 
 
 def figures(
-    pointer: Pointer, pictures: Sequence[Pictured], gate: float, sure: float
+    selector: RegionSelector, pictures: Sequence[PictureExample], gate: float, sure: float
 ) -> dict[str, float]:
     """gIoU of phrases for what is there, the best possible, and the share of others refused."""
-    rows = chosen(pointer, pictures, sure)
+    rows = chosen(selector, pictures, sure)
     here = [row for row in rows if row[1]]
     gone = [row for row in rows if not row[1]]
     return {

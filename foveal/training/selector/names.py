@@ -1,7 +1,7 @@
-"""Which class names a phrase means: what the pointer's side of words learns from, without pictures.
+"""Which class names a phrase means: what the selector learns of words, without pictures.
 
 Rules (`perception.scene.detections.wanted`: words, kinds, a text encoder's neighbours)
-are the teacher. The pointer learns them from the language model's states, so that it needs neither
+are the teacher. The selector learns them from the language model's states, so that it needs neither
 the rules nor the encoder, and is then corrected by pictures.
 """
 
@@ -35,7 +35,7 @@ def phrases(classes: Sequence[Sequence[str]], titles: Sequence[str], seed: int =
 
 
 def meanings(matcher: NameMatcher, asked: Sequence[str]) -> Tensor:
-    """[N, C] float16 in 0..1: how well each class fits each phrase, by the composed model's rules.
+    """[N, C] float16 in 0..1: how well each class fits each phrase, by those rules.
 
     What is a kind of an everyday thing may have been detected under that thing's name.
     """

@@ -1,31 +1,39 @@
-"""The pointer's training: pictures cached with all of perception, names, then its loop."""
+"""The selector's training: pictures cached with all of perception, names, then its loop."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
+from pydantic import with_config
 
+from foveal.config.reading import STRICT
 from foveal.setup.assistant import load_language_model, load_scene_reader
 from foveal.setup.cutters import load_cutter
 from foveal.setup.pixsearch import class_name_ids
 from foveal.setup.search import load_detector, load_encoder, load_recogniser, read_source
-from foveal.training.pixsearch.feature_store import Sources
-from foveal.training.pixsearch.loop import LoopConfig, run_loop
-from foveal.training.processes import AccelerateCrew
-from foveal.training.selector.loop import PointTask, figures
+from foveal.training.data.scene_mix import SceneOptions, mixed_scenes
+from foveal.training.data.scenes import Sources, SourceSettings
+from foveal.training.loop import LoopConfig, run_loop
+from foveal.training.processes import AccelerateProcesses
+from foveal.training.selector.loop import SelectorTask, figures
 from foveal.training.selector.names import is_plain, meanings, phrases
 from foveal.training.selector.store import (
-    Asker,
-    PointOptions,
-    make_point_store,
-    point_scenes,
-    read_point_store,
+    PhraseAsker,
+    SelectorOptions,
+    make_selector_store,
+    read_selector_store,
 )
 from perception.scene.name_matching import NameMatcher
 from reasoning.generation.settings import GroundConfig
 from reasoning.pixsearch.connector import name_embeddings
-from reasoning.pixsearch.region_selector import Embed, Pointer, embedder, save_pointer
+from reasoning.pixsearch.region_selector import (
+    Embed,
+    RegionSelector,
+    phrase_embedder,
+    save_region_selector,
+)
 from retrieval.encoders.visual import class_vectors
 from retrieval.sources.entries import WIKI_SOURCE
 from stream.errors import ConfigError
@@ -34,55 +42,66 @@ TITLES = 1500  # of the embedded knowledge base: phrases beyond the class names
 HIDDEN = 64
 
 
-def train_pointer(
-    sources: Sources,
-    config: LoopConfig,
-    options: PointOptions,
-    work: Path,
-    out: Path,
-    crew: AccelerateCrew,
+@with_config(STRICT)
+@dataclass(frozen=True, slots=True)
+class SelectorSettings:
+    """Settings of `foveal train selector`."""
+
+    data: SourceSettings = field(default_factory=SourceSettings)
+    scenes: SceneOptions = field(default_factory=SceneOptions)
+    phrases: SelectorOptions = field(default_factory=SelectorOptions)
+    loop: LoopConfig = field(default_factory=LoopConfig)
+
+
+def train_selector(
+    settings: SelectorSettings, data: Path, work: Path, out: Path
 ) -> dict[str, float]:
-    """Train a pointer and write it to `out`; `work` keeps pictures, names and checkpoints.
+    """Train a selector and write it to `out`; `work` keeps pictures, names and checkpoints.
 
-    Returns its figures on watched pictures at the gates of `GroundConfig`. Processes share the
-    making of the pictures out.
+    Returns its figures on watched pictures at the gates of `GroundConfig`. Several processes
+    (`accelerate launch`) share the making of the pictures and the steps out.
     """
-    with torch.device("cpu"):
-        torch.manual_seed(config.seed)
-        words, recogniser = load_language_model().ready(), load_recogniser()
-        table = words.model.get_input_embeddings().weight.detach()
-        embed = embedder(table, words.encode)
-        pointer = Pointer(name_embeddings(table, class_name_ids(words, recogniser)), HIDDEN)
-        _make_pictures(sources, options, embed, work / "points", crew)
-        crew.wait()
-        asked, meant = _teacher(work / "meanings.pt", options.seed)
-        pictures = read_point_store(work / "points")
-        names = torch.stack([embed(phrase) for phrase in asked])
-        task = PointTask(pointer, pictures, names, meant)
-        watched = [picture for picture in pictures if picture.watched]
-        gates = GroundConfig()
+    processes = AccelerateProcesses()
+    torch.manual_seed(settings.loop.seed)
+    lm, recogniser = load_language_model().ready(), load_recogniser()
+    table = lm.model.get_input_embeddings().weight.detach()
+    embed = phrase_embedder(table, lm.encode)
+    selector = RegionSelector(name_embeddings(table, class_name_ids(lm, recogniser)), HIDDEN)
+    folder = work / "pictures"
+    _make_pictures(settings, settings.data.below(data), embed, folder, processes)
+    processes.wait()
+    asked, meant = _teacher(work / "meanings.pt", settings.phrases.seed)
+    pictures = read_selector_store(folder)
+    names = torch.stack([embed(phrase) for phrase in asked])
+    task = SelectorTask(selector, pictures, names, meant)
+    watched = [picture for picture in pictures if picture.watched]
+    gates = GroundConfig()
 
-        def evaluate(step: int) -> Mapping[str, float]:
-            return figures(pointer, watched, gates.point_gate, gates.point_sure)
+    def evaluate(step: int) -> Mapping[str, float]:
+        return figures(selector, watched, gates.gate, gates.sure)
 
-        run_loop(pointer, task.losses, config, work / "pointer", evaluate, crew=crew)
-    size = save_pointer(pointer, out) if crew.rank == 0 else 0
-    return {**evaluate(config.steps), "megabytes": round(size / 1e6, 2)}
+    run_loop(selector, task.losses, settings.loop, work / "loop", evaluate, processes=processes)
+    size = save_region_selector(selector, out) if processes.rank == 0 else 0
+    return {**evaluate(settings.loop.steps), "megabytes": round(size / 1e6, 2)}
 
 
 def _make_pictures(
-    sources: Sources, options: PointOptions, embed: Embed, folder: Path, crew: AccelerateCrew
+    settings: SelectorSettings,
+    sources: Sources,
+    embed: Embed,
+    folder: Path,
+    processes: AccelerateProcesses,
 ) -> None:
-    made = len(list(folder.glob("*.pt")))
+    options, made = settings.phrases, len(list(folder.glob("*.pt")))
     if 0 < options.most <= made:  # composing all scenes takes a minute
         return
-    scenes = point_scenes(sources, options)
+    scenes = mixed_scenes(sources, settings.scenes)
     if made == len(scenes):
         return
     if load_detector() is None:
-        raise ConfigError("expected the object detector's asset to train a pointer, got none")
-    asker = Asker(load_scene_reader(), embed, load_cutter())
-    make_point_store(folder, scenes, options, asker, crew.rank, crew.count)
+        raise ConfigError("expected the object detector's asset to train a selector, got none")
+    asker = PhraseAsker(load_scene_reader(), embed, load_cutter())
+    make_selector_store(folder, scenes, options, asker, processes.rank, processes.count)
 
 
 def _teacher(path: Path, seed: int) -> tuple[list[str], torch.Tensor]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from reasoning.data.annotator import NamedMask
+from reasoning.data.annotator import AnnotatedPicture, NamedMask
 from reasoning.data.loaders.common import (
     as_rle,
     coco_mask,
@@ -13,7 +13,6 @@ from reasoning.data.loaders.common import (
     polygon_mask,
     read_json,
 )
-from reasoning.data.picture_questions import Picture
 from stream.errors import SourceError
 
 MIN_SHARE = 0.01  # of the picture: smaller things show too little
@@ -22,7 +21,7 @@ MAX_THINGS = 8  # of a picture, the largest ones
 
 def coco_pictures(
     annotations: Path, images: Path, renamed: Sequence[str] = ()
-) -> Iterator[Picture]:
+) -> Iterator[AnnotatedPicture]:
     """Pictures of an instances file; crowds are left out.
 
     `renamed`: other names of the categories, in the order of their ids.
@@ -41,10 +40,12 @@ def coco_pictures(
             NamedMask(names[item["category_id"]], as_rle(coco_mask(item["segmentation"], size)))
             for item in of_image.get(info["id"], [])
         ]
-        yield Picture(str((images / info["file_name"]).resolve()), size, largest(masks, size))
+        yield AnnotatedPicture(
+            str((images / info["file_name"]).resolve()), size, largest(masks, size)
+        )
 
 
-def yolo_pictures(images: Path, labels: Path, names: Sequence[str]) -> Iterator[Picture]:
+def yolo_pictures(images: Path, labels: Path, names: Sequence[str]) -> Iterator[AnnotatedPicture]:
     """`class x y x y …` in shares of the picture, one thing a line, one file a picture."""
     for file in sorted(labels.glob("*.txt")):
         path = images / f"{file.stem}.jpg"
@@ -59,7 +60,7 @@ def yolo_pictures(images: Path, labels: Path, names: Sequence[str]) -> Iterator[
                 masks.append(NamedMask(names[int(label)], as_rle(mask)))
             except (ValueError, IndexError) as error:
                 raise SourceError(f"expected `class x y …` in {file}, got {line[:60]!r}") from error
-        yield Picture(str(path.resolve()), size, largest(masks, size))
+        yield AnnotatedPicture(str(path.resolve()), size, largest(masks, size))
 
 
 def largest(masks: Sequence[NamedMask], size: tuple[int, int]) -> tuple[NamedMask, ...]:

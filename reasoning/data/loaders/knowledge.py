@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from reasoning.data.annotator import Sample
+from reasoning.data.annotator import QuestionSample
 from reasoning.data.loaders.common import field, picture_size, read_json_lines
 from reasoning.data.schema import Record, TurnRecord, Words
 from reasoning.generation.tokens import neutralise
@@ -14,7 +14,7 @@ from stream.errors import SourceError
 ENDINGS = (".jpg", ".jpeg", ".JPEG", ".png")
 
 
-def plain_record(samples: Sequence[Sample]) -> Record:
+def plain_record(samples: Sequence[QuestionSample]) -> Record:
     """Samples of one picture as a conversation without searches."""
     first = samples[0]
     turns = tuple(
@@ -23,7 +23,7 @@ def plain_record(samples: Sequence[Sample]) -> Record:
     return Record(first.id, first.image, first.size, turns)
 
 
-def oven_samples(questions: Path, images: Path) -> Iterator[Sample]:
+def oven_samples(questions: Path, images: Path) -> Iterator[QuestionSample]:
     """`oven_entity_*.jsonl`: data_id, image_id, question, entity_id, entity_text.
 
     `images` holds the pictures, or ovenid2impath.csv tells where in it they are.
@@ -34,7 +34,9 @@ def oven_samples(questions: Path, images: Path) -> Iterator[Sample]:
         yield _sample(row, questions, places, f"This is {entity}.", entity)
 
 
-def infoseek_samples(questions: Path, knowledge: Path | None, images: Path) -> Iterator[Sample]:
+def infoseek_samples(
+    questions: Path, knowledge: Path | None, images: Path
+) -> Iterator[QuestionSample]:
     """`infoseek_*.jsonl` (data_id, image_id, question, answer), and its `_withkb` file.
 
     The latter names the entity of each question; without it, samples have no title.
@@ -52,7 +54,7 @@ def infoseek_samples(questions: Path, knowledge: Path | None, images: Path) -> I
         yield _sample(row, questions, places, f"{answer}.", title)
 
 
-def crag_mm_samples(shard: Path, out: Path) -> Iterator[tuple[Sample, ...]]:
+def crag_mm_samples(shard: Path, out: Path) -> Iterator[tuple[QuestionSample, ...]]:
     """One conversation a row of a CRAG-MM parquet shard; pictures are written to `out`.
 
     Reads both published forms, turns as a list of dicts (v0.1.1) and as a dict of columns (v0.1.2);
@@ -75,7 +77,7 @@ def crag_mm_samples(shard: Path, out: Path) -> Iterator[tuple[Sample, ...]]:
         }
         turns = _listed(field(row, "turns", shard))
         yield tuple(
-            Sample(
+            QuestionSample(
                 f"crag-mm-{name}-{number}",
                 str(path.resolve()),
                 size,
@@ -113,10 +115,10 @@ class _Places:
 
 def _sample(
     row: Mapping[str, Any], source: Path, places: _Places, answer: str, title: str
-) -> Sample:
+) -> QuestionSample:
     path = places.find(str(field(row, "image_id", source)))
     name, question = str(field(row, "data_id", source)), str(field(row, "question", source))
-    return Sample(name, str(path), picture_size(path), question, answer, title=title)
+    return QuestionSample(name, str(path), picture_size(path), question, answer, title=title)
 
 
 def _listed(value: Any) -> list[dict[str, Any]]:

@@ -12,11 +12,13 @@ from foveal.cli import main
 from foveal.training.data.pictures import (
     HELD_OUT,
     composites,
-    cut_outs_in,
     entries_by_name,
     imagenet_training,
     load_picture,
+    scene_of,
+    written,
 )
+from foveal.training.data.scenes import PasteObject
 from reasoning.data.schema import Record, TurnRecord, Words, as_json
 from retrieval.sources.entries import Entry
 from stream.errors import SourceError
@@ -46,20 +48,21 @@ def test_the_benchmark_asks_no_training_photograph_of_coco() -> None:
     assert "train2017" not in SEARCH_POLICY.read_text(encoding="utf-8")
 
 
-def test_composites_have_exact_masks(tmp_path: Path) -> None:
-    pixels = np.zeros((100, 80, 4), np.uint8)
-    pixels[10:90, 10:70] = (0, 0, 255, 255)  # red, blue first
-    cv2.imwrite(str(tmp_path / "red_fox2.png"), pixels)
-    cuts = list(cut_outs_in(tmp_path))
-    assert [cut.name for cut in cuts] == ["red fox"]
-    out = tmp_path / "pasted"
-    pictures = list(composites(cuts, ["skimage:grass"], 3, out, np.random.default_rng(0)))
+def test_composites_are_written_with_their_masks(tmp_path: Path) -> None:
+    red = np.zeros((60, 80, 3), np.uint8)
+    red[..., 0] = 250
+    cuts = [PasteObject(red, np.full((60, 80), 255, np.uint8), ("red fox", "fox"))]
+    scenes = composites(cuts, ["skimage:grass"], 3, np.random.default_rng(0))
+    pictures = list(written(scenes, tmp_path / "pasted"))
     assert len(pictures) == 3
     for picture in pictures:
         image = load_picture(picture.image)
-        mask = decode_mask(picture.things[0].mask)
-        assert image.shape[:2] == picture.size == mask.shape and picture.things[0].name == "red fox"
-        assert image[mask].mean(0)[0] > 200 > 60 > image[mask].mean(0)[1:].max()
+        assert image.shape[:2] == picture.size and {t.name for t in picture.things} == {"red fox"}
+        for thing in picture.things:
+            mask = decode_mask(thing.mask)
+            assert image[mask].mean(0)[0] > 3 * image[mask].mean(0)[1:].max()
+    again = scene_of(pictures[0])
+    assert again.image.shape[:2] == pictures[0].size and again.things[0].names == ("red fox",)
 
 
 def test_names_find_their_entries_by_synonym() -> None:

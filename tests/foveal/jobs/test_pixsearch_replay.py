@@ -13,7 +13,7 @@ from foveal.config.schema import Config, SessionConfig, SpeechSettings
 from foveal.demo.clip import DemoOptions, render_demo
 from foveal.jobs.replay import ReplayRequest, replay
 from foveal.output.answer_records import read_answers
-from foveal.setup.assistant import trained_model
+from foveal.setup.assistant import trained_finder, trained_model
 from perception.scene.reader import SceneView
 from reasoning.generation.grammar import parse
 from reasoning.generation.settings import DecodeConfig
@@ -45,7 +45,7 @@ def settings() -> Config:
 
 def test_the_shipped_weights_are_small_and_of_a_known_form() -> None:
     assert WEIGHTS.stat().st_size < MAX_BYTES
-    assert read_config(WEIGHTS).rank > 0
+    assert read_config(WEIGHTS).lora_rank > 0
 
 
 def test_a_replay_with_the_trained_model(
@@ -75,11 +75,10 @@ def test_a_phrase_gets_a_mask_of_the_frame(models: "Models") -> None:
 
     image = data.coffee()[::2, ::2].copy()
     view: SceneView = models.reader.read(Frame(0, 0, image, "coffee"))
-    model = trained_model(models, PixSearchConfig())
-    mask, presence = model.ground(view, "cup")
-    assert mask.shape == image.shape[:2] and 0 <= presence <= 1
-    again, _ = model.ground(view, "cup")
-    assert (mask == again).all()
+    found = trained_finder(models)(view, "cup")
+    assert found is not None and found.mask.shape == image.shape[:2] and 0 <= found.sure <= 1
+    again = trained_finder(models)(view, "cup")
+    assert again is not None and (found.mask == again.mask).all()
 
 
 def test_weights_that_are_none_are_refused(models: "Models", tmp_path: Path) -> None:

@@ -6,16 +6,17 @@ import numpy as np
 import torch
 
 from foveal.training.data.distil import Distiller
-from foveal.training.pixsearch.visual_input import Shown
+from foveal.training.data.visual_cache import VisualTokenCache
 from perception.features.backbone import Features
 from perception.scene.reader import GroundedRegion, SceneView
-from reasoning.data.annotator import NamedMask, Sample
-from reasoning.data.facts import Fact
+from reasoning.data.annotator import NamedMask, QuestionSample
 from reasoning.data.schema import Entity, Information, Record, Words, sequence_of
 from reasoning.data.wearer_questions import Asked, Kind
+from reasoning.data.wordings import Fact
 from reasoning.generation.conversation import Assistant
 from reasoning.generation.decoding import SearchDecoder
 from reasoning.pixsearch.connector import GRID, POINTED, THING
+from reasoning.pixsearch.visual_input import VisualInput
 from stream.events import Evidence
 from stream.frame import Frame
 from stream.geometry import encode_mask
@@ -52,7 +53,9 @@ def told(words: str) -> list[ScriptPiece]:
 
 def asked(kind: Kind, question: str = "What does it eat?", follows: Asked | None = None) -> Asked:
     known = NamedMask("zebra", encode_mask(KNOWN))
-    sample = Sample(f"p#{kind}", "p.jpg", SIZE, question, "", (known,), 0, (12, 12), "Zebra")
+    sample = QuestionSample(
+        f"p#{kind}", "p.jpg", SIZE, question, "", (known,), 0, (12, 12), "Zebra"
+    )
     fact = Fact("What does {it} eat?", EATS, "Zebra") if kind == "fact" else None
     return Asked(kind, sample, fact, follows)
 
@@ -139,14 +142,12 @@ class OneReader:
 def test_what_was_shown_is_kept(tmp_path: Path) -> None:
     reader = OneReader()
 
-    def make() -> Shown:
-        return Shown(
+    def make() -> VisualTokenCache:
+        return VisualTokenCache(
             tmp_path,
             lambda: reader,  # type: ignore[arg-type,return-value]
-            lambda pooled: torch.full((len(pooled), 3), 1 / 3),
+            VisualInput(lambda pooled: torch.full((len(pooled), 3), 1 / 3), (1, 2), 4),
             lambda _: np.zeros((*SIZE, 3), np.uint8),
-            (1, 2),
-            4,
         )
 
     first = make()("p.jpg", (12, 12))

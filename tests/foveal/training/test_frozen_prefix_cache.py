@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 import torch
 
-from foveal.training.pixsearch.frozen_prefix_cache import UPPER, Halves
-from foveal.training.pixsearch.objective import Example, LossWeights, losses
+from foveal.training.pixsearch.frozen_prefix_cache import UPPER, SplitModel
+from foveal.training.pixsearch.objective import LossWeights, TurnExample, losses
 from reasoning.data.schema import Entity, SearchCall, Words
 from reasoning.data.schema import Information as Info
 from reasoning.pixsearch.modeling import PixSearchModel
@@ -15,15 +15,15 @@ from stream.geometry import Rle
 from tests.doubles.pixsearch import SMALL, tiny_model, tiny_visual
 
 MASK = Rle((1, 1), (0, 1))
-WEIGHTS = LossWeights(tversky=0.0, bce=0.0, presence=0.0, teacher=0.5)
+WEIGHTS = LossWeights(teacher=0.5)
 
 
 @pytest.fixture(scope="module")
-def made() -> tuple[PixSearchModel, list[Example]]:
+def made() -> tuple[PixSearchModel, list[TurnExample]]:
     """Adapters in the second of two layers, and turns of different length."""
     model, words = tiny_model(config=dataclasses.replace(SMALL, first_layer=1))
     for name, parameter in model.lm.named_parameters():
-        if name.endswith(".up"):
+        if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.1)
     cat = Entity(" cat", MASK)
     told = (SearchCall("region", "<region>"), Info("Cat: eats mice", ("1",)), Words(" eats mice."))
@@ -31,12 +31,12 @@ def made() -> tuple[PixSearchModel, list[Example]]:
         encode_turn(words, "What?", (Words("The"), cat, Words("."))),
         encode_turn(words, "What does it eat?", (Words("The"), cat, *told)),
     ]
-    return model, [Example(tiny_visual(n), turn) for n, turn in enumerate(turns)]
+    return model, [TurnExample(tiny_visual(n), turn) for n, turn in enumerate(turns)]
 
 
-def test_halves_make_the_whole(made: tuple[PixSearchModel, list[Example]]) -> None:
+def test_halves_make_the_whole(made: tuple[PixSearchModel, list[TurnExample]]) -> None:
     model, examples = made
-    halves = Halves(model)
+    halves = SplitModel(model)
     reads = [halves.read(example) for example in examples]
     whole = losses(model, examples, dataclasses.replace(WEIGHTS, teacher=0.0))
     parts = halves.losses(reads, WEIGHTS)
@@ -47,10 +47,10 @@ def test_halves_make_the_whole(made: tuple[PixSearchModel, list[Example]]) -> No
 
 
 def test_only_the_upper_half_learns_and_drifting_spans_cost(
-    made: tuple[PixSearchModel, list[Example]],
+    made: tuple[PixSearchModel, list[TurnExample]],
 ) -> None:
     model, examples = made
-    halves = Halves(model)
+    halves = SplitModel(model)
     reads = [halves.read(example) for example in examples]
     model.zero_grad()
     torch.autograd.backward(halves.losses(reads, WEIGHTS)["loss"])

@@ -8,21 +8,27 @@ import pytest
 import torch
 from torch import Tensor
 
-from foveal.training.pixsearch.loop import (
+from foveal.training.loop import (
     CHECKPOINT,
     CURVES,
     LoopConfig,
     Rng,
-    rate_at,
+    learning_rate_at,
     run_loop,
     step_rng,
 )
-from foveal.training.pixsearch.objective import Example, LossWeights, batch_of, losses, word_loss
+from foveal.training.pixsearch.objective import (
+    LossWeights,
+    TurnExample,
+    batch_of,
+    losses,
+    word_loss,
+)
 from reasoning.data.schema import Entity, Information, SearchCall, Words
 from reasoning.pixsearch.checkpoint import load_weights, read_config, save_model, trained_state
-from reasoning.pixsearch.lora import fold_lora, without_lora
+from reasoning.pixsearch.lora import merge_lora, without_lora
 from reasoning.pixsearch.modeling import PixSearchModel
-from reasoning.pixsearch.processing import Encoded, encode_turn
+from reasoning.pixsearch.processing import EncodedTurn, encode_turn
 from stream.errors import AssetError, ConfigError, SourceError
 from stream.geometry import Rle
 from tests.doubles.pixsearch import SMALL, tiny_model, tiny_visual
@@ -34,18 +40,15 @@ PIECES = (
     Information("Cat", ()),
     Words("."),
 )
-CONFIG = LoopConfig(steps=6, rate=1e-2, warm_up=2, every=2, accumulate=2, seed=3)
+CONFIG = LoopConfig(
+    steps=6, learning_rate=1e-2, warmup_steps=2, eval_every=2, gradient_accumulation=2, seed=3
+)
 
 
-def example(model: PixSearchModel, rng: Rng | None = None) -> Example:
-    _, words = tiny_model()
-    turn = encode_turn(words, "What?", PIECES)
-    random = torch.Generator().manual_seed(int(rng.integers(1 << 30)) if rng else 0)
-    dense = torch.rand(8, 4, 4, generator=random)
-    top, image = torch.rand(12, 2, 2, generator=random), torch.rand(3, 8, 8, generator=random)
-    mask = torch.zeros(8, 8)
-    mask[2:6, 2:6] = 1
-    return Example(tiny_visual(), turn, dense, top, image, (mask,))
+def example(model: PixSearchModel, rng: Rng | None = None) -> TurnExample:
+    _, tokenizer = tiny_model()
+    turn = encode_turn(tokenizer, "What?", PIECES)
+    return TurnExample(tiny_visual(int(rng.integers(1 << 30)) if rng else 0), turn)
 
 
 def run(folder: Path, stop_after: int | None = None, config: LoopConfig = CONFIG) -> PixSearchModel:
@@ -72,7 +75,7 @@ def test_a_resumed_run_ends_like_an_uninterrupted_one(tmp_path: Path) -> None:
 def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
     run(tmp_path, stop_after=2)
     with pytest.raises(SourceError, match="another"):
-        run(tmp_path, config=LoopConfig(steps=7, every=2))
+        run(tmp_path, config=LoopConfig(steps=7, eval_every=2))
     assert (tmp_path / CHECKPOINT).is_file()
 
 
@@ -81,7 +84,7 @@ def test_every_part_learns_and_the_language_model_stays(tmp_path: Path) -> None:
     base = {n: p.clone() for n, p in before.named_parameters() if not p.requires_grad}
     after = run(tmp_path)
     for name, tensor in trained_state(before).items():
-        if "masks.present" not in name and "kinds" not in name:
+        if "kinds" not in name:
             assert not torch.equal(tensor, trained_state(after)[name]), name
     kept = dict(after.named_parameters())
     assert base and all(torch.equal(tensor, kept[name]) for name, tensor in base.items())
@@ -97,7 +100,7 @@ def test_the_loss_falls() -> None:
         torch.autograd.backward(terms["loss"])
         optimiser.step()
         values.append({name: float(value.detach()) for name, value in terms.items()})
-    for name in ("words", "spans", "tversky", "bce", "loss"):
+    for name in ("words", "spans", "loss"):
         assert values[-1][name] < 0.7 * values[0][name], name
 
 
@@ -108,7 +111,7 @@ def test_evidence_and_padding_change_no_loss() -> None:
     ids = list(one.turn.ids)
     place = ids.index(words.pieces("C")[0][0])  # of the evidence
     longer = encode_turn(words, "What?", (Words("A much longer answer than that."),))
-    other = Example(tiny_visual(), longer)
+    other = TurnExample(tiny_visual(), longer)
     with torch.inference_mode():
         alone = batch_of(model, [one])
         padded = batch_of(model, [one, other])
@@ -136,7 +139,7 @@ def test_adapters_off_is_the_frozen_teacher() -> None:
         untrained = model.states(embeddings)
     with torch.no_grad():
         for name, parameter in model.lm.named_parameters():
-            if name.endswith(".up"):
+            if "lora_B" in name:
                 parameter.normal_()
         trained = model.states(embeddings)
         with without_lora(model.lm):
@@ -162,17 +165,20 @@ def test_weights_are_written_small_and_read_back(tmp_path: Path) -> None:
 
 
 def test_the_rate_warms_up_and_falls() -> None:
-    rates = [rate_at(LoopConfig(steps=100, rate=1.0, warm_up=10), step) for step in range(100)]
+    rates = [
+        learning_rate_at(LoopConfig(steps=100, learning_rate=1.0, warmup_steps=10), step)
+        for step in range(100)
+    ]
     assert rates[0] == pytest.approx(0.1) and max(rates) == pytest.approx(1.0)
     assert rates[10:] == sorted(rates[10:], reverse=True) and rates[-1] < 0.06
     with pytest.raises(ConfigError):
         LoopConfig(steps=0)
 
 
-def test_a_turn_without_masks_has_no_mask_loss() -> None:
+def test_a_turn_without_entities_has_no_distance_to_the_teacher() -> None:
     model, words = tiny_model()
-    turn: Encoded = encode_turn(words, "Why?", (Words("So."),))
-    terms = losses(model, [Example(tiny_visual(), turn)], LossWeights())
+    turn: EncodedTurn = encode_turn(words, "Why?", (Words("So."),))
+    terms = losses(model, [TurnExample(tiny_visual(), turn)], LossWeights())
     assert set(terms) == {"words", "spans", "teacher", "loss"}
     assert float(terms["teacher"].detach()) == 0.0
 
@@ -187,7 +193,7 @@ def test_recomputing_activations_changes_no_gradient() -> None:
         torch.autograd.backward(losses(model, [example(model)], LossWeights())["loss"])
         learnt = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
         gradients.append(learnt)
-    assert gradients[0].keys() == gradients[1].keys() and len(gradients[0]) > 40
+    assert gradients[0].keys() == gradients[1].keys() and len(gradients[0]) > 30
     for name, gradient in gradients[0].items():
         assert torch.allclose(gradient, gradients[1][name], atol=1e-5), name
 
@@ -219,28 +225,30 @@ def test_a_process_takes_its_own_parts_and_only_the_first_one_writes(tmp_path: P
         return losses(model, [example(model, rng)], LossWeights())
 
     for rank in (0, 1):
-        run_loop(model, draw, replace(CONFIG, steps=1), tmp_path / str(rank), crew=Halves(rank))
+        run_loop(
+            model, draw, replace(CONFIG, steps=1), tmp_path / str(rank), processes=Halves(rank)
+        )
     expected = [int(step_rng(CONFIG.seed, 0, part).integers(1 << 30)) for part in (0, 1)]
     assert drawn == expected
     assert [(tmp_path / str(rank) / CURVES).is_file() for rank in (0, 1)] == [True, False]
     assert "other" in (tmp_path / "0" / CURVES).read_text()
     with pytest.raises(ConfigError, match="multiple of the 2"):
-        run_loop(model, draw, LoopConfig(accumulate=3), tmp_path, crew=Halves(0))
+        run_loop(model, draw, LoopConfig(gradient_accumulation=3), tmp_path, processes=Halves(0))
 
 
-def test_folded_adapters_say_the_same() -> None:
+def test_merged_adapters_say_the_same() -> None:
     model, _ = tiny_model(2)
     with torch.no_grad():
         for name, parameter in model.lm.named_parameters():
-            if name.endswith(".up"):
+            if "lora_B" in name:
                 parameter.normal_(std=0.1)
     rows = torch.randn(1, 5, 32)
     with torch.inference_mode():
         before = model.states(rows)
         with without_lora(model.lm):
             plain = model.states(rows)
-        fold_lora(model.lm)
+        merge_lora(model.lm)
         after = model.states(rows)
     assert torch.allclose(before, after, atol=1e-5)
     assert not torch.allclose(plain, after, atol=1e-2)
-    assert not [name for name, _ in model.lm.named_parameters() if name.endswith(".up")]
+    assert not [name for name, _ in model.lm.named_parameters() if "lora_B" in name]

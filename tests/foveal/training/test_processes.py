@@ -6,10 +6,12 @@ import torch
 from accelerate import debug_launcher
 from torch import Tensor, nn
 
-from foveal.training.pixsearch.loop import CHECKPOINT, CURVES, LoopConfig, Rng, run_loop
-from foveal.training.processes import AccelerateCrew
+from foveal.training.loop import CHECKPOINT, CURVES, LoopConfig, Rng, run_loop
+from foveal.training.processes import AccelerateProcesses
 
-CONFIG = LoopConfig(steps=5, rate=1e-2, warm_up=1, every=1, accumulate=4, seed=7)
+CONFIG = LoopConfig(
+    steps=5, learning_rate=1e-2, warmup_steps=1, eval_every=1, gradient_accumulation=4, seed=7
+)
 
 
 def train(folder: Path) -> None:
@@ -25,7 +27,9 @@ def train(folder: Path) -> None:
             return {"rare": rare, "loss": loss + rare}
         return {"loss": loss}
 
-    run_loop(model, losses, CONFIG, folder, lambda step: {"seen": step}, crew=AccelerateCrew())
+    run_loop(
+        model, losses, CONFIG, folder, lambda step: {"seen": step}, processes=AccelerateProcesses()
+    )
 
 
 def test_two_processes_learn_what_one_does(tmp_path: Path) -> None:
@@ -37,4 +41,4 @@ def test_two_processes_learn_what_one_does(tmp_path: Path) -> None:
     one, two = (torch.load(tmp_path / name / CHECKPOINT)["weights"] for name in ("one", "two"))
     for name, tensor in one.items():
         assert torch.allclose(tensor, two[name], atol=1e-6), name
-    assert AccelerateCrew().count == 1
+    assert AccelerateProcesses().count == 1

@@ -1,4 +1,4 @@
-"""The pointer's training data and losses."""
+"""The selector's training data and losses."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,17 +7,17 @@ import numpy as np
 import pytest
 import torch
 
-from foveal.training.pixsearch.grounding_data import LabelledScene, NamedThing
-from foveal.training.pixsearch.loop import LoopConfig, run_loop
-from foveal.training.selector.loop import PointTask, figures, scored
+from foveal.training.data.scenes import LabelledScene, NamedThing
+from foveal.training.loop import LoopConfig, run_loop
+from foveal.training.selector.loop import SelectorTask, figures, scored
 from foveal.training.selector.names import meanings, phrases
 from foveal.training.selector.store import (
-    Asker,
-    Asking,
-    Pictured,
-    PointOptions,
-    make_point_store,
-    read_point_store,
+    PhraseAsker,
+    PhraseExample,
+    PictureExample,
+    SelectorOptions,
+    make_selector_store,
+    read_selector_store,
 )
 from perception.detect.detector import Detection
 from perception.features.backbone import Features
@@ -25,7 +25,13 @@ from perception.scene.localisation import Noticed
 from perception.scene.name_matching import Name, NameMatcher
 from perception.scene.reader import GroundedRegion, SceneView
 from perception.scene.recogniser import EVERYDAY
-from reasoning.pixsearch.region_selector import DETECTED, LOOKED, NOTICED, Pointer, Shown
+from reasoning.pixsearch.region_selector import (
+    DETECTED,
+    LOOKED,
+    NOTICED,
+    CandidateFeatures,
+    RegionSelector,
+)
 from stream.errors import SourceError
 from stream.frame import Frame, Image, Mask
 
@@ -33,33 +39,33 @@ CLASSES = len(EVERYDAY)
 CUP, DOG = 41, 16
 
 
-def pictured(seed: int, watched: bool = False) -> Pictured:
+def pictured(seed: int, watched: bool = False) -> PictureExample:
     """Two cups; the one that was not masked before is meant."""
     random = torch.Generator().manual_seed(seed)
     meant = seed % 2
     posteriors = torch.zeros(2, CLASSES)
     posteriors[:, CUP] = 0.9
     boxes = torch.tensor([[0.1, 0.1, 0.3, 0.3], [0.5, 0.5, 0.7, 0.7]])
-    shown = Shown(posteriors, boxes, torch.full((2,), 0.9), (DETECTED, DETECTED))
+    shown = CandidateFeatures(posteriors, boxes, torch.full((2,), 0.9), (DETECTED, DETECTED))
     covered, ious = torch.zeros(2), torch.zeros(2)
     covered[1 - meant], ious[meant] = 1.0, 0.9
     words = torch.ones(8) + 0.1 * torch.rand(8, generator=random)
-    here = Asking("cup", words, None, covered, ious, True)
+    here = PhraseExample("cup", words, None, covered, ious, True)
     gone = replace(here, name="dog", words=-words, ious=torch.zeros(2), present=False)
-    return Pictured(shown, 2, (here, gone), watched, "photograph")
+    return PictureExample(shown, (here, gone), watched, "photograph")
 
 
-def test_the_pointer_learns_what_is_meant_and_what_is_not_there(tmp_path: Path) -> None:
+def test_the_selector_learns_what_is_meant_and_what_is_not_there(tmp_path: Path) -> None:
     torch.manual_seed(0)
     table = torch.randn(CLASSES, 8)
     table[CUP], table[DOG] = torch.ones(8), -torch.ones(8)
-    pointer = Pointer(table, 8)
+    selector = RegionSelector(table, 8)
     pictures = [pictured(seed, watched=seed > 7) for seed in range(12)]
-    before = figures(pointer, pictures[8:], 0.3, 0.5)
-    task = PointTask(pointer, pictures, table, torch.eye(CLASSES))
-    config = LoopConfig(steps=60, rate=2e-2, warm_up=2, every=60)
-    run_loop(pointer, task.losses, config, tmp_path)
-    after = figures(pointer, pictures[8:], 0.3, 0.5)
+    before = figures(selector, pictures[8:], 0.3, 0.5)
+    task = SelectorTask(selector, pictures, table, torch.eye(CLASSES))
+    config = LoopConfig(steps=60, learning_rate=2e-2, warmup_steps=2, eval_every=60)
+    run_loop(selector, task.losses, config, tmp_path)
+    after = figures(selector, pictures[8:], 0.3, 0.5)
     assert before["giou"] < 0.6 and after["giou"] > 0.85 and after["refused"] == 1.0
     assert after["possible"] == pytest.approx(0.9)
 
@@ -68,13 +74,21 @@ def test_each_stage_shows_more() -> None:
     torch.manual_seed(0)
     table = torch.randn(CLASSES, 8)
     picture = pictured(0)
-    shown = replace(picture.shown, sources=(DETECTED, LOOKED))
-    extra = Shown(torch.rand(1, CLASSES), torch.rand(1, 4).sort().values, torch.ones(1), (NOTICED,))
+    shown = replace(picture.features, sources=(DETECTED, LOOKED))
+    extra = CandidateFeatures(
+        torch.rand(1, CLASSES), torch.rand(1, 4).sort().values, torch.ones(1), (NOTICED,)
+    )
     one = replace(
         picture.asked[0], noticed=extra, covered=torch.zeros(3), ious=torch.tensor([0.1, 0.2, 0.3])
     )
     found = [
-        scored(Pointer(table, 8), replace(picture, shown=shown), one, torch.zeros(CLASSES), stage)
+        scored(
+            RegionSelector(table, 8),
+            replace(picture, features=shown),
+            one,
+            torch.zeros(CLASSES),
+            stage,
+        )
         for stage in range(3)
     ]
     assert [len(logits) for logits, _ in found] == [1, 2, 3]
@@ -132,7 +146,7 @@ class Boxes:
 def test_a_store_says_how_well_each_thing_answers_and_goes_on_where_it_was_stopped(
     tmp_path: Path,
 ) -> None:
-    asker = Asker(OneCup(), lambda phrase: torch.ones(8), Boxes())  # type: ignore[arg-type]
+    asker = PhraseAsker(OneCup(), lambda phrase: torch.ones(8), Boxes())  # type: ignore[arg-type]
     mask = np.zeros((64, 96), bool)
     mask[4:40, 4:24] = True
     image = np.full((64, 96, 3), 90, np.uint8)
@@ -140,23 +154,23 @@ def test_a_store_says_how_well_each_thing_answers_and_goes_on_where_it_was_stopp
         ("photograph", n == 1, LabelledScene(image, (NamedThing(mask, (name,)),), closed=True))
         for n, name in enumerate(("cup", "cup", "dog"))
     ]
-    options = PointOptions(present=1, absent=1)
+    options = SelectorOptions(present=1, absent=1)
 
     def make(rank: int) -> None:
-        make_point_store(tmp_path, scenes, options, asker, rank, 2)
+        make_selector_store(tmp_path, scenes, options, asker, rank, 2)
 
     with pytest.raises(SourceError):
-        read_point_store(tmp_path)
+        read_selector_store(tmp_path)
     few = replace(options, most=1)
-    make_point_store(tmp_path, scenes, few, asker)
-    make_point_store(tmp_path, scenes, few, asker)
+    make_selector_store(tmp_path, scenes, few, asker)
+    make_selector_store(tmp_path, scenes, few, asker)
     assert [path.name for path in tmp_path.glob("*.pt")] == ["00000.pt"]
     make(0)
     made = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*.pt")}
     assert len(made) == 2
     make(1)
     make(0)
-    found = read_point_store(tmp_path)
+    found = read_selector_store(tmp_path)
     assert [one.watched for one in found] == [False, True, False]
     assert all((tmp_path / name).stat().st_mtime_ns == when for name, when in made.items())
     here, gone = found[0].asked

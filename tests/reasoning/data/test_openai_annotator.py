@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from reasoning.data.annotator import NamedMask, Sample, SubQuestion
+from reasoning.data.annotator import NamedMask, QuestionSample, SubQuestion
 from reasoning.data.builder import Builder
 from reasoning.data.openai_annotator import OpenAiAnnotator
 from reasoning.data.schema import sequence_of
@@ -20,7 +20,9 @@ SIZE = (40, 60)
 MASK = np.zeros(SIZE, bool)
 MASK[5:30, 10:40] = True
 PLANT = NamedMask("plant", encode_mask(MASK))
-SAMPLE = Sample("s", "p.jpg", SIZE, "How warm does this like it?", "18-29 degrees", (PLANT,), 0)
+SAMPLE = QuestionSample(
+    "s", "p.jpg", SIZE, "How warm does this like it?", "18-29 degrees", (PLANT,), 0
+)
 PALM = Evidence("wiki:Palm", "Ravenea rivularis", "Ravenea rivularis is a palm.", 0.9, "wiki")
 WARM = Evidence("wiki:Palm", "Ravenea rivularis", "It prefers 18-29 degrees.", 0.9, "wiki")
 

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reasoning.data.annotator import NamedMask
-from reasoning.data.picture_questions import Picture
+from reasoning.data.annotator import AnnotatedPicture, NamedMask
 from reasoning.data.schema import Entity, Information, SearchCall, Words, sequence_of
 from reasoning.data.trajectory import segments_of
 from reasoning.data.wearer_questions import Asked, Wearer
@@ -33,7 +32,7 @@ ZEBRA = Entry(
         "Its relative, the okapi, weighs 250 kg and lives in forests.",
     ),
 )
-PICTURE = Picture("p.jpg", SIZE, (NamedMask("zebra", MASK),))
+PICTURE = AnnotatedPicture("p.jpg", SIZE, (NamedMask("zebra", MASK),))
 
 
 def drawn(without: frozenset[str] = frozenset(), count: int = 300) -> list[Asked]:

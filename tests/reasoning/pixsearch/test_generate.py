@@ -2,27 +2,30 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
 from perception.features.backbone import Features
-from perception.scene.reader import GroundedRegion, SceneView
+from perception.scene.reader import GroundedRegion, Scene, SceneView
 from reasoning.generation.conversation import Assistant
 from reasoning.generation.decoding import SearchDecoder
 from reasoning.generation.grammar import Grammar, parse
 from reasoning.generation.protocol import Prompt
 from reasoning.generation.settings import DecodeConfig, GroundConfig, LogitsProcessorConfig
 from reasoning.generation.tokens import CONTROLS, ControlIds
+from reasoning.pixsearch.entity_masks import EntityGrounder
 from reasoning.pixsearch.generate import PixSearchLMM, PixSearchState
 from reasoning.pixsearch.logits_processor import LogitsProcessor
-from reasoning.pixsearch.mask_head import Grounder, prompt_map
 from reasoning.pixsearch.modeling import PixSearchModel
 from reasoning.pixsearch.processing import question_text
+from reasoning.pixsearch.region_grounding import PhraseGrounder, Selection
+from reasoning.pixsearch.visual_input import Posteriors, VisualInput
 from stream.errors import ConfigError
 from stream.events import Evidence, Question
 from stream.frame import Frame
@@ -61,14 +64,39 @@ class OneScene:
         return _with_posterior(CUP)
 
 
-def lmm(model: PixSearchModel = MODEL, choice: LogitsProcessorConfig | None = None) -> PixSearchLMM:
-    grounder = Grounder(model.masks, OneScene(), GroundConfig(refine=False))
+class OneMask:
+    """Every phrase means the same part of the frame, or nothing."""
+
+    def __init__(self, mask: Any = None) -> None:
+        self.mask = np.zeros((64, 64), bool) if mask is None else mask
+
+    def choose(self, view: SceneView, words: Any, covered: Any) -> Selection:
+        return Selection(self.mask, float(self.mask.any()))
+
+
+WHOLE = np.ones((64, 64), bool)
+
+
+def random_posteriors(pooled: Tensor) -> Tensor:
+    return torch.rand(len(pooled), len(CLASSES)).softmax(-1)
+
+
+def lmm(
+    model: PixSearchModel = MODEL,
+    gates: LogitsProcessorConfig | None = None,
+    phrases: OneMask | None = None,
+    scene: OneScene | None = None,
+    posteriors: Posteriors = random_posteriors,
+) -> PixSearchLMM:
+    grounder = EntityGrounder(
+        cast(PhraseGrounder, phrases or OneMask(WHOLE)), cast(Scene, scene or OneScene())
+    )
     return PixSearchLMM(
         model,
         WORDS,
         grounder,
-        lambda pooled: torch.rand(len(pooled), len(CLASSES)).softmax(-1),
-        choice or LogitsProcessorConfig(reserved=0, search_gate=0.02),
+        VisualInput(posteriors, model.config.grid, model.config.things),
+        gates or LogitsProcessorConfig(reserved=0, search_gate=0.02),
     )
 
 
@@ -159,30 +187,32 @@ def test_the_cache_through_evidence_equals_reading_it_all_again() -> None:
     with torch.inference_mode():
         whole = torch.cat(
             [
-                MODEL.prefix(model.visual(state.ground.view)),
+                MODEL.prefix(model.visual.of_view(state.masks.view)),
                 MODEL.embed(torch.tensor(WORDS.encode("\nQuestion: What is this?\nAnswer:"))),
                 MODEL.embed(torch.tensor(ids)),
             ]
         )
-    # `visual` is random for this double: take what was read with the view.
-    assert model.read_view(state.ground.view) is model.read_view(state.ground.view)
+    # Posteriors are random for this double: take what was read with the view.
+    assert model.read_view(state.masks.view) is model.read_view(state.masks.view)
     before = int(state.cache.get_seq_length())
     model._feed(state, ids)
     assert int(state.cache.get_seq_length()) == before + len(ids) == len(whole)
-    again = model.prefill(Prompt(Question("What is this?", 0), state.ground.view))
+    again = model.prefill(Prompt(Question("What is this?", 0), state.masks.view))
     for token in ids:
         model._feed(again, [token])
     assert torch.allclose(state.logits, again.logits, atol=1e-4)
-    untouched = model.prefill(Prompt(Question("What is this?", 0), state.ground.view))
+    untouched = model.prefill(Prompt(Question("What is this?", 0), state.masks.view))
     assert int(untouched.cache.get_seq_length()) == before
 
 
 def test_a_view_read_ahead_answers_token_by_token_as_a_cold_one() -> None:
     """And a question then costs only its own tokens."""
     model, _ = tiny_model(3)
-    cold, warm = lmm(model), lmm(model)
-    for one in (cold, warm):  # the same posteriors for both
-        one._posteriors = lambda pooled: torch.linspace(0, 1, 3).softmax(-1).repeat(len(pooled), 1)
+
+    def same(pooled: Tensor) -> Tensor:
+        return torch.linspace(0, 1, 3).softmax(-1).repeat(len(pooled), 1)
+
+    cold, warm = lmm(model, posteriors=same), lmm(model, posteriors=same)
     reads: list[int] = []
     states = model.states
 
@@ -214,7 +244,7 @@ def test_a_later_frame_is_asked_about_on_top_of_the_keyframe() -> None:
     on_top = model.prefill(Prompt(question, later, seen=key))
     alone = model.prefill(Prompt(question, key))
     assert torch.equal(on_top.logits, alone.logits)
-    assert on_top.ground.view is later  # masks are of the frame that is asked about
+    assert on_top.masks.view is later  # masks are of the frame that is asked about
 
 
 def decoder() -> SearchDecoder:
@@ -239,13 +269,7 @@ def force(model: PixSearchLMM, state: PixSearchState, labels: Sequence[int], tex
 
 
 def test_a_span_gets_its_mask_when_it_ends() -> None:
-    model, _ = tiny_model(1)
-    with torch.no_grad():
-        model.masks.present.bias.fill_(5.0)
-        model.masks.point_out.weight.zero_()
-        assert model.masks.point_out.bias is not None
-        model.masks.point_out.bias.fill_(3.0)
-    own = lmm(model)
+    own = lmm(tiny_model(1)[0])
     state = own.prefill(prompt())
     force(own, state, [0, 0, 1, 2], "a cu")
     assert own.spans(state) == []
@@ -258,10 +282,8 @@ def test_a_span_gets_its_mask_when_it_ends() -> None:
 
 
 def test_orphans_and_overlong_names_are_no_spans_and_nothing_in_view_is_the_pointed_thing() -> None:
-    model, _ = tiny_model(1)
-    with torch.no_grad():
-        model.masks.present.bias.fill_(-9.0)  # sees nothing
-    own = lmm(model, LogitsProcessorConfig(reserved=0, repeat=0))
+    gates = LogitsProcessorConfig(reserved=0, repeat=0)
+    own = lmm(tiny_model(1)[0], gates, OneMask())  # sees nothing
     state = own.prefill(prompt())
     force(own, state, [2, 2, 0], "ab.")
     force(own, state, [1] + [2] * 14 + [0], "abcdefghijklmno.")
@@ -273,32 +295,18 @@ def test_orphans_and_overlong_names_are_no_spans_and_nothing_in_view_is_the_poin
 
 
 def test_the_first_region_of_a_pointed_question_is_the_pointed_one() -> None:
-    model, _ = tiny_model(1)
-    with torch.no_grad():
-        model.masks.present.bias.fill_(9.0)
-        model.masks.point_out.weight.zero_()
-        assert model.masks.point_out.bias is not None
-        model.masks.point_out.bias.fill_(3.0)  # sees the whole frame
-    own = lmm(model)
     asked: list[Any] = []
 
-    def names_of(view: SceneView, mask: Any) -> GroundedRegion:
-        asked.append(mask)
-        return _with_posterior(CUP)
+    class Noting(OneScene):
+        def names_of(self, view: SceneView, mask: Any) -> GroundedRegion:
+            asked.append(mask)
+            return _with_posterior(CUP)
 
-    own._grounder._scene.names_of = names_of  # type: ignore[method-assign]
+    own = lmm(tiny_model(1)[0], scene=Noting())  # sees the whole frame
     state = own.prefill(prompt(point=(10, 10)))
     force(own, state, [1, 2, 0, 1, 2, 0], "it.us.")
     assert len(own.spans(state)) == 2
     assert (asked[0] == _with_posterior(CUP).mask).all() and asked[1].mean() > 0.5
-
-
-def test_a_point_raises_its_own_place_and_a_box_its_inside() -> None:
-    assert float(prompt_map((4, 6), (40, 60), None, None).abs().sum()) == 0
-    near = prompt_map((8, 12), (80, 120), (65, 25), None)
-    assert int(near.argmax()) == 2 * 12 + 6 and float(near.min()) < -0.9
-    box = prompt_map((4, 4), (40, 40), None, (10, 0, 30, 20))
-    assert (box > 0).nonzero().tolist() == [[0, 1], [0, 2], [1, 1], [1, 2]]
 
 
 def test_settings_out_of_range_are_refused() -> None:
@@ -306,42 +314,7 @@ def test_settings_out_of_range_are_refused() -> None:
         with pytest.raises(ConfigError):
             replace(LogitsProcessorConfig(), **broken)
     with pytest.raises(ConfigError):
-        GroundConfig(mask_level=1.0)
-
-
-def test_closer_looks_find_what_the_whole_misses_and_only_where_it_is() -> None:
-    """A decoder that answers by brightness: the window with the thing speaks, the others do not."""
-    image = np.zeros((64, 64, 3), np.uint8)
-    image[40:60, 4:28] = 255
-    asked: list[int] = []
-
-    def features(part: Any) -> Features:
-        asked.append(int(part.mean()))
-        return Features(torch.rand(8, 8, 8), torch.rand(12, 2, 2), (32, 32))
-
-    made = lmm()
-    seen = replace(view(), frame=Frame(0, 0, image, "test"))
-    grounder = Grounder(MODEL.masks, OneScene(), GroundConfig(refine=False), features)
-
-    def decode(cells: Any, prompt: Any, covered: Any, query: Any) -> tuple[Any, float]:
-        number = len(done)
-        done.append(number)
-        # The whole first, then quarters row by row, then the middle: only the third quarter has it.
-        return np.full((16, 16), 0.9 if number == 3 else 0.6, np.float32) * (number > 0), (
-            0.8 if number == 3 else 0.2
-        )
-
-    done: list[int] = []
-    grounder._decode = decode  # type: ignore[method-assign]
-    state = grounder.begin_view(seen)
-    soft, presence = grounder.soft_mask(state, torch.zeros(1, 8))
-    assert soft.shape == (32, 32) and presence == 0.8 and len(asked) == len(done) - 1 == 5
-    assert (soft[16:, :16] > 0.8).all() and soft[:16].max() == 0 and soft[:, 16:].max() == 0
-    grounder.soft_mask(state, torch.zeros(1, 8))
-    assert len(asked) == 5  # the windows are read once
-    pointed = replace(state, pointed=_with_posterior(CUP))
-    assert grounder.soft_mask(pointed, torch.zeros(1, 8))[0].shape == (16, 16)
-    assert made.controls is MODEL.controls
+        GroundConfig(gate=1.5)
 
 
 @pytest.mark.parametrize("kinds", [("text",), ("image",), ("region",), ("text", "image", "region")])

@@ -39,11 +39,10 @@ def test_the_answer_is_learnt_without_question_and_evidence() -> None:
     assert asked == "\nQuestion: What is this?\nAnswer:"
 
 
-def test_entities_are_labelled_and_keep_their_masks() -> None:
+def test_entities_are_labelled() -> None:
     turn = encode_turn(WORDS, "What is this?", PIECES)
     text = spelled(turn.ids)
     assert ["".join(text[a:b]) for a, b in turn.spans] == ["cat", "mice"]
-    assert turn.masks == (MASK, OTHER)
     for start, end in turn.spans:
         assert turn.labels[start:end] == (1, *(2 for _ in range(end - start - 1)))
     counted = [n for n, label in enumerate(turn.labels) if label == IGNORED]
@@ -68,7 +67,7 @@ def test_history_is_read_but_not_learnt() -> None:
 def test_a_turn_cut_short_loses_the_spans_behind_the_cut() -> None:
     turn = encode_turn(WORDS, "What is this?", PIECES)
     cut = shorten(turn, turn.spans[1][0] + 1)
-    assert cut.spans == turn.spans[:1] and cut.masks == (MASK,)
+    assert cut.spans == turn.spans[:1]
     assert len(cut.ids) == len(cut.learnt) == len(cut.labels) == turn.spans[1][0] + 1
     assert shorten(turn, 10_000) is turn
 

@@ -1,48 +1,46 @@
-"""The pointer: a sensible choice before training, a better one after it, and none where none is."""
+"""The region selector: sensible before training, better after it, none where none is meant."""
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors.torch import save_file
 from torch import Tensor
 
 from perception.detect.detector import Detection
 from perception.features.backbone import Features
 from perception.scene.localisation import Noticed
 from perception.scene.name_matching import Name
-from perception.scene.reader import GroundedRegion, SceneView
+from perception.scene.reader import GroundedRegion, Scene, SceneView
 from perception.scene.recogniser import EVERYDAY
+from reasoning.generation.protocol import Prompt
 from reasoning.generation.settings import GroundConfig
-from reasoning.pixsearch.candidates import closer_offers, offers_of, windows
-from reasoning.pixsearch.checkpoint import load_weights, read_config, trained_state
-from reasoning.pixsearch.mask_head import Grounder, Span
+from reasoning.pixsearch.candidates import candidates_of, closer_candidates, windows
+from reasoning.pixsearch.entity_masks import EntityGrounder
+from reasoning.pixsearch.region_grounding import PhraseGrounder
 from reasoning.pixsearch.region_selector import (
     DETECTED,
     LOOKED,
     PROPOSED,
     TRAITS,
-    Pointer,
-    Shown,
+    CandidateFeatures,
+    RegionSelector,
     covers,
-    embedder,
-    load_pointer,
+    load_region_selector,
     overlaps,
-    save_pointer,
+    phrase_embedder,
+    save_region_selector,
     traits,
 )
-from reasoning.pixsearch.selection import Pointing
 from stream.errors import AssetError
+from stream.events import Question
 from stream.frame import Frame, Image, Mask
 from stream.geometry import Box
-from tests.doubles.pixsearch import SMALL, tiny_model
 
 CLASSES = len(EVERYDAY)
 CUP, BOTTLE = (
@@ -55,12 +53,16 @@ def names(seed: int = 0) -> Tensor:
     return torch.randn(CLASSES, 64, generator=torch.Generator().manual_seed(seed))
 
 
-def shown(labels: Sequence[int], boxes: Sequence[Sequence[float]] | None = None) -> Shown:
+def shown(
+    labels: Sequence[int], boxes: Sequence[Sequence[float]] | None = None
+) -> CandidateFeatures:
     places = boxes or [[0.1 * n, 0.1, 0.1 * n + 0.08, 0.3] for n in range(len(labels))]
     posteriors = torch.zeros(len(labels), CLASSES)
     posteriors[range(len(labels)), list(labels)] = 0.9
     kinds = tuple(DETECTED for _ in labels)
-    return Shown(posteriors, torch.tensor(places), torch.full((len(labels),), 0.9), kinds)
+    return CandidateFeatures(
+        posteriors, torch.tensor(places), torch.full((len(labels),), 0.9), kinds
+    )
 
 
 def view(detections: Sequence[Detection] = (), size: tuple[int, int] = (64, 64)) -> SceneView:
@@ -73,33 +75,33 @@ def view(detections: Sequence[Detection] = (), size: tuple[int, int] = (64, 64))
 @pytest.mark.parametrize("label", [0, 7, 41])
 def test_before_training_a_name_points_at_what_carries_it(label: int) -> None:
     table = names()
-    pointer = Pointer(table, 8)
-    fits = pointer.fits(table[label][None])[0].detach()
+    selector = RegionSelector(table, 8)
+    fits = selector.fits(table[label][None])[0].detach()
     assert int(fits.argmax()) == label and float(fits.sigmoid()[label]) > 0.9
     things = shown([3, label, 5])
-    expected = pointer(fits, things, torch.zeros(3)).sigmoid()
+    expected = selector(fits, things, torch.zeros(3)).sigmoid()
     assert int(expected.argmax()) == 1 and float(expected.detach()[1]) > 0.8
-    absent = pointer(fits, shown([3, 5]), torch.zeros(2)).sigmoid()
+    absent = selector(fits, shown([3, 5]), torch.zeros(2)).sigmoid()
     assert float(absent.detach().max()) < 0.1
 
 
-def test_the_pointer_learns_which_of_two_alike_is_meant() -> None:
+def test_the_selector_learns_which_of_two_alike_is_meant() -> None:
     """The one that was not masked before: nothing else tells them apart."""
     torch.manual_seed(0)
     table = names()
-    pointer = Pointer(table, 8)
-    optimiser = torch.optim.Adam(pointer.parameters(), 2e-2)
+    selector = RegionSelector(table, 8)
+    optimiser = torch.optim.Adam(selector.parameters(), 2e-2)
     things = shown([CUP, CUP], [[0.1, 0.1, 0.3, 0.3], [0.6, 0.1, 0.8, 0.3]])
-    fits = pointer.fits(table[CUP][None])[0].detach()
+    fits = selector.fits(table[CUP][None])[0].detach()
     for step in range(60):
         masked = torch.eye(2)[step % 2]
-        logits = pointer(fits, things, masked)
+        logits = selector(fits, things, masked)
         loss = torch.nn.functional.cross_entropy(logits[None], torch.tensor([1 - step % 2]))
         optimiser.zero_grad()
         torch.autograd.backward(loss)
         optimiser.step()
     for other in (0, 1):
-        assert int(pointer(fits, things, torch.eye(2)[1 - other]).argmax()) == other
+        assert int(selector(fits, things, torch.eye(2)[1 - other]).argmax()) == other
 
 
 @settings(max_examples=40, deadline=None)
@@ -129,12 +131,12 @@ def test_offers_are_the_detections_and_then_the_things_of_a_view() -> None:
     posterior = np.zeros(CLASSES, np.float32)
     posterior[BOTTLE] = 0.6
     region = GroundedRegion(mask, (8, 32, 24, 48), posterior, (Name("bottle", 0.6),), 0.5)
-    offers = offers_of(replace(view(seen), things=(region,)))
-    assert [thing.box for thing in offers.things] == [(0, 0, 16, 32), (8, 32, 24, 48)]
-    assert offers.shown.sources == (DETECTED, PROPOSED)
-    assert float(offers.shown.posteriors[0, CUP]) == pytest.approx(0.8)
-    assert offers.shown.boxes[1].tolist() == [0.125, 0.5, 0.375, 0.75]
-    assert not offers_of(view()).things
+    candidates = candidates_of(replace(view(seen), things=(region,)))
+    assert [thing.box for thing in candidates.things] == [(0, 0, 16, 32), (8, 32, 24, 48)]
+    assert candidates.features.sources == (DETECTED, PROPOSED)
+    assert float(candidates.features.posteriors[0, CUP]) == pytest.approx(0.8)
+    assert candidates.features.boxes[1].tolist() == [0.125, 0.5, 0.375, 0.75]
+    assert not candidates_of(view()).things
 
 
 def test_a_closer_look_moves_boxes_drops_cut_ones_and_what_is_known() -> None:
@@ -149,10 +151,10 @@ def test_a_closer_look_moves_boxes_drops_cut_ones_and_what_is_known() -> None:
         }
         return found.get(len(calls) - 1, [])
 
-    offers = closer_offers(frame, detect)
+    candidates = closer_candidates(frame, detect)
     assert len(calls) == len(windows((64, 64))) == 5 and calls[0].shape == (32, 32, 3)
-    assert [thing.box for thing in offers.things] == [(2, 3, 12, 20)]
-    assert offers.shown.sources == (LOOKED,)
+    assert [thing.box for thing in candidates.things] == [(2, 3, 12, 20)]
+    assert candidates.features.sources == (LOOKED,)
 
 
 class Boxes:
@@ -170,7 +172,7 @@ class Boxes:
         return mask
 
 
-class Looks:
+class ScriptedSource:
     """A detector that sees things in the first part, and a classifier that notices one."""
 
     def __init__(self, parts: Sequence[Detection] = (), noticed: Box | None = None) -> None:
@@ -191,9 +193,13 @@ class Looks:
         return Noticed(GroundedRegion(mask, self.noticed, posterior, names, 1.0), 0.9)
 
 
-def pointing(looks: Looks, table: Tensor, config: GroundConfig | None = None) -> Pointing:
-    """An untrained pointer that is asked for the n-th name by its number."""
-    return Pointing(Pointer(table, 8), lambda words: table[int(words)], looks, Boxes(), config)
+def grounder(
+    looks: ScriptedSource, table: Tensor, config: GroundConfig | None = None
+) -> PhraseGrounder:
+    """An untrained selector that is asked for the n-th name by its number."""
+    return PhraseGrounder(
+        RegionSelector(table, 8), lambda words: table[int(words)], looks, Boxes(), config
+    )
 
 
 ABSENT = next(n for n in range(CLASSES) if n not in (CUP, BOTTLE))
@@ -201,7 +207,7 @@ TWO = [Detection(CUP, 0.9, (4, 4, 20, 30)), Detection(BOTTLE, 0.8, (40, 4, 50, 3
 
 
 def test_a_phrase_gets_the_mask_of_what_it_points_at_or_nothing() -> None:
-    made, seen = pointing(Looks(), names()), view(TWO)
+    made, seen = grounder(ScriptedSource(), names()), view(TWO)
     found = made(seen, str(BOTTLE))
     assert found is not None and found.mask[4:30, 40:50].all() and found.mask.sum() == 260
     assert found.sure > 0.5
@@ -210,8 +216,8 @@ def test_a_phrase_gets_the_mask_of_what_it_points_at_or_nothing() -> None:
 
 
 def test_closer_looks_are_taken_only_where_the_cheaper_ones_show_nothing_surely() -> None:
-    looks = Looks([Detection(CUP, 0.9, (4, 4, 20, 20))], (30, 30, 60, 60))
-    made, seen = pointing(looks, names()), view([TWO[1]])
+    looks = ScriptedSource([Detection(CUP, 0.9, (4, 4, 20, 20))], (30, 30, 60, 60))
+    made, seen = grounder(looks, names()), view([TWO[1]])
     found = made(seen, str(BOTTLE))
     assert found is not None and not looks.asked
     found = made(seen, str(CUP))
@@ -220,35 +226,32 @@ def test_closer_looks_are_taken_only_where_the_cheaper_ones_show_nothing_surely(
     assert len(looks.asked) == 5  # once a view
     found = made(seen, str(ABSENT))
     assert found is not None and found.mask.sum() == 900 and looks.asked[5:] == ["notice"]
-    quick = pointing(looks, names(), GroundConfig(looks=False))
+    quick = grounder(looks, names(), GroundConfig(closer_looks=False))
     assert quick(seen, str(ABSENT)) is None and len(looks.asked) == 6
 
 
 def test_a_frame_that_was_only_glanced_at_is_looked_at_as_a_whole() -> None:
-    looks = Looks([Detection(CUP, 0.9, (4, 4, 50, 50))])
-    found = pointing(looks, names())(view(), str(CUP))
+    looks = ScriptedSource([Detection(CUP, 0.9, (4, 4, 50, 50))])
+    found = grounder(looks, names())(view(), str(CUP))
     assert found is not None and found.mask.sum() == 46 * 46 and looks.asked == ["part"] * 6
 
 
 def test_the_detector_is_asked_again_only_for_what_it_knows() -> None:
     table = torch.cat([names(1)[:3], names()])  # three classes that are no everyday things
-    looks = Looks()
+    looks = ScriptedSource()
     blank = np.zeros(len(table), np.float32)
-    assert pointing(looks, table)(replace(view(), whole_posterior=blank), "1") is None
+    assert grounder(looks, table)(replace(view(), whole_posterior=blank), "1") is None
     assert looks.asked == ["notice"]
 
 
-def test_the_grounder_gives_spans_what_the_pointer_chooses_and_remembers_it() -> None:
-    model, _ = tiny_model(config=SMALL)
-    table, scene = names(), OneName()
-    grounder = Grounder(model.masks, scene, GroundConfig(), None, pointing(Looks(), table))
-    state = grounder.begin_view(view(TWO))
-    span = Span(torch.zeros(1, 8), torch.zeros(1, 64), table[BOTTLE][None])
-    region = grounder.ground(state, span)
+def test_entities_get_what_the_selector_chooses_and_it_is_remembered() -> None:
+    table, seen = names(), view(TWO)
+    entities = EntityGrounder(grounder(ScriptedSource(), table), cast(Scene, OneName()))
+    state = entities.begin(Prompt(Question("What is this?", 0), seen))
+    region = entities.ground(state, table[BOTTLE][None])
     assert region is not None and region.mask[4:30, 40:50].all() and region.mask.sum() == 260
-    assert float(state.covered.max()) > 0  # later spans know that it was shown
-    absent = replace(span, words=table[ABSENT][None])
-    assert grounder.ground(state, absent) is None
+    assert float(state.covered.max()) > 0  # later entities know that it was shown
+    assert entities.ground(state, table[ABSENT][None]) is None
 
 
 class OneName:
@@ -262,17 +265,17 @@ class OneName:
         raise AssertionError("nothing is pointed at")
 
 
-def test_a_saved_pointer_comes_back_and_an_unfit_file_is_refused(tmp_path: Path) -> None:
-    pointer = Pointer(names(), 8)
-    torch.nn.init.constant_(pointer.level, 0.25)
-    save_pointer(pointer, tmp_path / "pointer.safetensors")
-    again = load_pointer(names(), tmp_path / "pointer.safetensors")
+def test_a_saved_selector_comes_back_and_an_unfit_file_is_refused(tmp_path: Path) -> None:
+    selector = RegionSelector(names(), 8)
+    torch.nn.init.constant_(selector.level, 0.25)
+    save_region_selector(selector, tmp_path / "selector.safetensors")
+    again = load_region_selector(names(), tmp_path / "selector.safetensors")
     assert again.level.item() == 0.25 and not again.training
     for wrong in (tmp_path / "none.safetensors", Path(__file__)):
-        with pytest.raises(AssetError, match="pointer"):
-            load_pointer(names(), wrong)
-    with pytest.raises(AssetError, match="pointer"):
-        load_pointer(torch.ones(3, 5), tmp_path / "pointer.safetensors")
+        with pytest.raises(AssetError, match="selector"):
+            load_region_selector(names(), wrong)
+    with pytest.raises(AssetError, match="selector"):
+        load_region_selector(torch.ones(3, 5), tmp_path / "selector.safetensors")
 
 
 def test_a_phrase_is_embedded_as_words_of_a_sentence() -> None:
@@ -283,17 +286,6 @@ def test_a_phrase_is_embedded_as_words_of_a_sentence() -> None:
         heard.append(text)
         return [1, 3]
 
-    assert embedder(table, encode)(" red cup ").tolist() == [4.0, 5.0] and heard == [" red cup"]
-
-
-def test_models_that_carried_a_pointer_still_load(tmp_path: Path) -> None:
-    old, _ = tiny_model(1)
-    config = {**asdict(old.config), "pointer": 64}
-    tensors = {name: t.half().contiguous() for name, t in trained_state(old).items()}
-    tensors["pointer.gain"] = torch.ones(1)
-    metadata = {"form": "1", "config": json.dumps(config)}
-    save_file(tensors, tmp_path / "old.safetensors", metadata)
-    assert read_config(tmp_path / "old.safetensors") == old.config
-    model, _ = tiny_model(2)
-    load_weights(model, tmp_path / "old.safetensors")
-    assert torch.equal(model.control_in, old.control_in.half().float())
+    assert phrase_embedder(table, encode)(" red cup ").tolist() == [4.0, 5.0] and heard == [
+        " red cup"
+    ]

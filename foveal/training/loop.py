@@ -24,7 +24,7 @@ StepLosses = Callable[[Rng, int], Mapping[str, Tensor]]  # -> terms, "loss" amon
 Evaluate = Callable[[int], Mapping[str, float]]
 
 
-class Crew(Protocol):
+class ProcessGroup(Protocol):
     """Processes that train one model together (see foveal.training.processes)."""
 
     rank: int
@@ -40,7 +40,7 @@ class Crew(Protocol):
         """Until all are here."""
 
 
-class Alone:
+class SingleProcess:
     """One process."""
 
     rank, count = 0, 1
@@ -62,19 +62,23 @@ class LoopConfig:
     """How long and how fast; PixSearch's betas and no weight decay (Table 9)."""
 
     steps: int = 1000
-    rate: float = 2e-4
-    warm_up: int = 50
-    accumulate: int = 1  # batches (parts) per step, shared out among the processes
-    clip: float = 1.0
+    learning_rate: float = 2e-4
+    warmup_steps: int = 50
+    gradient_accumulation: int = 1  # batches (parts) per step, shared out among the processes
+    max_grad_norm: float = 1.0
     weight_decay: float = 0.0
-    every: int = 200  # steps between evaluations and checkpoints
+    eval_every: int = 200  # steps between evaluations and checkpoints
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if min(self.steps, self.accumulate, self.every) < 1 or self.rate <= 0:
+        if (
+            min(self.steps, self.gradient_accumulation, self.eval_every) < 1
+            or self.learning_rate <= 0
+        ):
             raise ConfigError(
-                "expected steps, accumulate and every of at least 1 and a positive rate, got "
-                f"{self.steps}, {self.accumulate}, {self.every}, {self.rate}"
+                "expected steps, gradient_accumulation and eval_every of at least 1 and a positive "
+                f"learning_rate, got {self.steps}, {self.gradient_accumulation}, "
+                f"{self.eval_every}, {self.learning_rate}"
             )
 
 
@@ -85,7 +89,7 @@ def run_loop(
     folder: Path,
     evaluate: Evaluate | None = None,
     stop_after: int | None = None,
-    crew: Crew | None = None,
+    processes: ProcessGroup | None = None,
     parts: Sequence[str] = (),
 ) -> int:
     """Train what requires a gradient; goes on from `folder`'s checkpoint. Returns the steps done.
@@ -94,11 +98,11 @@ def run_loop(
     processes the first one evaluates and writes. `parts` ("lm", "tagger" …) are all that learns
     where they are given. Raises ConfigError when one has nothing to do.
     """
-    crew = crew or Alone()
-    if config.accumulate % crew.count:
+    processes = processes or SingleProcess()
+    if config.gradient_accumulation % processes.count:
         raise ConfigError(
-            f"expected `accumulate` to be a multiple of the {crew.count} processes, "
-            f"got {config.accumulate}"
+            f"expected gradient_accumulation to be a multiple of the {processes.count} processes, "
+            f"got {config.gradient_accumulation}"
         )
     folder.mkdir(parents=True, exist_ok=True)
     learning = {
@@ -107,33 +111,33 @@ def run_loop(
         if p.requires_grad and (not parts or name.split(".")[0] in parts)
     }
     optimiser = torch.optim.AdamW(
-        learning.values(), config.rate, betas=(0.9, 0.95), weight_decay=config.weight_decay
+        learning.values(), config.learning_rate, betas=(0.9, 0.95), weight_decay=config.weight_decay
     )
     first = _resume(folder, config, learning, optimiser)
     curves = _Curves(folder / CURVES, first)
     modules.train()
     for step in range(first, config.steps):
-        terms = _step(learning.values(), optimiser, losses, config, step, crew)
+        terms = _step(learning.values(), optimiser, losses, config, step, processes)
         done = step + 1
         curves.add(terms)
-        if done % config.every == 0 or done == config.steps or done == stop_after:
-            if crew.rank == 0:
+        if done % config.eval_every == 0 or done == config.steps or done == stop_after:
+            if processes.rank == 0:
                 figures = dict(evaluate(done)) if evaluate is not None else {}
                 curves.write(done, figures)
                 _save(folder, config, learning, optimiser, done)
                 modules.train()
-            crew.wait()
+            processes.wait()
         if done == stop_after:
             return done
     return config.steps
 
 
-def rate_at(config: LoopConfig, step: int) -> float:
+def learning_rate_at(config: LoopConfig, step: int) -> float:
     """Linear warm-up, then a cosine down to a twentieth."""
-    if step < config.warm_up:
-        return config.rate * (step + 1) / config.warm_up
-    share = (step - config.warm_up) / max(1, config.steps - config.warm_up)
-    return config.rate * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * share)))
+    if step < config.warmup_steps:
+        return config.learning_rate * (step + 1) / config.warmup_steps
+    share = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
+    return config.learning_rate * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * share)))
 
 
 def step_rng(seed: int, step: int, part: int) -> Rng:
@@ -149,31 +153,31 @@ def _step(
     losses: StepLosses,
     config: LoopConfig,
     step: int,
-    crew: Crew,
+    processes: ProcessGroup,
 ) -> dict[str, float]:
     for group in optimiser.param_groups:
-        group["lr"] = rate_at(config, step)
+        group["lr"] = learning_rate_at(config, step)
     optimiser.zero_grad(set_to_none=True)
     sums: dict[str, float] = {}
-    for part in range(crew.rank, config.accumulate, crew.count):
+    for part in range(processes.rank, config.gradient_accumulation, processes.count):
         terms = losses(step_rng(config.seed, step, part), step)
-        torch.autograd.backward(terms["loss"] / config.accumulate)
+        torch.autograd.backward(terms["loss"] / config.gradient_accumulation)
         for name, value in terms.items():
-            sums[name] = sums.get(name, 0.0) + float(value.detach()) / config.accumulate
-    _share(parameters, crew)
-    torch.nn.utils.clip_grad_norm_(list(parameters), config.clip)
+            sums[name] = sums.get(name, 0.0) + float(value.detach()) / config.gradient_accumulation
+    _share(parameters, processes)
+    torch.nn.utils.clip_grad_norm_(list(parameters), config.max_grad_norm)
     optimiser.step()
-    return _added(crew.everyone(sums))
+    return _added(processes.everyone(sums))
 
 
-def _share(parameters: Iterable[nn.Parameter], crew: Crew) -> None:
+def _share(parameters: Iterable[nn.Parameter], processes: ProcessGroup) -> None:
     """Sum the processes' gradients; a part of the model that none of them used has none."""
-    if crew.count == 1:
+    if processes.count == 1:
         return
     learning = list(parameters)
     own = [torch.zeros_like(p) if p.grad is None else p.grad for p in learning]
     used = torch.tensor([float(p.grad is not None) for p in learning])
-    *totals, users = crew.total([*own, used])
+    *totals, users = processes.total([*own, used])
     for parameter, total, count in zip(learning, totals, users.tolist(), strict=True):
         parameter.grad = total if count else None
 

@@ -1,59 +1,27 @@
 """Pictures as glasses take them: wide, distorted, dim, and many small things in one view.
 
 Photographs of COCO's kind show one thing large in the middle; a head camera shows a whole table
-from above through a fisheye lens. These scenes paste many small cut-outs over rooms and frames of
-first-person clips, bend the picture as such a lens does, and then show all of it or a window of it,
-as several looks at one frame do when the model answers.
+from above through a fisheye lens. These scenes paste many small cut-outs over backdrops, bend the
+picture as such a lens does, and then show all of it or a window of it, as several looks at one
+frame do when the model answers.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from foveal.training.pixsearch.grounding_data import (
-    SIZE,
-    LabelledScene,
-    NamedThing,
-    PasteObject,
-    Rng,
-    develop,
-    place,
-)
-from perception.masks.grabcut import mask_from_box
+from foveal.training.data.compositing import develop, place
+from foveal.training.data.scenes import SIZE, LabelledScene, NamedThing, PasteObject, Rng
 from stream.frame import Image, Mask
-from stream.geometry import Box
-from stream.sources.video import VideoReader
 
 LARGE = (2 * SIZE[0], 2 * SIZE[1])  # composed at twice the size: a window is still sharp
 SCALES = (0.08, 0.42)  # of the picture's height
 COUNTS = (3, 9)
 BENT, ROUND, WHOLE = 0.6, 0.7, 0.5  # shares: bent by a lens, of those dark outside, shown whole
 DIM = (0.7, 2.0)  # gamma
-Names = tuple[str, ...]
-Labeller = Callable[[Image], Sequence[tuple[Names, Box]]]  # what is surely there, and where
 LEAST_SHARE = 0.003  # of the picture that a thing must cover to be asked for
-
-
-def frames_of(
-    clips: Sequence[Path], count: int, labeller: Labeller | None = None
-) -> list[LabelledScene]:
-    """`count` frames of each clip, spread evenly.
-
-    What a labeller (an object detector) boxes is cut out along its edges: a pseudo-label. Without
-    one nothing in them is named. Raises SourceError for a clip that cannot be read.
-    """
-    found: list[LabelledScene] = []
-    for path in clips:
-        images = [frame.image for frame in VideoReader(path).read(0)]
-        places = np.linspace(0, len(images) - 1, min(count, len(images))).round().astype(int)
-        for image in (_at_most(images[n]) for n in places):
-            boxed = labeller(image) if labeller is not None else ()
-            things = tuple(NamedThing(mask_from_box(image, box), names) for names, box in boxed)
-            found.append(LabelledScene(image, things, closed=False))
-    return found
 
 
 def compose_wide(
@@ -139,11 +107,3 @@ def _window(rng: Rng) -> tuple[slice, slice]:
     rows, cols = int(LARGE[0] * share), int(LARGE[1] * share)
     top, left = int(rng.integers(LARGE[0] - rows + 1)), int(rng.integers(LARGE[1] - cols + 1))
     return slice(top, top + rows), slice(left, left + cols)
-
-
-def _at_most(image: Image) -> Image:
-    factor = LARGE[1] / max(image.shape[:2])
-    if factor >= 1:
-        return image
-    size = (round(image.shape[1] * factor), round(image.shape[0] * factor))
-    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
