@@ -1,7 +1,7 @@
 """A bounded channel between two tasks, with a named overflow policy and drops counted by cause."""
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from enum import Enum
@@ -32,19 +32,16 @@ class ChannelStats:
     dropped: dict[str, int] = field(default_factory=dict)  # cause -> count
 
 
-class Channel(Generic[T]):
-    """First in, first out, never more than `capacity` items. One event loop; not thread-safe."""
+class CountedQueue(Generic[T]):
+    """First in, first out, with every item accounted for; what is bounded derives from it."""
 
-    def __init__(self, capacity: int, policy: OverflowPolicy = OverflowPolicy.BLOCK) -> None:
+    def __init__(self, capacity: int) -> None:
         if capacity < 1:
-            raise ConfigError(f"expected a channel capacity of 1 or more, got {capacity}")
+            raise ConfigError(f"expected a capacity of 1 or more, got {capacity}")
         self._capacity = capacity
-        self._policy = policy
         self._items: deque[T] = deque()
-        self._closed = False
-        self._changed = asyncio.Condition()
         self._peak = self._received = self._delivered = 0
-        self._dropped: dict[str, int] = {}
+        self._dropped: Counter[str] = Counter()
 
     @property
     def stats(self) -> ChannelStats:
@@ -58,6 +55,33 @@ class Channel(Generic[T]):
             dict(self._dropped),
         )
 
+    def _append(self, item: T) -> None:
+        self._items.append(item)
+        self._peak = max(self._peak, len(self._items))
+
+    def _popleft(self) -> T:
+        self._delivered += 1
+        return self._items.popleft()
+
+    def _drop(self, cause: str) -> None:
+        """Leave the oldest out."""
+        self._items.popleft()
+        self._dropped[cause] += 1
+
+    @property
+    def _full(self) -> bool:
+        return len(self._items) >= self._capacity
+
+
+class Channel(CountedQueue[T]):
+    """Never more than `capacity` items between two tasks. One event loop; not thread-safe."""
+
+    def __init__(self, capacity: int, policy: OverflowPolicy = OverflowPolicy.BLOCK) -> None:
+        super().__init__(capacity)
+        self._policy = policy
+        self._closed = False
+        self._changed = asyncio.Condition()
+
     async def put(self, item: T) -> bool:
         """Add one item; False when it was dropped. Raises ChannelClosed after `close`."""
         async with self._changed:
@@ -67,12 +91,11 @@ class Channel(Generic[T]):
                 raise ChannelClosed("put on a closed channel; stop the producer first")
             self._received += 1
             if self._full:
-                self._count_drop()
                 if self._policy is OverflowPolicy.DROP_NEWEST:
+                    self._dropped[self._policy.value] += 1
                     return False
-                self._items.popleft()
-            self._items.append(item)
-            self._peak = max(self._peak, len(self._items))
+                self._drop(self._policy.value)
+            self._append(item)
             self._changed.notify_all()
             return True
 
@@ -82,8 +105,7 @@ class Channel(Generic[T]):
             await self._changed.wait_for(lambda: self._closed or bool(self._items))
             if not self._items:
                 raise ChannelClosed("get on a closed and empty channel")
-            item = self._items.popleft()
-            self._delivered += 1
+            item = self._popleft()
             self._changed.notify_all()
             return item
 
@@ -101,11 +123,3 @@ class Channel(Generic[T]):
             except ChannelClosed:
                 return
             yield item
-
-    @property
-    def _full(self) -> bool:
-        return len(self._items) >= self._capacity
-
-    def _count_drop(self) -> None:
-        cause = self._policy.value
-        self._dropped[cause] = self._dropped.get(cause, 0) + 1

@@ -1,17 +1,17 @@
 """When an utterance begins and ends: a state machine over windows of speech probability.
 
 How long a silence ends it depends on what was said so far: short after a finished sentence, long
-after "and" or "um". A short silence is told as a `Paused`, so that transcription can begin before
-the end is certain. All times are stream times, ns.
+after "and" or "um". A short silence is told as a `SpeechPaused`, so that transcription can begin
+before the end is certain. All times are stream times, ns.
 """
 
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from devices.listening.speech_events import Reason, SpeechEnded, SpeechStarted
 from stream.clock import NS_PER_MS, NS_PER_S
 from stream.errors import ConfigError
 
-Reason = Literal["silence", "limit", "released", "gap", "closed"]
 Hint = Literal["unknown", "finished", "unfinished"]  # what the words so far look like
 
 
@@ -62,15 +62,7 @@ class SpeechWindow:
 
 
 @dataclass(frozen=True, slots=True)
-class Started:
-    """Somebody began to speak at `at_ns`; known at `decided_ns`."""
-
-    at_ns: int
-    decided_ns: int
-
-
-@dataclass(frozen=True, slots=True)
-class Paused:
+class SpeechPaused:
     """No speech since `since_ns`; it may go on."""
 
     since_ns: int
@@ -78,23 +70,13 @@ class Paused:
 
 
 @dataclass(frozen=True, slots=True)
-class Resumed:
-    """It went on after a `Paused`."""
+class SpeechResumed:
+    """It went on after a `SpeechPaused`."""
 
     at_ns: int
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """The utterance is over; its last speech ended at `ended_ns`."""
-
-    started_ns: int
-    ended_ns: int
-    decided_ns: int
-    reason: Reason
-
-
-EndpointEvent = Started | Paused | Resumed | Ended
+EndpointEvent = SpeechStarted | SpeechPaused | SpeechResumed | SpeechEnded
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +120,7 @@ class Endpointer:
         """Push-to-talk begins: an utterance until `release`, whatever is heard."""
         if state.started_ns is not None:
             return replace(state, held=True), []
-        return EndpointState(at_ns, None, at_ns, False, held=True), [Started(at_ns, at_ns)]
+        return EndpointState(at_ns, None, at_ns, False, held=True), [SpeechStarted(at_ns, at_ns)]
 
     def release(self, state: EndpointState, at_ns: int) -> Stepped:
         """Push-to-talk ends, and the utterance with it."""
@@ -160,20 +142,20 @@ class Endpointer:
         if window.end_ns - onset_ns < self.config.min_speech_ns:
             return replace(state, onset_ns=onset_ns), []
         begun = EndpointState(onset_ns, None, window.end_ns)
-        return begun, [Started(onset_ns, window.end_ns)]
+        return begun, [SpeechStarted(onset_ns, window.end_ns)]
 
     def _follow(self, state: EndpointState, window: SpeechWindow) -> Stepped:
         """Somebody speaks, or has just stopped."""
         if window.probability >= self.config.keep_probability:
-            events: list[EndpointEvent] = [Resumed(window.start_ns)] if state.paused else []
+            events: list[EndpointEvent] = [SpeechResumed(window.start_ns)] if state.paused else []
             return replace(state, voice_ns=window.end_ns, paused=False), events
         if not state.paused and window.end_ns - state.voice_ns >= self.config.pause_ns:
-            return replace(state, paused=True), [Paused(state.voice_ns, window.end_ns)]
+            return replace(state, paused=True), [SpeechPaused(state.voice_ns, window.end_ns)]
         return state, []
 
     def _end(
         self, state: EndpointState, at_ns: int, reason: Reason, before: list[EndpointEvent]
     ) -> Stepped:
         assert state.started_ns is not None
-        ended = Ended(state.started_ns, min(state.voice_ns, at_ns), at_ns, reason)
+        ended = SpeechEnded(state.started_ns, min(state.voice_ns, at_ns), at_ns, reason)
         return self.init_state(), [*before, ended]

@@ -31,7 +31,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
 from devices.audio.pcm import RawSound, Sound
-from devices.listening.endpointing import Ended, EndpointConfig, Paused, Resumed, Started
+from devices.listening.endpointing import EndpointConfig, SpeechPaused, SpeechResumed
 from devices.listening.speech_events import (
     DraftTranscript,
     FinalTranscript,
@@ -162,27 +162,26 @@ class SpeechListener:
     def _take(self, heard: list[SegmentEvent]) -> None:
         for one in heard:
             event = one.event
-            if isinstance(event, Started):
+            if isinstance(event, SpeechStarted):
                 self._utterances += 1
                 self._open = Utterance(event.at_ns, partial_ns=event.at_ns)
-                self._on_event(SpeechStarted(event.at_ns, event.decided_ns))
-            elif isinstance(event, Resumed) and self._open is not None:
+                self._on_event(event)
+            elif isinstance(event, SpeechResumed) and self._open is not None:
                 self._open.drafting, self._open.hint = None, "unknown"
-            elif isinstance(event, Paused) and self._open is not None and self.config.drafts:
+            elif isinstance(event, SpeechPaused) and self._open is not None and self.config.drafts:
                 assert one.sound is not None
                 self._open.drafting = Job("draft", self._open, one.sound, event.since_ns)
                 self._put(self._open.drafting)
-            elif isinstance(event, Ended):
+            elif isinstance(event, SpeechEnded):
                 assert one.sound is not None
                 self._end(event, one.sound)
 
-    def _end(self, event: Ended, sound: Sound) -> None:
+    def _end(self, event: SpeechEnded, sound: Sound) -> None:
         utterance, self._open = self._open, None
         if utterance is None:
             return
         utterance.ended, utterance.ended_at_ns = event, self._clock.now_ns()
-        times = event.started_ns, event.ended_ns, event.decided_ns
-        self._on_event(SpeechEnded(*times, event.reason))
+        self._on_event(event)
         draft = utterance.drafting
         if draft is not None and draft.until_ns == event.ended_ns:
             draft.kind = "final"

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Literal
 
-from devices.listening.endpointing import Reason
+Reason = Literal["silence", "limit", "released", "gap", "closed"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""An ear: sound blocks in, turns out, each with the sound it speaks of.
+"""Blocks of sound in; beginnings, pauses and ends of utterances out, with their sound.
 
 Ties resampling, voice detection and end-of-utterance detection together, on the calling thread:
 about 0.2 ms for 20 ms of sound. Holds at most one utterance.
@@ -6,24 +6,22 @@ about 0.2 ms for 20 ms of sound. Holds at most one utterance.
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from devices.audio.pcm import RawSound, Sound, as_mono
 from devices.audio.resample import Resampler
 from devices.listening.endpointing import (
-    Ended,
     EndpointConfig,
     Endpointer,
     EndpointEvent,
     EndpointState,
     Hint,
-    Paused,
-    Reason,
+    SpeechPaused,
     SpeechWindow,
-    Started,
 )
+from devices.listening.speech_events import Reason, SpeechEnded, SpeechStarted
 from devices.listening.vad import WINDOW, WINDOW_NS, VadState, VoiceDetector
 from stream.clock import NS_PER_MS, NS_PER_S
 from stream.errors import DeviceError
@@ -39,7 +37,7 @@ WindowGate = Callable[[Sound], bool]  # one window [512]: True when it is not th
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SegmentEvent:
-    """A turn event, with the utterance's sound [samples] at 16 kHz for `Paused` and `Ended`."""
+    """An event, with the utterance's sound [samples] at 16 kHz where it paused or ended."""
 
     event: EndpointEvent
     sound: Sound | None = None
@@ -69,11 +67,10 @@ class SegmenterStats:
     gaps: int = 0  # the time stamps jumped
     broken: int = 0  # samples that were not finite
     echoes: int = 0  # windows that the gate took away
-    dropped: dict[str, int] = field(default_factory=dict)  # blocks by cause
 
 
 class SpeechSegmenter:
-    """Hears one stream. Not thread-safe."""
+    """Cuts one stream into utterances. Not thread-safe."""
 
     def __init__(
         self,
@@ -200,12 +197,12 @@ class SpeechSegmenter:
     def _heard(self, events: list[EndpointEvent]) -> list[SegmentEvent]:
         heard = []
         for event in events:
-            if isinstance(event, Started):
+            if isinstance(event, SpeechStarted):
                 self._spoken = list(self._before)
                 self._before.clear()
-            sound = self.sound() if isinstance(event, Paused | Ended) else None
+            sound = self.sound() if isinstance(event, SpeechPaused | SpeechEnded) else None
             heard.append(SegmentEvent(event, sound))
-            if isinstance(event, Ended):
+            if isinstance(event, SpeechEnded):
                 self._before.extend(self._spoken[-(self._before.maxlen or 1) :])
                 self._spoken = []
         return heard

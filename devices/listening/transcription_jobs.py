@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from devices.audio.pcm import Sound
-from devices.listening.endpointing import Ended, Hint
+from devices.listening.endpointing import Hint
+from devices.listening.speech_events import SpeechEnded
 from devices.listening.whisper import Transcriber, Transcript
 from devices.listening.wording import Agreement
 
@@ -27,7 +28,7 @@ class Utterance:
     agreement: Agreement = field(default_factory=Agreement)
     partial_ns: int = 0  # up to where it was transcribed
     drafting: "Job | None" = None  # covers all speech so far
-    ended: Ended | None = None
+    ended: SpeechEnded | None = None
     ended_at_ns: int = 0  # on the clock
 
 

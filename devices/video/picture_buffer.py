@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-from collections import Counter, deque
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -11,7 +10,7 @@ import numpy as np
 
 from devices.video.policy import FramePolicy, ReceiveOptions
 from devices.video.timeline import ticks_to_ns
-from stream.channel import ChannelStats
+from stream.channel import ChannelStats, CountedQueue
 from stream.clock import Clock
 from stream.errors import ChannelClosed
 from stream.frame import Frame, Image
@@ -22,59 +21,38 @@ SUPERSEDED = "superseded"  # a newer picture took its place
 STALE = "stale"  # it waited longer than the staleness budget
 
 
-class PictureBuffer(Generic[T]):
+class PictureBuffer(CountedQueue[tuple[T, int]], Generic[T]):
     """Decoded pictures between decoder and consumer."""
 
     def __init__(self, options: ReceiveOptions) -> None:
+        fresh = options.policy is FramePolicy.FRESHEST
+        super().__init__(1 if fresh else options.decoded_capacity)
         self._policy = options.policy
         self._budget_ns = options.max_staleness_ns
-        fresh = options.policy is FramePolicy.FRESHEST
-        self._capacity = 1 if fresh else options.decoded_capacity
-        self._items: deque[tuple[T, int]] = deque()
         self._lagging = False  # pictures were lost since the last take
-        self._dropped: Counter[str] = Counter()
-        self._peak = self._received = self._delivered = 0
 
     def offer(self, item: T, arrival_ns: int) -> bool:
         """Add a picture; False (and nothing added) when EVERY_FRAME has no room for it yet."""
-        if len(self._items) >= self._capacity:
+        if self._full:
             if self._policy is FramePolicy.EVERY_FRAME:
                 return False
-            self._items.popleft()
-            self._dropped[SUPERSEDED] += 1
+            self._drop(SUPERSEDED)
             self._lagging = True
-        self._items.append((item, arrival_ns))
+        self._append((item, arrival_ns))
         self._received += 1
-        self._peak = max(self._peak, len(self._items))
         return True
 
     def take(self, now_ns: int) -> T | None:
         """The next picture to use, or None. Pictures past the staleness budget are dropped."""
-        if self._lagging:
-            self._dropped[SUPERSEDED] += len(self._items) - 1
-            self._items = deque([self._items[-1]])
-            self._lagging = False
+        while self._lagging and len(self._items) > 1:
+            self._drop(SUPERSEDED)
+        self._lagging = False
         while self._items:
-            item, arrival_ns = self._items.popleft()
-            late = now_ns - arrival_ns > self._budget_ns
-            if late and self._policy is not FramePolicy.EVERY_FRAME:
-                self._dropped[STALE] += 1
-                continue
-            self._delivered += 1
-            return item
+            late = now_ns - self._items[0][1] > self._budget_ns
+            if not late or self._policy is FramePolicy.EVERY_FRAME:
+                return self._popleft()[0]
+            self._drop(STALE)
         return None
-
-    @property
-    def stats(self) -> ChannelStats:
-        """The numbers so far."""
-        return ChannelStats(
-            self._capacity,
-            len(self._items),
-            self._peak,
-            self._received,
-            self._delivered,
-            dict(self._dropped),
-        )
 
 
 @dataclass(frozen=True, slots=True)

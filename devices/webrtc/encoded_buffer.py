@@ -4,12 +4,11 @@ Every compressed frame needs the ones before it, so dropping one means dropping 
 keyframe.
 """
 
-from collections import Counter, deque
 from dataclasses import dataclass
 
 from devices.video.policy import FramePolicy, ReceiveOptions
 from devices.webrtc.assembler import EncodedFrame
-from stream.channel import ChannelStats
+from stream.channel import CountedQueue
 
 OVERFLOW = "overflow"  # the buffer was full
 AWAITING_KEYFRAME = "awaiting-keyframe"  # its reference pictures are gone
@@ -28,16 +27,14 @@ class QueuedFrame:
     keyframe: bool
 
 
-class EncodedBuffer:
+class EncodedBuffer(CountedQueue[QueuedFrame]):
     """Compressed frames between network and decoder; closed until a keyframe comes."""
 
     def __init__(self, options: ReceiveOptions) -> None:
+        super().__init__(options.encoded_capacity)
         self._options = options
-        self._items: deque[QueuedFrame] = deque()
-        self._dropped: Counter[str] = Counter()
         self._closed = True
         self._closed_since_ns: int | None = None  # set with the first frame refused
-        self._peak = self._received = self._delivered = 0
 
     @property
     def needs_keyframe(self) -> bool:
@@ -62,27 +59,11 @@ class EncodedBuffer:
                 self.require_keyframe()
                 self._dropped[OVERFLOW] += 1
                 return
-        self._items.append(item)
-        self._peak = max(self._peak, len(self._items))
+        self._append(item)
 
     def take(self) -> QueuedFrame | None:
         """The next frame to decode, or None."""
-        if not self._items:
-            return None
-        self._delivered += 1
-        return self._items.popleft()
-
-    @property
-    def stats(self) -> ChannelStats:
-        """The numbers so far."""
-        return ChannelStats(
-            self._options.encoded_capacity,
-            len(self._items),
-            self._peak,
-            self._received,
-            self._delivered,
-            dict(self._dropped),
-        )
+        return self._popleft() if self._items else None
 
     def _open(self, now_ns: int) -> None:
         """A keyframe: nothing queued before it is needed by what follows."""
@@ -106,7 +87,7 @@ class EncodedBuffer:
 
     def _overloaded(self, now_ns: int) -> bool:
         """Full, or the decoder is so far behind that what it makes would be stale."""
-        if len(self._items) >= self._options.encoded_capacity:
+        if self._full:
             return True
         if self._options.policy is FramePolicy.EVERY_FRAME:
             return False
@@ -120,8 +101,8 @@ class EncodedBuffer:
         return self._options.max_staleness_ns
 
     def _clear(self, cause: str) -> None:
-        self._dropped[cause] += len(self._items)
-        self._items.clear()
+        while self._items:
+            self._drop(cause)
 
 
 def is_keyframe(codec: str, data: bytes) -> bool:

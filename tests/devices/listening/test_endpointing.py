@@ -8,16 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from devices.listening.endpointing import (
-    Ended,
     EndpointConfig,
     Endpointer,
     EndpointEvent,
     Hint,
-    Paused,
-    Resumed,
+    SpeechPaused,
+    SpeechResumed,
     SpeechWindow,
-    Started,
 )
+from devices.listening.speech_events import SpeechEnded, SpeechStarted
 from devices.listening.vad import WINDOW_NS
 from stream.clock import NS_PER_MS
 from stream.errors import ConfigError
@@ -40,9 +39,9 @@ def run(
 def test_one_utterance() -> None:
     events = run([0.0] * 5 + [0.9] * 20 + [0.0] * 30)
     assert events == [
-        Started(5 * WINDOW_NS, 8 * WINDOW_NS),
-        Paused(25 * WINDOW_NS, 28 * WINDOW_NS),
-        Ended(5 * WINDOW_NS, 25 * WINDOW_NS, 41 * WINDOW_NS, "silence"),
+        SpeechStarted(5 * WINDOW_NS, 8 * WINDOW_NS),
+        SpeechPaused(25 * WINDOW_NS, 28 * WINDOW_NS),
+        SpeechEnded(5 * WINDOW_NS, 25 * WINDOW_NS, 41 * WINDOW_NS, "silence"),
     ]
 
 
@@ -51,7 +50,7 @@ def test_one_utterance() -> None:
 )
 def test_what_was_said_decides_how_long_a_silence_ends_it(hint: Hint, windows: int) -> None:
     ended = run([0.9] * 10 + [0.0] * 60, hint)[-1]
-    assert isinstance(ended, Ended)
+    assert isinstance(ended, SpeechEnded)
     assert ended.decided_ns - ended.ended_ns == windows * WINDOW_NS
 
 
@@ -61,11 +60,17 @@ def test_a_click_is_no_speech() -> None:
 
 def test_speech_that_goes_on_after_a_pause_is_one_utterance() -> None:
     events = run([0.9] * 10 + [0.0] * 6 + [0.9] * 10 + [0.0] * 40)
-    assert [type(event) for event in events] == [Started, Paused, Resumed, Paused, Ended]
+    assert [type(event) for event in events] == [
+        SpeechStarted,
+        SpeechPaused,
+        SpeechResumed,
+        SpeechPaused,
+        SpeechEnded,
+    ]
 
 
 def test_endless_speech_is_cut_at_the_limit() -> None:
-    ended = [event for event in run([0.9] * 250) if isinstance(event, Ended)]
+    ended = [event for event in run([0.9] * 250) if isinstance(event, SpeechEnded)]
     assert [event.reason for event in ended] == ["limit", "limit"]
     assert all(e.decided_ns - e.started_ns == CONFIG.max_utterance_ns for e in ended)
 
@@ -78,8 +83,8 @@ def test_push_to_talk_waits_for_the_release() -> None:
         state, new = endpointer.step(state, window)
         events += new
     state, new = endpointer.release(state, 55 * WINDOW_NS)
-    assert new == [Ended(0, 5 * WINDOW_NS, 55 * WINDOW_NS, "released")]
-    assert not any(isinstance(event, Ended) for event in events)
+    assert new == [SpeechEnded(0, 5 * WINDOW_NS, 55 * WINDOW_NS, "released")]
+    assert not any(isinstance(event, SpeechEnded) for event in events)
     assert endpointer.release(state, 56 * WINDOW_NS) == (state, [])
 
 
@@ -91,12 +96,12 @@ CHANCES = st.lists(
 @given(CHANCES, st.sampled_from(["unknown", "finished", "unfinished"]))
 def test_utterances_follow_each_other(chances: list[float], hint: Hint) -> None:
     events = run(chances, hint)
-    turns = [event for event in events if isinstance(event, Started | Ended)]
+    turns = [event for event in events if isinstance(event, SpeechStarted | SpeechEnded)]
     assert all(type(one) is not type(other) for one, other in pairwise(turns))
-    assert not turns or isinstance(turns[0], Started)
+    assert not turns or isinstance(turns[0], SpeechStarted)
     last_ns = 0
     for event in turns:
-        if isinstance(event, Started):
+        if isinstance(event, SpeechStarted):
             assert last_ns <= event.at_ns < event.decided_ns
             begun_ns = event.at_ns
         else:
@@ -107,22 +112,22 @@ def test_utterances_follow_each_other(chances: list[float], hint: Hint) -> None:
 
 @given(CHANCES)
 def test_silence_ends_everything(chances: list[float]) -> None:
-    count = {Started: 0, Ended: 0}
+    count = {SpeechStarted: 0, SpeechEnded: 0}
     for event in run(chances + [0.0] * 40, "unfinished"):
-        if isinstance(event, Started | Ended):
+        if isinstance(event, SpeechStarted | SpeechEnded):
             count[type(event)] += 1
-    assert count[Started] == count[Ended]
+    assert count[SpeechStarted] == count[SpeechEnded]
 
 
 @given(CHANCES)
 def test_resumed_only_after_paused(chances: list[float]) -> None:
     paused = False
     for event in run(chances):
-        if isinstance(event, Resumed):
+        if isinstance(event, SpeechResumed):
             assert paused
-        if isinstance(event, Paused):
+        if isinstance(event, SpeechPaused):
             assert not paused
-        paused = isinstance(event, Paused)
+        paused = isinstance(event, SpeechPaused)
 
 
 @pytest.mark.parametrize(
