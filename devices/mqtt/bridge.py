@@ -13,12 +13,17 @@ from typing import Any
 
 from devices.board.power import PowerReading, power_alerts, read_power
 from devices.mqtt.home_assistant import discovery_payload, discovery_topic
-from devices.mqtt.homie import HomieTopics, State, description
-from devices.mqtt.homie_properties import HomieDevice, HomieValue
-from devices.mqtt.homie_values import format_value, parse_value
-from devices.mqtt.link import BrokerLink, Script
+from devices.mqtt.homie import (
+    HomieDevice,
+    HomieTopics,
+    HomieValue,
+    State,
+    description,
+    format_value,
+    parse_value,
+)
+from devices.mqtt.link import BrokerLink, MqttMessage, Outbox, Script
 from devices.mqtt.options import BridgeOptions, Broker
-from devices.mqtt.outbox import MqttMessage, Outbox
 from devices.mqtt.questions import (
     ASSISTANT,
     DEVICE,

@@ -7,8 +7,7 @@ Source: Home Assistant's MQTT documentation, "Discovery messages and payloads": 
 import json
 from typing import Any
 
-from devices.mqtt.homie import HomieTopics
-from devices.mqtt.homie_properties import HomieDevice, HomieNode, HomieProperty, bounds
+from devices.mqtt.homie import HomieDevice, HomieNode, HomieProperty, HomieTopics, bounds
 
 MAX_STATE = 255  # characters; Home Assistant refuses longer states
 _CLASSES = {

@@ -1,7 +1,12 @@
-"""The connection to a broker: made, greeted, lost, made again. What it carries is its owner's."""
+"""The connection to a broker: made, greeted, lost, made again; and what waits to be sent over it.
+
+The outbox is bounded, with drops counted by cause. What it carries is its owner's.
+"""
 
 import asyncio
 import logging
+import random
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -10,14 +15,89 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from devices.mqtt.aiomqtt_compat import release
-from devices.mqtt.options import Backoff, BridgeOptions, Broker
-from devices.mqtt.outbox import MqttMessage, Outbox
+from devices.mqtt.options import BridgeOptions, Broker
 from stream.clock import Clock
 
 logger = logging.getLogger(__name__)
 
 MAX_PACKET = 16 * 1024  # bytes; the broker is told not to send larger ones
 MAX_QUEUED = 64  # incoming messages that wait to be read
+
+SUPERSEDED = "superseded"  # a newer value of the same topic took its place
+OVERFLOW = "overflow"  # the outbox was full
+CLOSED = "closed"  # still waiting when the bridge was closed
+
+
+@dataclass(frozen=True, slots=True)
+class MqttMessage:
+    """One message to publish."""
+
+    topic: str
+    payload: str
+    retain: bool = True
+    qos: int = 2  # Homie: 2 for what is retained, 0 for what is not
+    every: bool = False  # True: each one counts (answers); False: only the newest of its topic
+
+
+class Outbox:
+    """First in, first out. A full outbox gives up values before answers, and oldest first."""
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        self._items: deque[MqttMessage] = deque()
+        self._some = asyncio.Event()
+        self.dropped: Counter[str] = Counter()
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def put(self, message: MqttMessage) -> None:
+        """Add a message; never waits."""
+        if not message.every:
+            self._drop_same_topic(message.topic)
+        self._items.append(message)
+        self._shrink()
+        self._some.set()
+
+    async def take(self) -> MqttMessage:
+        """The next message, waiting for one. Follow with `give_back` if it could not be sent."""
+        while not self._items:
+            self._some.clear()
+            await self._some.wait()
+        return self._items.popleft()
+
+    def give_back(self, message: MqttMessage) -> None:
+        """Put an unsent message back in front, unless a newer value waits already."""
+        if not message.every and self.waits(message.topic):
+            self.dropped[SUPERSEDED] += 1
+            return
+        self._items.appendleft(message)
+        self._shrink()
+        self._some.set()
+
+    def waits(self, topic: str) -> bool:
+        """Whether a message of that topic waits."""
+        return any(one.topic == topic for one in self._items)
+
+    def forget_values(self) -> None:
+        """Remove what a fresh announcement tells anyway; answers stay."""
+        self._items = deque(one for one in self._items if one.every)
+
+    def close(self) -> None:
+        """Count what waits as dropped."""
+        self.dropped[CLOSED] += len(self._items)
+        self._items.clear()
+
+    def _drop_same_topic(self, topic: str) -> None:
+        kept = deque(one for one in self._items if one.every or one.topic != topic)
+        self.dropped[SUPERSEDED] += len(self._items) - len(kept)
+        self._items = kept
+
+    def _shrink(self) -> None:
+        while len(self._items) > self._capacity:
+            values = (index for index, one in enumerate(self._items) if not one.every)
+            del self._items[next(values, 0)]
+            self.dropped[OVERFLOW] += 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +111,27 @@ class Script:
     ready: MqttMessage  # said once subscribed
     goodbye: MqttMessage  # said at the end
     receive: Callable[[str, bytes, bool], None]  # topic, payload, whether it was retained
+
+
+class Backoff:
+    """Doubling delays with jitter, so that many devices do not return in the same instant."""
+
+    def __init__(self, first_ns: int, most_ns: int, seed: int | None = None) -> None:
+        self._first_ns, self._most_ns = first_ns, most_ns
+        self._attempt = 0
+        self._random = random.Random(seed)
+
+    def next_ns(self, lasted_ns: int) -> int:
+        """The next delay: between half and all of `first * 2^attempt`, at most `most`.
+
+        `lasted_ns` is how long the lost link had been up (0: never); one that outlived the longest
+        delay starts the doubling anew, a flapping one does not.
+        """
+        if lasted_ns > self._most_ns:
+            self._attempt = 0
+        full_ns = min(self._most_ns, self._first_ns << min(self._attempt, 40))
+        self._attempt += 1
+        return round(full_ns * self._random.uniform(0.5, 1.0))
 
 
 class BrokerLink:

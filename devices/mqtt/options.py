@@ -1,6 +1,5 @@
-"""Where the broker is, the bridge's limits, and how long to wait before the next attempt."""
+"""Where the broker is, and the bridge's limits."""
 
-import random
 import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,27 +58,6 @@ class BridgeOptions:
         least = min(self.outbox, self.waiting_questions, self.keepalive_s, self.first_delay_ns)
         if least < 1 or self.recent_answers < 0 or self.timeout_s <= 0 or self.report_ns < 1:
             raise ConfigError(f"expected positive limits and periods, got {self}")
-
-
-class Backoff:
-    """Doubling delays with jitter, so that many devices do not return in the same instant."""
-
-    def __init__(self, first_ns: int, most_ns: int, seed: int | None = None) -> None:
-        self._first_ns, self._most_ns = first_ns, most_ns
-        self._attempt = 0
-        self._random = random.Random(seed)
-
-    def next_ns(self, lasted_ns: int) -> int:
-        """The next delay: between half and all of `first * 2^attempt`, at most `most`.
-
-        `lasted_ns` is how long the lost link had been up (0: never); one that outlived the longest
-        delay starts the doubling anew, a flapping one does not.
-        """
-        if lasted_ns > self._most_ns:
-            self._attempt = 0
-        full_ns = min(self._most_ns, self._first_ns << min(self._attempt, 40))
-        self._attempt += 1
-        return round(full_ns * self._random.uniform(0.5, 1.0))
 
 
 def parse_broker(url: str, password: str | None = None, ca_file: Path | None = None) -> Broker:

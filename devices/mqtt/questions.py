@@ -5,8 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from devices.mqtt.homie_properties import HomieDevice, HomieNode, HomieProperty
-from devices.mqtt.homie_values import decode_text, parse_json
+from devices.mqtt.homie import HomieDevice, HomieNode, HomieProperty, decode_text, parse_json
 from stream.errors import ConfigError, PromptError
 from stream.events import MAX_QUESTION_CHARS, NetworkType, ThermalState
 

@@ -9,7 +9,7 @@ from typing import Any
 from devices.audio.pcm import Pcm
 from devices.mqtt import questions as mqtt
 from devices.mqtt.bridge import BridgeStats, Handlers, MqttBridge
-from devices.mqtt.homie_properties import HomieProperty, HomieValue
+from devices.mqtt.homie import HomieProperty, HomieValue
 from devices.mqtt.options import BridgeOptions, Broker
 from devices.mqtt.questions import MqttQuestion
 from devices.speaking.speaker import Speaker

@@ -16,7 +16,7 @@ import pytest_asyncio
 
 from devices.board.power import PowerReading
 from devices.mqtt.bridge import Handlers, MqttBridge
-from devices.mqtt.homie_properties import HomieProperty, HomieValue
+from devices.mqtt.homie import HomieProperty, HomieValue
 from devices.mqtt.options import BridgeOptions, Broker
 from devices.mqtt.questions import ASSISTANT, DEVICE, MqttQuestion, foveal_device
 from stream.clock import NS_PER_MS, MonotonicClock

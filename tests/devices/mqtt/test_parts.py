@@ -11,11 +11,21 @@ from hypothesis import strategies as st
 
 from devices.board.power import PowerReading, power_alerts, read_power
 from devices.mqtt.home_assistant import discovery_payload, discovery_topic
-from devices.mqtt.homie import HomieTopics, description
-from devices.mqtt.homie_properties import Datatype, HomieDevice, HomieNode, HomieProperty, bounds
-from devices.mqtt.homie_values import EMPTY, MAX_PAYLOAD, format_value, parse_value
-from devices.mqtt.options import Backoff, BridgeOptions, Broker, parse_broker
-from devices.mqtt.outbox import MqttMessage, Outbox
+from devices.mqtt.homie import (
+    EMPTY,
+    MAX_PAYLOAD,
+    Datatype,
+    HomieDevice,
+    HomieNode,
+    HomieProperty,
+    HomieTopics,
+    bounds,
+    description,
+    format_value,
+    parse_value,
+)
+from devices.mqtt.link import Backoff, MqttMessage, Outbox
+from devices.mqtt.options import BridgeOptions, Broker, parse_broker
 from devices.mqtt.questions import (
     MAX_ID,
     MqttQuestion,
