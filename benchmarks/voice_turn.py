@@ -33,9 +33,9 @@ import skimage.data
 from benchmarks.report import emit
 from benchmarks.voice_chain import Chain, Interruption, Turn, interrupt, take_turn
 from benchmarks.voice_questions import Spoken, cough, from_folder, synthesise
+from benchmarks.word_errors import word_errors
 from devices.listening.endpointing import EndpointConfig
 from devices.listening.listener import ListenConfig
-from devices.listening.wording import word_errors
 from devices.speaking.speaker import HibariSpeaker
 from foveal.live.speech.voice import LEAD_IN
 from foveal.setup.assistant import Models, build_assistant, load_models

@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 from aiortc import RTCPeerConnection, RTCRtpReceiver
 from aiortc.rtp import RtcpByePacket, RtcpSrPacket
 
+from devices.webrtc.assembler import RtpPacket
+
 WRITTEN_FOR = {"aiortc": ("1.16", "1.17"), "aioice": ("0.13", "0.14")}  # from, below
 
 CREATE_TRANSCEIVER = "_RTCPeerConnection__createTransceiver"
@@ -72,10 +74,10 @@ class PacketReceiver(RTCRtpReceiver):  # type: ignore[misc]  # aiortc is untyped
         super()._handle_disconnect()
 
 
-def payload(packet: Any) -> bytes:
-    """What a packet carries, without the codec's descriptor."""
-    data: bytes = packet._data
-    return data
+def rtp_packet(packet: Any) -> RtpPacket:
+    """aiortc's packet as the assembler takes it, without the codec's descriptor."""
+    marker, kind = bool(packet.marker), packet.payload_type
+    return RtpPacket(packet.sequence_number, packet.timestamp, marker, kind, packet._data)
 
 
 class ReceivingConnection(RTCPeerConnection):  # type: ignore[misc]  # aiortc is untyped here

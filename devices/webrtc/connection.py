@@ -9,7 +9,7 @@ from aiortc.rtcconfiguration import RTCBundlePolicy
 from devices.video.policy import ReceiveOptions
 from devices.webrtc.aiortc_compat import ReceivingConnection, bound_track
 from devices.webrtc.receiver import LowLatencyReceiver, ReceiveStats
-from devices.webrtc.source import TrackSource, WebRtcSource
+from devices.webrtc.track_source import TrackSource
 from stream.clock import Clock
 from stream.frame import FrameSource
 
@@ -48,7 +48,8 @@ class PeerConnection(ReceivingConnection):
         for transceiver in self.getTransceivers():
             receiver = transceiver.receiver
             if receiver.track is track and isinstance(receiver, LowLatencyReceiver):
-                return WebRtcSource(receiver, name)
+                receiver.name = name
+                return receiver
         return TrackSource(track, self.options, self.clock, name)
 
     def ice_transport(self) -> Any:

@@ -5,6 +5,8 @@ Its jitter buffer is replaced by `FrameAssembler`, its decoder by `DecodePipelin
 
 import asyncio
 from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,10 +14,12 @@ from aiortc.rtp import RtcpSrPacket
 
 from devices.video.policy import ReceiveOptions
 from devices.video.timeline import CaptureClock, RtpTimeline, ticks_to_ns
-from devices.webrtc.aiortc_compat import PacketReceiver, payload
-from devices.webrtc.assembler import Assembled, FrameAssembler, RtpPacket
+from devices.webrtc.aiortc_compat import PacketReceiver, rtp_packet
+from devices.webrtc.assembler import Assembled, FrameAssembler
 from devices.webrtc.decoder import DecodePipeline
 from stream.clock import NS_PER_MS, Clock
+from stream.errors import ChannelClosed
+from stream.frame import Frame
 
 TICK_NS = 20 * NS_PER_MS
 FOREIGN = "foreign-source"  # a packet of another sender while the first one still sends
@@ -37,7 +41,9 @@ class ReceiveStats:
 
 
 class LowLatencyReceiver(PacketReceiver):
-    """Video receiver that hands a frame on as soon as its last packet has come."""
+    """Video receiver, and the FrameSource of what it receives: a frame as soon as its last packet
+    has come. One consumer at a time.
+    """
 
     def __init__(self, transport: Any, options: ReceiveOptions, clock: Clock) -> None:
         super().__init__(transport)
@@ -49,9 +55,9 @@ class LowLatencyReceiver(PacketReceiver):
         self._ssrc: int | None = None
         self._packet_ns = self._flow_ns = self._pli_ns = self._nack_ns = 0
         self._counts: Counter[str] = Counter()
-        self._foreign = 0
         self._watchdog: asyncio.Task[None] | None = None
         self.pipeline = DecodePipeline(options, clock)
+        self.name = "webrtc"
 
     async def receive(self, parameters: Any) -> None:
         """Start receiving (called by aiortc once DTLS is up)."""
@@ -67,6 +73,20 @@ class LowLatencyReceiver(PacketReceiver):
         await super().stop()
         await self.pipeline.aclose()
 
+    async def frames(self) -> AsyncIterator[Frame]:
+        """Yield frames in presentation order until the track ends.
+
+        `pts_ns` counts from the first frame received, `arrival_ns` is when its last packet came.
+        Pictures may change size in mid-stream.
+        """
+        with suppress(ChannelClosed):
+            while True:
+                yield await self.pipeline.pictures.frame(self.name)
+
+    def newer(self) -> Frame | None:
+        """A frame that has come since the last one was handed out; as PictureQueue's."""
+        return self.pipeline.pictures.newer(self.name)
+
     def capture_unix_ns(self, pts_ns: int) -> int | None:
         """Sender's wall clock when the frame at `pts_ns` was captured; None until a report."""
         return self._capture.unix_ns(pts_ns)
@@ -77,7 +97,7 @@ class LowLatencyReceiver(PacketReceiver):
         dropped = Counter(self._assembler.counts)
         dropped.update(encoded.dropped)
         dropped.update(pictures.dropped)
-        dropped[FOREIGN] = self._foreign
+        dropped[FOREIGN] = self._counts[FOREIGN]
         return ReceiveStats(
             packets=self._counts["packets"],
             frames=self._counts["frames"],
@@ -92,24 +112,13 @@ class LowLatencyReceiver(PacketReceiver):
         """One depacketised RTP packet from aiortc; True when a keyframe should be asked for."""
         now_ns = self._clock.now_ns()
         if not self._accepts(packet.ssrc, now_ns):
-            self._foreign += 1
+            self._counts[FOREIGN] += 1
             return False
         if now_ns - self._packet_ns > self._options.stall_ns:
             self._flow_ns = now_ns  # the camera starts, or goes on after a pause
         self._packet_ns = now_ns
         self._counts["packets"] += 1
-        self._pass_on(
-            self._assembler.add(
-                RtpPacket(
-                    packet.sequence_number,
-                    packet.timestamp,
-                    bool(packet.marker),
-                    packet.payload_type,
-                    payload(packet),
-                ),
-                now_ns,
-            )
-        )
+        self._pass_on(self._assembler.add(rtp_packet(packet), now_ns))
         return self._wants_keyframe(now_ns)
 
     def _accepts(self, ssrc: int, now_ns: int) -> bool:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.word_errors import word_errors
 from devices.audio.pcm import HEARING_HZ, as_mono
 from devices.audio.resample import Resampler
 from devices.listening.whisper import (
@@ -16,7 +17,6 @@ from devices.listening.whisper import (
     doubt,
     once,
 )
-from devices.listening.wording import word_errors
 from devices.speaking.speaker import HibariSpeaker
 from stream.errors import AssetError, ConfigError, DeviceError
 

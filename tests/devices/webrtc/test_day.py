@@ -12,7 +12,6 @@ from aiortc.codecs.vpx import Vp8Encoder
 
 from devices.video.policy import FramePolicy, ReceiveOptions
 from devices.webrtc.receiver import LowLatencyReceiver
-from devices.webrtc.source import WebRtcSource
 from stream.clock import NS_PER_S, VirtualClock
 from tests.doubles.webrtc import draw_number, read_number
 
@@ -74,7 +73,7 @@ async def test_a_day_of_stream_keeps_its_time_and_leaves_nothing_behind() -> Non
     transport = SimpleNamespace(state="connected")
     receiver = LowLatencyReceiver(transport, ReceiveOptions(FramePolicy.AUTO), clock)
     receiver.pipeline.start({96: CODEC})
-    frames = WebRtcSource(receiver).frames()
+    frames = receiver.frames()
     burst, sender = encoded_burst(), Sender(7, 65_000)
     offset = 0xFFFFFFFF - 10 * TICKS  # wraps within the first minutes, and twice more
     blocks = threads = last_ns = seen = 0

@@ -10,7 +10,8 @@ import pytest
 from devices.video.policy import FramePolicy, ReceiveOptions
 from devices.webrtc.aiortc_compat import DropOldestQueue
 from devices.webrtc.connection import VideoSource
-from devices.webrtc.source import TrackSource, WebRtcSource
+from devices.webrtc.receiver import LowLatencyReceiver
+from devices.webrtc.track_source import TrackSource
 from stream.clock import NS_PER_MS, NS_PER_S
 from stream.frame import Frame
 from tests.doubles.webrtc import Loopback, NumberCamera, prefer, read_number
@@ -32,7 +33,7 @@ async def test_every_frame_arrives_in_order_before_the_next_is_made(mime: str) -
     loopback = Loopback(camera, ReceiveOptions(FramePolicy.EVERY_FRAME))
     prefer(loopback.sender, mime)
     async with loopback as source:
-        assert isinstance(source, WebRtcSource)
+        assert isinstance(source, LowLatencyReceiver)
         seen, early = 0, 0
         async for frame in source.frames():
             assert read_number(frame.image) == seen

@@ -1,4 +1,4 @@
-"""Received video as a FrameSource."""
+"""Video of a track that has aiortc's own receiver, as a FrameSource."""
 
 import asyncio
 import threading
@@ -11,40 +11,10 @@ from aiortc.mediastreams import MediaStreamError
 from devices.video.picture_buffer import DecodedPicture, PictureQueue
 from devices.video.policy import ReceiveOptions
 from devices.video.timeline import VIDEO_CLOCK_HZ
-from devices.webrtc.receiver import LowLatencyReceiver, ReceiveStats
+from devices.webrtc.receiver import ReceiveStats
 from stream.clock import Clock
 from stream.errors import ChannelClosed
 from stream.frame import Frame
-
-
-class WebRtcSource:
-    """Frames of a low-latency receiver. One consumer at a time."""
-
-    def __init__(self, receiver: LowLatencyReceiver, name: str = "webrtc") -> None:
-        self._receiver = receiver
-        self._name = name
-
-    async def frames(self) -> AsyncIterator[Frame]:
-        """Yield frames in presentation order until the track ends.
-
-        `pts_ns` counts from the first frame received, `arrival_ns` is when its last packet came.
-        Pictures may change size in mid-stream.
-        """
-        with suppress(ChannelClosed):
-            while True:
-                yield await self._receiver.pipeline.pictures.frame(self._name)
-
-    def newer(self) -> Frame | None:
-        """A frame that has come since the last one was handed out; as PictureQueue's."""
-        return self._receiver.pipeline.pictures.newer(self._name)
-
-    def capture_unix_ns(self, pts_ns: int) -> int | None:
-        """When that frame was captured by the sender's wall clock; None until RTCP told."""
-        return self._receiver.capture_unix_ns(pts_ns)
-
-    def stats(self) -> ReceiveStats:
-        """The receiver's numbers so far."""
-        return self._receiver.stats()
 
 
 class TrackSource:
