@@ -30,6 +30,7 @@ from transformers.generation.streamers import BaseStreamer
 
 from benchmarks.decode_trained import measure_trained
 from benchmarks.grading import share
+from benchmarks.kv_cache import LmState, chat_prompt, choose, extend
 from benchmarks.questions import DATA, Asked, read_questions, read_views
 from benchmarks.report import emit
 from foveal.assets.registry import asset_path
@@ -39,7 +40,7 @@ from reasoning.generation.conversation import Assistant
 from reasoning.generation.decoding import format_evidence
 from reasoning.generation.tokens import END_INFORMATION, INFORMATION, SEARCH
 from reasoning.rules.intents import fit, read_examples
-from reasoning.vlm.causal_lm import CausalLm, LmState
+from reasoning.vlm.causal_lm import CausalLm
 from retrieval.search import Searcher
 from stream.clock import NS_PER_MS
 from stream.events import AnswerEvent, Query, Question
@@ -153,7 +154,7 @@ def _episode(lm: CausalLm, searcher: Searcher, question: str) -> Episode:
     for words in (question, f"{question} history")[:INJECTIONS]:
         found = format_evidence(searcher.search(Query("text", words, 3)))
         injected.append(lm.encode(f" {INFORMATION} {found} {END_INFORMATION}"))
-    return Episode(lm.chat(SYSTEM, SIGHT.format(question=question)), injected)
+    return Episode(chat_prompt(lm, SYSTEM, SIGHT.format(question=question)), injected)
 
 
 def cached(lm: CausalLm, episode: Episode, turn_tokens: int) -> Measured:
@@ -162,13 +163,13 @@ def cached(lm: CausalLm, episode: Episode, turn_tokens: int) -> Measured:
     began = time.perf_counter_ns()
     for ids in (episode.prompt, *episode.injected):
         asked = time.perf_counter_ns()
-        lm.extend(state, ids)
+        extend(lm, state, ids)
         for number in range(turn_tokens):
-            token = lm.choose(state)
+            token = choose(state)
             if number == 0:
                 measured.first_ns.append(time.perf_counter_ns() - asked)
             measured.tokens.append(token)
-            lm.extend(state, [token])
+            extend(lm, state, [token])
     measured.total_ns = time.perf_counter_ns() - began
     return measured
 

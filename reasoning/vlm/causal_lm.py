@@ -1,19 +1,17 @@
-"""A causal language model with its key-value cache in the caller's hands."""
+"""A causal language model that scores: how likely words are after others, and its states."""
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
+from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from perception.torch_compat import some_layers
-from reasoning.generation.tokens import unbracket
 from stream.errors import AssetError
 
 WEIGHTS = "model.safetensors"
@@ -21,17 +19,8 @@ BATCH = 5  # rows that are read at once
 HALF_STEP = 16  # tokens
 
 
-@dataclass(slots=True, eq=False)
-class LmState:
-    """What a model has read: its cache, and the scores of the next token."""
-
-    cache: Any = field(default_factory=DynamicCache)
-    length: int = 0  # tokens read
-    logits: torch.Tensor | None = None  # [V] after the last token
-
-
 class CausalLm:
-    """Reads, scores and continues text; greedy."""
+    """Reads and scores text; its tokenizer tells words from ids."""
 
     def __init__(
         self,
@@ -94,11 +83,6 @@ class CausalLm:
         """Ids of the tokenizer; special tokens of this project follow."""
         return len(self.tokenizer)
 
-    @property
-    def end_id(self) -> int:
-        """The token that ends a turn."""
-        return int(self.tokenizer.eos_token_id)
-
     def encode(self, text: str) -> list[int]:
         """Token ids of plain text; no special token is read out of it."""
         ids: list[int] = self.tokenizer(
@@ -124,47 +108,6 @@ class CausalLm:
         # One character may take several tokens; the first one carries it.
         starts = list(accumulate(starts, max))
         return [(token, text[starts[n] : starts[n + 1]]) for n, token in enumerate(coded.input_ids)]
-
-    def chat(self, system: str, user: str) -> list[int]:
-        """Ids of a chat prompt that waits for the assistant's words.
-
-        The user's words can hold no special token of the template: they lose their brackets.
-        """
-        asked = unbracket(user)
-        messages = [{"role": "system", "content": system}, {"role": "user", "content": asked}]
-        text = self.tokenizer.apply_chat_template(
-            messages, add_generation_prompt=True, tokenize=False
-        )
-        ids: list[int] = self.tokenizer(text, add_special_tokens=False).input_ids
-        return ids
-
-    def extend(self, state: LmState, ids: Sequence[int]) -> torch.Tensor:
-        """Read tokens on top of the cache; returns log-probabilities [len(ids), V] after each."""
-        with torch.inference_mode():
-            tensor = torch.tensor([list(ids)], device=self._device)
-            out = self._model(tensor, past_key_values=state.cache, use_cache=True)
-            state.length += len(ids)
-            logits: torch.Tensor = out.logits[0].float()
-            state.logits = logits[-1]
-            return logits.log_softmax(-1)
-
-    def score(self, state: LmState, ids: Sequence[int]) -> float:
-        """Mean log-probability of a continuation; the state stays as it was."""
-        if state.logits is None or not ids:
-            raise ValueError("expected a read prompt and a continuation to score")
-        length, logits = state.length, state.logits
-        first = logits.log_softmax(-1)[None]
-        after = self.extend(state, ids)
-        state.cache.crop(-len(ids))
-        state.length, state.logits = length, logits
-        steps = torch.cat([first, after[:-1]])
-        return float(steps[torch.arange(len(ids)), torch.tensor(list(ids))].mean())
-
-    def choose(self, state: LmState) -> int:
-        """The most probable next token."""
-        if state.logits is None:
-            raise ValueError("expected a read prompt before choosing a token")
-        return int(state.logits.argmax())
 
     def likelihood(self, prefixes: Sequence[str], continuation: str) -> list[float]:
         """Mean log-probability of one continuation after each prefix.
