@@ -1,11 +1,11 @@
 """The seam of segmenting language models: what decoding needs of any of them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar, runtime_checkable
 
 from perception.scene.reader import GroundedRegion, SceneView
-from reasoning.generation.tokens import ControlIds
+from reasoning.generation.tokens import END_INFORMATION, INFORMATION, ControlIds
 from stream.events import Evidence, Question, TokenStep
 
 State = TypeVar("State")
@@ -71,3 +71,18 @@ class SegmentingLMM(Protocol[State]):
 
     def subject(self, state: State) -> str:
         """The entity that the answer is about, or an empty string."""
+
+
+def evidence_steps(
+    controls: ControlIds, text: str, pieces: Callable[[str], Sequence[tuple[int, str]]]
+) -> list[TokenStep]:
+    """`<information> … </information>` as forced tokens; `pieces` are a tokenizer's ids and texts.
+
+    Only ids make special tokens, so nothing inside can be one.
+    """
+    inner = text.removeprefix(INFORMATION).removesuffix(END_INFORMATION)
+    return [
+        TokenStep(controls.id_of(INFORMATION), INFORMATION, forced=True),
+        *(TokenStep(token, word, forced=True) for token, word in pieces(inner)),
+        TokenStep(controls.id_of(END_INFORMATION), END_INFORMATION, forced=True),
+    ]

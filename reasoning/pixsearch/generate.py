@@ -17,9 +17,9 @@ from transformers import DynamicCache
 
 from perception.scene.reader import GroundedRegion, SceneView
 from reasoning.generation.grammar import Grammar
-from reasoning.generation.protocol import EntitySpan, Prompt
+from reasoning.generation.protocol import EntitySpan, Prompt, evidence_steps
 from reasoning.generation.settings import LogitsProcessorConfig
-from reasoning.generation.tokens import END, END_INFORMATION, INFORMATION, unbracket
+from reasoning.generation.tokens import END, unbracket
 from reasoning.pixsearch.entity_masks import EntityGrounder, EntityMasks
 from reasoning.pixsearch.logits_processor import LogitsProcessor
 from reasoning.pixsearch.modeling import PixSearchModel
@@ -189,15 +189,11 @@ class PixSearchLMM:
     def inform(
         self, state: PixSearchState, evidence: Sequence[Evidence], text: str
     ) -> Sequence[TokenStep]:
-        """Read the evidence on top of the cache; only ids of this project's own are special."""
-        inner = text.removeprefix(INFORMATION).removesuffix(END_INFORMATION)
+        """Read the evidence on top of the cache: its first tokens, as in training."""
         self._catch_up(state)
-        first, last = (self.controls.id_of(c) for c in (INFORMATION, END_INFORMATION))
-        pieces = self._tokenizer.pieces(inner)
-        self._feed(state, [first, *(token for token, _ in pieces[:MAX_EVIDENCE]), last])
-        steps = [TokenStep(first, INFORMATION, forced=True)]
-        steps += [TokenStep(token, word, forced=True) for token, word in pieces]
-        steps.append(TokenStep(last, END_INFORMATION, forced=True))
+        steps = evidence_steps(self.controls, text, self._tokenizer.pieces)
+        read = [*steps[: MAX_EVIDENCE + 1], steps[-1]] if len(steps) > MAX_EVIDENCE + 2 else steps
+        self._feed(state, [step.token_id for step in read])
         for step in steps:
             control = self.controls.control(step.token_id)
             state.grammar.push(control or unbracket(step.text), control)

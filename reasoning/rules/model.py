@@ -11,14 +11,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from perception.scene.reader import GroundedRegion, Scene
-from reasoning.generation.protocol import EntitySpan, Prompt, Turn
+from reasoning.generation.protocol import EntitySpan, Prompt, Turn, evidence_steps
 from reasoning.generation.settings import PolicyConfig
 from reasoning.generation.tokens import (
     END,
-    END_INFORMATION,
     END_SEARCH,
     IMAGE,
-    INFORMATION,
     REGION,
     SEARCH,
     ControlIds,
@@ -105,10 +103,7 @@ class RulesLMM:
     ) -> Sequence[TokenStep]:
         """Take the evidence; `text` is `<information> … </information>`."""
         state.evidence = evidence
-        inner = text.removeprefix(INFORMATION).removesuffix(END_INFORMATION)
-        steps = [self._control(INFORMATION, forced=True)]
-        steps += [TokenStep(token, word, True) for token, word in self._lm.pieces(inner)]
-        steps.append(self._control(END_INFORMATION, forced=True))
+        steps = evidence_steps(self.controls, text, self._lm.pieces)
         state.written += sum(len(step.text) for step in steps)
         return steps
 
@@ -136,8 +131,8 @@ class RulesLMM:
             state.spans.append(EntitySpan(start + lead, start + len(piece.text), piece.region))
         state.queue.extend(TokenStep(t, w, False) for t, w in self._lm.pieces(piece.text))
 
-    def _control(self, control: str, forced: bool = False) -> TokenStep:
-        return TokenStep(self.controls.id_of(control), control, forced)
+    def _control(self, control: str) -> TokenStep:
+        return TokenStep(self.controls.id_of(control), control, forced=False)
 
     def _script(self, state: RulesState, question: str) -> Iterator[Piece]:
         """Choose an action and play it; it runs on the first step, so `may_search` is known."""

@@ -1,7 +1,6 @@
 """From the boxes and points that a language model writes to regions with masks and names."""
 
 from collections.abc import Sequence
-from typing import Protocol
 
 from perception.masks.prompts import BoxPrompt, PointsPrompt
 from perception.sam2_tracking.tracker import Sam2Tracker
@@ -11,13 +10,6 @@ from stream.errors import PromptError
 from stream.geometry import decode_mask
 
 
-class Grounder(Protocol):
-    """Makes a region of a box (four numbers) or a point (two), in thousandths of the frame."""
-
-    def ground(self, view: SceneView, place: Sequence[float]) -> GroundedRegion | None:
-        """The region, or None when nothing is there."""
-
-
 class SceneGrounder:
     """Cuts the thing out along the picture's edges (perception/masks/grabcut.py)."""
 
@@ -25,7 +17,7 @@ class SceneGrounder:
         self._scene = scene
 
     def ground(self, view: SceneView, place: Sequence[float]) -> GroundedRegion | None:
-        """See Grounder."""
+        """See BoxGrounder."""
         try:
             pixels = in_pixels(place, view.frame.size)
             if len(pixels) == 4:
@@ -43,7 +35,7 @@ class Sam2Grounder:
         self._tracker, self._scene = tracker, scene
 
     def ground(self, view: SceneView, place: Sequence[float]) -> GroundedRegion | None:
-        """See Grounder."""
+        """See BoxGrounder."""
         try:
             pixels = in_pixels(place, view.frame.size)
             prompt: BoxPrompt | PointsPrompt

@@ -6,8 +6,7 @@ trained to search; asked to, it can by the tags of reasoning/vlm/grounding_forma
 is read on top of the cache.
 """
 
-from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -18,26 +17,17 @@ from perception.scene.reader import GroundedRegion, Scene, SceneView
 from reasoning.generation.grammar import Call
 from reasoning.generation.protocol import EntitySpan, Prompt
 from reasoning.generation.tokens import (
-    END,
-    END_INFORMATION,
-    END_SEARCH,
-    IMAGE,
-    INFORMATION,
-    REGION,
-    SEARCH,
-    ControlIds,
     neutralise,
     unbracket,
 )
-from reasoning.vlm.grounding_formats import Named, Piece, Said, TagParser
-from reasoning.vlm.hf import Reading, VisionLanguage
+from reasoning.vlm.grounding_formats import NamedPlace, ParsedPiece, PlainText, TagParser
+from reasoning.vlm.hf import VisionLanguage, VlmState
+from reasoning.vlm.tagged_stream import TaggedLMM, TaggedState
 from stream.errors import AssetError, PromptError
-from stream.events import Evidence, TokenStep
+from stream.events import TokenStep
 from stream.frame import Image, Mask
 
 SEG, PHRASE, END_PHRASE = "[SEG]", "<p>", "</p>"
-WORD = 0  # the id of ordinary tokens in the sequence; the model's own ids stay inside
-FIRST_CONTROL = 1
 MAX_EVIDENCE = 400  # tokens of injected evidence that are read
 GROUNDED = (
     "Please respond with interleaved segmentation masks for the corresponding parts of the answer."
@@ -63,33 +53,26 @@ class SegParts:
 
 
 @dataclass(slots=True, eq=False)
-class SegState:
+class SegState(TaggedState):
     """One answer while it is made."""
 
-    prompt: Prompt
-    reading: Reading
-    features: Any
-    parser: TagParser = field(default_factory=TagParser)
-    queue: deque[Piece | str] = field(default_factory=deque)  # a str is a special token
+    reading: VlmState = field(kw_only=True)
+    features: Any = None  # of the mask decoder
     own: list[int] = field(default_factory=list)  # own ids since the last special token
     shown: str = ""  # text of `own` so far
     text: str = ""  # the answer's words, for the phrase a mask belongs to
     marked: int | None = None  # where an open <p> began, in `written`
     phrase: tuple[int, int] | None = None  # the last closed phrase
-    spans: list[EntitySpan] = field(default_factory=list)
-    written: int = 0
     ended: bool = False
-    subject: str = ""
 
 
-class SegTokenLMM:
+class SegTokenLMM(TaggedLMM[SegState]):
     """A SegmentingLMM over a `[SEG]` checkpoint; greedy."""
 
     def __init__(self, parts: SegParts, scene: Scene) -> None:
         """Raises AssetError when there is no `[SEG]` in the vocabulary."""
         self._parts, self._scene = parts, scene
         self.name = parts.name
-        self.controls = ControlIds(FIRST_CONTROL)
         known = parts.language.tokenizer.get_vocab()
         if SEG not in known:
             raise AssetError(f"expected {SEG} in the vocabulary of {parts.name}, found none")
@@ -109,49 +92,30 @@ class SegTokenLMM:
         reading = self._parts.language.begin(image, messages)
         if self._features is None or self._features[0] is not prompt.view:
             self._features = (prompt.view, self._parts.masks.features(image))
-        return SegState(prompt, reading, self._features[1])
+        return SegState(prompt, reading=reading, features=self._features[1])
 
-    def step(self, state: SegState, may_search: bool) -> TokenStep:
-        """The next piece; `[SEG]` and phrase marks are taken and leave no words."""
-        while True:
-            while state.queue:
-                step = self._play(state, state.queue.popleft(), may_search)
-                if step is not None:
-                    return step
-            if state.ended:
-                return TokenStep(self.controls.id_of(END), END, forced=False)
-            self._write_on(state)
+    def _answer_call(self, state: SegState, content: str) -> None:
+        """Evidence is read on top of the cache; in it `[SEG]` and the like are plain letters."""
+        tokenizer = self._parts.language.tokenizer
+        ids = tokenizer(content, add_special_tokens=False, split_special_tokens=True).input_ids
+        special = {self._seg, self._phrase, self._end_phrase}
+        self._parts.language.feed(
+            state.reading, [token for token in ids if token not in special][:MAX_EVIDENCE]
+        )
+        state.own, state.shown = [], ""
 
-    def inform(
-        self, state: SegState, evidence: Sequence[Evidence], text: str
-    ) -> Sequence[TokenStep]:
-        """Read evidence on top of the cache; in it `[SEG]` and the like are plain letters."""
-        inner = text.removeprefix(INFORMATION).removesuffix(END_INFORMATION)
-        self._feed_text(state, f"{INFORMATION}{inner}{END_INFORMATION}")
-        if evidence:
-            state.subject = evidence[0].title
-        steps = [
-            TokenStep(self.controls.id_of(INFORMATION), INFORMATION, True),
-            TokenStep(WORD, inner, True),
-            TokenStep(self.controls.id_of(END_INFORMATION), END_INFORMATION, True),
-        ]
-        state.written += sum(len(step.text) for step in steps)
-        return steps
+    def _begin_call(self, state: SegState, call: Call, may_search: bool) -> None:
+        state.parser, state.own, state.shown = TagParser(), [], ""
 
-    def spans(self, state: SegState) -> Sequence[EntitySpan]:
-        """Phrases whose mask is not empty."""
-        return state.spans
-
-    def subject(self, state: SegState) -> str:
-        """The title found first by the last search."""
-        return state.subject
-
-    def _write_on(self, state: SegState) -> None:
+    def _read_on(self, state: SegState) -> bool:
         """Let the model write one token, and take it."""
+        if state.ended:
+            return False
         token = int(state.reading.logits.argmax())
         if token in self._ends():
-            self._end(state)
-            return
+            self._flush(state)
+            state.ended = True
+            return True
         after = self._parts.language.feed(state.reading, [token])[-1]
         if token == self._seg:
             self._flush(state)
@@ -166,10 +130,11 @@ class SegTokenLMM:
                 state.marked = None
         else:
             state.queue.extend(state.parser.push(self._spell(state, token)))
+        return True
 
-    def _end(self, state: SegState) -> None:
-        self._flush(state)
-        state.ended = True
+    def _say(self, state: SegState, text: str) -> TokenStep:
+        state.text += unbracket(text)
+        return super()._say(state, text)
 
     def _flush(self, state: SegState) -> None:
         """What the parser held back is decided now: a special token stands between."""
@@ -202,35 +167,13 @@ class SegTokenLMM:
             return None
 
     def _last_word(self, state: SegState) -> tuple[int, int]:
-        waiting = "".join(p.text for p in state.queue if isinstance(p, Said | Named))
+        waiting = "".join(p.text for p in state.queue if isinstance(p, PlainText | NamedPlace))
         said = state.text + waiting
         end = state.written + len(waiting)
         stripped = said.rstrip(" ,.:;")
         word = stripped.split()[-1] if stripped.split() else ""
         last = end - (len(said) - len(stripped))
         return last - len(word), last
-
-    def _play(self, state: SegState, piece: Piece | str, may_search: bool) -> TokenStep | None:
-        match piece:
-            case str():
-                return self._write(state, piece, self.controls.id_of(piece))
-            case Said(text) | Named(text, _):
-                words = unbracket(text)
-                state.text += words
-                return self._write(state, words, WORD)
-            case Call():
-                return self._call(state, piece, may_search)
-        return None
-
-    def _call(self, state: SegState, call: Call, may_search: bool) -> TokenStep | None:
-        state.queue.clear()
-        state.parser, state.own, state.shown = TagParser(), [], ""
-        if not may_search:
-            return None
-        payload = {"region": REGION, "image": IMAGE}.get(call.kind)
-        state.queue.append(payload or Said(f" {neutralise(call.payload)} "))
-        state.queue.append(END_SEARCH)
-        return self._write(state, SEARCH, self.controls.id_of(SEARCH))
 
     def _spell(self, state: SegState, token: int) -> str:
         """The text that a token adds; an unfinished character comes with its last one."""
@@ -242,26 +185,12 @@ class SegTokenLMM:
         state.shown = whole
         return text
 
-    def _feed_text(self, state: SegState, text: str) -> None:
-        tokenizer = self._parts.language.tokenizer
-        ids = tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids
-        special = {self._seg, self._phrase, self._end_phrase}
-        ids = [token for token in ids if token not in special][:MAX_EVIDENCE]
-        if ids:
-            self._parts.language.feed(state.reading, ids)
-        state.own, state.shown = [], ""
-
-    @staticmethod
-    def _write(state: SegState, text: str, token: int) -> TokenStep:
-        state.written += len(text)
-        return TokenStep(token, text, forced=False)
-
 
 def _harmless(text: str) -> str:
     """Foreign words that hold no special token of the model."""
     return neutralise(text).replace(SEG, SEG.strip("[]"))
 
 
-def _waiting(queue: Iterable[Piece | str]) -> int:
+def _waiting(queue: Iterable[ParsedPiece | str]) -> int:
     """Characters that are decided but not written yet."""
-    return sum(len(p.text) for p in queue if isinstance(p, Said | Named))
+    return sum(len(p.text) for p in queue if isinstance(p, PlainText | NamedPlace))

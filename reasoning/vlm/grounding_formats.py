@@ -34,21 +34,21 @@ _OPEN_NAME = re.compile(r"\[[^\[\]]{0,120}(?:\](?:\([\d\s.,]{0,60})?)?$")
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class PlainText:
     """Words."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
+class NamedPlace:
     """Words that name a thing; two numbers are a point, four a box, in thousandths."""
 
     text: str
     place: tuple[float, ...]
 
 
-Piece = Said | Named | Call
+ParsedPiece = PlainText | NamedPlace | Call
 
 
 class TagParser:
@@ -57,19 +57,19 @@ class TagParser:
     def __init__(self) -> None:
         self._held = ""
 
-    def push(self, text: str) -> list[Piece]:
+    def push(self, text: str) -> list[ParsedPiece]:
         """Pieces that are complete; what may become a tag is held back."""
         self._held += text
         return self._take(final=False)
 
-    def close(self) -> list[Piece]:
+    def close(self) -> list[ParsedPiece]:
         """What is left at the end: an unfinished tag is words, an unfinished search is dropped."""
         pieces = self._take(final=True)
         self._held = ""
         return pieces
 
-    def _take(self, final: bool) -> list[Piece]:
-        pieces: list[Piece] = []
+    def _take(self, final: bool) -> list[ParsedPiece]:
+        pieces: list[ParsedPiece] = []
         while self._held:
             match = _first(_NAMED.search(self._held), _SEARCH.search(self._held))
             opened = self._opening()
@@ -110,7 +110,7 @@ def _first(*matches: re.Match[str] | None) -> re.Match[str] | None:
     return min(found, key=lambda match: match.start()) if found else None
 
 
-def _close(pieces: list[Piece], match: re.Match[str]) -> None:
+def _close(pieces: list[ParsedPiece], match: re.Match[str]) -> None:
     if match.re is _SEARCH:
         try:
             call = read_payload(match.group(1))
@@ -123,9 +123,9 @@ def _close(pieces: list[Piece], match: re.Match[str]) -> None:
     if len(numbers) == 3:
         _say(pieces, match.group(1))
         return
-    pieces.append(Named(match.group(1), numbers))
+    pieces.append(NamedPlace(match.group(1), numbers))
 
 
-def _say(pieces: list[Piece], text: str) -> None:
+def _say(pieces: list[ParsedPiece], text: str) -> None:
     if text:
-        pieces.append(Said(text))
+        pieces.append(PlainText(text))

@@ -13,7 +13,7 @@ from stream.frame import Image
 
 
 @dataclass(slots=True, eq=False)
-class Reading:
+class VlmState:
     """What a model has read; owned by the caller."""
 
     logits: Tensor  # [V] of the next token
@@ -26,10 +26,10 @@ class VisionLanguage(Protocol):
     tokenizer: Any
     device: torch.device
 
-    def begin(self, image: Image, messages: Sequence[Mapping[str, str]]) -> Reading:
+    def begin(self, image: Image, messages: Sequence[Mapping[str, str]]) -> VlmState:
         """Read a picture and a conversation of role and content; the picture is in the last one."""
 
-    def feed(self, reading: Reading, ids: Sequence[int]) -> Tensor:
+    def feed(self, reading: VlmState, ids: Sequence[int]) -> Tensor:
         """Read tokens on top of the cache; [n, D] last-layer states."""
 
 
@@ -41,7 +41,7 @@ class ProcessorModel:
         self.tokenizer = processor.tokenizer
         self.device: torch.device = next(model.parameters()).device
 
-    def begin(self, image: Image, messages: Sequence[Mapping[str, str]]) -> Reading:
+    def begin(self, image: Image, messages: Sequence[Mapping[str, str]]) -> VlmState:
         """See VisionLanguage."""
         told: list[dict[str, Any]] = [
             {"role": m["role"], "content": [{"type": "text", "text": m["content"]}]}
@@ -55,9 +55,9 @@ class ProcessorModel:
         cache = DynamicCache()
         with torch.inference_mode():
             out = self._model(**inputs, past_key_values=cache, use_cache=True)
-        return Reading(out.logits[0, -1].float(), cache)
+        return VlmState(out.logits[0, -1].float(), cache)
 
-    def feed(self, reading: Reading, ids: Sequence[int]) -> Tensor:
+    def feed(self, reading: VlmState, ids: Sequence[int]) -> Tensor:
         """See VisionLanguage."""
         tensor = torch.tensor([list(ids)], device=self.device)
         with torch.inference_mode():

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from reasoning.vlm.hf import Reading
+from reasoning.vlm.hf import VlmState
 from stream.frame import Image, Mask
 
 SPECIAL = ("<eos>", "[SEG]", "<p>", "</p>")
@@ -46,11 +46,11 @@ class ScriptedLanguage:
         self.read: list[int] = []  # every token that was fed
         self.messages: Sequence[Mapping[str, str]] = ()
 
-    def begin(self, image: Image, messages: Sequence[Mapping[str, str]]) -> Reading:
+    def begin(self, image: Image, messages: Sequence[Mapping[str, str]]) -> VlmState:
         self.messages = messages
-        return Reading(self._logits(), None)
+        return VlmState(self._logits(), None)
 
-    def feed(self, reading: Reading, ids: Sequence[int]) -> Tensor:
+    def feed(self, reading: VlmState, ids: Sequence[int]) -> Tensor:
         self.read += ids
         if list(ids) == self._ids[:1]:
             self._ids.pop(0)

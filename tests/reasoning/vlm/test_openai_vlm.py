@@ -16,7 +16,7 @@ from reasoning.generation.decoding import SearchDecoder
 from reasoning.generation.grammar import Call, parse
 from reasoning.generation.settings import ChatConfig, DecodeConfig
 from reasoning.segmenting.box_to_mask import Sam2Grounder, SceneGrounder, in_pixels
-from reasoning.vlm.grounding_formats import Named, Said, TagParser
+from reasoning.vlm.grounding_formats import NamedPlace, PlainText, TagParser
 from reasoning.vlm.openai_client import ChatClient, Delta, Endpoint
 from reasoning.vlm.openai_vlm import GO_ON, NO_MORE, ChatVlm
 from stream.errors import BackendError, ConfigError, PromptError
@@ -186,19 +186,19 @@ def test_how_the_stream_is_cut_does_not_matter(pieces: Sequence[str], cuts: Sequ
     assert _joined([*found, *parser.close()]) == expected
 
 
-def _joined(pieces: Sequence[Said | Named | Call]) -> list[object]:
+def _joined(pieces: Sequence[PlainText | NamedPlace | Call]) -> list[object]:
     out: list[object] = []
     for piece in pieces:
-        if isinstance(piece, Said) and out and isinstance(out[-1], str):
+        if isinstance(piece, PlainText) and out and isinstance(out[-1], str):
             out[-1] += piece.text
         else:
-            out.append(piece.text if isinstance(piece, Said) else piece)
+            out.append(piece.text if isinstance(piece, PlainText) else piece)
     return out
 
 
 def test_an_unfinished_search_is_dropped_and_long_brackets_are_words() -> None:
     parser = TagParser()
-    assert parser.push("It <search>what") == [Said("It ")] and parser.close() == []
+    assert parser.push("It <search>what") == [PlainText("It ")] and parser.close() == []
     long = "[" + "x" * 500
     parser = TagParser()
     assert _joined([*parser.push(long), *parser.close()]) == [long]

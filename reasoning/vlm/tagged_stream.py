@@ -1,0 +1,120 @@
+"""What models have in common that stream words with tags in them (grounding_formats.py).
+
+Token ids mean nothing here, only special tokens have their own; each piece that is certain is one
+token.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from reasoning.generation.grammar import Call
+from reasoning.generation.protocol import EntitySpan, Prompt, evidence_steps
+from reasoning.generation.tokens import (
+    END,
+    END_SEARCH,
+    IMAGE,
+    REGION,
+    SEARCH,
+    ControlIds,
+    neutralise,
+    unbracket,
+)
+from reasoning.vlm.grounding_formats import NamedPlace, ParsedPiece, PlainText, TagParser
+from stream.events import Evidence, TokenStep
+
+WORD = 0  # the id of every ordinary token
+FIRST_CONTROL = 1
+
+
+@dataclass(slots=True, eq=False)
+class TaggedState:
+    """One answer while it is made."""
+
+    prompt: Prompt
+    parser: TagParser = field(default_factory=TagParser)
+    queue: deque[ParsedPiece | str] = field(default_factory=deque)  # a str is a special token
+    spans: list[EntitySpan] = field(default_factory=list)
+    written: int = 0  # characters of the sequence
+    subject: str = ""
+
+
+StateT = TypeVar("StateT", bound=TaggedState)
+
+
+class TaggedLMM(Generic[StateT]):
+    """Most of a SegmentingLMM; a model of a kind says how words are got and calls answered."""
+
+    controls = ControlIds(FIRST_CONTROL)
+
+    def step(self, state: StateT, may_search: bool) -> TokenStep:
+        """The next piece of what the model streams."""
+        while True:
+            while state.queue:
+                step = self._play(state, state.queue.popleft(), may_search)
+                if step is not None:
+                    return step
+            if not self._read_on(state):
+                return TokenStep(self.controls.id_of(END), END, forced=False)
+
+    def inform(self, state: StateT, evidence: Sequence[Evidence], text: str) -> Sequence[TokenStep]:
+        """Give the model what was found: `<information> … </information>`, made harmless before."""
+        self._answer_call(state, text)
+        if evidence:
+            state.subject = evidence[0].title
+        steps = evidence_steps(self.controls, text, lambda inner: [(WORD, inner)])
+        state.written += sum(len(step.text) for step in steps)
+        return steps
+
+    def spans(self, state: StateT) -> Sequence[EntitySpan]:
+        """Things named whose mask is not empty."""
+        return state.spans
+
+    def subject(self, state: StateT) -> str:
+        """The title found first by the last search."""
+        return state.subject
+
+    def _read_on(self, state: StateT) -> bool:
+        """Let the model write on, into the queue; False at the end of the answer."""
+        raise NotImplementedError
+
+    def _answer_call(self, state: StateT, content: str) -> None:
+        """Let the model read what a call brought."""
+        raise NotImplementedError
+
+    def _begin_call(self, state: StateT, call: Call, may_search: bool) -> None:
+        """Take note of a call; what the model wrote behind it is forgotten, it was a guess."""
+        raise NotImplementedError
+
+    def _name(self, state: StateT, piece: NamedPlace) -> TokenStep:
+        """Words that name a thing in a place."""
+        return self._say(state, piece.text)
+
+    def _say(self, state: StateT, text: str) -> TokenStep:
+        """Words."""
+        return self._write(state, unbracket(text), WORD)
+
+    def _play(self, state: StateT, piece: ParsedPiece | str, may_search: bool) -> TokenStep | None:
+        match piece:
+            case str():
+                return self._write(state, piece, self.controls.id_of(piece))
+            case PlainText(text):
+                return self._say(state, text)
+            case NamedPlace():
+                return self._name(state, piece)
+            case Call():
+                state.queue.clear()
+                self._begin_call(state, piece, may_search)
+                return self._search(state, piece) if may_search else None
+
+    def _search(self, state: StateT, call: Call) -> TokenStep:
+        payload = {"region": REGION, "image": IMAGE}.get(call.kind)
+        state.queue.append(payload or PlainText(f" {neutralise(call.payload)} "))
+        state.queue.append(END_SEARCH)
+        return self._write(state, SEARCH, self.controls.id_of(SEARCH))
+
+    @staticmethod
+    def _write(state: StateT, text: str, token: int) -> TokenStep:
+        state.written += len(text)
+        return TokenStep(token, text, forced=False)
