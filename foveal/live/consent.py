@@ -1,8 +1,8 @@
 """Leave to record: it is given for a while, and ends unless it is given again."""
 
 from dataclasses import dataclass
-from typing import Any
 
+from foveal.live.protocol.server import RecordingMessage
 from stream.clock import NS_PER_S
 
 WARNING_NS = 60 * NS_PER_S  # before the end
@@ -26,10 +26,10 @@ class Consent:
         self.until_ns, self.watched_ns = now_ns + self.lasts_ns, now_ns
         self.warned = False
 
-    def state(self, now_ns: int) -> dict[str, Any]:
+    def state(self, now_ns: int, recording: str) -> RecordingMessage:
         """What clients are told of a recording that runs."""
         left_s = max(0, self.until_ns - now_ns) // NS_PER_S
-        return {"on": True, "id": self.recording, "left_s": left_s}
+        return RecordingMessage(on=True, id=recording, left_s=left_s)
 
     def ended(self, now_ns: int, watched: bool) -> str | None:
         """Why a recording that runs has to end, if it has."""

@@ -8,10 +8,18 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 from foveal.live.parts import LiveParts, LiveRecording
-from foveal.live.protocol import Ask, answer_data, regions_data
+from foveal.live.protocol.server import (
+    EVENTS,
+    AskedMessage,
+    ForgotMessage,
+    RecordingMessage,
+    RefusedMessage,
+    ServerMessage,
+    StartedMessage,
+)
+from foveal.live.protocol.wire import end_message, question_of, regions_message
 from foveal.live.view import LiveView
 from foveal.session.pipeline import Session
 from foveal.session.stages import SessionState, Stages
@@ -23,17 +31,15 @@ from stream.frame import Frame, Keyframe
 logger = logging.getLogger(__name__)
 
 Renewal = tuple[LiveRecording | None, str]  # the recording of a new conversation, and why
-Deliver = Callable[[str, dict[str, Any]], None]  # type, data; called in the worker
+Deliver = Callable[[ServerMessage], None]  # called in the worker
 
 
 @dataclass(slots=True)
 class LiveTurn:
     """One question on its way to its answer."""
 
-    number: int
-    ask: Ask
+    told: AskedMessage
     asked_ns: int  # on the clock
-    told: dict[str, Any]  # of the `asked` message
     began_ns: int = 0
     heard: bool = False  # its first audio was queued
 
@@ -81,9 +87,9 @@ class Conversation:
             session = Session(stages, self, self.parts.config)
             self.run = Run(stages, session, session.init_state(), renew[0] if renew else None)
             if renew is not None:
-                self._post("forgot", {})
+                self._post(ForgotMessage())
             if self.run.recording is not None:
-                self._post("recording", {"on": True, "id": self.run.recording.id})
+                self._post(RecordingMessage(on=True, id=self.run.recording.id))
         return self.run
 
     def step(self, frame: Frame, renew: Renewal | None) -> None:
@@ -106,12 +112,13 @@ class Conversation:
         try:
             if turn is not None:
                 self.turn, turn.began_ns = turn, self.clock.now_ns()
-                question = turn.ask.question(frame.pts_ns, frame.size)
+                question = question_of(turn.told, frame.pts_ns, frame.size)
                 due.append(question)
                 if self.run is not None and self.run.recording is not None:
                     self.run.recording.question(question)
-                    self.run.recording.message("asked", turn.told, frame.pts_ns)
-                self._post("started", {"pts_ms": frame.pts_ns // NS_PER_MS})
+                    self.run.recording.message(turn.told, frame.pts_ns)
+                pts_ms = frame.pts_ns // NS_PER_MS
+                self._post(StartedMessage(turn=turn.told.turn, pts_ms=pts_ms))
             work(due)
             self.failures = 0
         except ChannelClosed:
@@ -131,7 +138,7 @@ class Conversation:
         else:
             logger.exception("a frame failed", exc_info=error)
             reason = type(error).__name__
-        self._post("refused", {"cause": "internal", "reason": reason})
+        self._post(RefusedMessage(turn=self._number, cause="internal", reason=reason))
         if self.run is not None and self.run.recording is not None:
             self.stop_recording(f"a frame failed: {reason}")
 
@@ -145,7 +152,7 @@ class Conversation:
             recording.close(reason)
         except FovealError as error:
             reason = str(error)
-        self.deliver("recording", {"on": False, "id": recording.id, "reason": reason})
+        self.deliver(RecordingMessage(on=False, id=recording.id, reason=reason))
 
     def answer_paused(self, frame: Frame) -> None:
         """The next question about the last frame, as no other comes."""
@@ -154,7 +161,7 @@ class Conversation:
 
         def answer(due: deque[Question]) -> None:
             run.session.answer_late(run.state, due)
-            self._post("regions", regions_data(run.state.regions, frame.pts_ns, frame.size, 0))
+            self._post(regions_message(run.state.regions, frame, 0))
             self.view.show(frame, run.state.regions, None)
 
         self._answering(frame, answer)
@@ -164,7 +171,7 @@ class Conversation:
         age_ns = max(0, self.clock.now_ns() - frame.arrival_ns)
         self.meter.frames += 1
         self.meter.age_ns = max(self.meter.age_ns, age_ns)
-        self._post("regions", regions_data(regions, frame.pts_ns, frame.size, age_ns))
+        self._post(regions_message(regions, frame, age_ns))
         self.view.show(frame, regions, keyframe)
 
     def event(self, event: AnswerEvent) -> None:
@@ -173,9 +180,10 @@ class Conversation:
             raise ChannelClosed("the session has ended")
         if self.turn is not None:
             self.parts.lane.give_way()
-        if event.kind in ("region", "end", "question"):
-            return  # told with all others of the frame, and with the whole answer
-        self._post(event.kind, {"pts_ms": event.stream_ns // NS_PER_MS, **event.data})
+        known = EVENTS.get(event.kind)
+        if known is not None:  # the others are told with all of the frame or of the answer
+            told = {"turn": self._number, "pts_ms": event.stream_ns // NS_PER_MS}
+            self._post(known.model_validate({**told, **event.data}))
 
     def answer(self, answer: Answer, frame: Frame, regions: tuple[Region, ...]) -> None:
         """SessionSink: an answer is finished."""
@@ -184,17 +192,17 @@ class Conversation:
             now_ns = self.clock.now_ns()
             timings["waited"] = (self.turn.began_ns - self.turn.asked_ns) / NS_PER_MS
             timings["turn"] = (now_ns - self.turn.asked_ns) / NS_PER_MS
-        timings = {name: round(taken, 1) for name, taken in timings.items()}
         if self.run is not None and self.run.recording is not None:
             self.run.recording.answer(answer)
-        data = {"pts_ms": frame.pts_ns // NS_PER_MS, "size": list(frame.size)}
-        self._post("end", {**data, **answer_data(answer), "timings_ms": timings})
+        self._post(end_message(self._number or 0, answer, frame, timings))
 
-    def _post(self, kind: str, data: dict[str, Any]) -> None:
+    @property
+    def _number(self) -> int | None:
+        return None if self.turn is None else self.turn.told.turn
+
+    def _post(self, message: ServerMessage) -> None:
         """From the worker to the loop, in order."""
-        if self.turn is not None and kind not in ("regions", "keyframe"):
-            data = {"turn": self.turn.number, **data}
         if self.run is not None and self.run.recording is not None:
             last = self.run.state.last
-            self.run.recording.message(kind, data, 0 if last is None else last.pts_ns)
-        self.deliver(kind, data)
+            self.run.recording.message(message, 0 if last is None else last.pts_ns)
+        self.deliver(message)

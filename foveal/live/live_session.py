@@ -10,11 +10,23 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable
 from contextlib import aclosing
-from typing import Any
 
 from foveal.live.conversation import Conversation, LiveTurn, Meter, Renewal
 from foveal.live.parts import LiveParts, LiveRecording
-from foveal.live.protocol import Ask
+from foveal.live.protocol.parts import ShareBox, SharePoint
+from foveal.live.protocol.server import (
+    AskedMessage,
+    CameraMessage,
+    EndMessage,
+    Origin,
+    RecordingMessage,
+    RefusedMessage,
+    ServerMessage,
+    SpeechMessage,
+    SpokenMessage,
+    StatsMessage,
+    TokenMessage,
+)
 from foveal.live.speech.voice import LiveVoice
 from foveal.live.timeline import StreamTimeline
 from foveal.live.view import LiveView
@@ -28,7 +40,7 @@ PATROL_NS = 250 * NS_PER_MS
 STATS_NS = NS_PER_S
 PAUSED_NS = 2 * NS_PER_S  # no frame for so long: questions are about the last one
 
-Tell = Callable[[str, dict[str, Any]], None]  # type, data; called on the event loop
+Tell = Callable[[ServerMessage], None]  # called on the event loop
 
 
 class LiveSession:
@@ -60,7 +72,7 @@ class LiveSession:
                 self._unspoken,
                 parts.lead_in,
             )
-            self.voice.on_spoken = lambda turn: self._tell("spoken", {"turn": turn})
+            self.voice.on_spoken = lambda turn: self._tell(SpokenMessage(turn=turn))
             self.voice.on_cut = self.view.hush
         self._helpers = [asyncio.create_task(self._patrol())]
         if self.voice is not None:
@@ -76,30 +88,32 @@ class LiveSession:
         """Questions without an answer."""
         return len(self._talk.waiting)
 
-    def ask(self, ask: Ask | str, origin: str = "text") -> int:
+    def ask(
+        self,
+        text: str,
+        origin: Origin = "text",
+        point: SharePoint | None = None,
+        box: ShareBox | None = None,
+    ) -> int:
         """Queue a question; what is being said is cut off. Returns the number of its turn.
 
-        Raises PromptError when too many wait.
+        `point` or `box` are shares 0..1 of the picture. Raises PromptError when too many wait.
         """
         if len(self._talk.waiting) >= MAX_WAITING:
             raise PromptError(f"expected at most {MAX_WAITING} waiting questions; ask again later")
         self.stop_speaking()
         self._asked += 1
-        ask = Ask(ask) if isinstance(ask, str) else ask
-        told: dict[str, Any] = {"turn": self._asked, "text": ask.text, "origin": origin}
-        if ask.point is not None:
-            told["point"] = list(ask.point)
-        if ask.box is not None:
-            told["box"] = list(ask.box)
-        turn = LiveTurn(self._asked, ask, self._clock.now_ns(), told)
+        point = point if box is None else None
+        told = AskedMessage(turn=self._asked, text=text, origin=origin, point=point, box=box)
+        turn = LiveTurn(told, self._clock.now_ns())
         self._talk.waiting.append(turn)
-        self._turns[turn.number] = turn
-        self._turns.pop(turn.number - 2 * MAX_WAITING, None)
-        self.view.ask(ask.text)
+        self._turns[told.turn] = turn
+        self._turns.pop(told.turn - 2 * MAX_WAITING, None)
+        self.view.ask(text)
         if self.voice is not None:
             self.voice.begin()
-        self._tell("asked", told)
-        return turn.number
+        self._tell(told)
+        return told.turn
 
     def stop_speaking(self) -> None:
         """Silence, at once."""
@@ -127,7 +141,7 @@ class LiveSession:
         self._cameras += 1
         mine, self._source = self._cameras, source
         self._skipped = 0
-        self._tell("camera", {"on": True})
+        self._tell(CameraMessage(on=True))
         try:
             async with aclosing(source.frames()) as frames:  # type: ignore[type-var]
                 async for frame in frames:
@@ -140,7 +154,7 @@ class LiveSession:
         finally:
             if self._cameras == mine:
                 self._source = None
-                self._tell("camera", {"on": False})
+                self._tell(CameraMessage(on=False))
 
     async def close(self, reason: str = "the session has ended") -> None:
         """End: an answer stops at its next token, a recording is finished."""
@@ -209,7 +223,7 @@ class LiveSession:
         if run is None or last is None:
             turn = self._talk.waiting.popleft()
             reason = "no picture has come yet; start the camera and ask again"
-            self._tell("refused", {"turn": turn.number, "cause": "question", "reason": reason})
+            self._tell(RefusedMessage(turn=turn.told.turn, cause="question", reason=reason))
             return
         async with self._busy:
             await self._submit(lambda: self._talk.answer_paused(last))
@@ -220,34 +234,36 @@ class LiveSession:
         stats = getattr(self._source, "stats", None)
         dropped = Counter(stats().dropped if stats is not None else {})
         dropped["superseded"] += self._skipped
-        data = {
-            "fps": round(meter.frames * NS_PER_S / (now_ns - meter.since_ns), 1),
-            "age_ms": meter.age_ns // NS_PER_MS,
-            "masklets": 0 if run is None else run.stages.masklets.live,
-            "keyframes": 0 if run is None else run.state.keyframe_count,
-            "waiting": len(self._talk.waiting),
-            "dropped": {cause: count for cause, count in dropped.items() if count},
-        }
-        self._tell("stats", data)
+        message = StatsMessage(
+            fps=round(meter.frames * NS_PER_S / (now_ns - meter.since_ns), 1),
+            age_ms=meter.age_ns // NS_PER_MS,
+            masklets=0 if run is None else run.stages.masklets.live,
+            keyframes=0 if run is None else run.state.keyframe_count,
+            waiting=len(self._talk.waiting),
+            dropped={cause: count for cause, count in dropped.items() if count},
+        )
+        self._tell(message)
 
-    def _post(self, kind: str, data: dict[str, Any]) -> None:
+    def _post(self, message: ServerMessage) -> None:
         """From the worker to the loop, in order."""
-        self._loop.call_soon_threadsafe(self._deliver, kind, data)
+        self._loop.call_soon_threadsafe(self._deliver, message)
 
-    def _deliver(self, kind: str, data: dict[str, Any]) -> None:
-        if self._talk.ended and kind != "recording":
+    def _deliver(self, message: ServerMessage) -> None:
+        if self._talk.ended and not isinstance(message, RecordingMessage):
             return
-        self._tell(kind, data)
-        turn = self._turns.get(data.get("turn", 0))
-        if kind == "end" and turn is not None and not (self.voice and self.voice.audible):
-            self.view.ask(turn.ask.text)
-            self.view.read(data["text"])
-        if self.voice is None or data.get("turn") != self._asked:
+        self._tell(message)
+        if not isinstance(message, TokenMessage | EndMessage):
+            return
+        turn, ended = self._turns.get(message.turn), isinstance(message, EndMessage)
+        if ended and turn is not None and not (self.voice and self.voice.audible):
+            self.view.ask(turn.told.text)
+            self.view.read(message.text)
+        if self.voice is None or message.turn != self._asked:
             return  # an answer to an earlier question is no longer spoken
-        if kind == "token" and data["spoken"]:
-            self.voice.feed(data["turn"], data["text"])
-        elif kind == "end":
-            self.voice.finish(data["turn"])
+        if ended:
+            self.voice.finish(message.turn)
+        elif isinstance(message, TokenMessage) and message.spoken:
+            self.voice.feed(message.turn, message.text)
 
     def _spoken(self, turn: int, sentence: str, seconds: float) -> None:
         now_ns = self._clock.now_ns()
@@ -255,11 +271,11 @@ class LiveSession:
             start_ns = now_ns + round((self.voice.queued_s - seconds) * NS_PER_S)
             self.view.say(sentence, round(seconds * NS_PER_S), start_ns)
         known = self._turns.get(turn)
-        data: dict[str, Any] = {"turn": turn, "duration_s": round(seconds, 2)}
+        first_ms = None
         if known is not None and not known.heard:
             known.heard = True
-            data["first_ms"] = round((now_ns - known.asked_ns) / NS_PER_MS, 1)
-        self._tell("speech", data)
+            first_ms = round((now_ns - known.asked_ns) / NS_PER_MS, 1)
+        self._tell(SpeechMessage(turn=turn, duration_s=round(seconds, 2), first_ms=first_ms))
 
     def _unspoken(self, turn: int, reason: str) -> None:
-        self._tell("refused", {"turn": turn, "cause": "speech", "reason": reason})
+        self._tell(RefusedMessage(turn=turn, cause="speech", reason=reason))

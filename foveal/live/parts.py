@@ -3,10 +3,11 @@
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 from devices.speaking.speaker import Speaker
 from foveal.config.schema import SessionConfig
+from foveal.live.protocol.server import ServerMessage
 from foveal.live.worker import Lane
 from foveal.session.stages import Stages
 from stream.events import Answer, Question
@@ -23,7 +24,7 @@ class LiveRecording(Protocol):
 
     def question(self, question: Question) -> None: ...
 
-    def message(self, kind: str, data: dict[str, Any], pts_ns: int) -> None: ...
+    def message(self, message: ServerMessage, pts_ns: int) -> None: ...
 
     def answer(self, answer: Answer) -> None: ...
 

@@ -16,6 +16,7 @@ from typing import Any
 import av
 import av.error
 
+from foveal.live.protocol.server import ServerMessage
 from foveal.output.answer_records import answer_record
 from foveal.output.blur import FaceBlur
 from foveal.output.lines import LineFile
@@ -91,9 +92,10 @@ class FileRecording:
         """Keep an answer as `foveal replay` writes it."""
         self._lines[ANSWERS].write(answer_record(answer, timed=False))
 
-    def message(self, kind: str, data: dict[str, Any], pts_ns: int) -> None:
+    def message(self, message: ServerMessage, pts_ns: int) -> None:
         """Keep a message with the stream time it was sent at."""
-        self._lines[EVENTS].write({"at_ms": pts_ns // NS_PER_MS, "type": kind, **data})
+        at_ms = pts_ns // NS_PER_MS
+        self._lines[EVENTS].write({"at_ms": at_ms, "type": message.type, **message.data()})
 
     def close(self, reason: str) -> None:
         """Finish the files; raises OutputError when the last frames cannot be written."""

@@ -10,19 +10,41 @@ from typing import Any
 from devices.http.admission import RateLimit
 from devices.http.problems import Problem
 from foveal.live.consent import Consent
-from foveal.live.live_session import LiveSession
+from foveal.live.live_session import LiveSession, Tell
 from foveal.live.message_log import Link, Message, Send, SessionLog
 from foveal.live.parts import LiveRecording
-from foveal.live.protocol import Ask, Device, Forget, Ping, Record, Stop, Talk, parse
+from foveal.live.protocol.client import (
+    AnyClientMessage,
+    AskMessage,
+    DeviceMessage,
+    ForgetMessage,
+    PingMessage,
+    RecordMessage,
+    StopMessage,
+    TalkMessage,
+    parse,
+)
+from foveal.live.protocol.parts import ShareBox, SharePoint
+from foveal.live.protocol.server import (
+    ByeMessage,
+    DeviceStateMessage,
+    ErrorMessage,
+    HearingMessage,
+    Origin,
+    RecordingMessage,
+    RegionsMessage,
+    ServerMessage,
+    TranscriptMessage,
+)
 from foveal.live.speech.voice import LiveVoice
 from stream.clock import NS_PER_S, Clock
 from stream.errors import FovealError, PromptError
 
 MAX_LINKS = 8  # that listen to one session
 
-MakeLive = Callable[[Callable[[str, dict[str, Any]], None]], LiveSession]
+MakeLive = Callable[[Tell], LiveSession]
 StartRecording = Callable[[], LiveRecording]
-OnTalk = Callable[[Talk], None]
+OnTalk = Callable[[TalkMessage], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,15 +101,16 @@ class Room:
         """Whether anybody is connected."""
         return self.media > 0 or self.log.links > 0
 
-    def tell(self, kind: str, data: dict[str, Any]) -> None:
+    def tell(self, message: ServerMessage) -> None:
         """Send a message to all who listen."""
-        if kind == "recording":
-            self._consent.recording = data["id"] if data["on"] else None
-            if data["on"]:
-                data = self._consent.state(self._clock.now_ns())
-        self.log.tell(kind, data)
-        self._watch(self.id, kind, data)
-        if kind == "regions":
+        if isinstance(message, RecordingMessage):
+            self._consent.recording = message.id if message.on else None
+            if message.on:
+                message = self._consent.state(self._clock.now_ns(), message.id)
+        data = message.data()
+        self.log.tell(message.type, data)
+        self._watch(self.id, message.type, data)
+        if isinstance(message, RegionsMessage):
             self.touched_ns = self._clock.now_ns()
 
     def attach(self, send: Send, after: int | None, hello: Message) -> Link:
@@ -141,47 +164,51 @@ class Room:
             if self._messages.wait_s("all"):
                 raise PromptError("expected fewer messages a second")
             said = parse(message)
-            if isinstance(said, Ping):
-                reply({"type": "pong", "n": said.number})
+            if isinstance(said, PingMessage):
+                reply({"type": "pong", "n": said.n})
             else:
                 self._obey(said, talk)
         except FovealError as error:
             reply({"type": "error", "reason": str(error)})
 
-    def ask(self, ask: Ask | str, origin: str = "text") -> int:
-        """Ask; the turn's number. Raises PromptError when too much is asked."""
+    def ask(
+        self,
+        text: str,
+        origin: Origin = "text",
+        point: SharePoint | None = None,
+        box: ShareBox | None = None,
+    ) -> int:
+        """As `LiveSession.ask`; raises PromptError when too much is asked."""
         wait_s = self._questions.wait_s("all")
         if wait_s:
             raise PromptError(f"expected fewer questions; ask again in {wait_s:.0f} s")
-        return self.live.ask(ask, origin)
+        return self.live.ask(text, origin, point, box)
 
-    def heard(self, kind: str, data: dict[str, Any]) -> None:
+    def heard(self, message: HearingMessage | TranscriptMessage) -> None:
         """Ear: speech of the wearer began or ended, or words of it."""
         self.touched_ns = self._clock.now_ns()
-        self.tell(kind, data)
+        self.tell(message)
 
     def asked(self, text: str) -> None:
         """Ear: a whole question was heard."""
         try:
             self.ask(text, "speech")
         except PromptError as error:
-            self.tell("error", {"reason": str(error)})
+            self.tell(ErrorMessage(reason=str(error)))
 
-    def _obey(
-        self, said: Ask | Stop | Forget | Record | Talk | Device, talk: OnTalk | None
-    ) -> None:
-        if isinstance(said, Ask):
-            self.ask(said)
-        elif isinstance(said, Stop):
+    def _obey(self, said: AnyClientMessage, talk: OnTalk | None) -> None:
+        if isinstance(said, AskMessage):
+            self.ask(said.text, "text", said.point, said.box)
+        elif isinstance(said, StopMessage):
             self.live.stop_speaking()
-        elif isinstance(said, Forget):
+        elif isinstance(said, ForgetMessage):
             self.live.renew(None, "a new conversation was started")
-        elif isinstance(said, Device):
-            self.device = dict(said.state)
-            self.tell("device", self.device)
-        elif isinstance(said, Record):
+        elif isinstance(said, DeviceMessage):
+            self.device = said.data()
+            self.tell(DeviceStateMessage(**self.device))
+        elif isinstance(said, RecordMessage):
             self._record(said)
-        elif talk is not None or self._talks:
+        elif isinstance(said, TalkMessage) and (talk is not None or self._talks):
             (talk or self._talks[-1])(said)
         else:
             raise PromptError(
@@ -195,9 +222,9 @@ class Room:
         if reason is not None:
             self.live.stop_recording(reason)
         elif self._consent.warns(now_ns):
-            self.tell("recording", self._consent.state(now_ns))
+            self._tell_recording(now_ns)
 
-    def _record(self, said: Record) -> None:
+    def _record(self, said: RecordMessage) -> None:
         now_ns = self._clock.now_ns()
         if not said.on:
             self.live.stop_recording("asked for")
@@ -210,12 +237,16 @@ class Room:
             raise PromptError("nothing is recorded that could go on")
         else:
             self._consent.give(now_ns)
-            self.tell("recording", self._consent.state(now_ns))
+            self._tell_recording(now_ns)
+
+    def _tell_recording(self, now_ns: int) -> None:
+        if self._consent.recording is not None:
+            self.tell(self._consent.state(now_ns, self._consent.recording))
 
     async def close(self, reason: str) -> None:
         """End the session; whoever is connected hears why."""
         if self.closed.is_set():
             return
-        self.tell("bye", {"reason": reason})
+        self.tell(ByeMessage(reason=reason))
         self.closed.set()
         await self.live.close(reason)

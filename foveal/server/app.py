@@ -22,10 +22,10 @@ from devices.video.photos import MAX_BYTES, PhotoInbox
 from devices.whip.endpoint import build_app
 from devices.whip.sdp import Role
 from foveal.live.engine import Engine
-from foveal.live.live_session import LiveSession
+from foveal.live.live_session import LiveSession, Tell
 from foveal.live.message_log import Message
 from foveal.live.parts import LiveParts
-from foveal.live.protocol import VERSION, Ask
+from foveal.live.protocol.parts import VERSION, SharePoint
 from foveal.live.recording import Library
 from foveal.live.registry import Rooms
 from foveal.live.room import Room
@@ -109,10 +109,13 @@ class LiveServer:
         self._watchers.append(watcher)
         return lambda: self._watchers.remove(watcher)
 
-    async def ask(self, text: Ask | str, conversation: str | None = None) -> dict[str, Any]:
+    async def ask(
+        self, text: str, conversation: str | None = None, point: SharePoint | None = None
+    ) -> dict[str, Any]:
         """Ask in a session (the only one with a camera, unless named); its `end` message.
 
-        Raises PromptError when there is none, or the question is refused.
+        `point` are shares 0..1 of the picture. Raises PromptError when there is none, or the
+        question is refused.
         """
         room = self.rooms.find(conversation)
         if conversation is None:
@@ -136,7 +139,7 @@ class LiveServer:
 
         stop = self.watch(watcher)
         try:
-            turn = room.ask(text, "other")
+            turn = room.ask(text, "other", point)
             async with asyncio.timeout(ANSWER_S):
                 return await answer
         except TimeoutError as error:
@@ -193,7 +196,7 @@ class LiveServer:
         engine = self._engine
         assert engine is not None  # `admit` refuses before
 
-        def make_live(tell: Callable[[str, dict[str, Any]], None]) -> LiveSession:
+        def make_live(tell: Tell) -> LiveSession:
             parts = LiveParts(
                 engine.make_stages,
                 self._worker.lane(),

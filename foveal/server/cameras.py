@@ -13,6 +13,7 @@ from typing import Any, Protocol, Self
 from devices.video.photos import PhotoInbox
 from devices.video.policy import FramePolicy, ReceiveOptions
 from devices.video.url import UrlOptions, UrlSource
+from foveal.live.protocol.server import ErrorMessage
 from foveal.live.room import Room
 from foveal.live.speech.microphone import MakeListener, Microphone
 from foveal.output.annotate import shrink
@@ -95,7 +96,7 @@ class Cameras:
                         await present.come()
                         await room.live.watch(present)
                 except (PromptError, SourceError) as error:
-                    room.tell("error", {"reason": str(error)})
+                    room.tell(ErrorMessage(reason=str(error)))
                 while room.live.camera and not room.closed.is_set():
                     await self._pause()  # another camera took over: its place is kept for it
                 await self._pause()

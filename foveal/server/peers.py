@@ -18,6 +18,7 @@ from devices.whip.sdp import Role
 from devices.whip.session import PeerSession
 from foveal.config.schema import SessionConfig
 from foveal.live.message_log import Message
+from foveal.live.protocol.server import ErrorMessage
 from foveal.live.recording import RecordPolicy
 from foveal.live.room import OnTalk, Room, RoomLimits
 from foveal.live.speech.microphone import MakeListener, Microphone
@@ -136,7 +137,7 @@ class Peers:
         try:
             await room.live.watch(peer.video)
         except PromptError as error:
-            room.tell("error", {"reason": str(error)})
+            room.tell(ErrorMessage(reason=str(error)))
             await peer.close()
 
     async def _talk_to(self, peer: PeerSession, room: Room, talk: OnTalk | None) -> None:

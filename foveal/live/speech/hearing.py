@@ -2,7 +2,6 @@
 
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from typing import Any
 
 from devices.audio.pcm import RawSound
 from devices.listening.barge_in import BargeConfig, BargeIn
@@ -18,6 +17,7 @@ from devices.listening.speech_events import (
     SpeechStarted,
     Woken,
 )
+from foveal.live.protocol.server import HearingMessage, TranscriptMessage
 from foveal.live.speech.microphone import Ear, Listener, MakeListener
 from foveal.live.speech.voice import LiveVoice
 from foveal.setup.hearing import Hearing, load_hearing
@@ -68,7 +68,7 @@ class LiveHearing:
     def _take(self, event: ListenEvent) -> None:
         action = self._barge.handle(event)
         if isinstance(event, SpeechStarted | SpeechEnded):
-            self._ear.heard("hearing", {"on": isinstance(event, SpeechStarted)})
+            self._ear.heard(HearingMessage(on=isinstance(event, SpeechStarted)))
         elif isinstance(event, PartialTranscript):
             self._tell(event.text, final=False, stable=len(event.stable))
         elif isinstance(event, DraftTranscript):
@@ -84,10 +84,7 @@ class LiveHearing:
             self._tell("", final=True)
 
     def _tell(self, text: str, final: bool, stable: int | None = None) -> None:
-        data: dict[str, Any] = {"text": text, "final": final}
-        if stable is not None:
-            data["stable"] = stable
-        self._ear.heard("transcript", data)
+        self._ear.heard(TranscriptMessage(text=text, final=final, stable=stable))
 
 
 class _Voice:

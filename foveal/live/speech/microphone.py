@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from aiortc.mediastreams import MediaStreamError
 
-from foveal.live.protocol import Talk
+from foveal.live.protocol.client import TalkMessage
+from foveal.live.protocol.server import HearingMessage, TranscriptMessage
 from stream.clock import NS_PER_S, Clock
 
 logger = logging.getLogger(__name__)
@@ -31,7 +32,7 @@ class Listener(Protocol):
 class Ear(Protocol):
     """What a listener acts on; the session of the wearer."""
 
-    def heard(self, kind: str, data: dict[str, Any]) -> None:
+    def heard(self, message: HearingMessage | TranscriptMessage) -> None:
         """Speech began or ended, or words of it."""
 
     def asked(self, text: str) -> None:
@@ -55,7 +56,7 @@ class Microphone:
         self._pressed = False
         self._samples = 0
 
-    def talk(self, said: Talk) -> None:
+    def talk(self, said: TalkMessage) -> None:
         """Push-to-talk, or listen from now on."""
         self._open = said.open_mic and said.on
         if said.open_mic:

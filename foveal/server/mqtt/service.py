@@ -10,7 +10,6 @@ from typing import Any
 from devices.mqtt import questions as mqtt
 from devices.mqtt.options import BridgeOptions, parse_broker
 from foveal.live.engine import Engine
-from foveal.live.protocol import Ask
 from foveal.server.app import LiveServer
 from foveal.server.mqtt.bridge import Hooks, MqttService, Switch, SwitchedSpeaker
 from stream.clock import Clock, MonotonicClock
@@ -66,7 +65,7 @@ class LiveMqtt:
         return replace(engine, speaker=SwitchedSpeaker(engine.speaker, self._voice))
 
     async def _ask(self, ask: mqtt.MqttQuestion) -> Mapping[str, Any]:
-        return await self._server.ask(Ask(ask.text, ask.point))
+        return await self._server.ask(ask.text, point=ask.point)
 
     def _speak(self, on: bool) -> None:
         self._voice.on = on

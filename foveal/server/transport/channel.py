@@ -5,7 +5,7 @@ import logging
 
 from devices.whip.session import PeerSession
 from foveal.live.message_log import VOLATILE, Message, Send
-from foveal.live.protocol import encode
+from foveal.live.protocol.wire import encode
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,8 @@ from aiohttp import WSMsgType, web
 from devices.http.gate import Gate
 from devices.http.problems import Problem
 from foveal.live.message_log import VOLATILE, Message
-from foveal.live.protocol import MAX_MESSAGE_CHARS, encode
+from foveal.live.protocol.client import MAX_MESSAGE_CHARS
+from foveal.live.protocol.wire import encode
 from foveal.live.room import Room
 
 logger = logging.getLogger(__name__)

@@ -17,6 +17,7 @@ from foveal.config.schema import SessionConfig
 from foveal.live.engine import Engine
 from foveal.live.live_session import LiveSession
 from foveal.live.parts import LiveParts
+from foveal.live.protocol.server import ServerMessage
 from foveal.live.worker import FairWorker
 from foveal.session.masklets import LiveMasklets
 from foveal.session.stages import Stages
@@ -52,9 +53,8 @@ SAID = "A cup. It is a small vessel."
 
 @cache
 def validators() -> dict[str, Draft202012Validator]:
-    """The schema of docs/protocol.md, for each side."""
-    text = (ROOT / "docs" / "protocol.md").read_text(encoding="utf-8")
-    schema = json.loads(text.split("```json\n")[1].split("```")[0])
+    """The schema of docs/protocol.schema.json, for each side."""
+    schema = json.loads((ROOT / "docs" / "protocol.schema.json").read_text(encoding="utf-8"))
     Draft202012Validator.check_schema(schema)
     sides = {}
     for side in ("client", "server"):
@@ -117,9 +117,7 @@ class LiveRig:
         self.pool = ThreadPoolExecutor(1)
         lane = self.worker.lane()
         parts = LiveParts(self.make, lane, self.pool, self.pool, SessionConfig(), self.speaker)
-        self.live = LiveSession(
-            parts, lambda kind, data: self.told.append((kind, data)), self.clock
-        )
+        self.live = LiveSession(parts, self.tell, self.clock)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -127,8 +125,8 @@ class LiveRig:
         self.worker.close()
         self.pool.shutdown()
 
-    def tell(self, kind: str, data: dict[str, Any]) -> None:
-        self.told.append((kind, data))
+    def tell(self, message: ServerMessage) -> None:
+        self.told.append((message.type, message.data()))
 
     def of(self, kind: str) -> list[dict[str, Any]]:
         """All messages of one type."""

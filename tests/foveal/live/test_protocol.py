@@ -8,37 +8,40 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foveal.live.protocol import (
-    MAX_MASK_SIDE,
-    Ask,
-    Device,
-    Forget,
-    Ping,
-    Record,
-    Stop,
-    Talk,
+from foveal.live.protocol import schema
+from foveal.live.protocol.client import (
+    AskMessage,
+    DeviceMessage,
+    ForgetMessage,
+    PingMessage,
+    RecordMessage,
+    StopMessage,
+    TalkMessage,
     parse,
-    shrink,
 )
+from foveal.live.protocol.wire import MAX_MASK_SIDE, question_of, shrink
 from stream.errors import PromptError
 from stream.geometry import encode_mask
-from tests.foveal.live.live_rig import validators
+from tests.foveal.live.live_rig import ROOT, validators
 
 GOOD: list[tuple[dict[str, Any], object]] = [
-    ({"type": "ask", "text": " What is this? "}, Ask("What is this?")),
-    ({"type": "ask", "text": "a", "point": [0.5, 1]}, Ask("a", (0.5, 1.0))),
-    ({"type": "ask", "text": "a", "box": [0, 0, 0.5, 1]}, Ask("a", None, (0.0, 0.0, 0.5, 1.0))),
-    ({"type": "stop"}, Stop()),
-    ({"type": "forget"}, Forget()),
-    ({"type": "ping", "n": 3}, Ping(3)),
-    ({"type": "record", "on": True}, Record(True)),
-    ({"type": "talk", "on": True}, Talk(True)),
-    ({"type": "talk", "on": True, "open_mic": True}, Talk(True, True)),
+    ({"type": "ask", "text": " What is this? "}, AskMessage(v=1, text="What is this?")),
+    ({"type": "ask", "text": "a", "point": [0.5, 1]}, AskMessage(v=1, text="a", point=(0.5, 1.0))),
+    (
+        {"type": "ask", "text": "a", "box": [0, 0, 0.5, 1]},
+        AskMessage(v=1, text="a", box=(0.0, 0.0, 0.5, 1.0)),
+    ),
+    ({"type": "stop"}, StopMessage(v=1)),
+    ({"type": "forget"}, ForgetMessage(v=1)),
+    ({"type": "ping", "n": 3}, PingMessage(v=1, n=3)),
+    ({"type": "record", "on": True}, RecordMessage(v=1, on=True)),
+    ({"type": "talk", "on": True}, TalkMessage(v=1, on=True)),
+    ({"type": "talk", "on": True, "open_mic": True}, TalkMessage(v=1, on=True, open_mic=True)),
     (
         {"type": "device", "battery": 0.5, "charging": False},
-        Device({"battery": 0.5, "charging": False}),
+        DeviceMessage(v=1, battery=0.5, charging=False),
     ),
-    ({"type": "device", "thermal": "fair"}, Device({"thermal": "fair"})),
+    ({"type": "device", "thermal": "fair"}, DeviceMessage(v=1, thermal="fair")),
 ]
 
 
@@ -97,11 +100,21 @@ def test_nothing_but_a_prompt_error_comes_of_any_json(kind: str, data: dict[str,
         said = parse(json.dumps({"v": 1, "type": kind, **data}))
     except PromptError:
         return
-    if isinstance(said, Ask):
-        question = said.question(0, (120, 160))
+    if isinstance(said, AskMessage):
+        question = question_of(said, 0, (120, 160))
         assert question.text == question.text.strip() != ""
         if question.point is not None:
             assert 0 <= question.point[0] < 160 and 0 <= question.point[1] < 120
+
+
+def test_the_documents_are_made_from_the_types() -> None:
+    docs = ROOT / "docs"
+    again = "run python -m foveal.live.protocol.schema"
+    assert json.loads((docs / schema.SCHEMA).read_text("utf-8")) == schema.json_schema(), again
+    text = (docs / schema.PAGE).read_text("utf-8")
+    assert schema.page(text) == text, again
+    kinds = [one.model_fields["type"].default for one in schema.SERVER_MESSAGES]
+    assert len(kinds) == len(set(kinds)) == len(schema.tables()["server"].splitlines()) - 2
 
 
 def test_masks_are_made_small_enough_to_send() -> None:

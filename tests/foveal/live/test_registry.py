@@ -12,6 +12,7 @@ from devices.http.problems import Problem
 from foveal.live.live_session import LiveSession
 from foveal.live.message_log import Message
 from foveal.live.parts import LiveParts
+from foveal.live.protocol.server import CameraMessage
 from foveal.live.registry import Rooms
 from foveal.live.room import MAX_LINKS, Room, RoomLimits
 from foveal.live.worker import FairWorker
@@ -94,9 +95,9 @@ async def test_a_full_house_says_when_to_come_back(house: Any) -> None:
 async def test_a_client_comes_back_to_its_conversation(house: Any) -> None:
     one = house(resume_s=60)
     room, link, heard = one.enter()
-    room.tell("camera", {"on": True})
+    room.tell(CameraMessage(on=True))
     room.detach(link)
-    room.tell("camera", {"on": False})
+    room.tell(CameraMessage(on=False))
     await one.wait(59)
     assert one.rooms.admit(room.id) is room
     again: list[Message] = []
@@ -202,7 +203,7 @@ class KeptRecording:
 
     def question(self, question: Any) -> None: ...
 
-    def message(self, kind: str, data: dict[str, Any], pts_ns: int) -> None: ...
+    def message(self, message: Any, pts_ns: int) -> None: ...
 
     def answer(self, answer: Any) -> None: ...
 

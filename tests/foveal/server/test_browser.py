@@ -23,6 +23,7 @@ from devices.speaking.speaker import HibariSpeaker
 from devices.webrtc.tracks import to_48k
 from foveal.assets.registry import asset_path, cache_root
 from foveal.demo.clip import DemoOptions, render_demo
+from foveal.live.protocol.server import TranscriptMessage
 from foveal.live.recording import RecordPolicy
 from foveal.live.speech.microphone import Ear
 from foveal.server.app import ServeConfig
@@ -216,7 +217,7 @@ class PressedListener:
 
     def feed(self, pcm: Any, pts_ns: int, rate_hz: int = 48_000) -> None:
         if not self.samples:
-            self._ear.heard("transcript", {"text": "what is", "final": False})
+            self._ear.heard(TranscriptMessage(text="what is", final=False))
         self.samples += len(pcm)
 
     def press(self) -> None:

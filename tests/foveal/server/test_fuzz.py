@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from devices.http.admission import Grant, hash_token
-from foveal.live.protocol import VERSION, parse
+from foveal.live.protocol.client import parse
+from foveal.live.protocol.parts import VERSION
 from foveal.live.room import RoomLimits
 from foveal.server.app import ServeConfig
 from stream.errors import PromptError

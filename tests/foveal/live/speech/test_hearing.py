@@ -11,6 +11,7 @@ import pytest
 from devices.audio.pcm import Sound
 from devices.listening.echo import EchoConfig, EchoMode
 from devices.webrtc.tracks import RATE_HZ, SpeechTrack
+from foveal.live.protocol.server import HearingMessage, TranscriptMessage
 from foveal.live.speech.hearing import LiveHearingConfig, listener_maker
 from foveal.live.speech.voice import LEAD_IN_NS, PATIENCE_NS, LiveVoice
 from foveal.setup.hearing import Hearing
@@ -50,8 +51,8 @@ class Wearer:
         self.listener: Any = listener_maker(hearing, config)(self, clock)
         self.samples = 0
 
-    def heard(self, kind: str, data: dict[str, Any]) -> None:
-        self.told.append((kind, data))
+    def heard(self, message: HearingMessage | TranscriptMessage) -> None:
+        self.told.append((message.type, message.data()))
 
     def asked(self, text: str) -> None:
         self.questions.append(text)

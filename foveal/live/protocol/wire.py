@@ -1,0 +1,83 @@
+"""From a session's nouns to messages, and messages as text."""
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from foveal.live.protocol.parts import VERSION, Asked, MaskCode, RegionState, SearchMade, SpanMark
+from foveal.live.protocol.server import EndMessage, RegionsMessage
+from stream.clock import NS_PER_MS
+from stream.events import Answer, Question, Region
+from stream.frame import Frame
+from stream.geometry import Rle, clip_box, decode_mask, encode_mask
+
+MAX_MASK_SIDE = 192  # masks are sent no larger: a message must fit the channel at frame rate
+
+
+def encode(message: Mapping[str, Any]) -> str:
+    """A server's message, with its "type", as text."""
+    return json.dumps({"v": VERSION, **message}, separators=(",", ":"))
+
+
+def question_of(asked: Asked, asked_ns: int, size: tuple[int, int]) -> Question:
+    """The question about a frame of (height, width); raises PromptError for an empty box."""
+    height, width = size
+    point, box = None, None
+    if asked.box is not None:
+        x0, y0, x1, y1 = asked.box
+        edges = (int(x0 * width), int(y0 * height), math.ceil(x1 * width))
+        box = clip_box((*edges, math.ceil(y1 * height)), height, width)
+    elif asked.point is not None:
+        x, y = asked.point
+        point = min(width - 1, int(x * width)), min(height - 1, int(y * height))
+    return Question(asked.text, asked_ns, point, box)
+
+
+def regions_message(regions: Iterable[Region], frame: Frame, age_ns: int) -> RegionsMessage:
+    """All masklets of one frame; those out of view have no mask."""
+    return RegionsMessage(
+        pts_ms=frame.pts_ns // NS_PER_MS,
+        age_ms=age_ns // NS_PER_MS,
+        size=frame.size,
+        regions=tuple(
+            RegionState(
+                track_id=region.track_id,
+                score=round(region.score, 3),
+                box=region.box,
+                mask=None if region.box is None else _code(region.mask),
+            )
+            for region in regions
+        ),
+    )
+
+
+def end_message(
+    turn: int, answer: Answer, frame: Frame, timings_ms: Mapping[str, float]
+) -> EndMessage:
+    """A finished answer: what was said, what it points at, what it rests on."""
+    return EndMessage(
+        turn=turn,
+        text=answer.text,
+        sequence=answer.sequence,
+        spans=tuple(
+            SpanMark(start=span.start, end=span.end, track_id=span.region.track_id)
+            for span in answer.spans
+        ),
+        searches=tuple(SearchMade.model_validate(search) for search in answer.searches),
+        model=answer.model,
+        size=frame.size,
+        pts_ms=frame.pts_ns // NS_PER_MS,
+        timings_ms={stage: round(taken, 1) for stage, taken in timings_ms.items()},
+    )
+
+
+def shrink(mask: Rle) -> Rle:
+    """The mask with every n-th row and column, so that no side exceeds MAX_MASK_SIDE."""
+    step = -(-max(mask.size) // MAX_MASK_SIDE)
+    return mask if step == 1 else encode_mask(decode_mask(mask)[::step, ::step])
+
+
+def _code(mask: Rle) -> MaskCode:
+    small = shrink(mask)
+    return MaskCode(size=small.size, counts=small.counts)
