@@ -94,8 +94,7 @@ class FileRecording:
 
     def message(self, message: ServerMessage, pts_ns: int) -> None:
         """Keep a message with the stream time it was sent at."""
-        at_ms = pts_ns // NS_PER_MS
-        self._lines[EVENTS].write({"at_ms": at_ms, "type": message.type, **message.data()})
+        self._lines[EVENTS].write({"at_ms": pts_ns // NS_PER_MS, **message.told()})
 
     def close(self, reason: str) -> None:
         """Finish the files; raises OutputError when the last frames cannot be written."""

@@ -30,7 +30,9 @@ from foveal.live.protocol.server import (
     DeviceStateMessage,
     ErrorMessage,
     HearingMessage,
+    HelloMessage,
     Origin,
+    PongMessage,
     RecordingMessage,
     RegionsMessage,
     ServerMessage,
@@ -120,10 +122,15 @@ class Room:
         """
         if self.log.links >= MAX_LINKS:
             raise Problem(503, f"{MAX_LINKS} clients listen to this session already")
-        missed = 0 if after is None else self.log.missed(after)
-        told = {"conversation": self.id, "seq": self.log.seq, "missed": missed}
-        recorded = self._consent.recording is not None
-        send({"type": "hello", **told, "camera": self.live.camera, "recorded": recorded, **hello})
+        told = HelloMessage(
+            conversation=self.id,
+            seq=self.log.seq,
+            missed=0 if after is None else self.log.missed(after),
+            camera=self.live.camera,
+            recorded=self._consent.recording is not None,
+            **hello,
+        )
+        send({**told.told(), "seq": told.seq})
         self.touched_ns = self._clock.now_ns()
         return self.log.attach(send, after)
 
@@ -165,11 +172,11 @@ class Room:
                 raise PromptError("expected fewer messages a second")
             said = parse(message)
             if isinstance(said, PingMessage):
-                reply({"type": "pong", "n": said.n})
+                reply(PongMessage(n=said.n).told())
             else:
                 self._obey(said, talk)
         except FovealError as error:
-            reply({"type": "error", "reason": str(error)})
+            reply(ErrorMessage(reason=str(error)).told())
 
     def ask(
         self,

@@ -147,7 +147,7 @@ class Peers:
         try:
             link = room.attach(send, after_of(peer.query.get("after")), self._server.hello())
         except Problem as problem:
-            send({"type": "error", "reason": problem.detail})
+            send(ErrorMessage(reason=problem.detail).told())
             return
         peer.channel.on("message", lambda message: room.receive(message, send, talk))
         try:

@@ -42,6 +42,10 @@ class ProtocolMessage(ProtocolPart):
     v: Literal[1] = VERSION
     type: str
 
+    def told(self) -> dict[str, Any]:
+        """Type and members, as it is sent; version and number come when it is."""
+        return {"type": self.type, **self.data()}
+
     def data(self) -> dict[str, Any]:
         """Its members as JSON values, without version, type and number."""
         return self.model_dump(mode="json", exclude={"v", "type", "seq"})

@@ -48,6 +48,13 @@ TURN: tuple[ScriptPiece, ...] = (
     END_SEARCH,
     " It is a small vessel.",
 )
+HELLO = {  # what a server tells of itself
+    "version": "1",
+    "speech": True,
+    "listening": False,
+    "recording": False,
+    "max_question_chars": 1000,
+}
 SAID = "A cup. It is a small vessel."
 
 

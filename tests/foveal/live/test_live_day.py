@@ -21,7 +21,7 @@ from foveal.live.registry import Rooms
 from foveal.live.room import Room, RoomLimits
 from foveal.live.worker import FairWorker
 from stream.clock import NS_PER_MS, NS_PER_S
-from tests.foveal.live.live_rig import SAID, QueueSource, make_stages, until
+from tests.foveal.live.live_rig import HELLO, SAID, QueueSource, make_stages, until
 
 HOURS, PERIOD_S = 24, 600
 FRAMES, FRAME_MS = 3, 200  # of one look around; then the camera rests
@@ -108,7 +108,7 @@ async def test_a_day_of_a_wearer_loses_no_answer_and_leaves_nothing_behind(
 
     rooms = Rooms(limits, clock, make)
     room, wearer = rooms.admit(), Wearer()
-    link = room.attach(wearer.hear, None, {})
+    link = room.attach(wearer.hear, None, HELLO)
     source = QueueSource()
     camera = asyncio.create_task(room.live.watch(source))
     before = (0, 0, 0, 0)
@@ -134,7 +134,7 @@ async def test_a_day_of_a_wearer_loses_no_answer_and_leaves_nothing_behind(
             clock.advance_to(clock.now_ns() + 60 * NS_PER_S)
             await rooms.sweep()
             assert rooms.admit(room.id) is room  # it comes back to its conversation
-            link = room.attach(wearer.hear, wearer.seq, {})
+            link = room.attach(wearer.hear, wearer.seq, HELLO)
         await until(lambda done=burst + 1: wearer.answers == done)  # type: ignore[misc]
         await rooms.sweep()
         forget_notes(stages)

@@ -17,7 +17,7 @@ from foveal.live.registry import Rooms
 from foveal.live.room import MAX_LINKS, Room, RoomLimits
 from foveal.live.worker import FairWorker
 from stream.clock import NS_PER_S, MonotonicClock
-from tests.foveal.live.live_rig import QueueSource, make_stages, until
+from tests.foveal.live.live_rig import HELLO, QueueSource, make_stages, until
 
 
 class MovedClock(MonotonicClock):
@@ -55,7 +55,7 @@ class House:
     def enter(self) -> tuple[Room, Any, list[Message]]:
         """A new session with one client."""
         room, heard = self.rooms.admit(), list[Message]()
-        return room, room.attach(heard.append, None, {}), heard
+        return room, room.attach(heard.append, None, HELLO), heard
 
     async def wait(self, seconds: float) -> None:
         self.clock.shift_ns += round(seconds * NS_PER_S)
@@ -101,7 +101,7 @@ async def test_a_client_comes_back_to_its_conversation(house: Any) -> None:
     await one.wait(59)
     assert one.rooms.admit(room.id) is room
     again: list[Message] = []
-    link = room.attach(again.append, heard[-1]["seq"], {"version": "1"})
+    link = room.attach(again.append, heard[-1]["seq"], HELLO)
     assert again[0] == {
         "type": "hello",
         "conversation": room.id,
@@ -109,7 +109,7 @@ async def test_a_client_comes_back_to_its_conversation(house: Any) -> None:
         "missed": 0,
         "camera": False,
         "recorded": False,
-        "version": "1",
+        **HELLO,
     }
     assert [message["type"] for message in again] == ["hello", "camera"]
     room.detach(link)
@@ -176,9 +176,9 @@ async def test_a_session_has_so_many_clients(house: Any) -> None:
     one = house()
     room, _, _ = one.enter()
     for _ in range(MAX_LINKS - 1):
-        room.attach(lambda _: None, None, {})
+        room.attach(lambda _: None, None, HELLO)
     with pytest.raises(Problem) as refused:
-        room.attach(lambda _: None, None, {})
+        room.attach(lambda _: None, None, HELLO)
     assert refused.value.status == 503
 
 
@@ -261,7 +261,7 @@ async def test_a_recording_that_nobody_sees_ends(house: Any) -> None:
     room.detach(link)
     await home.wait(50)
     again: list[Message] = []
-    link = room.attach(again.append, None, {})
+    link = room.attach(again.append, None, HELLO)
     assert again[0]["recorded"]
     await home.wait(50)
     room.detach(link)
