@@ -30,13 +30,19 @@ HELP = "help"
 HELP_RUNS = 5
 # Run in the child: its benchmark as `python -m` would, then the peak of it and its own children.
 _CHILD = """
-import json, pathlib, resource, runpy, sys
+import json, pathlib, runpy, sys
+try:
+    import resource
+except ModuleNotFoundError:  # Windows
+    resource = None
 note = pathlib.Path(sys.argv.pop(1))
 try:
     runpy.run_module(sys.argv[1], run_name="__main__", alter_sys=True)
 finally:
-    who = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    note.write_text(str(max(resource.getrusage(one).ru_maxrss for one in who) // 1024))
+    if resource is not None:
+        who = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+        unit = 1 << 20 if sys.platform == "darwin" else 1 << 10  # bytes there, KiB elsewhere
+        note.write_text(str(max(resource.getrusage(one).ru_maxrss for one in who) // unit))
 """
 
 Figures = dict[tuple[str, str], float]  # (method, metric) -> value
@@ -109,7 +115,8 @@ def _run(command: str, folder: Path) -> Figures:
             raise ConfigError(
                 f"expected {command!r} to run in {folder}, got exit {done.returncode}"
             )
-        return {**figures(json.loads(lines[-1])), (name, "peak_mb"): float(note.read_text())}
+        peak = {(name, "peak_mb"): float(note.read_text())} if note.exists() else {}
+        return {**figures(json.loads(lines[-1])), **peak}
 
 
 def _environment(folder: Path) -> Mapping[str, str]:

@@ -20,7 +20,6 @@ import functools
 import gc
 import logging
 import multiprocessing
-import os
 import random
 import sys
 from collections.abc import AsyncIterator
@@ -32,6 +31,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import psutil
 import skimage.data
 from aiortc import AudioStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 
@@ -190,8 +190,7 @@ def scene(size: tuple[int, int]) -> Image:
 
 def resident_mb() -> float:
     """Resident memory of this process in MiB."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+    return float(psutil.Process().memory_info().rss) / 2**20
 
 
 def main() -> int:

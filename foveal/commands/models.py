@@ -67,7 +67,6 @@ def _pull(assets: "list[Asset]", required: Sequence[str]) -> None:
 
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
     root = cache_root()
-    root.mkdir(parents=True, exist_ok=True)
     with Progress(*columns, console=Console(file=sys.stderr)) as progress:
         for asset in assets:
             try:

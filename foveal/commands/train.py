@@ -3,8 +3,11 @@
 import argparse
 import json
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
+
+from stream.writing import writing
 
 EPILOG = """examples:
   foveal train intents                    # reasoning/data/intents.yaml -> reasoning/weights/
@@ -63,6 +66,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def run(args: argparse.Namespace) -> int:
     """0 when the weights were written."""
+    if args.out is not None:
+        _check_writable(args.out)
     actions = {"intents": _intents, "everyday": _everyday, "selector": _selector}
     out, figures = actions.get(args.action, _stage)(args)
     if args.json:
@@ -70,6 +75,13 @@ def run(args: argparse.Namespace) -> int:
     else:
         print(f"{out}: " + ", ".join(f"{name} {value}" for name, value in figures.items()))
     return 0
+
+
+def _check_writable(path: Path) -> None:
+    """Before minutes of training; raises OutputError."""
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=path.parent).close()
 
 
 def _intents(args: argparse.Namespace) -> "tuple[Path, dict[str, Any]]":

@@ -132,7 +132,8 @@ def _read_yaml(path: Path) -> Mapping[Any, Any]:
     except ConfigError:
         raise
     except (OSError, yaml.YAMLError, RecursionError, ValueError) as error:
-        raise ConfigError(f"expected a readable YAML file: {error}") from error
+        reason = " ".join(str(error).split())  # YAML's own take several lines
+        raise ConfigError(f"expected a readable YAML file: {reason}") from error
     if not isinstance(data, Mapping | None):
         raise ConfigError(f"expected a mapping of settings, got {shown(data)}")
     return data or {}

@@ -4,7 +4,6 @@ import argparse
 import asyncio
 import dataclasses
 import json
-import resource
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
@@ -21,7 +20,7 @@ from foveal.output.recorder import Recorder
 from foveal.session.pipeline import Session
 from foveal.session.stages import SessionState
 from foveal.setup.faces import blur_maker
-from foveal.setup.footprint import bound_arenas
+from foveal.setup.footprint import bound_arenas, peak_memory_mb
 from foveal.setup.hearing import load_hearing, spoken_questions
 from foveal.setup.stages import load_stages
 from foveal.setup.threads import share_cores
@@ -218,7 +217,7 @@ def _figures(
         "stream_s": round(stream_ns / NS_PER_S, 3),
         "took_s": round(took_ns / NS_PER_S, 3),
         "speed_fps": round(state.frames * NS_PER_S / max(1, took_ns), 2),
-        "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        "peak_rss_mb": peak_memory_mb(),
         "refused": dict(state.refused),
         "faults": recording.faults,
     }

@@ -4,6 +4,11 @@ import ctypes
 import sys
 from pathlib import Path
 
+try:
+    import resource
+except ModuleNotFoundError:  # Windows
+    resource = None  # type: ignore[assignment]
+
 M_ARENA_MAX = -8  # malloc.h
 ARENAS = 2
 ACCELERATORS = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")  # NVIDIA, the same under WSL, AMD
@@ -31,6 +36,14 @@ def spare_triton() -> bool:
         return False
     sys.modules["triton"] = None  # type: ignore[assignment]  # Python's own way to say "not here"
     return True
+
+
+def peak_memory_mb() -> int | None:
+    """The most memory that this process has held so far, in MiB; None where nobody counts it."""
+    if resource is None:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak // (1 << 20 if sys.platform == "darwin" else 1 << 10)  # bytes there, KiB elsewhere
 
 
 def trim_heap() -> bool:

@@ -7,6 +7,7 @@ grammar in reasoning/generation/grammar.py.
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -24,6 +25,7 @@ from reasoning.generation.tokens import (
 from stream.errors import GrammarError, PromptError, SourceError
 from stream.events import QueryKind
 from stream.geometry import Point, Rle, decode_mask
+from stream.writing import writing
 
 MAX_SEARCHES = 3  # of one answer, as the decode loop allows
 
@@ -127,14 +129,20 @@ def problems(record: Record) -> list[str]:
 def write_jsonl(path: Path, records: Iterable[Record]) -> int:
     """One record a line; returns how many. Raises SourceError for one that has problems."""
     count = 0
-    with path.open("w", encoding="utf-8") as file:
+    with writing(path):
+        file = path.open("w", encoding="utf-8")
+    try:
         for record in records:
             wrong = problems(record)
             if wrong:
                 raise SourceError(f"expected a sound record, got {record.id}: {wrong[0]}")
-            file.write(json.dumps(as_json(record), ensure_ascii=False) + "\n")
-            file.flush()  # a long build that is stopped leaves what it made
+            with writing(path):
+                file.write(json.dumps(as_json(record), ensure_ascii=False) + "\n")
+                file.flush()  # a long build that is stopped leaves what it made
             count += 1
+    finally:
+        with suppress(OSError):  # a full disk was told by the write that met it
+            file.close()
     return count
 
 

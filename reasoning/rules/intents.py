@@ -86,7 +86,7 @@ def read_examples(path: Path = DATA) -> list[tuple[str, Intent]]:
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
         raise ConfigError(
             f"expected a YAML list of questions for each of {', '.join(INTENTS)} in {path}: "
-            f"{type(error).__name__}: {error}"
+            f"{type(error).__name__}: {' '.join(str(error).split())}"
         ) from error
     return examples
 

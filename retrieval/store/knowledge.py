@@ -24,6 +24,7 @@ from retrieval.sources.entries import Entry, Knowledge
 from retrieval.store.vectors import FaissIndex, IndexKind
 from retrieval.store.words import Bm25
 from stream.errors import AssetError
+from stream.writing import writing
 
 VERSION = 1
 EMBEDDED_PASSAGES = 3  # per entry; later ones are found by their words only
@@ -96,8 +97,13 @@ def class_keys(classes: Sequence[Sequence[str]]) -> tuple[str, ...]:
 
 def save_store(store: KnowledgeStore, folder: Path, source_sha256: str = "") -> None:
     """Write the folder; it appears whole or not at all, replacing an older index."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    with writing(folder, RuntimeError):  # FAISS's own
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        _save_store(store, folder, staging, source_sha256)
+
+
+def _save_store(store: KnowledgeStore, folder: Path, staging: Path, source_sha256: str) -> None:
     try:
         _write_files(store, staging)
         manifest = _manifest(store, source_sha256)

