@@ -6,6 +6,7 @@ import importlib
 import pkgutil
 import re
 import sys
+from argparse import RawDescriptionHelpFormatter
 from collections.abc import Sequence
 
 import foveal.commands
@@ -30,7 +31,16 @@ def build_parser() -> argparse.ArgumentParser:
     )
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for module in sorted(pkgutil.iter_modules(foveal.commands.__path__), key=lambda m: m.name):
-        importlib.import_module(f"foveal.commands.{module.name}").add_parser(subparsers)
+        command = importlib.import_module(f"foveal.commands.{module.name}")
+        name = module.name.replace("_", "-")
+        own = subparsers.add_parser(
+            name,
+            help=command.HELP,
+            epilog=command.EPILOG,
+            formatter_class=RawDescriptionHelpFormatter,
+        )
+        command.add_arguments(own)
+        own.set_defaults(run=command.run)
     for name in sorted(extensions.known("commands")):
         try:
             extensions.load("commands", name)(subparsers)

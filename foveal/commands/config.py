@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from foveal.config.schema import Config
 
+HELP = "show settings, check a settings file"
 EPILOG = """examples:
   foveal config show                      # the defaults: the embedded profile
   foveal config show edge
@@ -18,14 +19,8 @@ starts from another profile than embedded. Profiles: embedded, edge, server, rep
 """
 
 
-def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Register the sub-command."""
-    parser = subparsers.add_parser(
-        "config",
-        help="show settings, check a settings file",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Of the sub-command."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     show = actions.add_parser("show", help="print every setting in force")
     show.add_argument("what", nargs="?", default="embedded", metavar="PROFILE|FILE")
@@ -33,7 +28,6 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     check.add_argument("what", metavar="FILE")
     for action in (show, check):
         action.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from reasoning.data.builder import BuildReport
 
 FORMATS = ("refcoco", "ade20k", "paco", "oven", "infoseek", "crag-mm")
+HELP = "build and check training data"
 EPILOG = """examples:
   foveal data build --out data.jsonl --data DIR --limit 2000
   foveal data build --out data.jsonl --data DIR --annotator openai:http://localhost:8000/v1#MODEL
@@ -23,14 +24,8 @@ optional; only their training parts are read. Composites are written beside the 
 """
 
 
-def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Register the sub-command."""
-    parser = subparsers.add_parser(
-        "data",
-        help="build and check training data",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Of the sub-command."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="WHAT")
     build = actions.add_parser("build", help="pictures and a knowledge base -> records")
     build.add_argument("--out", type=Path, required=True, help="JSONL file to write")
@@ -66,7 +61,6 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     check.add_argument("--images", action="store_true", help="also open every picture")
     for action in (build, taken, check):
         action.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -5,6 +5,7 @@ import json
 import sys
 from pathlib import Path
 
+HELP = "render a clip of real photographs with known masks"
 EPILOG = """examples:
   foveal demo-clip runs/demo.mp4
   foveal demo-clip runs/small.mp4 --size 640x360 --fps 5 --seconds 8 --seed 3
@@ -16,21 +17,14 @@ options give the same files.
 """
 
 
-def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Register the sub-command."""
-    parser = subparsers.add_parser(
-        "demo-clip",
-        help="render a clip of real photographs with known masks",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Of the sub-command."""
     parser.add_argument("clip", type=Path, help="MP4 file to write")
     parser.add_argument("--seed", type=int, default=7, help="of the shake and noise (default 7)")
     parser.add_argument("--seconds", type=float, default=16.0, help="length (default 16)")
     parser.add_argument("--size", default="1280x720", metavar="WxH", help="default 1280x720")
     parser.add_argument("--fps", type=int, default=10, help="frames per second (default 10)")
     parser.add_argument("--json", action="store_true", help="print the files as one JSON object")
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:

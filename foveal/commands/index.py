@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from stream.frame import Image
     from stream.geometry import Box
 
+HELP = "build the knowledge index and query it"
 EPILOG = """examples:
   foveal index build                                   # Wikipedia summaries, about two minutes
   foveal index build --source notes/ --out notes.index
@@ -21,14 +22,8 @@ EPILOG = """examples:
 """
 
 
-def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Register the sub-command."""
-    parser = subparsers.add_parser(
-        "index",
-        help="build the knowledge index and query it",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Of the sub-command."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     build = actions.add_parser("build", help="read, encode and write an index")
     build.add_argument(
@@ -47,7 +42,6 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     query.add_argument("--index", type=Path, help="index folder (default: wiki-vital's)")
     for action in (build, query):
         action.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:

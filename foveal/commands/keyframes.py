@@ -1,7 +1,6 @@
 """`foveal keyframes`: which frames of a recording are keyframes, and why."""
 
 import argparse
-import asyncio
 import json
 import math
 import sys
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from stream.keyframes.selector import KeyframeConfig
     from stream.sources.open import Recording
 
+HELP = "pick the keyframes of a recording and say why"
 EPILOG = """examples:
   foveal keyframes walk.mp4
   foveal keyframes recording.vrs --json
@@ -31,14 +31,8 @@ LABEL = 25  # pixels of the label under it
 COLUMNS, PAGE = 6, 60  # pictures per row and per strip
 
 
-def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Register the sub-command."""
-    parser = subparsers.add_parser(
-        "keyframes",
-        help="pick the keyframes of a recording and say why",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Of the sub-command."""
     parser.add_argument("clip", help="video file, image folder or Aria .vrs")
     parser.add_argument("--out", type=Path, metavar="DIR", help="write contact strips (PNG) here")
     parser.add_argument("--start-offset", type=float, default=0.0, metavar="S")
@@ -48,11 +42,12 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.add_argument("--fps", type=int, default=10, help="of an image folder (default 10)")
     parser.add_argument("--reader", choices=("pyav", "decord"), default="pyav")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """0 when the recording was read to its end."""
+    import asyncio
+
     strips = Strips(_folder(args.out)) if args.out is not None else None
     recording, config = _open(args)
     found, frames = asyncio.run(_select(recording, config, strips))

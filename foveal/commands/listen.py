@@ -5,6 +5,7 @@ import json
 import sys
 from pathlib import Path
 
+HELP = "find and transcribe what is said in a recording"
 EPILOG = """examples:
   foveal listen question.wav
   foveal listen walk.mp4 --json            # one object a line
@@ -16,14 +17,8 @@ Runs on the virtual clock: two runs give the same. Needs `pip install '.[speech]
 """
 
 
-def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Register the sub-command."""
-    parser = subparsers.add_parser(
-        "listen",
-        help="find and transcribe what is said in a recording",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Of the sub-command."""
     parser.add_argument("file", type=Path, help="sound or video file")
     parser.add_argument("--wake", metavar="PHRASE", help="only what follows this phrase")
     parser.add_argument(
@@ -38,7 +33,6 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "--ask-file", type=Path, metavar="JSONL", help="write the utterances as questions here"
     )
     parser.add_argument("--json", action="store_true", help="one JSON object per utterance")
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from foveal.assets.registry import Asset
 
+HELP = "list, pull and verify the pinned assets"
 EPILOG = """examples:
   foveal models list
   foveal models pull                     # what `make demo` needs
@@ -21,19 +22,12 @@ EPILOG = """examples:
 """
 
 
-def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Register the sub-command."""
-    parser = subparsers.add_parser(
-        "models",
-        help="list, pull and verify the pinned assets",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Of the sub-command."""
     parser.add_argument("action", choices=("list", "pull", "verify"))
     parser.add_argument("names", nargs="*", help="assets (default: the embedded ones)")
     parser.add_argument("--all", action="store_true", help="every asset in the registry")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -1,10 +1,10 @@
 """`foveal replay`: a recorded clip in, grounded and spoken answers out."""
 
 import argparse
-import asyncio
 import sys
 from pathlib import Path
 
+HELP = "replay a recording and answer questions about it"
 EPILOG = """examples:
   foveal replay walk.mp4 --ask "3.0: What is on the shelf?" --out runs/walk
   foveal replay recording.vrs --ask-file questions.jsonl --rate 0 --out runs/glasses
@@ -16,14 +16,8 @@ questions.jsonl holds one object a line: {"at": 3.0, "text": "Which tool is this
 """
 
 
-def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Register the sub-command."""
-    parser = subparsers.add_parser(
-        "replay",
-        help="replay a recording and answer questions about it",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Of the sub-command."""
     parser.add_argument("clip", help="video file, image folder or Aria .vrs")
     parser.add_argument("--out", type=Path, help="output folder (default runs/<clip name>)")
     parser.add_argument(
@@ -57,11 +51,12 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "--blur-faces", action="store_true", help="hide faces in all pictures that are written"
     )
     parser.add_argument("--json", action="store_true", help="print the summary as one JSON object")
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Replay one clip; 0 when it was played to its end."""
+    import asyncio
+
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from perception.scene.reader import GroundedRegion
     from stream.frame import Image
 
+HELP = "the mask of a thing from a point, a box or a phrase"
 EPILOG = """examples:
   foveal segment kitchen.jpg --phrase "cup" --out cup.png
   foveal segment kitchen.jpg --point 320,240
@@ -18,14 +19,8 @@ The mask is written as a black and white PNG of the picture's size, with a pictu
 """
 
 
-def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Register the sub-command."""
-    parser = subparsers.add_parser(
-        "segment",
-        help="the mask of a thing from a point, a box or a phrase",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Of the sub-command."""
     parser.add_argument("picture", type=Path)
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--point", metavar="X,Y")
@@ -33,7 +28,6 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     what.add_argument("--phrase", metavar="WORDS")
     parser.add_argument("--out", type=Path, help="mask PNG (default: PICTURE.mask.png)")
     parser.add_argument("--json", action="store_true", help="print one JSON object with the RLE")
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -4,6 +4,9 @@ import argparse
 import json
 from pathlib import Path
 
+from foveal.server.auth.scopes import SCOPES
+
+HELP = "make, list and revoke the tokens of `foveal serve`"
 EPILOG = """examples:
   foveal token add glasses --scope publish --days 30
   foveal token add dashboard --scope events --scope admin
@@ -17,16 +20,8 @@ the file.
 DEFAULT = Path("~/.config/foveal/tokens.json")
 
 
-def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Register the sub-command."""
-    from foveal.server.auth.tokens import SCOPES
-
-    parser = subparsers.add_parser(
-        "token",
-        help="make, list and revoke the tokens of `foveal serve`",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Of the sub-command."""
     parser.add_argument("--file", type=Path, default=DEFAULT, help=f"default {DEFAULT}")
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     add = actions.add_parser("add", help="make a token")
@@ -38,7 +33,6 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     listing.add_argument("--json", action="store_true")
     revoke = actions.add_parser("revoke", help="forget a token")
     revoke.add_argument("name")
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:

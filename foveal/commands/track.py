@@ -1,7 +1,6 @@
 """`foveal track`: follow things through a recording, from boxes, points or masks."""
 
 import argparse
-import asyncio
 import json
 import sys
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ if TYPE_CHECKING:
     from foveal.jobs.tracking import TrackRequest
     from perception.masks.prompts import Prompt
 
+HELP = "follow things through a recording by mask, box or point"
 EPILOG = """examples:
   foveal track walk.mp4 --at 2.0 --box 410,220,530,380 --out runs/cup
   foveal track walk.mp4 --at 2 --point 470,300 --point 120,80 --at 7.5 --mask lid.png --remove 1
@@ -58,14 +58,8 @@ class _InOrder(argparse.Action):
             given.cues.append((given.time, str(self.const), str(values)))
 
 
-def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Register the sub-command."""
-    parser = subparsers.add_parser(
-        "track",
-        help="follow things through a recording by mask, box or point",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Of the sub-command."""
     parser.add_argument("clip", type=Path, help="video file, image folder or Aria .vrs")
     _add(parser, "--at", "S", "seconds into the clip of what follows (default 0)", float)
     _add(parser, "--box", "X0,Y0,X1,Y1", "start an object by its box in pixels")
@@ -95,7 +89,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     own.add_argument(
         "--no-reidentify", action="store_true", help="do not seek what left by its look"
     )
-    parser.set_defaults(run=run, given=None)
+    parser.set_defaults(given=None)
 
 
 def _add(
@@ -114,6 +108,8 @@ def _add(
 
 def run(args: argparse.Namespace) -> int:
     """Follow the prompts; 0 when all were followed to the clip's end, 1 when one was refused."""
+    import asyncio
+
     from rich.console import Console
     from rich.progress import Progress
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from stream.writing import writing
 
+HELP = "fit the weights that this project ships"
 EPILOG = """examples:
   foveal train intents                    # reasoning/data/intents.yaml -> reasoning/weights/
   foveal train intents --data mine.yaml --out mine.safetensors --json
@@ -22,14 +23,8 @@ A stage that was stopped goes on from --work; remove that folder to begin again.
 """
 
 
-def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Register the sub-command."""
-    parser = subparsers.add_parser(
-        "train",
-        help="fit the weights that this project ships",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Of the sub-command."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="WHAT")
     intents = actions.add_parser("intents", help="what a question asks for (half a minute)")
     intents.add_argument("--data", type=Path, help="YAML of example questions per intent")
@@ -61,7 +56,6 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     for action in (intents, everyday, *stages):
         action.add_argument("--out", type=Path, help="safetensors file to write")
         action.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:

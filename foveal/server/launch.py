@@ -26,7 +26,7 @@ ANY_ADDRESS = ("0.0.0.0", "::")
 TURN_PASSWORD = "FOVEAL_TURN_PASSWORD"  # environment: what is on the command line others can read
 
 
-def settings(args: argparse.Namespace, config: Config, token: str | None) -> ServeConfig:
+def serve_config(args: argparse.Namespace, config: Config, token: str | None) -> ServeConfig:
     """The server's settings; `token` suffices besides those of --tokens.
 
     Raises ConfigError naming the option, AssetError when faces cannot be found.

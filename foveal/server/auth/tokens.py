@@ -9,16 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from devices.http.admission import Grant, hash_token
+from foveal.server.auth.scopes import SCOPES
 from stream.clock import NS_PER_S
 from stream.errors import ConfigError
 from stream.writing import writing
 
-SCOPES = {
-    "publish": "send a camera and a microphone, hear the answers, ask (/session, /whip)",
-    "play": "hear the answers of a session (/whep)",
-    "events": "see the messages of a session, and ask (/events)",
-    "admin": "list sessions and recordings, play and remove recordings",
-}
 TOKEN_BYTES = 24
 NAME_CHARS = 64
 DAY_NS = 86_400 * NS_PER_S

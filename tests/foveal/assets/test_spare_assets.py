@@ -17,8 +17,8 @@ FILE = AssetFile("a.bin", "npm:pack@1.0.0", "package/a.bin", 1, hashlib.sha256(b
 
 def pull(*names: str) -> int:
     parser = argparse.ArgumentParser()
-    models_command.add_parser(parser.add_subparsers())
-    return models_command.run(parser.parse_args(["models", "pull", *names]))
+    models_command.add_arguments(parser)
+    return models_command.run(parser.parse_args(["pull", *names]))
 
 
 @pytest.fixture
