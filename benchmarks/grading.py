@@ -15,7 +15,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from reasoning.rules.pieces import DONT_KNOW
+from reasoning.rules.script import DONT_KNOW
 from stream.events import QueryKind
 
 Kind = Literal["thing", "fact", "unanswerable", "visual"]  # thing: a fact about what is in view

@@ -16,9 +16,9 @@ from reasoning.data.schema import (
     MAX_SEARCHES,
     Entity,
     Information,
-    Record,
     SearchCall,
     Segment,
+    TrainingRecord,
     TurnRecord,
     Words,
     problems,
@@ -73,7 +73,7 @@ class Builder:
         self.config = config or BuildConfig()
         self.report = BuildReport()
 
-    def build(self, samples: Iterator[QuestionSample]) -> Iterator[Record]:
+    def build(self, samples: Iterator[QuestionSample]) -> Iterator[TrainingRecord]:
         """One record per sample that works out; `report` counts the others by reason."""
         for sample in samples:
             segments = self._segments(sample)
@@ -81,7 +81,7 @@ class Builder:
                 self.report.dropped[segments] = self.report.dropped.get(segments, 0) + 1
                 continue
             turn = TurnRecord(neutralise(sample.question), sample.point, tuple(segments))
-            record = Record(sample.id, sample.image, sample.size, (turn,))
+            record = TrainingRecord(sample.id, sample.image, sample.size, (turn,))
             wrong = problems(record)
             if wrong:
                 reason = f"unsound: {wrong[0].split(':')[-1].strip()}"

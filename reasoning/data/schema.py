@@ -75,7 +75,7 @@ class TurnRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class TrainingRecord:
     """A picture with a conversation."""
 
     id: str
@@ -89,7 +89,7 @@ def sequence_of(segments: Sequence[Segment]) -> str:
     return "".join(_written(segment) for segment in segments)
 
 
-def as_json(record: Record) -> dict[str, Any]:
+def as_json(record: TrainingRecord) -> dict[str, Any]:
     """One JSON object."""
     turns = [
         {
@@ -102,19 +102,19 @@ def as_json(record: Record) -> dict[str, Any]:
     return {"id": record.id, "image": record.image, "size": list(record.size), "turns": turns}
 
 
-def from_json(value: Any) -> Record:
+def from_json(value: Any) -> TrainingRecord:
     """Inverse of `as_json`; raises SourceError saying what does not fit."""
     try:
         size = (_whole(value["size"][0]), _whole(value["size"][1]))
         turns = tuple(_turn(turn) for turn in value["turns"])
-        return Record(_text(value["id"]), _text(value["image"]), size, turns)
+        return TrainingRecord(_text(value["id"]), _text(value["image"]), size, turns)
     except (KeyError, IndexError, TypeError, ValueError, PromptError) as error:
         raise SourceError(
             f"expected a training record (docs/training_data.md): {type(error).__name__}: {error}"
         ) from error
 
 
-def problems(record: Record) -> list[str]:
+def problems(record: TrainingRecord) -> list[str]:
     """Everything that makes a record useless, in words; empty for a good one."""
     found = [] if record.id and record.image else ["the id or the image is empty"]
     if min(record.size) < 1:
@@ -126,7 +126,7 @@ def problems(record: Record) -> list[str]:
     return found
 
 
-def write_jsonl(path: Path, records: Iterable[Record]) -> int:
+def write_jsonl(path: Path, records: Iterable[TrainingRecord]) -> int:
     """One record a line; returns how many. Raises SourceError for one that has problems."""
     count = 0
     with writing(path):
@@ -146,7 +146,7 @@ def write_jsonl(path: Path, records: Iterable[Record]) -> int:
     return count
 
 
-def read_jsonl(path: Path) -> Iterator[Record]:
+def read_jsonl(path: Path) -> Iterator[TrainingRecord]:
     """The records of a file; raises SourceError naming the line that is none."""
     try:
         with path.open(encoding="utf-8") as file:
@@ -157,7 +157,7 @@ def read_jsonl(path: Path) -> Iterator[Record]:
         raise SourceError(f"expected a JSONL file of records at {path}: {error}") from error
 
 
-def _read_line(line: str, place: str) -> Record:
+def _read_line(line: str, place: str) -> TrainingRecord:
     try:
         return from_json(json.loads(line))
     except (ValueError, SourceError) as error:

@@ -22,7 +22,7 @@ Detect = Callable[[Image], Sequence[Detection]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Candidate:
+class RegionCandidate:
     """One thing: its box in pixels, and its mask where that is known already."""
 
     box: Box
@@ -30,32 +30,34 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Candidates:
+class RegionCandidates:
     """Things in the selector's terms, and as places of the frame."""
 
     features: CandidateFeatures
-    things: tuple[Candidate, ...]
+    things: tuple[RegionCandidate, ...]
 
-    def plus(self, other: "Candidates") -> "Candidates":
+    def plus(self, other: "RegionCandidates") -> "RegionCandidates":
         """Both, in this order."""
-        return Candidates(self.features.plus(other.features), (*self.things, *other.things))
+        return RegionCandidates(self.features.plus(other.features), (*self.things, *other.things))
 
 
-def candidates_of(view: SceneView) -> Candidates:
+def candidates_of(view: SceneView) -> RegionCandidates:
     """What is detected in the whole frame, surest first, and the view's things."""
     found = [one for one in view.detections if one.probability >= DOUBT][:MOST]
     things = list(view.things)
     classes = len(view.whole_posterior)
     rows = [alone(one, classes) for one in found] + [thing.posterior for thing in things]
     sure = [one.probability for one in found] + [thing.score for thing in things]
-    places = [Candidate(one.box) for one in found] + [Candidate(t.box, t.mask) for t in things]
+    places = [RegionCandidate(one.box) for one in found] + [
+        RegionCandidate(t.box, t.mask) for t in things
+    ]
     sources = (*(DETECTED for _ in found), *(PROPOSED for _ in things))
-    return Candidates(
+    return RegionCandidates(
         features_of(rows, places, sure, sources, view.frame.size, classes), tuple(places)
     )
 
 
-def closer_candidates(view: SceneView, detect: Detect) -> Candidates:
+def closer_candidates(view: SceneView, detect: Detect) -> RegionCandidates:
     """What is detected in parts of the frame and was not in the whole of it, surest first."""
     found: list[Detection] = []
     for window in windows(view.frame.size):
@@ -69,18 +71,18 @@ def closer_candidates(view: SceneView, detect: Detect) -> Candidates:
                 found.append(moved)
     found = sorted(found, key=lambda one: -one.probability)[:MOST]
     classes = len(view.whole_posterior)
-    places = [Candidate(one.box) for one in found]
+    places = [RegionCandidate(one.box) for one in found]
     rows = [alone(one, classes) for one in found]
     sure = [one.probability for one in found]
     sources = tuple(LOOKED for _ in found)
-    return Candidates(
+    return RegionCandidates(
         features_of(rows, places, sure, sources, view.frame.size, classes), tuple(places)
     )
 
 
 def features_of(
     rows: Sequence[np.ndarray[tuple[int, ...], np.dtype[np.float32]]],
-    places: Sequence[Candidate],
+    places: Sequence[RegionCandidate],
     sure: Sequence[float],
     sources: tuple[int, ...],
     size: tuple[int, int],

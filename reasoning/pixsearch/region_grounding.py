@@ -23,8 +23,8 @@ from perception.scene.recogniser import EVERYDAY
 from perception.scene.view import SceneView
 from reasoning.generation.settings import GroundConfig
 from reasoning.pixsearch.candidates import (
-    Candidate,
-    Candidates,
+    RegionCandidate,
+    RegionCandidates,
     candidates_of,
     closer_candidates,
     features_of,
@@ -55,8 +55,8 @@ class Selection:
 class ViewCandidates:
     """What was found in a view so far."""
 
-    whole: Candidates
-    parts: Candidates | None = None
+    whole: RegionCandidates
+    parts: RegionCandidates | None = None
     masks: dict[int, Mask] = field(default_factory=dict)  # of `whole`, then of `parts`
 
 
@@ -106,7 +106,7 @@ class PhraseGrounder:
 
     def _closer(
         self, view: SceneView, seen: ViewCandidates, fits: Tensor, covered: Tensor
-    ) -> tuple[Candidates, Tensor]:
+    ) -> tuple[RegionCandidates, Tensor]:
         """The same after closer looks."""
         candidates, meant = seen.whole, fits.sigmoid()
         sure = torch.zeros(0)
@@ -121,7 +121,7 @@ class PhraseGrounder:
             candidates = candidates.plus(noticed_candidate(view, noticed))
         return candidates, self._expected(fits, candidates, covered)
 
-    def _parts(self, view: SceneView) -> Candidates:
+    def _parts(self, view: SceneView) -> RegionCandidates:
         """What is detected in parts of the frame, and in all of it where nothing was known of it
         (`SceneReader.glance`: a later frame has its masklets alone)."""
         if view.detections:
@@ -129,7 +129,7 @@ class PhraseGrounder:
         seen = replace(view, things=(), detections=tuple(self._source.detect(view.frame.image)))
         return candidates_of(seen).plus(closer_candidates(seen, self._source.detect))
 
-    def _expected(self, fits: Tensor, candidates: Candidates, covered: Tensor) -> Tensor:
+    def _expected(self, fits: Tensor, candidates: RegionCandidates, covered: Tensor) -> Tensor:
         """[K] 0..1: how much of what is meant each thing is expected to share."""
         if not candidates.things:
             return torch.zeros(0)
@@ -141,7 +141,7 @@ class PhraseGrounder:
         return bool(len(sure)) and float(sure.max()) >= self._config.sure
 
     def _mask(
-        self, view: SceneView, seen: ViewCandidates, candidates: Candidates, number: int
+        self, view: SceneView, seen: ViewCandidates, candidates: RegionCandidates, number: int
     ) -> Mask:
         if candidates.features.sources[number] == NOTICED:
             return cut(self._cutter, view, candidates, number)
@@ -150,17 +150,17 @@ class PhraseGrounder:
         return seen.masks[number]
 
 
-def noticed_candidate(view: SceneView, noticed: Noticed) -> Candidates:
+def noticed_candidate(view: SceneView, noticed: Noticed) -> RegionCandidates:
     """What was noticed, as one more thing."""
     region = noticed.region
-    place = Candidate(region.box, region.mask)
+    place = RegionCandidate(region.box, region.mask)
     classes = len(view.whole_posterior)
     size = view.frame.size
     features = features_of([region.posterior], [place], [noticed.fit], (NOTICED,), size, classes)
-    return Candidates(features, (place,))
+    return RegionCandidates(features, (place,))
 
 
-def cut(cutter: Cutter, view: SceneView, candidates: Candidates, number: int) -> Mask:
+def cut(cutter: Cutter, view: SceneView, candidates: RegionCandidates, number: int) -> Mask:
     """The mask [H, W] of one thing."""
     place, image = candidates.things[number], view.frame.image
     if place.mask is None:
@@ -170,5 +170,5 @@ def cut(cutter: Cutter, view: SceneView, candidates: Candidates, number: int) ->
     return cutter.sharpen(image, place.mask)
 
 
-def _is_tracked(view: SceneView, place: Candidate) -> bool:
+def _is_tracked(view: SceneView, place: RegionCandidate) -> bool:
     return any(t.mask is place.mask and t.track_id is not None for t in view.things)

@@ -1,7 +1,12 @@
-"""What a question is about: the thing pointed at, named, or most prominent in view."""
+"""What a question is about: the thing pointed at, named, or most prominent in view; and where."""
 
+from dataclasses import replace
+
+from perception.scene.class_hierarchy import fitting
+from perception.scene.name_matching import words_of
 from perception.scene.reader import GroundedRegion, Scene, SceneView
-from reasoning.rules.parsing import pointed_noun
+from reasoning.rules.parsing import plural, pointed_noun, with_article
+from reasoning.rules.script import DONT_KNOW, ScriptState
 from stream.errors import PromptError
 from stream.events import Question
 
@@ -67,3 +72,50 @@ def in_reach(view: SceneView) -> GroundedRegion | None:
 
 def _prominence(thing: GroundedRegion) -> float:
     return SALIENCY_WEIGHT * thing.saliency + (1 - SALIENCY_WEIGHT) * thing.score
+
+
+def find_named(scene: Scene, turn: ScriptState, phrase: str) -> GroundedRegion | None:
+    """What a phrase names in view, or what the turn is about without one."""
+    if not phrase:
+        return turn.focus
+    try:
+        region = scene.find(turn.prompt.view, phrase)
+    except PromptError:
+        return None
+    return replace(region) if region.mask.any() else None
+
+
+def find_all_named(scene: Scene, turn: ScriptState, phrase: str) -> tuple[GroundedRegion, ...]:
+    """Every thing that a phrase names in view."""
+    if not phrase:
+        return () if turn.focus is None else (turn.focus,)
+    try:
+        return scene.find_all(turn.prompt.view, phrase)
+    except PromptError:
+        return ()
+
+
+def missed(phrase: str) -> str:
+    """What is said of a thing that is not found: gone, where such things are reliably seen."""
+    if fitting(phrase) or not phrase:
+        return f"I don't see {any_of(phrase)} in view."
+    return f"{DONT_KNOW}: I can't make out {any_of(phrase)} in view."
+
+
+def any_of(phrase: str) -> str:
+    """The words for one of a kind that is not there."""
+    return f"any {phrase}" if plural(phrase) else with_article(phrase or "such a thing")
+
+
+def same_noun(phrase: str, label: str) -> bool:
+    """Whether two phrases end in the same word."""
+    return _stem(phrase) == _stem(label)
+
+
+def is_group(phrase: str) -> bool:
+    """Whether a phrase means things of many names ("animals")."""
+    return _stem(phrase) in GENERIC
+
+
+def _stem(words: str) -> str:
+    return (words_of(words) or ("",))[-1]

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ import yaml
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from reasoning.verification.rerank import SentenceEncoder
 from reasoning.vlm.causal_lm import CausalLm
 from stream.errors import AssetError, ConfigError
 
@@ -39,12 +40,6 @@ MAX_CHARS = 400  # of a question; what it asks for shows in its first words
 
 POINTING = re.compile(r"\b(this|that|these|those|it|its|here)\b", re.IGNORECASE)
 _WORD = re.compile(r"[a-z']+")
-
-
-class SentenceEncoder(Protocol):
-    """The part of a text encoder that is needed here."""
-
-    def encode_text(self, texts: Sequence[str]) -> Vectors: ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -2,19 +2,21 @@
 
 import re
 from collections.abc import Iterable, Iterator
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from perception.scene.reader import GroundedRegion, Scene, SceneView, where
+from reasoning.rules.focus import most_prominent
 from reasoning.rules.parsing import with_article
-from reasoning.rules.pieces import Piece, Say
+from reasoning.rules.script import Say, ScriptPiece
 
 LISTED, GUESSED = 0.25, 0.1  # that a thing needs to be listed, and to be guessed at
 AGREED = 0.3  # the same for a name on which several views of the frame agree
 MAX_LISTED, MAX_MAYBE = 4, 2
 ON_SHARE = 0.5  # of a thing's box that lies on another thing's for "on it"
 
-Named = dict[str, GroundedRegion]  # name -> where it is
+NamedRegions = dict[str, GroundedRegion]  # name -> where it is
 
 _SIDE = re.compile(
     r"\b(?:on|to|at|in)\s+(?:the|my|your)\s+(?P<side>left|right|top|bottom|middle|cent(?:er|re)|"
@@ -52,15 +54,15 @@ MIN_ROOM = 0.2  # probability of a thing that tells a room
 
 def things_in_view(
     scene: Scene, view: SceneView, focus: GroundedRegion | None
-) -> tuple[Named, Named]:
+) -> tuple[NamedRegions, NamedRegions]:
     """What is there, and what may be there; names differ, surest first."""
-    sure: Named = {}
+    sure: NamedRegions = {}
     for thing in sorted(view.things, key=lambda thing: -thing.score):
         if thing.score >= LISTED:
             sure.setdefault(thing.names[0].label, thing)
     if not sure and focus is not None and focus.score >= LISTED:
         sure[focus.names[0].label] = focus
-    maybe: Named = {}
+    maybe: NamedRegions = {}
     for thing in scene.around(view):
         if thing.names[0].label not in sure:
             (sure if thing.score >= AGREED else maybe).setdefault(thing.names[0].label, thing)
@@ -72,7 +74,7 @@ def things_in_view(
     return dict(list(sure.items())[:MAX_LISTED]), dict(list(maybe.items())[:room])
 
 
-def enumerate_things(things: Named, size: tuple[int, int]) -> Iterator[Piece]:
+def enumerate_things(things: NamedRegions, size: tuple[int, int]) -> Iterator[ScriptPiece]:
     """ " a cup on the left and a cat in the middle"; things beside each other share their place."""
     shown = list(things.items())
     for number, (label, thing) in enumerate(shown):
@@ -90,7 +92,7 @@ def side_of(question: str) -> str:
     return _SIDES[match.group("side").lower()] if match else ""
 
 
-def on_side(things: Named, side: str, size: tuple[int, int]) -> Named:
+def on_side(things: NamedRegions, side: str, size: tuple[int, int]) -> NamedRegions:
     """Those that lie on a side."""
     return {
         label: thing
@@ -99,10 +101,10 @@ def on_side(things: Named, side: str, size: tuple[int, int]) -> Named:
     }
 
 
-def upon(things: Named, under: GroundedRegion) -> Named:
+def upon(things: NamedRegions, under: GroundedRegion) -> NamedRegions:
     """Those that lie on another thing, as far as boxes tell."""
     x0, y0, x1, y1 = under.box
-    found: Named = {}
+    found: NamedRegions = {}
     for label, thing in things.items():
         left, _, right, bottom = thing.box
         across = max(0, min(x1, right) - max(x0, left)) / max(1, right - left)
@@ -121,11 +123,11 @@ def beside_of(question: str) -> tuple[str, str] | None:
     return how, (match.group("side") or match.group("thing")).lower()
 
 
-def beside(things: Named, anchor: GroundedRegion, how: str) -> Named:
+def beside(things: NamedRegions, anchor: GroundedRegion, how: str) -> NamedRegions:
     """Those that lie so to another thing; "next to" and the like mean at most its own size away."""
     x0, y0, x1, y1 = anchor.box
     wide, high = x1 - x0, y1 - y0
-    found: Named = {}
+    found: NamedRegions = {}
     for label, thing in things.items():
         left, top, right, bottom = thing.box
         x, y = (left + right) / 2, (top + bottom) / 2
@@ -157,3 +159,35 @@ def room_of(things: Iterable[GroundedRegion]) -> str:
 
 def _same(left: GroundedRegion, right: GroundedRegion) -> bool:
     return left is right or bool(np.array_equal(left.mask, right.mask))
+
+
+class ViewListing:
+    """What is in a view, listed; several questions on one view share what that took."""
+
+    def __init__(self, scene: Scene) -> None:
+        self._scene = scene
+        self._views: WeakKeyDictionary[SceneView, tuple[NamedRegions, NamedRegions]] = (
+            WeakKeyDictionary()
+        )
+
+    def everything(self, view: SceneView) -> NamedRegions:
+        """What is there and what may be there."""
+        sure, maybe = self._of(view)
+        return {**sure, **{label: one for label, one in maybe.items() if label not in sure}}
+
+    def told(self, view: SceneView) -> Iterator[ScriptPiece]:
+        """ "I see a cup on the left; there may be a spoon in the middle."."""
+        sure, maybe = self._of(view)
+        if sure:
+            yield Say("I see")
+            yield from enumerate_things(sure, view.frame.size)
+        if maybe:
+            yield Say("; there may be" if sure else "I am not sure, but I may see")
+            yield from enumerate_things(maybe, view.frame.size)
+        yield Say("." if sure or maybe else "I see nothing that I can name.")
+
+    def _of(self, view: SceneView) -> tuple[NamedRegions, NamedRegions]:
+        if view not in self._views:
+            prominent = most_prominent(self._scene, view)
+            self._views[view] = things_in_view(self._scene, view, prominent)
+        return self._views[view]

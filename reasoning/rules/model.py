@@ -22,14 +22,14 @@ from reasoning.generation.tokens import (
     ControlIds,
     neutralise,
 )
+from reasoning.rules.actions import ActionScripts
 from reasoning.rules.evidence_wording import CITED
 from reasoning.rules.focus import find_focus
 from reasoning.rules.follow_ups import expand, name_person
 from reasoning.rules.intents import IntentClassifier
 from reasoning.rules.parsing import points
-from reasoning.rules.pieces import CallFor, Piece, Say
-from reasoning.rules.policy import Action, Choice, choose
-from reasoning.rules.scripts import Scripts
+from reasoning.rules.policy import Action, Decision, decide
+from reasoning.rules.script import Say, ScriptPiece, SearchFor
 from reasoning.verification.predicates import asks_fact
 from reasoning.verification.rerank import SupportScorer
 from reasoning.vlm.causal_lm import CausalLm
@@ -46,7 +46,7 @@ class RulesState:
     """One answer while it is made; owned by the decode loop."""
 
     prompt: Prompt
-    script: Iterator[Piece]
+    script: Iterator[ScriptPiece]
     queue: deque[TokenStep] = field(default_factory=deque)
     written: int = 0  # characters of the sequence
     spans: list[EntitySpan] = field(default_factory=list)
@@ -54,7 +54,7 @@ class RulesState:
     focus: GroundedRegion | None = None
     subject: str = ""
     read_of: bool = False  # the subject was looked up and is not in view
-    choice: Choice | None = None
+    decision: Decision | None = None
     may_search: bool = True
 
 
@@ -73,7 +73,7 @@ class RulesLMM:
     ) -> None:
         self._lm, self._intents, self._scene = lm, intents, scene
         self._policy = policy or PolicyConfig()
-        self._scripts = Scripts(scene, support, self._policy)
+        self._scripts = ActionScripts(scene, support, self._policy)
         self.controls = ControlIds(lm.vocabulary)
 
     def prefill(self, prompt: Prompt) -> RulesState:
@@ -115,8 +115,8 @@ class RulesLMM:
         """The entity talked about."""
         return state.subject
 
-    def _enqueue(self, state: RulesState, piece: Piece) -> None:
-        if isinstance(piece, CallFor):
+    def _enqueue(self, state: RulesState, piece: ScriptPiece) -> None:
+        if isinstance(piece, SearchFor):
             state.queue.append(self._control(SEARCH))
             if piece.payload in (REGION, IMAGE):
                 state.queue.append(self._control(piece.payload))
@@ -134,7 +134,7 @@ class RulesLMM:
     def _control(self, control: str) -> TokenStep:
         return TokenStep(self.controls.id_of(control), control, forced=False)
 
-    def _script(self, state: RulesState, question: str) -> Iterator[Piece]:
+    def _script(self, state: RulesState, question: str) -> Iterator[ScriptPiece]:
         """Choose an action and play it; it runs on the first step, so `may_search` is known."""
         if not question:
             yield Say("I did not hear a question.")
@@ -143,8 +143,8 @@ class RulesLMM:
         self._find_subject(state, question)
         sight = state.focus.score if state.focus else 0.0
         has_subject = points(question) or state.prompt.question.point is not None
-        state.choice = choose(intents, sight, has_subject, state.may_search, self._policy)
-        action = state.choice.action
+        state.decision = decide(intents, sight, has_subject, state.may_search, self._policy)
+        action = state.decision.action
         if state.read_of and action in LOOKING:
             action = "learn_thing"  # what was read about is not in view
         elif has_subject and action in ("name", "look_up_thing") and asks_fact(question):
@@ -174,7 +174,7 @@ class RulesLMM:
             return None
 
 
-def _silence() -> Iterator[Piece]:
+def _silence() -> Iterator[ScriptPiece]:
     yield from ()
 
 

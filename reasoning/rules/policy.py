@@ -20,24 +20,24 @@ SEARCHING: tuple[Action, ...] = ("look_up_thing", "learn_thing", "ask_text")
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
-    """The chosen action and every alternative's score."""
+class Decision:
+    """The action that is taken and every alternative's score."""
 
     action: Action
     scores: Mapping[Action, float]
 
 
-def choose(
+def decide(
     intents: Mapping[Intent, float],
     sight: float,
     has_subject: bool,
     may_search: bool,
     config: PolicyConfig,
-) -> Choice:
+) -> Decision:
     """Score every alternative; `sight` is the probability of the focus' best name (0 without)."""
     if may_search and config.search != "model":
         action: Action = "ask_text" if config.search == "text" else "learn_thing"
-        return Choice(action, {action: 1.0})
+        return Decision(action, {action: 1.0})
     sure = min(1.0, sight / config.sight_gate)
     fact_of_thing = intents["thing_fact"]
     scores: dict[Action, float] = {
@@ -61,4 +61,4 @@ def choose(
         if not (may_search and possible.get(searching, config.text or config.visual)):
             scores[searching] = -1.0
     best = max(scores, key=lambda action: scores[action])
-    return Choice(best, scores)
+    return Decision(best, scores)

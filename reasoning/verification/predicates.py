@@ -7,7 +7,7 @@ a family of words is known, of which the sentence must hold one.
 
 import re
 
-from reasoning.rules.parsing import answer_type
+from reasoning.verification.answer_types import answer_type
 from retrieval.sentences import search_words
 
 Family = tuple[re.Pattern[str], re.Pattern[str]]

@@ -9,11 +9,12 @@ at all are added.
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 
-from reasoning.rules.intents import SentenceEncoder
-from reasoning.rules.parsing import answer_type, fits_type
+from reasoning.verification.answer_types import answer_type, fits_type
 from reasoning.verification.predicates import says
 from reasoning.verification.yes_no import asks_yes_or_no, concerns, yes_or_no
 from reasoning.vlm.causal_lm import CausalLm
@@ -45,8 +46,15 @@ _BACK = re.compile(
 MAX_GAIN = 3.0  # nats of a question token that a sentence ever gives
 MAX_SENTENCES = 8  # scored by the language model; the nearest ones
 MAX_CHARS = 400  # of a question and of a sentence that the language model reads
+Vectors = npt.NDArray[np.float32]
 PASSAGE = "Passage: {title}. {sentence}\nQuestion:"
 NO_PASSAGE = "Passage: none.\nQuestion:"
+
+
+class SentenceEncoder(Protocol):
+    """The part of a text encoder that is needed here."""
+
+    def encode_text(self, texts: Sequence[str]) -> Vectors: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ from perception.scene.recogniser import EVERYDAY
 from reasoning.data.annotator import AnnotatedPicture
 from reasoning.data.builder import Builder, BuildReport
 from reasoning.data.openai_annotator import OpenAiAnnotator
-from reasoning.data.schema import Record, problems, read_jsonl, write_jsonl
+from reasoning.data.schema import TrainingRecord, problems, read_jsonl, write_jsonl
 from reasoning.data.wearer_questions import Asked, Wearer, known_answer
 from reasoning.data.wordings import excluded, read_wordings
 from reasoning.pixsearch.modeling import ModelConfig
@@ -90,7 +90,9 @@ def distil_data(options: BuildOptions, on_record: Callable[[int], None]) -> Dist
     return distiller.report
 
 
-def distilled(options: BuildOptions, models: Models, distiller: Distiller) -> Iterator[Record]:
+def distilled(
+    options: BuildOptions, models: Models, distiller: Distiller
+) -> Iterator[TrainingRecord]:
     """Records without end."""
     shown = make_cache(models, options.out, load_picture)
     for picture, asked in questions(options, models.searcher.store.entries):
@@ -128,8 +130,8 @@ def make_cache(models: Models, records: Path, pictures: Callable[[str], Image]) 
 
 
 def _limited(
-    records: Iterator[Record], limit: int, on_record: Callable[[int], None]
-) -> Iterator[Record]:
+    records: Iterator[TrainingRecord], limit: int, on_record: Callable[[int], None]
+) -> Iterator[TrainingRecord]:
     for count, record in enumerate(records, 1):
         on_record(count)
         yield record

@@ -14,9 +14,9 @@ from perception.scene.recogniser import EVERYDAY
 from reasoning.data.schema import (
     Entity,
     Information,
-    Record,
     SearchCall,
     Segment,
+    TrainingRecord,
     TurnRecord,
     Words,
     problems,
@@ -26,8 +26,9 @@ from reasoning.data.wearer_questions import Asked
 from reasoning.generation.conversation import Assistant
 from reasoning.generation.tokens import neutralise
 from reasoning.rules.evidence_wording import quoted
-from reasoning.rules.parsing import answer_type, fits_type, resolve
-from reasoning.rules.pieces import DONT_KNOW
+from reasoning.rules.parsing import resolve
+from reasoning.rules.script import DONT_KNOW
+from reasoning.verification.answer_types import answer_type, fits_type
 from reasoning.verification.predicates import says
 from reasoning.verification.rerank import Support
 from retrieval.sentences import search_words, sentences
@@ -70,7 +71,7 @@ class Distiller:
         self._assistant, self._tokens = assistant, tokens
         self.report = DistilReport()
 
-    def record(self, asked: Asked, view: SceneView) -> Record | None:
+    def record(self, asked: Asked, view: SceneView) -> TrainingRecord | None:
         """One question, and the one that follows it, as a record; None where nothing is left."""
         self._assistant.forget()
         turns: list[TurnRecord] = []
@@ -92,7 +93,9 @@ class Distiller:
             one = one.follows
         if not turns:
             return None
-        record = Record(asked.sample.id, asked.sample.image, asked.sample.size, tuple(turns))
+        record = TrainingRecord(
+            asked.sample.id, asked.sample.image, asked.sample.size, tuple(turns)
+        )
         wrong = problems(record)
         if wrong:
             self.report.drop(asked.kind, f"unsound: {wrong[0].split(':')[-1].strip()}")

@@ -10,13 +10,13 @@ from reasoning.data.loaders.knowledge import (
     oven_samples,
     plain_record,
 )
-from reasoning.data.schema import Record
+from reasoning.data.schema import TrainingRecord
 from stream.errors import ConfigError
 
 
 def import_records(
     name: str, source: Path, images: Path | None, split: str | None, out: Path
-) -> Iterator[Record]:
+) -> Iterator[TrainingRecord]:
     """The records of a set; knowledge sets come without searches, for an annotator to put in.
 
     Pictures of crag-mm are written beside `out`. Raises SourceError for files of another form,

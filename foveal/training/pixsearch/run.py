@@ -15,10 +15,10 @@ from foveal.training.data.visual_cache import VisualTokenCache, cache_folder
 from foveal.training.loop import run_loop
 from foveal.training.pixsearch.configuration import PixSearchSettings
 from foveal.training.pixsearch.frozen_prefix_cache import UPPER
-from foveal.training.pixsearch.sentences import sentence_records
+from foveal.training.pixsearch.mask_sentences import sentence_records
 from foveal.training.pixsearch.turns import TurnTask, load_records
 from foveal.training.processes import AccelerateProcesses
-from reasoning.data.schema import Record, write_jsonl
+from reasoning.data.schema import TrainingRecord, write_jsonl
 from reasoning.data.wordings import read_wordings
 from reasoning.pixsearch.checkpoint import load_weights, save_model, trained_state
 from reasoning.pixsearch.connector import VisualTokens
@@ -82,7 +82,7 @@ def parameters(model: PixSearchModel) -> dict[str, int]:
     return sizes
 
 
-def _sentences(settings: PixSearchSettings, data: Path, work: Path) -> list[Record]:
+def _sentences(settings: PixSearchSettings, data: Path, work: Path) -> list[TrainingRecord]:
     scenes = mixed_scenes(settings.data.below(data), settings.scenes)
     pictures = written((scene for _, watched, scene in scenes if not watched), work / "scenes")
     return list(sentence_records(pictures, read_wordings(), settings.batches.variants))

@@ -13,7 +13,7 @@ from foveal.training.data.scenes import Rng
 from foveal.training.pixsearch.configuration import BatchOptions
 from foveal.training.pixsearch.frozen_prefix_cache import LowerStates, SplitModel
 from foveal.training.pixsearch.objective import LossWeights, TurnExample, losses
-from reasoning.data.schema import Entity, Information, Record, TurnRecord, Words, read_jsonl
+from reasoning.data.schema import Entity, Information, TrainingRecord, TurnRecord, Words, read_jsonl
 from reasoning.generation.tokens import neutralise
 from reasoning.pixsearch.connector import VisualTokens
 from reasoning.pixsearch.modeling import PixSearchModel
@@ -25,7 +25,7 @@ from reasoning.pixsearch.processing import (
     shorten,
 )
 from reasoning.rules.evidence_wording import CITED
-from reasoning.rules.pieces import DONT_KNOW
+from reasoning.rules.script import DONT_KNOW
 from retrieval.sentences import search_words
 from stream.geometry import Point
 
@@ -34,7 +34,7 @@ _NAMED = re.compile(r"^ looks like an? [^:,.(]*: ")  # said before the quotation
 HELD = 0.9  # share of a quotation's words that the evidence that is read must hold
 NEAR = 4  # batches of turns of like length from which one is drawn
 Visual = Callable[[str, Point | None], VisualTokens]  # of a record's picture and point
-Turn = tuple[Record, int]  # with its number
+Turn = tuple[TrainingRecord, int]  # with its number
 
 
 class TurnTask:
@@ -44,8 +44,8 @@ class TurnTask:
         self,
         model: PixSearchModel,
         tokenizer: Tokenizer,
-        answers: Sequence[Record],
-        sentences: Sequence[Record],
+        answers: Sequence[TrainingRecord],
+        sentences: Sequence[TrainingRecord],
         visual: Visual,
         options: BatchOptions,
         weights: LossWeights,
@@ -137,7 +137,7 @@ def supported(tokenizer: Tokenizer, turn: TurnRecord) -> bool:
     return True
 
 
-def load_records(paths: Sequence[Path]) -> list[Record]:
+def load_records(paths: Sequence[Path]) -> list[TrainingRecord]:
     """All records of some JSONL files; their pictures' paths made whole."""
     return [
         replace(record, image=picture_path(record.image, path))
@@ -151,7 +151,7 @@ def picture_path(image: str, records: Path) -> str:
     return image if image.startswith(SKIMAGE) else str((records.parent / image).resolve())
 
 
-def _turns(records: Sequence[Record]) -> list[Turn]:
+def _turns(records: Sequence[TrainingRecord]) -> list[Turn]:
     return [(record, number) for record in records for number in range(len(record.turns))]
 
 

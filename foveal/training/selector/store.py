@@ -16,7 +16,7 @@ from foveal.training.data.scene_mix import Mix
 from foveal.training.data.scenes import LabelledScene, Rng
 from perception.masks.cutter import Cutter
 from perception.scene.reader import SceneReader, SceneView
-from reasoning.pixsearch.candidates import Candidates, candidates_of, closer_candidates
+from reasoning.pixsearch.candidates import RegionCandidates, candidates_of, closer_candidates
 from reasoning.pixsearch.region_grounding import cut, noticed_candidate
 from reasoning.pixsearch.region_selector import CandidateFeatures, Embed
 from stream.errors import SourceError
@@ -146,7 +146,7 @@ class PhraseAsker:
 class _Seen:
     """A view's things, cut out once."""
 
-    def __init__(self, cutter: Cutter, view: SceneView, candidates: Candidates) -> None:
+    def __init__(self, cutter: Cutter, view: SceneView, candidates: RegionCandidates) -> None:
         self._cutter, self.view, self.candidates = cutter, view, candidates
         self._masks: dict[int, Mask] = {}
 
@@ -162,5 +162,5 @@ class _Seen:
         return max(mask_iou(self._masks[number], truth) for truth in truths)
 
 
-def _boxes(candidates: Candidates) -> list[Box]:
+def _boxes(candidates: RegionCandidates) -> list[Box]:
     return [thing.box for thing in candidates.things]

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from reasoning.data.loaders.common import as_rle, coco_mask, field, picture_size, read_json
-from reasoning.data.schema import Entity, Record, TurnRecord, Words
+from reasoning.data.schema import Entity, TrainingRecord, TurnRecord, Words
 from reasoning.generation.tokens import neutralise
 from stream.errors import SourceError
 from stream.frame import Mask
@@ -19,19 +19,19 @@ MIN_PIXELS = 16  # a mask must hold to be learned from
 MAX_REFS_BYTES = 1 << 28
 
 
-def grounded_record(name: str, image: Path, phrase: str, mask: Mask) -> Record:
+def grounded_record(name: str, image: Path, phrase: str, mask: Mask) -> TrainingRecord:
     """A question for a thing and an answer that marks it."""
     words = neutralise(phrase)
     size = (int(mask.shape[0]), int(mask.shape[1]))
     turn = TurnRecord(
         f"Where is {words}?", None, (Entity(words, as_rle(mask)), Words(" is marked."))
     )
-    return Record(name, str(image.resolve()), size, (turn,))
+    return TrainingRecord(name, str(image.resolve()), size, (turn,))
 
 
 def refcoco_records(
     folder: Path, images: Path, split: str = "train", by: str = "unc"
-) -> Iterator[Record]:
+) -> Iterator[TrainingRecord]:
     """`refs(BY).p` and `instances.json` of RefCOCO, RefCOCO+ (unc) or RefCOCOg (umd, google).
 
     Raises SourceError for files that are not of that form.
@@ -53,7 +53,7 @@ def refcoco_records(
             yield grounded_record(name, images / info["file_name"], str(sentence["sent"]), mask)
 
 
-def ade20k_records(folder: Path, split: str = "training") -> Iterator[Record]:
+def ade20k_records(folder: Path, split: str = "training") -> Iterator[TrainingRecord]:
     """ADEChallengeData2016: images/, annotations/ (PNG of class numbers), objectInfo150.txt."""
     names = _ade_names(folder / "objectInfo150.txt")
     for path in sorted((folder / "annotations" / split).glob("*.png")):
@@ -69,7 +69,7 @@ def ade20k_records(folder: Path, split: str = "training") -> Iterator[Record]:
                 )
 
 
-def paco_records(annotations: Path, images: Path) -> Iterator[Record]:
+def paco_records(annotations: Path, images: Path) -> Iterator[TrainingRecord]:
     """PACO-LVIS or PACO-EGO4D: objects ("mug") and parts ("mug:handle") in COCO's form."""
     table = read_json(annotations)
     names = {c["id"]: str(c["name"]) for c in field(table, "categories", annotations)}
@@ -83,7 +83,7 @@ def paco_records(annotations: Path, images: Path) -> Iterator[Record]:
             yield grounded_record(f"paco-{item['id']}", images / info["file_name"], phrase, mask)
 
 
-def check_picture(record: Record) -> None:
+def check_picture(record: TrainingRecord) -> None:
     """Raises SourceError when the record's picture is missing or of another size."""
     size = picture_size(Path(record.image))
     if size != record.size:

@@ -7,20 +7,20 @@ from typing import Any
 
 from reasoning.data.annotator import QuestionSample
 from reasoning.data.loaders.common import field, picture_size, read_json_lines
-from reasoning.data.schema import Record, TurnRecord, Words
+from reasoning.data.schema import TrainingRecord, TurnRecord, Words
 from reasoning.generation.tokens import neutralise
 from stream.errors import SourceError
 
 ENDINGS = (".jpg", ".jpeg", ".JPEG", ".png")
 
 
-def plain_record(samples: Sequence[QuestionSample]) -> Record:
+def plain_record(samples: Sequence[QuestionSample]) -> TrainingRecord:
     """Samples of one picture as a conversation without searches."""
     first = samples[0]
     turns = tuple(
         TurnRecord(neutralise(s.question), s.point, (Words(neutralise(s.answer)),)) for s in samples
     )
-    return Record(first.id, first.image, first.size, turns)
+    return TrainingRecord(first.id, first.image, first.size, turns)
 
 
 def oven_samples(questions: Path, images: Path) -> Iterator[QuestionSample]:

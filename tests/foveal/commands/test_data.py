@@ -19,15 +19,17 @@ from foveal.training.data.pictures import (
     written,
 )
 from foveal.training.data.scenes import PasteObject
-from reasoning.data.schema import Record, TurnRecord, Words, as_json
+from reasoning.data.schema import TrainingRecord, TurnRecord, Words, as_json
 from retrieval.sources.entries import Entry
 from stream.errors import SourceError
 from stream.geometry import decode_mask
 
-RECORD = Record("a", "skimage:coffee", (400, 600), (TurnRecord("Why?", None, (Words("So."),)),))
+RECORD = TrainingRecord(
+    "a", "skimage:coffee", (400, 600), (TurnRecord("Why?", None, (Words("So."),)),)
+)
 
 
-def write(path: Path, *records: Record) -> Path:
+def write(path: Path, *records: TrainingRecord) -> Path:
     path.write_text("".join(json.dumps(as_json(record)) + "\n" for record in records))
     return path
 
@@ -94,7 +96,7 @@ def test_check_opens_pictures(
     size: tuple[int, int],
     complaint: str,
 ) -> None:
-    path = write(tmp_path / "data.jsonl", Record("a", image, size, RECORD.turns))
+    path = write(tmp_path / "data.jsonl", TrainingRecord("a", image, size, RECORD.turns))
     assert main(["data", "check", str(path), "--images"]) == 1
     assert complaint in capsys.readouterr().out
     assert main(["data", "check", str(path)]) == 0

@@ -10,7 +10,7 @@ from foveal.training.data.visual_cache import VisualTokenCache
 from perception.features.backbone import Features
 from perception.scene.reader import GroundedRegion, SceneView
 from reasoning.data.annotator import NamedMask, QuestionSample
-from reasoning.data.schema import Entity, Information, Record, Words, sequence_of
+from reasoning.data.schema import Entity, Information, TrainingRecord, Words, sequence_of
 from reasoning.data.wearer_questions import Asked, Kind
 from reasoning.data.wordings import Fact
 from reasoning.generation.conversation import Assistant
@@ -60,7 +60,7 @@ def asked(kind: Kind, question: str = "What does it eat?", follows: Asked | None
     return Asked(kind, sample, fact, follows)
 
 
-def distil(one: Asked, *turns: list[ScriptPiece]) -> tuple[Record | None, Distiller]:
+def distil(one: Asked, *turns: list[ScriptPiece]) -> tuple[TrainingRecord | None, Distiller]:
     searcher = ScriptedSearcher({"<region>": [FOUND]})
     assistant = Assistant(ScriptedLMM(*turns), SearchDecoder(searcher))
     distiller = Distiller(assistant, lambda text: len(text.split()))

@@ -8,12 +8,12 @@ import torch
 
 from foveal.config.reading import load_settings
 from foveal.training.pixsearch.configuration import BatchOptions, PixSearchSettings
+from foveal.training.pixsearch.mask_sentences import sentence, sentence_records
 from foveal.training.pixsearch.objective import LossWeights
-from foveal.training.pixsearch.sentences import sentence, sentence_records
 from foveal.training.pixsearch.turns import TurnTask, picture_path, supported
 from foveal.training.selector.run import SelectorSettings
 from reasoning.data.annotator import AnnotatedPicture, NamedMask
-from reasoning.data.schema import Entity, Information, Record, TurnRecord, Words, problems
+from reasoning.data.schema import Entity, Information, TrainingRecord, TurnRecord, Words, problems
 from reasoning.data.wordings import read_wordings
 from reasoning.pixsearch.connector import VisualTokens
 from reasoning.pixsearch.processing import MAX_EVIDENCE
@@ -39,7 +39,7 @@ def test_sentences_are_worded_from_masks() -> None:
     said = set()
     for seed in range(30):
         turn = sentence(PICTURE, read_wordings(), np.random.default_rng(seed))
-        assert not problems(Record("a", "p.jpg", SIZE, (turn,)))
+        assert not problems(TrainingRecord("a", "p.jpg", SIZE, (turn,)))
         entities = [s for s in turn.segments if isinstance(s, Entity)]
         masks = {thing.name: thing.mask for thing in PICTURE.things}
         assert entities and all(one.mask == masks[one.text] for one in entities)
@@ -68,7 +68,9 @@ def test_turns_of_both_kinds_are_drawn_and_can_be_trained_on(frozen_prefix: bool
     assert [record.id for record in sentences] == ["0-0", "0-1", "1-0", "1-1"]
     cat = Entity(" cat", PICTURE.things[0].mask)
     answers = [
-        Record(f"r{n}", "p.jpg", SIZE, (TurnRecord("What is it?", None, (Words("A"), cat)),))
+        TrainingRecord(
+            f"r{n}", "p.jpg", SIZE, (TurnRecord("What is it?", None, (Words("A"), cat)),)
+        )
         for n in range(6)
     ]
     options = BatchOptions(batch_size=2, watched=3, frozen_prefix=frozen_prefix)

@@ -14,7 +14,14 @@ from reasoning.data.annotator import (
     SubQuestion,
 )
 from reasoning.data.builder import REFUSAL, BuildConfig, Builder
-from reasoning.data.schema import Entity, Information, Record, SearchCall, Words, sequence_of
+from reasoning.data.schema import (
+    Entity,
+    Information,
+    SearchCall,
+    TrainingRecord,
+    Words,
+    sequence_of,
+)
 from stream.events import Evidence, QueryKind
 from stream.geometry import encode_mask
 from tests.doubles.reasoning import ScriptedSearcher
@@ -67,7 +74,7 @@ def build(
     searcher: ScriptedSearcher,
     annotator: Annotator,
     config: BuildConfig | None = None,
-) -> tuple[list[Record], Builder]:
+) -> tuple[list[TrainingRecord], Builder]:
     builder = Builder(annotator, searcher, lambda _: np.zeros((*SIZE, 3), np.uint8), config)
     return list(builder.build(iter([sample]))), builder
 

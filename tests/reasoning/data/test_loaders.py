@@ -26,7 +26,7 @@ from reasoning.data.loaders.knowledge import (
     oven_samples,
     plain_record,
 )
-from reasoning.data.schema import Entity, Record, Words, problems
+from reasoning.data.schema import Entity, TrainingRecord, Words, problems
 from stream.errors import SourceError
 from stream.geometry import decode_mask
 
@@ -51,7 +51,7 @@ def coco_table(**more: object) -> dict[str, object]:
     }
 
 
-def square(record: Record) -> None:
+def square(record: TrainingRecord) -> None:
     """The record is sound and its mask is the square."""
     assert problems(record) == []
     (entity,) = [s for s in record.turns[0].segments if isinstance(s, Entity)]

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from reasoning.data.schema import (
     Entity,
     Information,
-    Record,
     SearchCall,
     Segment,
+    TrainingRecord,
     TurnRecord,
     Words,
     as_json,
@@ -43,8 +43,10 @@ GOOD: tuple[Segment, ...] = (
 )
 
 
-def record(*segments: Segment) -> Record:
-    return Record("a", "skimage:coffee", SIZE, (TurnRecord("What is it?", (1, 2), segments),))
+def record(*segments: Segment) -> TrainingRecord:
+    return TrainingRecord(
+        "a", "skimage:coffee", SIZE, (TurnRecord("What is it?", (1, 2), segments),)
+    )
 
 
 def test_a_sound_record_is_written_as_its_sequence() -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from reasoning.generation.settings import PolicyConfig, SearchMode
 from reasoning.rules.intents import INTENTS, Intent
-from reasoning.rules.policy import SEARCHING, Action, choose
+from reasoning.rules.policy import SEARCHING, Action, decide
 
 ODDS = st.lists(st.floats(0, 1), min_size=len(INTENTS), max_size=len(INTENTS)).filter(any)
 INTENT_SCORES = ODDS.map(
@@ -33,7 +33,7 @@ def sure_of(intent: Intent) -> dict[Intent, float]:
 def test_every_action_is_scored_and_the_best_is_taken(
     intents: dict[Intent, float], sight: float, subject: bool, may: bool, config: PolicyConfig
 ) -> None:
-    choice = choose(intents, sight, subject, may, config)
+    choice = decide(intents, sight, subject, may, config)
     assert set(choice.scores) == set(get_args(Action))
     assert choice.scores[choice.action] == max(choice.scores.values())
     assert all(-1 <= score <= 1 + 1e-9 for score in choice.scores.values())
@@ -43,7 +43,7 @@ def test_every_action_is_scored_and_the_best_is_taken(
 def test_no_search_when_it_may_not(
     intents: dict[Intent, float], sight: float, subject: bool, config: PolicyConfig
 ) -> None:
-    assert choose(intents, sight, subject, False, config).action not in SEARCHING
+    assert decide(intents, sight, subject, False, config).action not in SEARCHING
 
 
 @given(INTENT_SCORES, UNIT, UNIT, st.booleans(), CONFIGS)
@@ -51,7 +51,7 @@ def test_surer_sight_never_makes_a_look_up_likelier(
     intents: dict[Intent, float], one: float, other: float, subject: bool, config: PolicyConfig
 ) -> None:
     low, high = sorted((one, other))
-    less, more = (choose(intents, sight, subject, True, config) for sight in (low, high))
+    less, more = (decide(intents, sight, subject, True, config) for sight in (low, high))
     assert more.scores["look_up_thing"] <= less.scores["look_up_thing"] + 1e-9
     assert more.scores["name"] >= less.scores["name"] - 1e-9
 
@@ -76,14 +76,14 @@ def test_surer_sight_never_makes_a_look_up_likelier(
     ],
 )
 def test_actions_golden(intent: Intent, sight: float, subject: bool, action: Action) -> None:
-    assert choose(sure_of(intent), sight, subject, True, PolicyConfig()).action == action
+    assert decide(sure_of(intent), sight, subject, True, PolicyConfig()).action == action
 
 
 def test_a_dearer_search_gives_way_to_sight() -> None:
     intents = sure_of("identify")
     cheap, dear = PolicyConfig(search_cost=0.0), PolicyConfig(search_cost=0.9)
-    assert choose(intents, 0.2, True, True, cheap).action == "look_up_thing"
-    assert choose(intents, 0.2, True, True, dear).action == "name"
+    assert decide(intents, 0.2, True, True, cheap).action == "look_up_thing"
+    assert decide(intents, 0.2, True, True, dear).action == "name"
 
 
 @pytest.mark.parametrize(
@@ -92,8 +92,8 @@ def test_a_dearer_search_gives_way_to_sight() -> None:
 @pytest.mark.parametrize("intent", INTENTS)
 def test_a_forced_search_leaves_no_choice(mode: SearchMode, action: Action, intent: Intent) -> None:
     config = PolicyConfig(search=mode)
-    assert choose(sure_of(intent), 1.0, False, True, config).action == action
-    assert choose(sure_of(intent), 1.0, True, False, config).action not in SEARCHING
+    assert decide(sure_of(intent), 1.0, False, True, config).action == action
+    assert decide(sure_of(intent), 1.0, True, False, config).action not in SEARCHING
 
 
 @given(INTENT_SCORES, UNIT, st.booleans())
@@ -101,7 +101,7 @@ def test_a_modality_that_is_off_is_not_chosen(
     intents: dict[Intent, float], sight: float, subject: bool
 ) -> None:
     blind = PolicyConfig(image=False, region=False)
-    assert choose(intents, sight, subject, True, blind).action != "look_up_thing"
-    assert choose(intents, sight, subject, True, PolicyConfig(text=False)).action != "ask_text"
+    assert decide(intents, sight, subject, True, blind).action != "look_up_thing"
+    assert decide(intents, sight, subject, True, PolicyConfig(text=False)).action != "ask_text"
     mute = PolicyConfig(text=False, image=False, region=False)
-    assert choose(intents, sight, subject, True, mute).action not in SEARCHING
+    assert decide(intents, sight, subject, True, mute).action not in SEARCHING

@@ -8,9 +8,10 @@ import pytest
 
 from perception.scene.reader import GroundedRegion, SceneView
 from reasoning.generation.protocol import Prompt
+from reasoning.rules.appearance_answers import AppearanceAnswers
 from reasoning.rules.focus import most_prominent
-from reasoning.rules.pieces import Script
-from reasoning.rules.visual_answers import Sight
+from reasoning.rules.script import Script
+from reasoning.rules.visual_answers import VisualAnswers
 from stream.events import Evidence, Question
 from stream.frame import Frame
 from tests.doubles.perception import FakeScene, thing
@@ -43,7 +44,9 @@ def said(script: str, question: str, *things: GroundedRegion) -> str:
     scene = FakeScene(list(things))
     view = view_of(scene)
     turn = Turn(Prompt(Question(question, 0), view), most_prominent(scene, view))
-    played: Script = getattr(Sight(scene), script)
+    seen = VisualAnswers(scene)
+    looks = AppearanceAnswers(scene, seen.listing)
+    played: Script = getattr(looks if script in ("look", "state") else seen, script)
     return "".join(getattr(piece, "text", "") for piece in played(turn, question))
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from foveal.training.data.scenes import Rng
 from perception.scene.reader import where_box
 from reasoning.data.annotator import AnnotatedPicture
-from reasoning.data.schema import Entity, Record, Segment, TurnRecord, Words
+from reasoning.data.schema import Entity, Segment, TrainingRecord, TurnRecord, Words
 from reasoning.data.wearer_questions import point_inside
 from reasoning.data.wordings import Wordings
 from reasoning.rules.parsing import with_article
@@ -18,12 +18,12 @@ MOST = 3  # things that are listed
 
 def sentence_records(
     pictures: Iterable[AnnotatedPicture], wordings: Wordings, variants: int
-) -> Iterator[Record]:
+) -> Iterator[TrainingRecord]:
     """`variants` records of one turn for each picture; the same ones every time."""
     for number, picture in enumerate(pictures):
         for variant in range(variants):
             turn = sentence(picture, wordings, np.random.default_rng((number, variant)))
-            yield Record(f"{number}-{variant}", picture.image, picture.size, (turn,))
+            yield TrainingRecord(f"{number}-{variant}", picture.image, picture.size, (turn,))
 
 
 def sentence(picture: AnnotatedPicture, wordings: Wordings, rng: Rng) -> TurnRecord:

@@ -1,38 +1,26 @@
-"""What the rules say for each action: generators of words, mentions and calls.
+"""What is looked up: scripts that search by looks or with words, and say what the evidence tells.
 
-A script reads `turn.evidence` after it has yielded a call. It says only what sight or evidence
-supports, cites the evidence, and says that it does not know where neither does. What sight alone
-tells is in reasoning/rules/visual_answers.py.
+A script reads `turn.evidence` after it has yielded a search. It says only what evidence supports,
+cites it, and says that it does not know where it does not tell.
 """
 
 from collections.abc import Generator, Iterator, Sequence
 
 from perception.scene.class_hierarchy import fitting
 from perception.scene.name_matching import Name
-from perception.scene.reader import GroundedRegion, Scene, where
+from perception.scene.reader import GroundedRegion, where
 from reasoning.generation.settings import PolicyConfig
 from reasoning.generation.tokens import IMAGE, REGION, neutralise
 from reasoning.rules.evidence_wording import cite, common, plain, quoted, speaks_of
-from reasoning.rules.parsing import (
-    answer_type,
-    listed,
-    pointed_noun,
-    points,
-    resolve,
-    with_article,
-)
-from reasoning.rules.pieces import (
+from reasoning.rules.parsing import listed, pointed_noun, points, resolve, with_article
+from reasoning.rules.script import (
     DONT_KNOW,
     LIKELY,
-    CallFor,
-    Piece,
     Say,
-    Script,
-    TurnState,
+    ScriptPiece,
+    ScriptState,
+    SearchFor,
 )
-from reasoning.rules.policy import Action
-from reasoning.rules.small_talk import reply
-from reasoning.rules.visual_answers import Sight
 from reasoning.verification.rerank import Support, SupportScorer, defines, names_nothing
 from stream.events import Evidence
 
@@ -42,41 +30,14 @@ PERSON, PERSON_LABEL = "person", 0  # COCO's first name
 CLEAR = 0.03  # by which it must lead the next entry, or the names in view must agree
 
 
-class Scripts:
-    """One script per action."""
+class SearchAnswers:
+    """Scripts that search by looks or with words."""
 
-    def __init__(
-        self, scene: Scene, support: SupportScorer, policy: PolicyConfig | None = None
-    ) -> None:
-        self._support = support
-        self._policy = policy or PolicyConfig()
-        sight = Sight(scene)
-        self._table: dict[Action, Script] = {
-            "name": sight.name,
-            "list": sight.list,
-            "find": sight.find,
-            "read": sight.read,
-            "check": sight.check,
-            "count": sight.count,
-            "look": sight.look,
-            "state": sight.state,
-            "talk": self._talk,
-            "look_up_thing": self._look_up_thing,
-            "learn_thing": self._learn_thing,
-            "ask_text": self._ask_text,
-            "give_up": self._give_up,
-        }
+    def __init__(self, support: SupportScorer, policy: PolicyConfig) -> None:
+        self._support, self._policy = support, policy
 
-    def play(self, action: Action, turn: TurnState, question: str) -> Iterator[Piece]:
-        """The script of an action; nobody is named by their looks."""
-        if action in ("name", "look_up_thing") and answer_type(question) == "who":
-            return iter((Say(f"{DONT_KNOW} who that is: I name things, not people."),))
-        return self._table[action](turn, question)
-
-    def _talk(self, turn: TurnState, question: str) -> Iterator[Piece]:
-        yield Say(reply(question))
-
-    def _look_up_thing(self, turn: TurnState, question: str) -> Iterator[Piece]:
+    def look_up_thing(self, turn: ScriptState, question: str) -> Iterator[ScriptPiece]:
+        """What it is, by a search with its look."""
         focus = turn.focus
         if focus is None:
             yield Say(f"{DONT_KNOW}: nothing stands out in view.")
@@ -95,7 +56,8 @@ class Scripts:
         else:
             yield Say(f" is nothing I can name: {DONT_KNOW} what it is.")
 
-    def _learn_thing(self, turn: TurnState, question: str) -> Iterator[Piece]:
+    def learn_thing(self, turn: ScriptState, question: str) -> Iterator[ScriptPiece]:
+        """A fact about what is in view or was talked about."""
         if turn.subject:
             asked = resolve(question, plain(turn.subject))
             yield from self._look_up(turn, asked, turn.subject)
@@ -141,7 +103,7 @@ class Scripts:
             return False  # a woman is a person, and nobody is told which they see
         return not speaks_of(found, name) and self._support.alike(name, title) < SAME
 
-    def _unidentified(self, turn: TurnState, question: str, name: str) -> Iterator[Piece]:
+    def _unidentified(self, turn: ScriptState, question: str, name: str) -> Iterator[ScriptPiece]:
         """No entry was clear by looks: words find one where the name at least is sure."""
         if name and turn.may_search and self._policy.text and self._policy.search == "model":
             yield from self._look_up(turn, resolve(question, name), name, name)
@@ -151,14 +113,14 @@ class Scripts:
             yield Say(f" in view is nothing I can name surely, so {DONT_KNOW}.")
 
     def _identify(
-        self, turn: TurnState, focus: GroundedRegion
-    ) -> Generator[Piece, None, Evidence | None]:
+        self, turn: ScriptState, focus: GroundedRegion
+    ) -> Generator[ScriptPiece, None, Evidence | None]:
         """Search by looks: the entry of what is in focus, when one is clear."""
         whole = turn.prompt.view.whole
         payload = self._payload(focus.names[:1] == whole[:1])
         if payload is None or not turn.may_search:
             return None
-        yield CallFor(payload)
+        yield SearchFor(payload)
         return _identified(turn.evidence, whole if payload == IMAGE else focus.names)
 
     def _payload(self, whole: bool) -> str | None:
@@ -170,7 +132,8 @@ class Scripts:
             return IMAGE
         return REGION if policy.region else None
 
-    def _ask_text(self, turn: TurnState, question: str) -> Iterator[Piece]:
+    def ask_text(self, turn: ScriptState, question: str) -> Iterator[ScriptPiece]:
+        """A fact about what the question names."""
         name = ""
         if self._policy.search == "text" and points(question):
             # Told to search with words whatever is asked: "it" is what the wearer would name.
@@ -181,23 +144,20 @@ class Scripts:
             return
         yield from self._look_up(turn, question, name)
 
-    def _give_up(self, turn: TurnState, question: str) -> Iterator[Piece]:
-        yield Say(f"{DONT_KNOW}: neither what I see nor what I can look up tells that.")
-
     def _told(self, ranked: Sequence[Support], question: str) -> Support | None:
         """The sentence that is said, or None where none tells enough."""
         return ranked[0] if ranked and self._support.enough(ranked[0], question) else None
 
     def _look_up(
-        self, turn: TurnState, query: str, subject: str, lead: str = ""
-    ) -> Iterator[Piece]:
+        self, turn: ScriptState, query: str, subject: str, lead: str = ""
+    ) -> Iterator[ScriptPiece]:
         """Search with words and say the sentence that answers, if one does.
 
         `lead`: what the answer's first words name, when they stand already.
         """
         evidence: Sequence[Evidence] = ()
         if turn.may_search and self._policy.text:
-            yield CallFor(query)
+            yield SearchFor(query)
             evidence = turn.evidence
         defined = (Support(one, text, 1.0) for one in evidence if (text := defines(query, one)))
         told = next(defined, None)

@@ -21,16 +21,16 @@ class Say:
 
 
 @dataclass(frozen=True, slots=True)
-class CallFor:
+class SearchFor:
     """A search call with its payload."""
 
     payload: str
 
 
-Piece = Say | CallFor
+ScriptPiece = Say | SearchFor
 
 
-class TurnState(Protocol):
+class ScriptState(Protocol):
     """What scripts read and write of an answer."""
 
     prompt: Prompt
@@ -40,4 +40,4 @@ class TurnState(Protocol):
     may_search: bool  # whether another call will be run
 
 
-Script = Callable[[TurnState, str], Iterator[Piece]]
+Script = Callable[[ScriptState, str], Iterator[ScriptPiece]]
