@@ -62,6 +62,7 @@ QUESTIONS = (
     "What does this animal eat?",
 )
 ANSWERING = ("scene", "answer", "speech", "report")  # stages that a question sets off
+CLIP = DemoOptions(seconds=16.0, width=1280, height=720, fps=10)
 MB = 1_000_000
 
 
@@ -87,7 +88,7 @@ def main() -> None:
     args = parser.parse_args()
     minutes = args.minutes if args.minutes is not None else 0.5 if args.quick else GOAL_MINUTES
     with TemporaryDirectory(prefix="foveal-") as folder:
-        clip = args.video or render_demo(Path(folder) / "demo.mp4", DemoOptions()).clip
+        clip = args.video or render_demo(Path(folder) / "demo.mp4", CLIP).clip
         seconds = QUICK_STREAM_S if args.quick else STREAM_S
         full = Job("foveal", clip, seconds, video=True, speech=True)
         silent = replace(full, name="foveal-no-video-no-speech", video=False, speech=False)

@@ -15,7 +15,7 @@ from foveal.demo.scene import Matrix
 
 Move = Literal["saccade", "pan"]
 MOVE_S: dict[Move, float] = {"saccade": 0.09, "pan": 0.9}
-SCRIPT_S = 16.0
+SCRIPT_S = 48.0
 SHAKE_HZ = (0.35, 0.9, 1.7, 3.1, 5.3)
 SHAKE_PX = (9.0, 5.0, 3.0, 1.6, 0.9)  # at 1280x720: a standing person
 ROLL_DEG = (0.7, 0.35, 0.2, 0.08, 0.04)
@@ -25,24 +25,35 @@ EXPOSURE_S = 0.45  # time in which auto-exposure settles
 
 
 @dataclass(frozen=True, slots=True)
-class Shot:
+class Fixation:
     """A rest on one part of the wall."""
 
-    start_s: float  # of the script
+    start_s: float
     centre: tuple[float, float]  # wall pixels
     zoom: float  # frame pixels (at 1280x720) per wall pixel
     move: Move = "saccade"  # how the head gets here
     exposure: float = 0.0  # sign and share of EXPOSURE_DIP on arrival
 
 
-SCRIPT: tuple[Shot, ...] = (
-    Shot(0.0, (555, 495), 1.0),  # the coffee
-    Shot(1.7, (590, 515), 1.08, "pan"),
-    Shot(3.6, (1680, 495), 0.98, "saccade", -0.7),  # the cat
-    Shot(5.4, (1710, 480), 1.05, "pan"),
-    Shot(6.9, (2895, 500), 1.06, "pan", 0.5),  # the page
-    Shot(9.6, (4145, 500), 0.97, "saccade", -0.5),  # the man with a camera
-    Shot(12.0, (1115, 505), 0.57, "saccade", 0.7),  # the coffee and the cat
+SCRIPT: tuple[Fixation, ...] = (
+    Fixation(0.0, (555, 495), 1.0),  # the coffee
+    Fixation(1.7, (590, 515), 1.08, "pan"),
+    Fixation(3.6, (1680, 495), 0.98, "saccade", -0.7),  # the cat
+    Fixation(5.4, (1710, 480), 1.05, "pan"),
+    Fixation(6.9, (2895, 500), 1.06, "pan", 0.5),  # the page
+    Fixation(9.6, (4145, 500), 0.97, "saccade", -0.5),  # the man with a camera
+    Fixation(12.0, (1115, 505), 0.57, "saccade", 0.7),  # the coffee and the cat
+    Fixation(18.4, (1680, 495), 0.98, "saccade", -0.6),  # the cat
+    Fixation(20.8, (1710, 480), 1.05, "pan"),
+    Fixation(23.2, (1115, 505), 0.57, "pan", 0.5),  # both, while listening
+    Fixation(25.6, (1700, 475), 1.1, "saccade", -0.6),  # the cat
+    Fixation(29.6, (2895, 500), 1.06, "pan", 0.5),  # the page, in passing
+    Fixation(31.8, (4145, 500), 0.97, "saccade", -0.5),  # the man
+    Fixation(34.2, (4175, 515), 1.04, "pan"),
+    Fixation(37.2, (2895, 500), 1.0, "saccade", 0.5),  # the page, in passing
+    Fixation(39.4, (555, 495), 1.0, "saccade", -0.4),  # the coffee
+    Fixation(41.8, (590, 515), 1.08, "pan"),
+    Fixation(45.2, (1115, 505), 0.57, "pan", 0.4),  # the coffee and the cat
 )
 
 
@@ -69,53 +80,47 @@ class Pose:
 
 
 class HeadCamera:
-    """The script played over `seconds`, with a seeded shake; stateless in time."""
+    """The script with a seeded shake; stateless in time."""
 
-    def __init__(self, seed: int, seconds: float, scale: float) -> None:
+    def __init__(self, seed: int, scale: float) -> None:
         rng = np.random.default_rng(seed)
         self._phases: npt.NDArray[np.float64] = rng.uniform(0, 2 * math.pi, (4, len(SHAKE_HZ)))
-        self._stretch = SCRIPT_S / seconds
         self._scale = scale  # of the frame to 1280x720
 
-    def script_s(self, clip_s: float) -> float:
-        """Clip time -> time of the script, which is written for 16 s."""
-        return clip_s * self._stretch
-
-    def pose(self, clip_s: float) -> Pose:
+    def pose(self, now_s: float) -> Pose:
         """Where the camera looks at a time of the clip."""
-        x, y, zoom = self._target(self.script_s(clip_s))
-        shake_x, shake_y = (self._wobble(row, clip_s, SHAKE_PX) for row in (0, 1))
-        roll = math.radians(self._wobble(2, clip_s, ROLL_DEG))
-        zoom *= 1 + self._wobble(3, clip_s, BREATH_ZOOM)
+        x, y, zoom = self._target(now_s)
+        shake_x, shake_y = (self._wobble(row, now_s, SHAKE_PX) for row in (0, 1))
+        roll = math.radians(self._wobble(2, now_s, ROLL_DEG))
+        zoom *= 1 + self._wobble(3, now_s, BREATH_ZOOM)
         return Pose(x + shake_x / zoom, y + shake_y / zoom, zoom * self._scale, roll)
 
-    def gain(self, clip_s: float) -> float:
+    def gain(self, now_s: float) -> float:
         """Exposure error as a factor on the picture: auto-exposure that settles after each move."""
-        now_s = self.script_s(clip_s)
-        shot = SCRIPT[_shot_at(now_s)]
-        since_s = now_s - shot.start_s - MOVE_S[shot.move] / 2
-        error = shot.exposure * EXPOSURE_DIP * math.exp(-since_s / EXPOSURE_S) if since_s > 0 else 0
-        slow = 0.04 * math.sin(2 * math.pi * 0.21 * clip_s + self._phases[0, 0])
+        rest = SCRIPT[_fixation_at(now_s)]
+        since_s = now_s - rest.start_s - MOVE_S[rest.move] / 2
+        error = rest.exposure * EXPOSURE_DIP * math.exp(-since_s / EXPOSURE_S) if since_s > 0 else 0
+        slow = 0.04 * math.sin(2 * math.pi * 0.21 * now_s + self._phases[0, 0])
         return 1 + error + slow
 
     def _target(self, now_s: float) -> tuple[float, float, float]:
-        index = _shot_at(now_s)
-        shot = SCRIPT[index]
+        index = _fixation_at(now_s)
+        rest = SCRIPT[index]
         previous = SCRIPT[max(0, index - 1)]
-        done = _minimum_jerk((now_s - shot.start_s) / MOVE_S[shot.move])
-        x, y = (a + (b - a) * done for a, b in zip(previous.centre, shot.centre, strict=True))
-        return x, y, previous.zoom + (shot.zoom - previous.zoom) * done
+        done = _minimum_jerk((now_s - rest.start_s) / MOVE_S[rest.move])
+        x, y = (a + (b - a) * done for a, b in zip(previous.centre, rest.centre, strict=True))
+        return x, y, previous.zoom + (rest.zoom - previous.zoom) * done
 
-    def _wobble(self, row: int, clip_s: float, sizes: tuple[float, ...]) -> float:
+    def _wobble(self, row: int, now_s: float, sizes: tuple[float, ...]) -> float:
         phases = self._phases[row]
         return sum(
-            size * math.sin(2 * math.pi * hertz * clip_s + phase)
+            size * math.sin(2 * math.pi * hertz * now_s + phase)
             for size, hertz, phase in zip(sizes, SHAKE_HZ, phases, strict=True)
         )
 
 
-def _shot_at(now_s: float) -> int:
-    return max(index for index, shot in enumerate(SCRIPT) if shot.start_s <= max(0.0, now_s))
+def _fixation_at(now_s: float) -> int:
+    return max(index for index, rest in enumerate(SCRIPT) if rest.start_s <= max(0.0, now_s))
 
 
 def _minimum_jerk(share: float) -> float:

@@ -38,7 +38,7 @@ MIN_SIDE, MAX_SIDE = 64, 4096
 class DemoOptions:
     """What to render; raises ConfigError on values that make no clip."""
 
-    seconds: float = SCRIPT_S  # the same moves, stretched
+    seconds: float = SCRIPT_S  # shorter: the first of them; longer: rests at the end
     width: int = 1280
     height: int = 720
     fps: int = 10
@@ -75,24 +75,21 @@ class DemoFiles:
 
 @dataclass(frozen=True, slots=True)
 class ScriptedQuestion:
-    """A question of the demo, at a time of the 16 s script."""
+    """A question of the demo, asked when the answer before it has been spoken."""
 
-    script_s: float
+    at_s: float
     text: str
     point_at: str | None = None  # name of the thing that the wearer points at
 
 
 QUESTIONS: tuple[ScriptedQuestion, ...] = (
-    ScriptedQuestion(2.4, "What is this?"),
-    ScriptedQuestion(3.1, "What is coffee made from?"),
-    ScriptedQuestion(4.8, "What is this?"),
-    ScriptedQuestion(6.2, "What does this animal eat?"),
-    ScriptedQuestion(8.8, "What does the page say?"),
-    ScriptedQuestion(10.8, "Is there a tripod here?"),
-    ScriptedQuestion(11.5, "Who is this man?"),  # nobody can know
-    ScriptedQuestion(13.4, "What is this?", "cup"),
-    ScriptedQuestion(14.4, "And what is this?", "cat"),
-    ScriptedQuestion(15.4, "What do you see?"),
+    ScriptedQuestion(2.6, "What is in the cup?"),  # sight alone
+    ScriptedQuestion(8.4, "Can you read this page to me?"),
+    ScriptedQuestion(16.2, "And what is that one there?", "cup"),  # pointed at
+    ScriptedQuestion(20.6, "How long does this animal usually live?"),  # searched for by its looks
+    ScriptedQuestion(28.4, "And how much does it sleep?"),  # goes on about it
+    ScriptedQuestion(35.0, "Have I met this man before?"),  # nobody can know
+    ScriptedQuestion(41.0, "Where was coffee first grown?"),  # searched for by words
 )
 
 
@@ -107,7 +104,7 @@ def render_demo(clip: Path, options: DemoOptions, progress: Progress | None = No
     part = clip.with_name(f".{clip.name}.part")
     scale = options.height / REFERENCE_HEIGHT
     wall = build_wall(min(1.0, scale * 1.1))
-    camera = HeadCamera(options.seed, options.seconds, scale)
+    camera = HeadCamera(options.seed, scale)
     rows: list[dict[str, Any]] = []
     try:
         clip.parent.mkdir(parents=True, exist_ok=True)
@@ -169,7 +166,14 @@ def _warp(
 def _things(wall: Wall, pose: Pose, options: DemoOptions) -> list[dict[str, Any]]:
     """Name, box and mask of every thing in view, at the middle of the exposure."""
     found = []
+    corners = [(0, 0), (options.width, 0), (0, options.height), (options.width, options.height)]
+    back = cv2.invertAffineTransform(pose.matrix(wall.scale, options.width, options.height))
+    view = np.array(corners) @ back[:, :2].T + back[:, 2]  # on the wall
+    (left, top), (right, bottom) = view.min(axis=0), view.max(axis=0)
     for name, mask in wall.masks.items():
+        x0, y0, x1, y1 = wall.boxes[name]
+        if x1 < left or x0 > right or y1 < top or y0 > bottom:
+            continue
         seen: Mask = _warp(mask.astype(np.uint8) * 255, wall, pose, options) >= 128
         box = mask_box(seen)
         if box is not None:
@@ -235,11 +239,12 @@ def _truth(clip: Path, options: DemoOptions, rows: list[dict[str, Any]]) -> dict
 def _questions(options: DemoOptions, rows: list[dict[str, Any]]) -> str:
     """One JSON object a line; a pointed-at thing gives a point well inside its mask.
 
-    In a clip of few frames a thing may not be in view when it is asked about: no question then.
+    A clip that ends earlier has fewer. In one of few frames a thing may not be in view when it is
+    asked about: no question then.
     """
     lines = []
-    for question in QUESTIONS:
-        at = round(question.script_s * options.seconds / SCRIPT_S, 3)
+    for question in (one for one in QUESTIONS if one.at_s < options.seconds):
+        at = question.at_s
         line: dict[str, Any] = {"at": at, "text": question.text}
         if question.point_at is not None:
             frame = min(-(-seconds_to_ns(at) * options.fps // NS_PER_S), len(rows) - 1)

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from stream.errors import AssetError
 from stream.frame import Image, Mask
+from stream.geometry import Box, mask_box
 
 Outline = tuple[tuple[int, int], ...]  # x, y in photograph pixels
 Matrix = npt.NDArray[np.float64]  # [2, 3] affine map of points x, y
@@ -48,6 +49,7 @@ class Wall:
 
     image: Image  # [H, W, 3]
     masks: dict[str, Mask]  # name -> [H, W]
+    boxes: dict[str, Box]  # of the masks
     scale: float  # of these pixels to wall pixels
 
 
@@ -102,7 +104,8 @@ def build_wall(scale: float) -> Wall:
         _hang(image, picture, place, scale)
         for thing in photo.things:
             masks[thing.name] = _draw(thing, place, (height, width))
-    return Wall(image, masks, scale)
+    boxes = {name: box for name, mask in masks.items() if (box := mask_box(mask)) is not None}
+    return Wall(image, masks, boxes, scale)
 
 
 @lru_cache(maxsize=8)
