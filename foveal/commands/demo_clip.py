@@ -21,9 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Of the sub-command."""
     parser.add_argument("clip", type=Path, help="MP4 file to write")
     parser.add_argument("--seed", type=int, default=7, help="of the shake and noise (default 7)")
-    parser.add_argument("--seconds", type=float, default=16.0, help="length (default 16)")
-    parser.add_argument("--size", default="1280x720", metavar="WxH", help="default 1280x720")
-    parser.add_argument("--fps", type=int, default=10, help="frames per second (default 10)")
+    parser.add_argument("--seconds", type=float, default=45.0, help="length (default 45)")
+    parser.add_argument("--size", default="960x540", metavar="WxH", help="default 960x540")
+    parser.add_argument("--fps", type=int, default=6, help="frames per second (default 6)")
     parser.add_argument("--json", action="store_true", help="print the files as one JSON object")
 
 

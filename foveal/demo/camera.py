@@ -15,7 +15,7 @@ from foveal.demo.scene import Matrix
 
 Move = Literal["saccade", "pan"]
 MOVE_S: dict[Move, float] = {"saccade": 0.09, "pan": 0.9}
-SCRIPT_S = 48.0
+SCRIPT_S = 45.0
 SHAKE_HZ = (0.35, 0.9, 1.7, 3.1, 5.3)
 SHAKE_PX = (9.0, 5.0, 3.0, 1.6, 0.9)  # at 1280x720: a standing person
 ROLL_DEG = (0.7, 0.35, 0.2, 0.08, 0.04)
@@ -43,17 +43,17 @@ SCRIPT: tuple[Fixation, ...] = (
     Fixation(6.9, (2895, 500), 1.06, "pan", 0.5),  # the page
     Fixation(9.6, (4145, 500), 0.97, "saccade", -0.5),  # the man with a camera
     Fixation(12.0, (1115, 505), 0.57, "saccade", 0.7),  # the coffee and the cat
-    Fixation(18.4, (1680, 495), 0.98, "saccade", -0.6),  # the cat
-    Fixation(20.8, (1710, 480), 1.05, "pan"),
-    Fixation(23.2, (1115, 505), 0.57, "pan", 0.5),  # both, while listening
-    Fixation(25.6, (1700, 475), 1.1, "saccade", -0.6),  # the cat
-    Fixation(29.6, (2895, 500), 1.06, "pan", 0.5),  # the page, in passing
-    Fixation(31.8, (4145, 500), 0.97, "saccade", -0.5),  # the man
-    Fixation(34.2, (4175, 515), 1.04, "pan"),
-    Fixation(37.2, (2895, 500), 1.0, "saccade", 0.5),  # the page, in passing
-    Fixation(39.4, (555, 495), 1.0, "saccade", -0.4),  # the coffee
-    Fixation(41.8, (590, 515), 1.08, "pan"),
-    Fixation(45.2, (1115, 505), 0.57, "pan", 0.4),  # the coffee and the cat
+    Fixation(18.0, (1680, 495), 0.98, "saccade", -0.6),  # the cat
+    Fixation(20.2, (1710, 480), 1.05, "pan"),
+    Fixation(22.6, (1115, 505), 0.57, "pan", 0.5),  # both, while listening
+    Fixation(24.8, (1700, 475), 1.1, "saccade", -0.6),  # the cat
+    Fixation(28.0, (2895, 500), 1.06, "pan", 0.5),  # the page, in passing
+    Fixation(30.2, (4145, 500), 0.97, "saccade", -0.5),  # the man
+    Fixation(32.4, (4175, 515), 1.04, "pan"),
+    Fixation(35.0, (2895, 500), 1.0, "saccade", 0.5),  # the page, in passing
+    Fixation(37.0, (555, 495), 1.0, "saccade", -0.4),  # the coffee
+    Fixation(39.6, (590, 515), 1.08, "pan"),
+    Fixation(42.2, (1115, 505), 0.57, "pan", 0.4),  # the coffee and the cat
 )
 
 

@@ -39,9 +39,9 @@ class DemoOptions:
     """What to render; raises ConfigError on values that make no clip."""
 
     seconds: float = SCRIPT_S  # shorter: the first of them; longer: rests at the end
-    width: int = 1280
-    height: int = 720
-    fps: int = 10
+    width: int = 960
+    height: int = 540
+    fps: int = 6
     seed: int = 7
 
     def __post_init__(self) -> None:
@@ -84,12 +84,12 @@ class ScriptedQuestion:
 
 QUESTIONS: tuple[ScriptedQuestion, ...] = (
     ScriptedQuestion(2.6, "What is in the cup?"),  # sight alone
-    ScriptedQuestion(8.4, "Can you read this page to me?"),
-    ScriptedQuestion(16.2, "And what is that one there?", "cup"),  # pointed at
-    ScriptedQuestion(20.6, "How long does this animal usually live?"),  # searched for by its looks
-    ScriptedQuestion(28.4, "And how much does it sleep?"),  # goes on about it
-    ScriptedQuestion(35.0, "Have I met this man before?"),  # nobody can know
-    ScriptedQuestion(41.0, "Where was coffee first grown?"),  # searched for by words
+    ScriptedQuestion(8.4, "Does this page say anything about coins?"),
+    ScriptedQuestion(15.8, "And what is that one there?", "cup"),  # pointed at
+    ScriptedQuestion(19.6, "How long does this animal usually live?"),  # searched for by its looks
+    ScriptedQuestion(25.8, "And how much does it sleep?"),  # goes on about it
+    ScriptedQuestion(33.0, "Have I met this man before?"),  # nobody can know
+    ScriptedQuestion(38.8, "Where was coffee first grown?"),  # searched for by words
 )
 
 
@@ -252,8 +252,8 @@ def _questions(options: DemoOptions, rows: list[dict[str, Any]]) -> str:
             if not seen:
                 continue
             line["point"] = _inner_point(seen[0]["mask"])
-        lines.append(json.dumps(line))
-    return "\n".join(lines) + "\n"
+        lines.append(json.dumps(line) + "\n")
+    return "".join(lines)
 
 
 def _inner_point(code: dict[str, list[int]]) -> list[int]:

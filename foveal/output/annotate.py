@@ -81,24 +81,28 @@ def draw(
         picture = picture.copy()
     height, width = picture.shape[:2]
     labelled = min(height, width) >= MIN_LABEL_SIDE
-    for region in regions:
-        _draw_region(picture, region)
+    tops = [_draw_region(picture, region) for region in regions]
     if keyframe is not None:
         line = max(1, round(5 * _scale(picture)))
         cv2.rectangle(picture, (0, 0), (width - 1, height - 1), KEYFRAME_COLOUR, line)
     if labelled:
-        _label(picture, frame, regions, keyframe, scores)
+        labels = Labels(picture, round(24 * _scale(picture)))
+        _label_frame(labels, picture, frame, keyframe)
+        for region, top in zip(regions, tops, strict=True):
+            words = f"{name(region.track_id)} {region.name} {region.score:.2f}"
+            if top is not None and (scores or region.name):
+                labels.put(words if scores else region.name, top, colour(region.track_id), True)
     if subtitle and labelled:
         _lay_over(picture, subtitle_strip(subtitle, width, height))
     return picture
 
 
-def _draw_region(picture: Image, region: Region) -> None:
-    """Tint the mask and draw its outline."""
+def _draw_region(picture: Image, region: Region) -> tuple[int, int] | None:
+    """Tint the mask and draw its outline; the middle (x, y) of its largest part's upper edge."""
     height, width = picture.shape[:2]
     found = _mask_crop(region.mask, height, width)
     if found is None:
-        return
+        return None
     mask, x0, y0 = found
     tone = colour(region.track_id)
     part = picture[y0 : y0 + mask.shape[0], x0 : x0 + mask.shape[1]]
@@ -108,6 +112,8 @@ def _draw_region(picture: Image, region: Region) -> None:
     )
     line = max(1, round(2 * height / REFERENCE_HEIGHT))
     cv2.drawContours(picture, contours, -1, tone, line, cv2.LINE_AA)
+    left, top, wide, _ = cv2.boundingRect(max(contours, key=cv2.contourArea))
+    return left + wide // 2, top
 
 
 def _mask_crop(rle: Rle, height: int, width: int) -> tuple[npt.NDArray[np.uint8], int, int] | None:
@@ -135,30 +141,15 @@ def _tint(tone: Colour) -> npt.NDArray[np.uint8]:
     return np.rint(values * (1 - FILL) + np.array(tone) * FILL).astype(np.uint8)
 
 
-def _label(
-    picture: Image,
-    frame: Frame,
-    regions: tuple[Region, ...],
-    keyframe: Keyframe | None,
-    scores: bool,
-) -> None:
-    """Time, keyframe's reason and what the things are called."""
+def _label_frame(labels: Labels, picture: Image, frame: Frame, keyframe: Keyframe | None) -> None:
+    """The time, and a keyframe's reason."""
     scale = _scale(picture)
-    labels, margin = Labels(picture, round(19 * scale)), round(14 * scale)
+    margin = round(14 * scale)
     seconds, rest_ns = divmod(max(0, frame.pts_ns), NS_PER_S)
     now = f"{seconds // 60:02d}:{seconds % 60:02d}.{rest_ns // 10_000_000:02d}"
-    labels.put(now, (picture.shape[1] - round(112 * scale), margin), TIME_COLOUR)
+    labels.put(now, (picture.shape[1] - round(136 * scale), margin), TIME_COLOUR)
     if keyframe is not None:
         labels.put(f"keyframe: {keyframe.reason}", (margin, margin), KEYFRAME_COLOUR)
-    for region in regions:
-        words = region.name
-        if scores:
-            words = f"{name(region.track_id)} {words} {region.score:.2f}"
-        if region.box is not None and words:
-            height, width = region.mask.size
-            x = round(region.box[0] * picture.shape[1] / width)
-            y = round(region.box[1] * picture.shape[0] / height)
-            labels.put(words, (x, y), colour(region.track_id), above=True)
 
 
 def _lay_over(picture: Image, strip: Strip) -> None:

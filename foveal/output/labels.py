@@ -25,13 +25,16 @@ class Labels:
         self._picture, self._size = picture, size
         self._taken: list[Place] = []
 
-    def put(self, text: str, corner: tuple[int, int], tone: Colour, above: bool = False) -> None:
-        """Print a label with its upper left (`above`: lower left) corner at x, y, or near it."""
+    def put(self, text: str, spot: tuple[int, int], tone: Colour, above: bool = False) -> None:
+        """Print a label with its upper left corner at x, y; `above`: standing on it, in its middle.
+
+        Where that is outside the picture or on another label, near it.
+        """
         label = _label(clean_text(text)[:MAX_CHARS], self._size, tone)
         high, wide = self._picture.shape[:2]
         height, width = min(label.shape[0], high), min(label.shape[1], wide)
-        x = max(0, min(corner[0], wide - width))
-        y = max(0, min(corner[1] - height * above, high - height))
+        x = max(0, min(spot[0] - width // 2 * above, wide - width))
+        y = max(0, min(spot[1] - height * above, high - height))
         for x0, y0, x1, y1 in sorted(self._taken, key=lambda place: place[1]):
             if x < x1 and x0 < x + width and y < y1 and y0 < y + height:
                 y = min(y1, high - height)

@@ -12,6 +12,7 @@ from stream.events import Answer, Evidence, SearchRecord, Span
 from stream.timing.trace import StageSummary
 
 MAX_EVIDENCE_CHARS = 600
+RARE = ("asked_after_the_end",)  # told when it happened
 COUNTS = ("refused", "dropped", "faults")  # keys of the summary that hold cause -> count
 _TOKENS = re.compile(
     r"(</?search>|</?information>|</?region>|</?image>|<img>|</?p>|\[SEG\]|<\|[^<>|]{1,40}\|>)"
@@ -93,18 +94,25 @@ def card(number: int, answer: Answer, picture: str, audio: str) -> str:
 <figure><img src="{picture}" alt="the frame that the answer is about">
 <figcaption>{_chips(answer)}</figcaption></figure>
 <div><p class="answer" dir="auto">{grounded(answer.text, answer.spans)}</p>{audio}
-<h3>What the model wrote</h3><pre class="sequence" dir="auto">{sequence(answer.sequence)}</pre>
-{_timings(answer)}</div></div>
+{_decoded(answer)}{_timings(answer)}</div></div>
 {f"<h3>Evidence</h3>{searches}" if searches else ""}
 </article>
 """
+
+
+def _decoded(answer: Answer) -> str:
+    """The decoded sequence, where it is more than the answer."""
+    if answer.sequence.strip() == answer.text.strip():
+        return ""
+    written = sequence(answer.sequence)
+    return f'<h3>Decoded sequence</h3><pre class="sequence" dir="auto">{written}</pre>'
 
 
 def facts(summary: Mapping[str, Any]) -> str:
     """The summary's plain values as tiles."""
     tiles = []
     for key, value in summary.items():
-        if key in (*COUNTS, "stages", "clip") or value is None:
+        if key in (*COUNTS, "stages", "clip") or value is None or (key in RARE and not value):
             continue
         label, unit = _label(key)
         tiles.append(f"<div><dt>{text(label)}</dt><dd>{text(_value(value))}{unit}</dd></div>")
@@ -172,11 +180,13 @@ def _entry(found: Evidence) -> str:
     body = found.text
     if len(body) > MAX_EVIDENCE_CHARS:
         body = body[:MAX_EVIDENCE_CHARS].rstrip() + "…"
+    title, source = text(found.title), f"{text(found.source)} · {text(found.id)}"
+    if found.source.startswith("https://"):
+        title, source = f'<a href="{text(found.source)}">{title}</a>', text(found.id)
     return (
-        f'<li><div class="title"><b dir="auto">{text(found.title)}</b>'
+        f'<li><div class="title"><b dir="auto">{title}</b>'
         f'<span class="score">{found.score:.3f}</span></div>'
-        f'<p class="soft">{text(found.source)} · {text(found.id)}</p>'
-        f'<p dir="auto">{text(body)}</p></li>'
+        f'<p class="soft">{source}</p><p class="passage" dir="auto">{text(body)}</p></li>'
     )
 
 

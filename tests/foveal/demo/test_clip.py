@@ -26,6 +26,13 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> DemoFiles:
     return render_demo(tmp_path_factory.mktemp("demo") / "new" / "clip.mp4", SMALL)
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> DemoFiles:
+    """All of the script."""
+    options = DemoOptions(width=320, height=180, fps=2, seed=3)
+    return render_demo(tmp_path_factory.mktemp("demo") / "whole.mp4", options)
+
+
 def test_the_clip_decodes_to_its_own_timestamps(files: DemoFiles) -> None:
     frames = list(VideoReader(files.clip).read(0))
     truth = json.loads(files.truth.read_text())
@@ -35,8 +42,8 @@ def test_the_clip_decodes_to_its_own_timestamps(files: DemoFiles) -> None:
     assert not any(path.name.endswith(".part") for path in files.clip.parent.iterdir())
 
 
-def test_masks_fit_the_frames_and_their_boxes(files: DemoFiles) -> None:
-    truth = json.loads(files.truth.read_text())
+def test_masks_fit_the_frames_and_their_boxes(whole: DemoFiles) -> None:
+    truth = json.loads(whole.truth.read_text())
     assert truth["objects"] == ["cat", "cup", "man", "page", "tripod"]
     for row in truth["frames"]:
         assert row["objects"], f"nothing in view at {row['pts_ns']}"
@@ -60,13 +67,13 @@ def test_masks_lie_on_what_they_name(files: DemoFiles) -> None:
     assert abs(wall[0] - wall[2]) < 40  # the wall is grey
 
 
-def test_questions_are_readable_and_point_inside_their_things(files: DemoFiles) -> None:
-    truth = json.loads(files.truth.read_text())
-    lines = [json.loads(line) for line in files.questions.read_text().splitlines()]
+def test_questions_are_readable_and_point_inside_their_things(whole: DemoFiles) -> None:
+    truth = json.loads(whole.truth.read_text())
+    lines = [json.loads(line) for line in whole.questions.read_text().splitlines()]
     assert len(lines) == len(QUESTIONS) >= 6
     assert [line["at"] for line in lines] == sorted(line["at"] for line in lines)
     for line, question in zip(lines, QUESTIONS, strict=True):
-        assert 0 <= line["at"] < SMALL.seconds
+        assert 0 <= line["at"] < SCRIPT_S
         assert ("point" in line) == (question.point_at is not None)
         if question.point_at is None:
             continue
@@ -74,6 +81,29 @@ def test_questions_are_readable_and_point_inside_their_things(files: DemoFiles) 
         thing = next(thing for thing in row["objects"] if thing["name"] == question.point_at)
         mask = decode_mask(Rle((180, 320), tuple(thing["mask"]["counts"])))
         assert mask[line["point"][1], line["point"][0]]
+
+
+def test_a_wearer_could_ask_the_questions() -> None:
+    """One at a time, with the last answer spoken before the clip ends."""
+    times = [question.at_s for question in QUESTIONS]
+    assert min(np.diff([*times, SCRIPT_S])) >= 3.5
+    assert SCRIPT_S / len(QUESTIONS) >= 6
+    assert any(question.point_at for question in QUESTIONS)
+
+
+def test_no_question_is_one_of_a_benchmark() -> None:
+    files = sorted((Path(__file__).parents[3] / "benchmarks" / "data").glob("*.yaml"))
+    known = "\n".join(file.read_text(encoding="utf-8").lower() for file in files)
+    assert known
+    assert [question.text for question in QUESTIONS if question.text.lower() in known] == []
+
+
+def test_a_shorter_clip_is_the_beginning_of_the_whole(files: DemoFiles, tmp_path: Path) -> None:
+    shorter = render_demo(tmp_path / "short.mp4", replace(SMALL, seconds=2.0))
+    rows = [json.loads(one.truth.read_text())["frames"] for one in (files, shorter)]
+    assert rows[0][:10] == rows[1]
+    assert shorter.questions.read_text() == ""
+    assert len(files.questions.read_text().splitlines()) == 1
 
 
 def test_the_same_seed_gives_the_same_files(files: DemoFiles, tmp_path: Path) -> None:
@@ -87,7 +117,7 @@ def test_the_same_seed_gives_the_same_files(files: DemoFiles, tmp_path: Path) ->
 
 def test_every_rest_shows_its_photograph_whole_or_nearly() -> None:
     """At the end of each shot the frame lies on the wall and a photograph's centre is in view."""
-    camera = HeadCamera(seed=7, seconds=SCRIPT_S, scale=1.0)
+    camera = HeadCamera(seed=7, scale=1.0)
     ends = [shot.start_s for shot in SCRIPT[1:]] + [SCRIPT_S]
     for end in ends:
         pose = camera.pose(end - 0.05)
@@ -97,9 +127,9 @@ def test_every_rest_shows_its_photograph_whole_or_nearly() -> None:
         assert any(200 < x < 1080 and 200 < y < 520 for x, y in centres)
 
 
-@given(st.integers(0, 1000), st.floats(0, 15.9))
+@given(st.integers(0, 1000), st.floats(0, SCRIPT_S))
 def test_the_camera_is_smooth_at_rest_and_exposure_is_sane(seed: int, now_s: float) -> None:
-    camera = HeadCamera(seed, SCRIPT_S, 1.0)
+    camera = HeadCamera(seed, 1.0)
     assert 0.5 < camera.gain(now_s) < 1.5
     if all(not -0.02 < now_s - shot.start_s < 0.95 for shot in SCRIPT[1:]):
         here, there = camera.pose(now_s), camera.pose(now_s + 0.01)
