@@ -148,7 +148,7 @@ class Chain:
         if isinstance(event, Refused) or not self.answering:
             marks.answered.set()
             return
-        self.voice.stop()
+        self.voice.cut_off()
         self.voice.waited(sum(event.timings_ns.values()))
         self.voice.begin()
         loop = asyncio.get_running_loop()
@@ -193,7 +193,7 @@ class Chain:
 
 async def take_turn(chain: Chain, spoken: Spoken) -> Turn:
     """Ask one question and wait until its answer begins to be heard."""
-    chain.voice.stop()
+    chain.voice.cut_off()
     chain.track.said.clear()
     marks = chain.marks = _Marks()
     end_ns = await chain.feed(spoken.sound) + spoken.end_ns
@@ -225,7 +225,7 @@ def _heard_enough(marks: _Marks) -> bool:
 
 async def interrupt(chain: Chain, spoken: Spoken) -> Interruption:
     """Speak into our own long speech."""
-    chain.voice.stop()
+    chain.voice.cut_off()
     chain.answering = False
     marks = chain.marks = _Marks()
     times = np.arange(round(PLAYED_S * RATE_HZ))

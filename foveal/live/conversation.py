@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from foveal.live.parts import LiveParts, LiveRecording
+from foveal.live.parts import LiveParts
 from foveal.live.protocol.server import (
     EVENTS,
     AskedMessage,
@@ -20,6 +20,7 @@ from foveal.live.protocol.server import (
     StartedMessage,
 )
 from foveal.live.protocol.wire import end_message, question_of, regions_message
+from foveal.live.recording import FileRecording
 from foveal.live.view import LiveView
 from foveal.session.pipeline import Session
 from foveal.session.stages import SessionState, Stages
@@ -30,7 +31,7 @@ from stream.frame import Frame, Keyframe
 
 logger = logging.getLogger(__name__)
 
-Renewal = tuple[LiveRecording | None, str]  # the recording of a new conversation, and why
+Renewal = tuple[FileRecording | None, str]  # the recording of a new conversation, and why
 Deliver = Callable[[ServerMessage], None]  # called in the worker
 
 
@@ -60,7 +61,7 @@ class Run:
     stages: Stages
     session: Session
     state: SessionState
-    recording: LiveRecording | None = None
+    recording: FileRecording | None = None
 
 
 @dataclass(slots=True, eq=False)

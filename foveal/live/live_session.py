@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import aclosing
 
 from foveal.live.conversation import Conversation, LiveTurn, Meter, Renewal
-from foveal.live.parts import LiveParts, LiveRecording
+from foveal.live.parts import LiveParts
 from foveal.live.protocol.parts import ShareBox, SharePoint
 from foveal.live.protocol.server import (
     AskedMessage,
@@ -27,6 +27,7 @@ from foveal.live.protocol.server import (
     StatsMessage,
     TokenMessage,
 )
+from foveal.live.recording import FileRecording
 from foveal.live.speech.voice import LiveVoice
 from foveal.live.timeline import StreamTimeline
 from foveal.live.view import LiveView
@@ -120,9 +121,9 @@ class LiveSession:
         if self.voice is None:
             self.view.hush()
         else:
-            self.voice.stop()
+            self.voice.cut_off()
 
-    def renew(self, recording: LiveRecording | None = None, reason: str = "asked for") -> None:
+    def renew(self, recording: FileRecording | None = None, reason: str = "asked for") -> None:
         """Start a new conversation, with nothing remembered; a recording ends, or starts with it.
 
         A recording that starts with the conversation can be replayed to the same answers.

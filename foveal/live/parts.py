@@ -3,32 +3,11 @@
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from devices.speaking.speaker import Speaker
 from foveal.config.schema import SessionConfig
-from foveal.live.protocol.server import ServerMessage
 from foveal.live.worker import Lane
 from foveal.session.stages import Stages
-from stream.events import Answer, Question
-from stream.frame import Frame
-
-
-class LiveRecording(Protocol):
-    """Keeps what a session takes and says; called in the worker, `close` too."""
-
-    id: str
-
-    def frame(self, frame: Frame) -> None:
-        """A frame the session is about to take; raises OutputError when it cannot be kept."""
-
-    def question(self, question: Question) -> None: ...
-
-    def message(self, message: ServerMessage, pts_ns: int) -> None: ...
-
-    def answer(self, answer: Answer) -> None: ...
-
-    def close(self, reason: str) -> None: ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)

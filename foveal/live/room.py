@@ -12,7 +12,6 @@ from devices.http.problems import Problem
 from foveal.live.consent import Consent
 from foveal.live.live_session import LiveSession, Tell
 from foveal.live.message_log import Link, Message, Send, SessionLog
-from foveal.live.parts import LiveRecording
 from foveal.live.protocol.client import (
     AnyClientMessage,
     AskMessage,
@@ -38,6 +37,7 @@ from foveal.live.protocol.server import (
     ServerMessage,
     TranscriptMessage,
 )
+from foveal.live.recording import FileRecording
 from foveal.live.speech.voice import LiveVoice
 from stream.clock import NS_PER_S, Clock
 from stream.errors import FovealError, PromptError
@@ -45,7 +45,7 @@ from stream.errors import FovealError, PromptError
 MAX_LINKS = 8  # that listen to one session
 
 MakeLive = Callable[[Tell], LiveSession]
-StartRecording = Callable[[], LiveRecording]
+StartRecording = Callable[[], FileRecording]
 OnTalk = Callable[[TalkMessage], None]
 
 

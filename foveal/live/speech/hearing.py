@@ -19,7 +19,6 @@ from devices.listening.speech_events import (
 )
 from foveal.live.protocol.server import HearingMessage, TranscriptMessage
 from foveal.live.speech.microphone import Ear, Listener, MakeListener
-from foveal.live.speech.voice import LiveVoice
 from foveal.setup.hearing import Hearing, load_hearing
 from stream.clock import Clock
 
@@ -40,18 +39,18 @@ class LiveHearing:
         self, hearing: Hearing, ear: Ear, clock: Clock, config: LiveHearingConfig | None = None
     ) -> None:
         config = config or LiveHearingConfig()
-        self._ear, self._now_ns = ear, 0
-        self._barge = BargeIn(_Voice(ear), config.barge)
+        self._ear = ear
+        self._barge = None if ear.voice is None else BargeIn(ear.voice, config.barge)
         guard = None if config.echo.mode == "off" else EchoGuard(config.echo)
-        voice = getattr(ear, "voice", None)
-        if guard is not None and voice is not None:
-            voice.on_sent = guard.played
+        if guard is not None and ear.voice is not None:
+            ear.voice.on_sent = guard.played
         self._listener = hearing.listener(self._take, clock, config.listen, guard)
 
     def feed(self, pcm: RawSound, pts_ns: int, rate_hz: int = 48_000) -> None:
         """Take a block of the microphone."""
         self._listener.feed(pcm, pts_ns, rate_hz)
-        self._barge.tick(pts_ns)
+        if self._barge is not None:
+            self._barge.tick(pts_ns)
 
     def press(self) -> None:
         """Push-to-talk begins."""
@@ -66,7 +65,7 @@ class LiveHearing:
         self._listener.cancel()
 
     def _take(self, event: ListenEvent) -> None:
-        action = self._barge.handle(event)
+        action = "none" if self._barge is None else self._barge.handle(event)
         if isinstance(event, SpeechStarted | SpeechEnded):
             self._ear.heard(HearingMessage(on=isinstance(event, SpeechStarted)))
         elif isinstance(event, PartialTranscript):
@@ -76,43 +75,14 @@ class LiveHearing:
         elif isinstance(event, FinalTranscript):
             self._tell(event.text, final=True)
             if action != "resume":  # else it was "uh-huh", while we spoke
-                voice = getattr(self._ear, "voice", None)
-                if voice is not None:
-                    voice.waited(sum(event.timings_ns.values()))
+                if self._ear.voice is not None:
+                    self._ear.voice.waited(sum(event.timings_ns.values()))
                 self._ear.asked(event.text)
         elif isinstance(event, Refused | Woken):
             self._tell("", final=True)
 
     def _tell(self, text: str, final: bool, stable: int | None = None) -> None:
         self._ear.heard(TranscriptMessage(text=text, final=final, stable=stable))
-
-
-class _Voice:
-    """The voice of whoever is listened to, as a Player; nobody's when there is none."""
-
-    def __init__(self, ear: Ear) -> None:
-        self._ear = ear
-
-    @property
-    def _voice(self) -> LiveVoice | None:
-        return getattr(self._ear, "voice", None)
-
-    @property
-    def queued(self) -> int:
-        voice = self._voice
-        return int(voice is not None and voice.speaking)
-
-    def hold(self) -> None:
-        if self._voice is not None:
-            self._voice.hold()
-
-    def resume(self) -> None:
-        if self._voice is not None:
-            self._voice.resume()
-
-    def cut_off(self) -> None:
-        if self._voice is not None:
-            self._voice.stop()
 
 
 def listener_maker(hearing: Hearing, config: LiveHearingConfig | None = None) -> MakeListener:

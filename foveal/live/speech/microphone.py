@@ -10,6 +10,7 @@ from aiortc.mediastreams import MediaStreamError
 
 from foveal.live.protocol.client import TalkMessage
 from foveal.live.protocol.server import HearingMessage, TranscriptMessage
+from foveal.live.speech.voice import LiveVoice
 from stream.clock import NS_PER_S, Clock
 
 logger = logging.getLogger(__name__)
@@ -31,6 +32,10 @@ class Listener(Protocol):
 
 class Ear(Protocol):
     """What a listener acts on; the session of the wearer."""
+
+    @property
+    def voice(self) -> LiveVoice | None:
+        """Our voice, which the wearer may interrupt; the same for as long as one listens."""
 
     def heard(self, message: HearingMessage | TranscriptMessage) -> None:
         """Speech began or ended, or words of it."""

@@ -65,9 +65,9 @@ class LiveVoice:
         return self._out.queued / RATE_HZ
 
     @property
-    def speaking(self) -> bool:
-        """Whether something is being said or about to be."""
-        return self._out.queued > 0 or not self._queue.empty()
+    def queued(self) -> int:
+        """How much is being said or about to be: 0 when silent."""
+        return self._out.queued + self._queue.qsize()
 
     def attach(self, track: SpeechTrack, leads: bool = True) -> None:
         """Speak into this track, too, from now on.
@@ -76,7 +76,7 @@ class LiveVoice:
         dropped. The others are second screens'.
         """
         if leads:
-            self.stop()
+            self.cut_off()
         self._out.attach(track, leads)
 
     def _sent(self, block: Pcm) -> None:
@@ -87,7 +87,7 @@ class LiveVoice:
         """That track has ended; after the last one, be silent."""
         self._out.detach(track)
         if not self._out:
-            self.stop()
+            self.cut_off()
 
     def begin(self) -> None:
         """A question was asked: without a sentence to say soon, say that we are at it."""
@@ -122,7 +122,7 @@ class LiveVoice:
         for sentence in [*self._sentences.flush(), END]:
             self._put(turn, sentence)
 
-    def stop(self) -> None:
+    def cut_off(self) -> None:
         """Be silent now: at most 20 ms more are heard."""
         self._calm()
         self._cuts += 1

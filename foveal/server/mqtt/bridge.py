@@ -3,8 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from devices.audio.pcm import Pcm
 from devices.mqtt import questions as mqtt
@@ -82,7 +81,7 @@ class MqttService:
         self._running: asyncio.Task[None] | None = None
         self._polling: asyncio.Task[None] | None = None
 
-    async def __aenter__(self) -> "MqttService":
+    async def __aenter__(self) -> Self:
         for name in (SPEECH, ADMIT):
             self._bridge.publish(mqtt.SETTINGS, name, True)
         self._stop = self._hooks.watch(self._heard)
@@ -90,12 +89,7 @@ class MqttService:
         self._polling = asyncio.create_task(self._poll())
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         self._stop()
         if self._polling is not None:
             self._polling.cancel()

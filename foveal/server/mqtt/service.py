@@ -2,10 +2,10 @@
 
 import os
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from devices.mqtt import questions as mqtt
 from devices.mqtt.options import BridgeOptions, parse_broker
@@ -17,7 +17,7 @@ from stream.clock import Clock, MonotonicClock
 PASSWORD = "FOVEAL_MQTT_PASSWORD"  # environment: what is on the command line others can read
 
 
-class LiveMqtt:
+class LiveMqtt(AsyncExitStack):
     """The broker's side of a live server. Make it on the event loop; as a context it runs.
 
     Without `url` it does nothing. Raises ConfigError for a bad address, id or file.
@@ -32,6 +32,7 @@ class LiveMqtt:
         options: BridgeOptions | None = None,
         clock: Clock | None = None,
     ) -> None:
+        super().__init__()
         self._server = server
         self._voice = Switch()
         self.service: MqttService | None = None
@@ -44,19 +45,10 @@ class LiveMqtt:
             broker, clock or MonotonicClock(), hooks, device_id, options, version
         )
 
-    async def __aenter__(self) -> "LiveMqtt":
+    async def __aenter__(self) -> Self:
         if self.service is not None:
-            await self.service.__aenter__()
+            await self.enter_async_context(self.service)
         return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self.service is not None:
-            await self.service.__aexit__(kind, error, trace)
 
     def engine(self, engine: Engine) -> Engine:
         """The engine, with a voice that the broker can switch off."""

@@ -109,7 +109,7 @@ async def test_answers_are_spoken_and_a_new_question_cuts_them_off() -> None:
         await rig.until("end", 2)
         assert len(rig.of("speech")) == 2  # nobody listens any more
         assert rig.of("spoken") == []  # the first was cut off, the second heard by nobody
-        assert not rig.live.voice.speaking
+        assert not rig.live.voice.queued
 
 
 async def test_an_answer_that_was_played_to_its_end_is_told() -> None:

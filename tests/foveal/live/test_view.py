@@ -65,7 +65,7 @@ async def test_a_new_question_takes_the_caption_away(monkeypatch: pytest.MonkeyP
         await one_frame(rig)
         rig.live.ask("What is this?")
         await until(lambda: screen.captions[-1] == "A cup.")
-        rig.live.voice.stop()  # the wearer speaks
+        rig.live.voice.cut_off()  # the wearer speaks
         await until(lambda: screen.captions[-1] == "")
         await asyncio.sleep(0.5)
         assert screen.captions == ["", "A cup.", ""]

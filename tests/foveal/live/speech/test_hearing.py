@@ -128,19 +128,19 @@ async def test_a_lead_in_only_when_the_answer_takes_a_while() -> None:
         await until(lambda: track.queued > 0)
         assert speaker.spoken == ["Let me see.", "It is a cup."]
         assert track.queued == 12 * 2400  # it alone
-        voice.stop()
+        voice.cut_off()
         before_ns = clock.now_ns()
         voice.begin()
         await until(lambda: track.queued > 0)
         assert clock.now_ns() - before_ns == PATIENCE_NS
-        voice.stop()
+        voice.cut_off()
         before_ns = clock.now_ns()
         voice.waited(450 * NS_PER_MS)  # since the last word of the question
         voice.begin()
         await until(lambda: track.queued > 0)
         assert clock.now_ns() - before_ns == LEAD_IN_NS - 450 * NS_PER_MS
         assert track.queued > 0
-        voice.stop()
+        voice.cut_off()
         assert track.queued == 0
         running.cancel()
 
@@ -178,5 +178,5 @@ async def test_all_that_listen_hear_and_the_wearers_newest_track_leads() -> None
         voice.feed(3, "A pot. ")
         await until(lambda: screen.queued > 0)
         voice.detach(screen)
-        assert not voice.speaking
+        assert not voice.queued
         running.cancel()
