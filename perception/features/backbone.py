@@ -20,7 +20,7 @@ from timm.layers import BatchNormAct2d
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from perception.features.fused_layers import can_fuse, lite_stages
-from perception.features.preprocess import blanked, shrink, to_rows
+from perception.features.preprocess import shrink, to_rows
 from perception.torch_compat import multiplies_bfloat16
 from stream.errors import AssetError
 from stream.frame import Image, Mask
@@ -120,33 +120,6 @@ class Backbone:
             dense = F.normalize(torch.cat(parts, dim=1), dim=1)[0].contiguous()
             size = (image.shape[0], image.shape[1])
             return Features(dense, lambda: self._head(last), size)
-
-    def posteriors(self, features: Features, masks: Sequence[Mask] | None = None) -> Posteriors:
-        """[N, 1000] class posteriors of masks by masked pooling; of the whole frame without masks.
-
-        Cheap (no second pass) but coarse, for regions of at least a few hundred pixels.
-        """
-        with torch.inference_mode():
-            top = features.top
-            if masks is None:
-                pooled = top.mean(dim=(1, 2))[None]
-            else:
-                pooled = torch.stack([masked_mean(top, mask) for mask in masks])
-            logits = self._model.classifier(pooled)
-            return np.asarray(logits.softmax(-1).cpu().numpy(), dtype=np.float32)
-
-    def classify(self, images: Sequence[Image], masks: Sequence[Mask | None]) -> Posteriors:
-        """[N, 1000] posteriors of crops: the mask's padded box, its background set to grey.
-
-        The accurate path for queries; `None` means the whole picture.
-        """
-        if not images:
-            return np.zeros((0, 1000), np.float32)
-        pairs = zip(images, masks, strict=True)
-        crops = [shrink(blanked(image, mask), (CROP_PX, CROP_PX)) for image, mask in pairs]
-        with torch.inference_mode():
-            logits = self._model(self._tensor(crops))
-            return np.asarray(logits.softmax(-1).cpu().numpy(), dtype=np.float32)
 
     def pooled(self, images: Sequence[Image]) -> torch.Tensor:
         """[N, 1280] float32 pooled features of whole pictures, each squeezed into a square."""

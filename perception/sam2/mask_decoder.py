@@ -14,7 +14,7 @@ import torch.nn.functional as F
 
 from perception.sam2.linear import FastLinear, fast
 from perception.sam2.transformers_compat import stable_mask
-from perception.sam2.types import Candidates, FrameFeatures
+from perception.sam2.types import FrameFeatures, MaskCandidates
 
 FIRST_MASK = 2  # tokens before those of the masks: object score, quality
 
@@ -53,7 +53,7 @@ class Sam2MaskDecoder:
         sparse: torch.Tensor,
         dense: torch.Tensor,
         several: bool,
-    ) -> Candidates:
+    ) -> MaskCandidates:
         """`seen` [B, C, h, w]; `sparse` [B or 1, 1, K, C] and `dense` [B or 1, C, h, w] prompts.
 
         `several`: three masks, else the one that the decoder thinks stable.
@@ -74,10 +74,10 @@ class Sam2MaskDecoder:
         quality = module.iou_prediction_head(tokens[:, 1])
         presence = module.pred_obj_score_head(tokens[:, 0])[:, 0]
         if several:
-            return Candidates(masks[:, 1:], quality[:, 1:], shown[:, 1:], presence)
+            return MaskCandidates(masks[:, 1:], quality[:, 1:], shown[:, 1:], presence)
         if module.dynamic_multimask_via_stability:
             masks, quality = stable_mask(module, masks, quality)
-        return Candidates(masks[:, :1], quality[:, :1], shown[:, :1], presence)
+        return MaskCandidates(masks[:, :1], quality[:, :1], shown[:, :1], presence)
 
     def _masks(
         self, keys: torch.Tensor, shown: torch.Tensor, features: FrameFeatures, height: int

@@ -22,9 +22,9 @@ from perception.sam2.memory_attention import MemoryAttention
 from perception.sam2.memory_encoder import MemoryEncoder
 from perception.sam2.types import (
     ABSENT_LOGIT,
-    Candidates,
     DecodedMasks,
     FrameFeatures,
+    MaskCandidates,
     Recalled,
     time_waves,
 )
@@ -161,7 +161,7 @@ class Sam2Networks:
         labels: torch.Tensor | None = None,
         mask: torch.Tensor | None = None,
         first: bool = False,
-    ) -> Candidates:
+    ) -> MaskCandidates:
         """Masks of B objects from [B, C, h, w] maps.
 
         `points` [B, K, 2] in model pixels and `labels` [B, K] (1 on, 0 off, 2 and 3 a box's
@@ -175,7 +175,7 @@ class Sam2Networks:
         several = self._several(0 if labels is None else labels.shape[1], first)
         return self._decoder(features, seen, sparse, dense, several)
 
-    def choose(self, found: Candidates, choice: Sequence[int] | None = None) -> DecodedMasks:
+    def choose(self, found: MaskCandidates, choice: Sequence[int] | None = None) -> DecodedMasks:
         """One mask an object: the given one, or the one of the best predicted quality."""
         if choice is None:
             best = found.quality.argmax(-1)

@@ -30,7 +30,7 @@ class DecodedMasks:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Candidates:
+class MaskCandidates:
     """The M masks that the decoder offers for each of B objects (M is 1 or 3)."""
 
     masks: torch.Tensor  # [B, M, 4h, 4w] logits

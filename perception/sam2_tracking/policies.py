@@ -13,7 +13,7 @@ from statistics import median
 
 import torch
 
-from perception.sam2.types import PROMPT_LOGIT_LIMIT, Candidates
+from perception.sam2.types import PROMPT_LOGIT_LIMIT, MaskCandidates
 from perception.sam2_tracking.motion import logits_box, predicted, start_motion, updated
 from perception.sam2_tracking.state import Memory, ObjectPointer, Sam2Config, Sam2Track
 from stream.geometry import box_iou
@@ -62,7 +62,7 @@ class MemoryRules:
         """Pointers that are read at frame `index`."""
         return tuple(p for p in track.pointers if index - p.index <= self._pointers)
 
-    def pick(self, tracks: Sequence[Sam2Track], found: Candidates) -> list[int] | None:
+    def pick(self, tracks: Sequence[Sam2Track], found: MaskCandidates) -> list[int] | None:
         """Which of the decoder's masks each object takes: SAMURAI's choice, or the best.
 
         None: the best, and nobody has to know here which that is (a GPU need not be waited for).
@@ -77,7 +77,7 @@ class MemoryRules:
             for row, (track, one) in enumerate(zip(tracks, best, strict=True))
         ]
 
-    def _by_motion(self, track: Sam2Track, found: Candidates, row: int, best: int) -> int:
+    def _by_motion(self, track: Sam2Track, found: MaskCandidates, row: int, best: int) -> int:
         motion = track.motion
         if motion is None or motion.stable < self.config.stable_frames:
             return best
@@ -89,7 +89,7 @@ class MemoryRules:
         return max(range(len(scores)), key=scores.__getitem__)
 
     def judged(
-        self, track: Sam2Track, outcome: Outcome, found: Candidates, row: int, chosen: int
+        self, track: Sam2Track, outcome: Outcome, found: MaskCandidates, row: int, chosen: int
     ) -> Outcome:
         """Add what the policy needs to know of the frame."""
         if self.config.policy == "samurai" and track.motion is not None:

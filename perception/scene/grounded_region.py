@@ -1,4 +1,4 @@
-"""Regions of a frame with their names, and how they lie to each other."""
+"""A frame as perception sees it: its regions with their names, and how they lie to each other."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -6,8 +6,10 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
+from perception.detect.detector import Detection
+from perception.features.backbone import Features
 from perception.scene.name_matching import Name, Posterior
-from stream.frame import Mask
+from stream.frame import Frame, Mask
 from stream.geometry import Box, Point, mask_box
 
 SAME_NAMES = 0.25  # shared probability from which touching parts are one thing
@@ -30,6 +32,18 @@ class GroundedRegion:
     def score(self) -> float:
         """Probability of its best name."""
         return self.names[0].probability
+
+
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
+class SceneView:
+    """One frame as the language side sees it."""
+
+    frame: Frame
+    features: Features
+    things: tuple[GroundedRegion, ...]  # most prominent first
+    whole: tuple[Name, ...]  # names of the whole picture
+    whole_posterior: Posterior
+    detections: tuple[Detection, ...] = ()  # surest first; several names may share a place
 
 
 def where(region: GroundedRegion, size: tuple[int, int]) -> str:

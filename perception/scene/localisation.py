@@ -9,12 +9,11 @@ import torch
 
 from perception.features.backbone import Backbone, Features
 from perception.masks.grabcut import refine_seed
-from perception.scene.grounded_region import GroundedRegion
+from perception.scene.grounded_region import GroundedRegion, SceneView
 from perception.scene.name_matching import Posterior
 from perception.scene.recogniser import Recogniser
 from perception.scene.region_naming import Namer
 from perception.scene.sliding_windows import Surroundings, look_around
-from perception.scene.view import SceneView
 from stream.frame import Mask, SoftMask
 
 SEED_PEAK = 0.5  # of a phrase map's peak: cells above it seed the mask

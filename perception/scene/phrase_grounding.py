@@ -9,11 +9,10 @@ from dataclasses import dataclass, replace
 
 from perception.detect.detector import Detection
 from perception.scene.detections import fits, match, meant_as, sight, unseen, wanted
-from perception.scene.grounded_region import GroundedRegion
+from perception.scene.grounded_region import GroundedRegion, SceneView
 from perception.scene.localisation import CloserLook
 from perception.scene.name_matching import Name, NameMatcher, Posterior, words_of
 from perception.scene.region_naming import Namer
-from perception.scene.view import SceneView
 from stream.errors import PromptError
 from stream.frame import Mask
 

@@ -19,14 +19,20 @@ from perception.scene.detections import (
     under,
     worth_a_look,
 )
-from perception.scene.grounded_region import GroundedRegion, holds, merge, where, where_box
+from perception.scene.grounded_region import (
+    GroundedRegion,
+    SceneView,
+    holds,
+    merge,
+    where,
+    where_box,
+)
 from perception.scene.localisation import WHOLE_PEAK, CloserLook, Noticed
 from perception.scene.name_matching import Name, NameMatcher, Posterior
 from perception.scene.phrase_grounding import Finder, PhraseFinder
 from perception.scene.recogniser import Recogniser
 from perception.scene.region_naming import Found, Namer, as_found, believable, held
 from perception.scene.sliding_windows import agreed
-from perception.scene.view import SceneView
 from stream.errors import PromptError
 from stream.events import Region
 from stream.frame import Frame, Image, Mask

@@ -9,10 +9,12 @@ background, the less it has to say.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+import yaml
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
@@ -24,91 +26,12 @@ from stream.frame import Image, Mask
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights" / "everyday.safetensors"
 TRUST = 0.7  # the everyday head's share where it is sure that something is there
 
-# The 80 names of COCO (Lin et al., 2014) with other words for them.
+# The everyday things: what they are called, their kinds and their groups.
+TABLE: dict[str, Any] = yaml.safe_load(
+    Path(__file__).with_name("everyday.yaml").read_text(encoding="utf-8")
+)
 EVERYDAY: tuple[tuple[str, ...], ...] = tuple(
-    tuple(names.split("|"))
-    for names in (
-        "person|man|woman|child|people",
-        "bicycle|bike",
-        "car",
-        "motorcycle|motorbike",
-        "airplane|plane|aircraft",
-        "bus",
-        "train",
-        "truck|lorry",
-        "boat|ship",
-        "traffic light",
-        "fire hydrant",
-        "stop sign",
-        "parking meter",
-        "bench",
-        "bird",
-        "cat",
-        "dog",
-        "horse",
-        "sheep",
-        "cow|cattle",
-        "elephant",
-        "bear",
-        "zebra",
-        "giraffe",
-        "backpack|rucksack",
-        "umbrella",
-        "handbag|bag",
-        "tie|necktie",
-        "suitcase",
-        "frisbee",
-        "skis|ski",
-        "snowboard",
-        "ball|sports ball",
-        "kite",
-        "baseball bat",
-        "baseball glove",
-        "skateboard",
-        "surfboard",
-        "tennis racket",
-        "bottle",
-        "wine glass",
-        "cup|mug",
-        "fork",
-        "knife",
-        "spoon",
-        "bowl",
-        "banana",
-        "apple",
-        "sandwich",
-        "orange|orange fruit",
-        "broccoli",
-        "carrot",
-        "hot dog",
-        "pizza",
-        "donut|doughnut",
-        "cake",
-        "chair",
-        "couch|sofa",
-        "potted plant|houseplant",
-        "bed",
-        "table|dining table",
-        "toilet",
-        "television|tv|screen|monitor",
-        "laptop|notebook computer",
-        "computer mouse",
-        "remote control|remote",
-        "keyboard",
-        "cell phone|mobile phone|phone|telephone",
-        "microwave|microwave oven",
-        "oven|stove",
-        "toaster",
-        "sink|washbasin",
-        "refrigerator|fridge",
-        "book",
-        "clock",
-        "vase",
-        "scissors",
-        "teddy bear",
-        "hair dryer",
-        "toothbrush",
-    )
+    tuple(row["names"].split("|")) for row in TABLE["classes"]
 )
 
 

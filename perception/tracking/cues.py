@@ -16,7 +16,6 @@ from perception.tracking.flow import (
     residual,
     warp_window,
 )
-from perception.tracking.match import Match
 from perception.tracking.roi import ROI, RoiWindow, colour_bins, colour_odds, crop
 from perception.tracking.state import Track
 from stream.frame import Image, SoftMask
@@ -70,12 +69,12 @@ def frame_cues(image: Image, key: torch.Tensor, before: Grey | None) -> FrameCue
     return FrameCues(image, half, key, grey, flow, residual(flow, grey, before))
 
 
-def object_cues(view: FrameCues, track: Track, match: Match, window: RoiWindow) -> Cues:
-    """Of one object in the window where it should be."""
+def object_cues(view: FrameCues, track: Track, match: torch.Tensor, window: RoiWindow) -> Cues:
+    """Of one object in the window where it should be; `match` [3, h, w] of `match_near`."""
     large = (window.x1 - window.x0) * view.half.shape[1] > 2 * ROI  # there is no more to see
     colour = crop(view.half if large else view.image, window)
     moved = warp_window(view.flow, track.soft, track.window, window)
-    labels = crop(match.maps.permute(1, 2, 0).cpu().numpy(), window)
+    labels = crop(match.permute(1, 2, 0).cpu().numpy(), window)
     both, first, surety = (np.ascontiguousarray(labels[..., n]) for n in range(3))
     return Cues(
         track.track_id,

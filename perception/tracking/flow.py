@@ -1,5 +1,7 @@
 """Optical flow at low resolution: how the last mask moved (DIS, Kroeger et al. 2016)."""
 
+from typing import Any
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -39,23 +41,21 @@ def backward_flow(now: Grey, before: Grey) -> Flow | None:
 
 def residual(flow: Flow, now: Grey, before: Grey) -> SoftMask:
     """0..1: how badly the flow explains each pixel."""
-    rows, cols = now.shape
-    grid_x, grid_y = np.meshgrid(
-        np.arange(cols, dtype=np.float32), np.arange(rows, dtype=np.float32)
-    )
-    warped = cv2.remap(before, grid_x + flow[..., 0], grid_y + flow[..., 1], cv2.INTER_LINEAR)
-    error = cv2.blur(cv2.absdiff(warped, now).astype(np.float32), (5, 5))
+    error = cv2.blur(cv2.absdiff(_moved(flow, before), now).astype(np.float32), (5, 5))
     return np.asarray(np.clip(error / 32, 0, 1), np.float32)
 
 
 def warp_whole(flow: Flow, soft: SoftMask) -> SoftMask:
     """Carry a whole-frame soft mask of the flow's size one frame on."""
-    rows, cols = soft.shape
-    grid_x, grid_y = np.meshgrid(
-        np.arange(cols, dtype=np.float32), np.arange(rows, dtype=np.float32)
-    )
-    out = cv2.remap(soft, grid_x + flow[..., 0], grid_y + flow[..., 1], cv2.INTER_LINEAR)
-    return np.asarray(out, np.float32)
+    return np.asarray(_moved(flow, soft), np.float32)
+
+
+def _moved(flow: Flow, picture: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """A [ROWS, w] picture of one frame before, seen now."""
+    rows, cols = picture.shape
+    grid = np.meshgrid(np.arange(cols, dtype=np.float32), np.arange(rows, dtype=np.float32))
+    x, y = grid[0] + flow[..., 0], grid[1] + flow[..., 1]
+    return np.asarray(cv2.remap(picture, x, y, cv2.INTER_LINEAR))
 
 
 def warp_window(flow: Flow | None, soft: SoftMask, old: RoiWindow, new: RoiWindow) -> SoftMask:

@@ -37,20 +37,6 @@ class MemoryFrame:
     labels: torch.Tensor  # [M, 2] like the key: label of those cells, and 1
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Match:
-    """What memory says of each cell."""
-
-    # [3, h, w] float32, zero outside what was matched: label from all frames, label from the first
-    # frame alone, best cosine to a remembered cell of the object.
-    maps: torch.Tensor
-
-    @property
-    def both(self) -> torch.Tensor:
-        """[h, w] label from all frames."""
-        return self.maps[0]
-
-
 def memory_frame(key: torch.Tensor, label: torch.Tensor, config: MatchConfig) -> MemoryFrame:
     """Remember a soft mask on its frame's features."""
     cells = _near(label, config.ring).flatten().nonzero()[:, 0]
@@ -66,12 +52,15 @@ def memory_frame(key: torch.Tensor, label: torch.Tensor, config: MatchConfig) ->
 
 def match_near(
     key: torch.Tensor, expected: torch.Tensor, frames: list[MemoryFrame], config: MatchConfig
-) -> Match:
-    """Labels of memory frames, the first one first, at cells of a key [C, h, w] near a mask."""
+) -> torch.Tensor:
+    """What memory frames, the first one first, say of the cells of a key [C, h, w] near a mask.
+
+    [3, h, w] float32, zero elsewhere: label from all frames, label from the first frame alone,
+    best cosine to a remembered cell of the object.
+    """
     wanted = _near(expected, config.reach).flatten().nonzero()[:, 0]
     if len(wanted) == 0:
-        blank = torch.zeros_like(expected)
-        return Match(torch.stack([blank] * 3))
+        return torch.stack([torch.zeros_like(expected)] * 3)
     asked = wanted if len(wanted) <= config.max_queries else _every_other(wanted, expected)
     queries = _padded([_queries(key, asked, expected, config)], STEP)
     columns = [
@@ -84,7 +73,7 @@ def match_near(
     surety = 1 + config.temperature * torch.log(both[:, 0] + EPS)
     parts = torch.stack([label, first[:, 0] / (first[:, 1] + EPS), surety.clamp(0, 1)])
     maps = _back(parts, asked, expected)
-    return Match(maps if asked is wanted else _fill(maps, asked, wanted, expected))
+    return maps if asked is wanted else _fill(maps, asked, wanted, expected)
 
 
 def _every_other(cells: torch.Tensor, like: torch.Tensor) -> torch.Tensor:

@@ -12,12 +12,11 @@ import numpy as np
 import torch
 
 from perception.features.backbone import Backbone, Features
-from perception.reid.reidentifier import ReIdentifier
+from perception.reid.reidentifier import FoundPlace, ReIdentifier
 from perception.tracking.cues import Cues, FrameCues, Refiner, frame_cues, object_cues
 from perception.tracking.flow import halved, make_grey, warp_whole
 from perception.tracking.head import shipped_refiner
-from perception.tracking.match import Match, match_near, memory_frame, regrid
-from perception.tracking.reacquisition import seek
+from perception.tracking.match import match_anywhere, match_near, memory_frame, regrid
 from perception.tracking.regions import regions_of
 from perception.tracking.renewal import MaskRenewer, renewed
 from perception.tracking.roi import (
@@ -38,6 +37,7 @@ from stream.frame import Frame, Mask, SoftMask
 __all__ = ["EmbeddedTracker", "Track", "TrackerConfig", "TrackerState"]
 
 RETURN_LABEL = 0.6  # mean label under the mask of what comes back
+SMALLEST_RETURN, LARGEST_RETURN = 0.15, 4.0  # of its largest remembered area, to be found again
 
 
 class EmbeddedTracker:
@@ -169,8 +169,8 @@ class EmbeddedTracker:
 
     def _expect(
         self, view: FrameCues, track: Track, search: bool
-    ) -> tuple[Match, RoiWindow] | None:
-        """Carried labels and the window to look at; None while the object is nowhere."""
+    ) -> tuple[torch.Tensor, RoiWindow] | None:
+        """`match_near`'s labels and the window to look at; None while the object is nowhere."""
         height, width = view.key.shape[-2:]
         last = paste(track.soft, track.window, *view.grey.shape)
         if track.seen and view.flow is not None:
@@ -178,14 +178,27 @@ class EmbeddedTracker:
         cells = cv2.resize(last, (width, height), interpolation=cv2.INTER_AREA)
         expected = torch.from_numpy(cells).to(view.key.device)
         if search:
-            found = self._reid.believed(seek(view.key, track, self.config.match))
+            found = self._reid.believed(self._seek(view.key, track))
             # Found nowhere: it may still come out again where it went out of sight.
             expected = expected if found is None else found
         memory = track.frames if track.seen else track.whole_frames
         match = match_near(view.key, expected, memory, self.config.match)
-        where = 0.5 * (match.both + expected).cpu().numpy()
+        where = 0.5 * (match[0] + expected).cpu().numpy()
         window = window_around(np.asarray(where, np.float32), 0.35)
         return None if window is None else (match, window)
+
+    def _seek(self, key: torch.Tensor, track: Track) -> FoundPlace[torch.Tensor]:
+        """[h, w] soft mask where the features [C, h, w] show a lost object, zero for nowhere.
+
+        It is sought by its first frame and the last one that showed most of it.
+        """
+        wanted = max(float(frame.label.sum()) for frame in track.frames)
+        areas = (SMALLEST_RETURN * wanted, LARGEST_RETURN * wanted)
+        memory = [track.first, *track.whole_frames[1:][-1:]]
+        found, likeness = match_anywhere(key, memory, self.config.match.temperature, areas)
+        inside = found >= LEVEL
+        clarity = float(found[inside].mean()) if inside.any() else 0.0
+        return FoundPlace(found, likeness, clarity=clarity)
 
     def _judge(
         self, view: FrameCues, track: Track, window: RoiWindow, cues: Cues, soft: SoftMask

@@ -8,7 +8,7 @@ import torch
 
 from perception.detect.detector import Detection, overlaps
 from perception.scene.detections import alone
-from perception.scene.view import SceneView
+from perception.scene.grounded_region import SceneView
 from reasoning.pixsearch.region_selector import DETECTED, LOOKED, PROPOSED, CandidateFeatures
 from stream.frame import Image, Mask
 from stream.geometry import Box

@@ -16,11 +16,11 @@ from torch import Tensor
 
 from perception.detect.detector import Detection
 from perception.masks.cutter import Cutter
+from perception.scene.grounded_region import SceneView
 from perception.scene.localisation import Noticed
 from perception.scene.name_matching import Posterior
 from perception.scene.phrase_grounding import Pointed
 from perception.scene.recogniser import EVERYDAY
-from perception.scene.view import SceneView
 from reasoning.generation.settings import GroundConfig
 from reasoning.pixsearch.candidates import (
     RegionCandidate,

@@ -1,6 +1,6 @@
 """Which frames to leave out when the work does not keep up, so that what is shown stays recent."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from stream.clock import NS_PER_MS
 from stream.errors import ConfigError
@@ -42,24 +42,8 @@ def decide(
     """Whether to take a frame that is `late_ns` behind its time; `needed` frames always are."""
     late = late_ns > policy.max_late_ns
     if late and not needed and state.run < policy.max_run:
-        return _counted(state, run=state.run + 1, late=1), False
-    return _counted(
-        state, run=0, taken=1, kept_needed=late and needed, kept_run=late and not needed
-    ), True
-
-
-def _counted(
-    state: SkipState,
-    run: int,
-    taken: int = 0,
-    late: int = 0,
-    kept_needed: int = 0,
-    kept_run: int = 0,
-) -> SkipState:
-    return SkipState(
-        run,
-        state.taken + taken,
-        state.late + late,
-        state.kept_needed + kept_needed,
-        state.kept_run + kept_run,
-    )
+        return replace(state, run=state.run + 1, late=state.late + 1), False
+    kept_needed = state.kept_needed + (late and needed)
+    kept_run = state.kept_run + (late and not needed)
+    taken = state.taken + 1
+    return replace(state, run=0, taken=taken, kept_needed=kept_needed, kept_run=kept_run), True

@@ -12,7 +12,6 @@ from typing import Any
 import av
 import av.error
 import numpy as np
-import numpy.typing as npt
 
 from stream.clock import NS_PER_S
 from stream.errors import SourceError
@@ -110,19 +109,6 @@ class VideoReader:
                 rate=Fraction(rate) if rate else None,
                 has_audio=bool(container.streams.audio),
             )
-
-
-def read_audio(path: Path, sample_rate: int = 16_000) -> npt.NDArray[np.float32]:
-    """The first audio track as mono float32 [N] in -1..1; empty when there is none."""
-    chunks: list[npt.NDArray[np.float32]] = []
-    with _open(path) as container:
-        if not container.streams.audio:
-            return np.zeros(0, np.float32)
-        resampler = av.AudioResampler(format="flt", layout="mono", rate=sample_rate)
-        for frame in container.decode(audio=0):
-            chunks += [part.to_ndarray().ravel() for part in resampler.resample(frame)]
-        chunks += [part.to_ndarray().ravel() for part in resampler.resample(None)]
-    return np.concatenate(chunks) if chunks else np.zeros(0, np.float32)
 
 
 def _open(path: Path) -> Any:

@@ -38,15 +38,11 @@ class StageSummary:
 
     def as_json(self) -> dict[str, float | int]:
         """The same in milliseconds."""
-        return {
-            "count": self.count,
-            "total_ms": round(self.total_ns / NS_PER_MS, 3),
-            "self_ms": round(self.self_ns / NS_PER_MS, 3),
-            "p50_ms": round(self.p50_ns / NS_PER_MS, 3),
-            "p95_ms": round(self.p95_ns / NS_PER_MS, 3),
-            "max_ms": round(self.max_ns / NS_PER_MS, 3),
-            "share": round(self.share, 4),
+        times = {
+            f"{name}_ms": round(getattr(self, f"{name}_ns") / NS_PER_MS, 3)
+            for name in ("total", "self", "p50", "p95", "max")
         }
+        return {"count": self.count, **times, "share": round(self.share, 4)}
 
 
 @dataclass(slots=True)
@@ -153,14 +149,6 @@ class Tracer(Writer):
             args["pts_s"] = pts_ns / NS_PER_S
         return TraceSpan(self, stage, args)
 
-    def instant(self, name: str, pts_ns: int | None = None, **args: Any) -> None:
-        """Mark a moment across all rows."""
-        if pts_ns is not None:
-            args["pts_s"] = pts_ns / NS_PER_S
-        event = {"ph": "i", "s": "p", "name": name, "tid": 0, "ts": self._micros(), "args": args}
-        with self._lock:
-            self._write(event)
-
     def summary(self) -> dict[str, StageSummary]:
         """Every stage's figures so far, in the order in which stages were first seen."""
         with self._lock:
@@ -233,9 +221,6 @@ class Tracer(Writer):
         self._write({**row, "name": "thread_name", "args": {"name": label}})
         self._write({**row, "name": "thread_sort_index", "args": {"sort_index": self._rows}})
         return self._rows
-
-    def _micros(self) -> float:
-        return self._clock.now_ns() / 1000
 
     def _write(self, event: Mapping[str, Any]) -> None:
         if self._file is None or self._written > MAX_EVENTS:

@@ -6,7 +6,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from perception.sam2.types import ABSENT_LOGIT, Candidates, DecodedMasks, FrameFeatures, Recalled
+from perception.sam2.types import (
+    ABSENT_LOGIT,
+    DecodedMasks,
+    FrameFeatures,
+    MaskCandidates,
+    Recalled,
+)
 from stream.frame import Image, Mask
 
 SIDE = 128  # of the picture in it
@@ -61,7 +67,7 @@ class PaintedNetworks:
         labels: torch.Tensor | None = None,
         mask: torch.Tensor | None = None,
         first: bool = False,
-    ) -> Candidates:
+    ) -> MaskCandidates:
         """What is bright, inside the box if there is one."""
         here = features.fine[0] >= 0.5
         if points is not None:
@@ -75,9 +81,9 @@ class PaintedNetworks:
         shown = known & bool(here.any())
         presence = torch.where(shown, 5.0, -5.0)
         quality = torch.full((len(seen), 1), 0.9)
-        return Candidates(masks, quality, torch.zeros(len(seen), 1, CHANNELS), presence)
+        return MaskCandidates(masks, quality, torch.zeros(len(seen), 1, CHANNELS), presence)
 
-    def choose(self, found: Candidates, choice: Sequence[int] | None = None) -> DecodedMasks:
+    def choose(self, found: MaskCandidates, choice: Sequence[int] | None = None) -> DecodedMasks:
         """The only candidate."""
         away = (found.presence <= 0)[:, None, None]
         logits = torch.where(away, ABSENT_LOGIT, found.masks[:, 0])

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage import data
 
-from perception.features.backbone import Backbone
+from perception.features.backbone import Backbone, masked_mean
 from stream.errors import AssetError
 from stream.frame import Image
 
@@ -42,8 +42,9 @@ def test_posteriors_sum_to_one_for_frame_and_masks(random_backbone: Backbone) ->
     features = random_backbone.features(image, height=96)
     mask = np.zeros((96, 128), bool)
     mask[20:60, 30:90] = True
-    whole = random_backbone.posteriors(features)
-    some = random_backbone.posteriors(features, [mask, np.zeros_like(mask)])
+    whole = random_backbone.class_posteriors(features.top.mean((1, 2))[None])
+    means = [masked_mean(features.top, shown) for shown in (mask, np.zeros_like(mask))]
+    some = random_backbone.class_posteriors(torch.stack(means))
     assert whole.shape == (1, 1000)
     assert some.shape == (2, 1000)
     assert np.allclose(some.sum(axis=1), 1, atol=1e-4)
@@ -51,8 +52,8 @@ def test_posteriors_sum_to_one_for_frame_and_masks(random_backbone: Backbone) ->
     assert not np.allclose(some[0], whole[0], atol=1e-6)
 
 
-def test_classify_of_nothing_is_empty(random_backbone: Backbone) -> None:
-    assert random_backbone.classify([], []).shape == (0, 1000)
+def test_posteriors_of_nothing_are_empty(random_backbone: Backbone) -> None:
+    assert random_backbone.class_posteriors(random_backbone.pooled([])).shape == (0, 1000)
 
 
 def test_names_and_weights_line_up_with_classes(random_backbone: Backbone) -> None:
@@ -73,7 +74,7 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
 @pytest.mark.assets
 def test_trained_weights_name_a_cat_and_a_cup(trained_backbone: Backbone) -> None:
     chelsea, coffee = data.chelsea(), data.coffee()
-    rows = trained_backbone.classify([chelsea, coffee], [None, None])
+    rows = trained_backbone.class_posteriors(trained_backbone.pooled([chelsea, coffee]))
     best = [trained_backbone.class_names[row.argmax()] for row in rows]
     assert "cat" in best[0]
     assert best[1] in {"espresso", "cup", "coffee mug"}
@@ -82,6 +83,7 @@ def test_trained_weights_name_a_cat_and_a_cup(trained_backbone: Backbone) -> Non
 @pytest.mark.assets
 def test_the_shared_pass_agrees_with_the_classifier(trained_backbone: Backbone) -> None:
     chelsea = data.chelsea()
-    shared = trained_backbone.posteriors(trained_backbone.features(chelsea))[0]
-    crop = trained_backbone.classify([chelsea], [None])[0]
+    top = trained_backbone.features(chelsea).top
+    shared = trained_backbone.class_posteriors(top.mean((1, 2))[None])[0]
+    crop = trained_backbone.class_posteriors(trained_backbone.pooled([chelsea]))[0]
     assert shared.argmax() in crop.argsort()[-5:]

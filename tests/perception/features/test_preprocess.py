@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage import data
 
-from perception.features.preprocess import MAX_ASPECT, MIN_SIDE, blanked, shrink, to_rows
+from perception.features.preprocess import MAX_ASPECT, MIN_SIDE, shrink, to_rows
 
 
 @settings(max_examples=40, deadline=None)
@@ -33,14 +33,3 @@ def test_rows_keep_the_aspect_within_bounds(height: int, width: int) -> None:
     made = to_rows(np.zeros((height, width, 3), np.uint8), 64)
     assert made.shape[0] == 64 and made.shape[1] % MIN_SIDE == 0
     assert MIN_SIDE <= made.shape[1] <= MAX_ASPECT * 64
-
-
-def test_the_background_of_a_mask_is_blanked() -> None:
-    image = np.full((40, 60, 3), 9, np.uint8)
-    mask = np.zeros((40, 60), bool)
-    mask[10:20, 20:40] = True
-    shown = blanked(image, mask)
-    assert shown.shape == (12, 24, 3)  # a tenth more on each side
-    assert (shown[1:11, 2:22] == 9).all() and (shown[0] == 127).all()
-    assert blanked(image, None) is image
-    assert blanked(image, np.zeros_like(mask)) is image

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import torch
 
-from perception.sam2.types import Candidates
+from perception.sam2.types import MaskCandidates
 from perception.sam2_tracking.motion import logits_box, predicted, start_motion, updated
 from perception.sam2_tracking.policies import MemoryRules
 from perception.sam2_tracking.state import Sam2Config, Sam2Track
@@ -43,7 +43,7 @@ def test_a_box_of_logits() -> None:
 def test_motion_chooses_among_masks_of_like_quality() -> None:
     track = moving(20)
     masks = torch.stack([logits_at(2), logits_at(40)])[None]  # a look-alike, and where it should be
-    found = Candidates(masks, torch.tensor([[0.9, 0.8]]), torch.zeros(1, 2, 4), torch.ones(1))
+    found = MaskCandidates(masks, torch.tensor([[0.9, 0.8]]), torch.zeros(1, 2, 4), torch.ones(1))
     samurai = MemoryRules(Sam2Config(policy="samurai"), 6, 15)
     assert samurai.pick([track], found) == [1]
     fresh = replace(track, motion=replace(track.motion, stable=3))  # type: ignore[type-var]

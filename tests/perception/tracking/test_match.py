@@ -40,7 +40,7 @@ def test_a_match_is_the_plain_weighted_mean() -> None:
             prior = -0.5 * (away[0] ** 2 + away[1] ** 2) / spread**2
             weight = float(np.exp((cosine - 1) / config.temperature + prior))
             total, weights = total + weight * float(label[y, x]), weights + weight
-    assert float(match.both[row, col]) == pytest.approx(total / weights, abs=1e-4)
+    assert float(match[0, row, col]) == pytest.approx(total / weights, abs=1e-4)
 
 
 def test_labels_follow_a_thing_that_moved() -> None:
@@ -49,15 +49,15 @@ def test_labels_follow_a_thing_that_moved() -> None:
     look = memory_frame(key, label, config)
     moved = torch.roll(key, (3, 5), (1, 2))
     match = match_near(moved, _square(10, 14), [look], config)
-    assert torch.equal(match.both >= 0.5, _square(11, 15) > 0)
-    assert float(match.maps[2, 13, 17]) > 0.9
-    assert float(match.both[0, 0]) == 0
+    assert torch.equal(match[0] >= 0.5, _square(11, 15) > 0)
+    assert float(match[2, 13, 17]) > 0.9
+    assert float(match[0, 0, 0]) == 0
 
 
 def test_nothing_expected_gives_nothing() -> None:
     look = memory_frame(_key(0), _square(8, 10), MatchConfig())
     match = match_near(_key(1), torch.zeros(SHAPE[1:]), [look], MatchConfig())
-    assert not match.both.any()
+    assert not match[0].any()
 
 
 def test_large_looks_are_thinned_out() -> None:
@@ -87,8 +87,8 @@ def test_of_many_cells_every_other_one_is_matched_and_the_rest_filled_in() -> No
     looks = [memory_frame(smooth, label, many)]
     whole, thinned = (match_near(smooth, label, looks, config) for config in (many, few))
     white = (torch.arange(32)[:, None] + torch.arange(40)) % 2 == 0
-    torch.testing.assert_close(thinned.both[white], whole.both[white])
+    torch.testing.assert_close(thinned[0][white], whole[0][white])
     inside = label > 0.5
-    assert float((thinned.both - whole.both)[inside].abs().mean()) < 0.25
+    assert float((thinned[0] - whole[0])[inside].abs().mean()) < 0.25
     far = F.max_pool2d(label[None], 25, 1, 12)[0] == 0
-    assert not thinned.both[far].any()
+    assert not thinned[0][far].any()

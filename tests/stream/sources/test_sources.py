@@ -17,7 +17,6 @@ from stream.errors import ConfigError, SourceError
 from stream.frame import Frame, Image
 from stream.sources.open import Recording, open_source
 from stream.sources.playback import PlaybackOptions, Player
-from stream.sources.video import read_audio
 from stream.sources.vrs import without_chatter
 
 TICKS_MS = (0, 40, 80, 200, 240, 500)  # a variable frame rate
@@ -141,10 +140,6 @@ def test_folder_with_a_broken_picture(tmp_path: Path) -> None:
     assert pts_ms(frames) == (0, 100, 300)
     assert recording.faults == {"unreadable picture": 1}
     assert recording.info().width == 12
-
-
-def test_no_audio_is_empty(tmp_path: Path) -> None:
-    assert read_audio(write_clip(tmp_path / "a.mp4")).shape == (0,)
 
 
 @pytest.mark.parametrize("rate,expected_ms", [(1.0, 500), (2.0, 250), (0.0, 0)])
