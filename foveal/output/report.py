@@ -5,14 +5,13 @@ import os
 import tempfile
 from collections import Counter
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import cv2
 
-from foveal.output import report_html
 from foveal.output.annotate import shrink
+from foveal.output.report_html import COUNTS, facts, macros, stages
 from stream.errors import OutputError
 from stream.events import Answer, Region
 from stream.frame import Image, Keyframe
@@ -49,11 +48,8 @@ class ReportBuilder(Writer):
         self._reasons[keyframe.reason] += 1
         if index % self._stride:
             return
-        frame = keyframe.frame
-        uri = picture_uri(shrink(frame.image, THUMBNAIL_HEIGHT), 76)
-        self._thumbnails.append(
-            report_html.keyframe(uri, frame.pts_ns, keyframe.reason, keyframe.novelty)
-        )
+        uri = picture_uri(shrink(keyframe.frame.image, THUMBNAIL_HEIGHT), 76)
+        self._thumbnails.append(macros.thumbnail(uri, keyframe))
         if len(self._thumbnails) > MAX_THUMBNAILS:
             self._thumbnails = self._thumbnails[::2]
             self._stride *= 2
@@ -73,7 +69,7 @@ class ReportBuilder(Writer):
         uri = picture_uri(shrink(picture, PICTURE_HEIGHT), 84)
         audio = self._audio(wav_path) if wav_path else ""
         with writing(self._path):
-            self._cards.write(report_html.card(self._answers, answer, uri, audio))
+            self._cards.write(macros.card(self._answers, answer, uri, audio))
             self._cards.flush()
 
     def finish(self, summary: Mapping[str, Any]) -> None:
@@ -83,17 +79,11 @@ class ReportBuilder(Writer):
         "dropped", "faults" (cause -> count). Every other plain value becomes a tile of the header.
         """
         part = self._path.with_name(self._path.name + ".part")
-        css = resources.files("foveal.output").joinpath("report.css").read_text(encoding="utf-8")
-        clip = str(summary.get("clip") or "Replay")
-        head, foot = report_html.page(clip, css)
         try:
             with writing(self._path), part.open("w", encoding="utf-8") as file:
-                file.write(head + self._header(clip, summary))
-                file.write(self._strip())
+                file.write(self._head(summary))
                 self._copy_cards(file)
-                file.write(report_html.stages(summary.get("stages") or {}))
-                file.write(report_html.refusals(summary))
-                file.write(_footer() + foot)
+                file.write(_tail(summary))
             with writing(self._path):
                 part.replace(self._path)
         finally:
@@ -104,26 +94,11 @@ class ReportBuilder(Writer):
         """Let go of the temporary file; for a session that ends without `finish`."""
         self._cards.close()
 
-    def _header(self, clip: str, summary: Mapping[str, Any]) -> str:
+    def _head(self, summary: Mapping[str, Any]) -> str:
+        title = str(summary.get("clip") or "Replay")
         found = [name for name in FILES if (self._path.parent / name).is_file()]
-        links = "".join(f'<a href="{name}">{name}</a>' for name in found)
-        return (
-            f'<p class="brand">Foveal replay</p><h1>{report_html.text(Path(clip).name)}</h1>'
-            f'<nav class="links">{links}</nav>{report_html.facts(summary)}'
-        )
-
-    def _strip(self) -> str:
-        counts = "".join(
-            f'<li class="tone-{report_html.text(reason)}"><span class="dot"></span>'
-            f"{report_html.text(reason)} {count:,}</li>"
-            for reason, count in self._reasons.most_common()
-        )
-        if not counts:
-            return ""
-        return (
-            f'<h2>Keyframes</h2><div class="strip">{"".join(self._thumbnails)}</div>'
-            f'<ul class="chips">{counts}</ul>'
-        )
+        told, reasons = facts(summary), self._reasons.most_common()
+        return str(macros.head(title, Path(title).name, found, told, self._thumbnails, reasons))
 
     def _copy_cards(self, file: Any) -> None:
         if not self._answers:
@@ -134,19 +109,16 @@ class ReportBuilder(Writer):
             file.write(chunk)
 
     def _audio(self, wav: Path) -> str:
-        """A player with the speech in it, or with a link to it when it is long."""
+        """Where a player finds the speech: in the page, or in its file when it is long."""
         try:
             size = wav.stat().st_size
             if size >= MAX_EMBEDDED_AUDIO or self._embedded + size > MAX_EMBEDDED_TOTAL:
-                relative = Path(os.path.relpath(wav, self._path.parent)).as_posix()
-                source = report_html.text(relative)
-            else:
-                data = base64.b64encode(wav.read_bytes()).decode("ascii")
-                source = f"data:audio/wav;base64,{data}"
-                self._embedded += size
+                return Path(os.path.relpath(wav, self._path.parent)).as_posix()
+            data = base64.b64encode(wav.read_bytes()).decode("ascii")
         except OSError:
             return ""
-        return f'<audio controls preload="none" src="{source}"></audio>'
+        self._embedded += size
+        return f"data:audio/wav;base64,{data}"
 
 
 def picture_uri(image: Image, quality: int) -> str:
@@ -158,9 +130,11 @@ def picture_uri(image: Image, quality: int) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode("ascii")
 
 
-def _footer() -> str:
-    return (
-        "<footer>Masks, marks in the answers and swatches share their colours. Evidence stands in "
-        "the sequence between its own tokens; the model did not write it. Stage shares leave out "
-        "what other stages took inside.</footer>"
-    )
+def _tail(summary: Mapping[str, Any]) -> str:
+    counted = {key: summary[key] for key in COUNTS if isinstance(summary.get(key), Mapping)}
+    refused = [
+        (f"{key}: {cause}", count)
+        for key, causes in counted.items()
+        for cause, count in causes.items()
+    ]
+    return str(macros.tail(stages(summary.get("stages") or {}), counted, refused))
