@@ -48,7 +48,9 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
         write_wav(tmp_path / "file" / "a.wav", [np.zeros(1, np.int16)], 8000)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write read-only folders")
+@pytest.mark.skipif(
+    os.name != "posix" or os.geteuid() == 0, reason="root and Windows write read-only folders"
+)
 def test_a_read_only_folder(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     with pytest.raises(FovealError, match="Permission denied"):

@@ -188,7 +188,9 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
         render_demo(tmp_path / "file" / "a.mp4", SMALL)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write read-only folders")
+@pytest.mark.skipif(
+    os.name != "posix" or os.geteuid() == 0, reason="root and Windows write read-only folders"
+)
 def test_a_read_only_folder(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     with pytest.raises(OutputError, match="may be written"):
