@@ -1,6 +1,6 @@
 """Replay a recording with questions; print what is said and what it speaks of.
 
-python examples/answer.py CLIP "3.0: What is this?" "8.5: Who made it?"
+python examples/answer.py CLIP "3.0: What is that tower?" "8.5: Who designed it?"
 """
 
 import sys

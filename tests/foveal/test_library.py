@@ -136,7 +136,7 @@ def test_a_recording_is_run_with_a_question(models: Any, tmp_path: Path) -> None
 def _arguments(clip: Path) -> Iterator[tuple[str, list[str]]]:
     yield "answer.py", [str(clip), "0.3: What colour is the table?"]
     yield "track.py", [str(clip), "0.2", "110,0,290,170"]
-    yield "search.py", ["tallest mountain on Earth"]
+    yield "find.py", ["tallest mountain on Earth"]
 
 
 @pytest.mark.assets
@@ -151,4 +151,4 @@ def test_the_examples_run(
         said[name] = capsys.readouterr().out
     assert "What colour is the table? -> " in said["answer.py"]
     assert len(said["track.py"].splitlines()) == 8
-    assert "Everest" in said["search.py"]
+    assert "Everest" in said["find.py"]

@@ -1,6 +1,6 @@
 """Search by words, or by a picture and what is asked of it.
 
-python examples/search.py "tallest mountain"        python examples/search.py cat.jpg "how old"
+python examples/find.py "tallest mountain"        python examples/find.py cat.jpg "how old"
 """
 
 import sys
