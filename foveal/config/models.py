@@ -11,7 +11,7 @@ from reasoning.generation.settings import (
     LogitsProcessorConfig,
     PolicyConfig,
 )
-from reasoning.vlm.openai_client import Endpoint
+from reasoning.vlm.endpoint import Endpoint
 from stream import extensions
 from stream.errors import ConfigError
 

@@ -17,7 +17,8 @@ from reasoning.generation.protocol import SegmentingLMM
 from reasoning.generation.settings import ChatConfig
 from reasoning.segmenting.box_to_mask import SceneGrounder
 from reasoning.segmenting.sa2va import load_sa2va
-from reasoning.vlm.openai_client import ChatClient, Endpoint
+from reasoning.vlm.endpoint import Endpoint
+from reasoning.vlm.openai_client import ChatClient
 from reasoning.vlm.openai_vlm import ChatVlm
 from stream import extensions
 from stream.errors import ConfigError

@@ -16,33 +16,15 @@ from typing import Any
 
 import cv2
 
-from stream.errors import BackendError, ConfigError
+from reasoning.vlm.endpoint import Endpoint
+from stream.errors import BackendError
 from stream.frame import Image
 
 KEY_VARIABLE = "OPENAI_API_KEY"  # sent as a bearer token when it is set
-SCHEME = "openai:"
 MAX_BYTES = 16 << 20  # of one answer
 JPEG_QUALITY = 90
 
 Message = Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """Where a chat model is served."""
-
-    url: str  # up to /v1
-    model: str
-    timeout_s: float = 120.0  # for every read
-
-    @classmethod
-    def parse(cls, text: str) -> "Endpoint":
-        """`openai:http://host:8000/v1#model`; raises ConfigError for anything else."""
-        url, _, model = text.removeprefix(SCHEME).partition("#")
-        parts = urllib.parse.urlsplit(url)
-        if not text.startswith(SCHEME) or parts.scheme not in ("http", "https") or not model:
-            raise ConfigError(f"expected openai:URL#MODEL with an http or https URL, got {text!r}")
-        return cls(url.rstrip("/"), model)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,13 +9,11 @@ separation) simpler thresholds stand in. The histogram is the whole state: about
 
 import math
 from dataclasses import dataclass, field
-from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
 
-from stream.bounds import Share, check_bounds, within
-from stream.errors import ConfigError
+from stream.keyframes.settings import ThresholdConfig
 
 Bins = npt.NDArray[np.float64]
 
@@ -35,27 +33,6 @@ EM_STEPS = 15
 EM_TOLERANCE = 2e-3  # of the event component's mean, in ln distance (a bin is 0.0375)
 SIGMAS_ABOVE_MEDIAN = 5.0  # of the last fallback
 MAX_REFIT_FACTOR = 8  # a settled histogram is refitted this much less often
-
-
-@dataclass(frozen=True, slots=True)
-class ThresholdConfig:
-    """How one threshold adapts; raises ConfigError on values out of range."""
-
-    prior: Share = 0.12  # distance threshold until `min_samples` have been seen
-    cap: Share = 0.25  # no learned threshold above this distance
-    floor: Share = 0.05  # none below it: a moving camera reaches that in any scene
-    half_life: Annotated[int, within(1, 10_000_000)] = 3000  # samples after which one counts half
-    # Samples; grows to MAX_REFIT_FACTOR times as the histogram settles.
-    refit_every: Annotated[int, within(1, 1_000_000)] = 64
-    min_samples: Annotated[int, within(1, 1_000_000)] = 64
-    duplicate: Share = 2e-3  # distances up to this are repeated frames and are not learned from
-
-    def __post_init__(self) -> None:
-        check_bounds(self)
-        if not 0 < self.floor <= self.prior <= self.cap:
-            raise ConfigError(
-                f"expected 0 < floor <= prior <= cap, got {self.floor}, {self.prior}, {self.cap}"
-            )
 
 
 @dataclass(slots=True)

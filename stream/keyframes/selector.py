@@ -7,43 +7,19 @@ segment's anchor (slow change that no two neighbouring frames show).
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Annotated
 
-from stream.bounds import Share, check_bounds, within
 from stream.clock import NS_PER_S
-from stream.errors import ConfigError
 from stream.frame import Frame, Keyframe, KeyframeReason
 from stream.keyframes.descriptor import Floats, FrameDescriptor, describe, distance, drift
-from stream.keyframes.kde_gmm import ThresholdConfig, ThresholdState, init_threshold, push
+from stream.keyframes.kde_gmm import ThresholdState, init_threshold, push
+from stream.keyframes.settings import KeyframeConfig
 
 RECENT = 4  # distances whose maximum is the level of motion
 LEVEL_WEIGHT = 1.5
 ANCHOR_RATE = 0.2  # moving average that makes the anchor while a segment settles
 SETTLE_NS = NS_PER_S // 3  # then the anchor stays, or slow change would drag it along
 
-GapNs = Annotated[int, within(1, 3_600_000_000_000)]
 Decision = tuple[KeyframeReason | None, float]  # why it is a keyframe (or None), signal value
-
-
-@dataclass(frozen=True, slots=True)
-class KeyframeConfig:
-    """When to pick a keyframe; times in ns of stream time."""
-
-    scene: ThresholdConfig = field(default_factory=ThresholdConfig)
-    slow: ThresholdConfig = field(
-        default_factory=lambda: ThresholdConfig(prior=0.3, cap=0.35, floor=0.2, refit_every=128)
-    )
-    min_gap_ns: GapNs = 400_000_000  # between scenes
-    drift_gap_ns: GapNs = NS_PER_S  # from any keyframe to one for drift
-    max_gap_ns: GapNs = 10 * NS_PER_S  # a keyframe at least this often
-    min_novelty: Share = 0.05  # raw distance below which a contrast peak is only noise
-
-    def __post_init__(self) -> None:
-        check_bounds(self)
-        if not 0 < self.min_gap_ns <= self.max_gap_ns:
-            raise ConfigError(
-                f"expected 0 < min_gap_ns <= max_gap_ns, got {self.min_gap_ns}, {self.max_gap_ns}"
-            )
 
 
 @dataclass(slots=True)

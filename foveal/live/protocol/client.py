@@ -16,8 +16,8 @@ from pydantic import (
 
 from foveal.live.protocol.parts import (
     VERSION,
-    Asked,
     DeviceFacts,
+    PointedQuestion,
     ProtocolMessage,
     ShareBox,
     optional,
@@ -63,7 +63,7 @@ class ClientMessage(ProtocolMessage):
     v: Literal[1]
 
 
-class AskMessage(Asked, ClientMessage):
+class AskMessage(PointedQuestion, ClientMessage):
     """A question; what is being said is cut off."""
 
     type: Literal["ask"] = "ask"

@@ -102,7 +102,7 @@ class DeviceFacts(ProtocolPart):
     network: NetworkType | None = optional("what connects it")
 
 
-class Asked(ProtocolPart):
+class PointedQuestion(ProtocolPart):
     """A question, and what is pointed at in shares of the picture's width and height."""
 
     text: str = told("the question")

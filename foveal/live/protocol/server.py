@@ -5,10 +5,10 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from foveal.live.protocol.parts import (
-    Asked,
     Count,
     DeviceFacts,
     EvidenceEntry,
+    PointedQuestion,
     ProtocolMessage,
     RegionState,
     SearchKind,
@@ -58,7 +58,7 @@ class CameraMessage(NumberedMessage):
     on: bool = told("which of the two")
 
 
-class AskedMessage(Asked, NumberedMessage):
+class AskedMessage(PointedQuestion, NumberedMessage):
     """A question was taken."""
 
     type: Literal["asked"] = "asked"

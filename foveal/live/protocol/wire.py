@@ -5,7 +5,14 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from foveal.live.protocol.parts import VERSION, Asked, MaskCode, RegionState, SearchMade, SpanMark
+from foveal.live.protocol.parts import (
+    VERSION,
+    MaskCode,
+    PointedQuestion,
+    RegionState,
+    SearchMade,
+    SpanMark,
+)
 from foveal.live.protocol.server import EndMessage, RegionsMessage
 from stream.clock import NS_PER_MS
 from stream.events import Answer, Question, Region
@@ -20,7 +27,7 @@ def encode(message: Mapping[str, Any]) -> str:
     return json.dumps({"v": VERSION, **message}, separators=(",", ":"))
 
 
-def question_of(asked: Asked, asked_ns: int, size: tuple[int, int]) -> Question:
+def question_of(asked: PointedQuestion, asked_ns: int, size: tuple[int, int]) -> Question:
     """The question about a frame of (height, width); raises PromptError for an empty box."""
     height, width = size
     point, box = None, None

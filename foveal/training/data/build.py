@@ -34,7 +34,8 @@ from reasoning.data.schema import TrainingRecord, problems, read_jsonl, write_js
 from reasoning.data.wearer_questions import Asked, Wearer, known_answer
 from reasoning.data.wordings import excluded, read_wordings
 from reasoning.pixsearch.modeling import ModelConfig
-from reasoning.vlm.openai_client import ChatClient, Endpoint
+from reasoning.vlm.endpoint import Endpoint
+from reasoning.vlm.openai_client import ChatClient
 from retrieval.sources.entries import Entry
 from stream.errors import SourceError
 from stream.frame import Image

@@ -11,7 +11,8 @@ from typing import Any
 
 from aiohttp import web
 
-from reasoning.vlm.openai_client import ChatClient, Endpoint
+from reasoning.vlm.endpoint import Endpoint
+from reasoning.vlm.openai_client import ChatClient
 
 
 @dataclass

@@ -16,8 +16,9 @@ from reasoning.generation.decoding import SearchDecoder
 from reasoning.generation.grammar import Call, parse
 from reasoning.generation.settings import ChatConfig, DecodeConfig
 from reasoning.segmenting.box_to_mask import Sam2Grounder, SceneGrounder, in_pixels
+from reasoning.vlm.endpoint import Endpoint
 from reasoning.vlm.grounding_formats import NamedPlace, PlainText, TagParser
-from reasoning.vlm.openai_client import ChatClient, Delta, Endpoint
+from reasoning.vlm.openai_client import ChatClient, Delta
 from reasoning.vlm.openai_vlm import GO_ON, NO_MORE, ChatVlm
 from stream.errors import BackendError, ConfigError, PromptError
 from stream.events import Answer, Evidence, Question
