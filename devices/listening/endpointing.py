@@ -44,12 +44,8 @@ class EndpointConfig:
 
     def silence_ns(self, hint: Hint) -> int:
         """The silence that ends an utterance of such words."""
-        by_hint = {
-            "finished": self.finished_ns,
-            "unknown": self.unknown_ns,
-            "unfinished": self.unfinished_ns,
-        }
-        return by_hint[hint]
+        silence_ns: int = getattr(self, f"{hint}_ns")
+        return silence_ns
 
 
 @dataclass(frozen=True, slots=True)

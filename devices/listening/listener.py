@@ -6,27 +6,16 @@
     await listener.drain()                       # until nothing is being transcribed
     await listener.close()                       # ends the open utterance, waits for its words
 
-`on_event` is called on the event loop, in order, with one of
-
-    SpeechStarted(at_ns)              somebody speaks, known about 100 ms after the onset
-    PartialTranscript(text, stable, at_ns)
-                                      words so far; `stable` are those that will not change
-    DraftTranscript(text, started_ns, ended_ns)
-                                      the words at the first silence, before the end is certain:
-                                      an answer may be begun, and thrown away if another follows
-    SpeechEnded(started_ns, ended_ns, decided_ns, reason)
-    FinalTranscript(text, started_ns, ended_ns, decided_ns, timings_ns, drafted)
-    Refused(cause, reason, started_ns, ended_ns)   an utterance without a FinalTranscript
-    Woken(at_ns)                      the wake phrase alone: the next words are for us
-
-`pcm` is int16 or float (-1..1), [N] or [N, channels]; times are stream times in ns. Each
+`on_event` is called on the event loop, in order, with the events of `speech_events`. Each
 SpeechStarted is followed by one SpeechEnded, and that by one FinalTranscript, Refused or Woken.
-`pool` runs the transcriber, one utterance of this listener at a time; several listeners may share
-it. Nothing waits: what cannot be transcribed in time is dropped and counted in `stats().dropped`
-by cause.
+
+`pcm` is int16 or float (-1..1), [N] or [N, channels]; times are stream times in ns. `pool` runs the
+transcriber, one utterance of this listener at a time; several listeners may share it. Nothing
+waits: what cannot be transcribed in time is dropped and counted in `stats().dropped` by cause.
 """
 
 import logging
+from collections import Counter
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
@@ -106,7 +95,7 @@ class SpeechListener:
         self._open: Utterance | None = None
         self._awake_until_ns = -1
         self._utterances = 0
-        self._dropped: dict[str, int] = {}
+        self._dropped: Counter[str] = Counter()
 
     @property
     def talking(self) -> bool:
@@ -116,12 +105,11 @@ class SpeechListener:
     def stats(self) -> ListenStats:
         """The numbers so far."""
         heard = self._segmenter.stats
-        dropped = dict(self._dropped)
-        if self._jobs.stale:
-            dropped["stale draft"] = self._jobs.stale
-        if heard.broken:
-            dropped["samples not finite"] = heard.broken
-        return ListenStats(self._utterances, self._jobs.done, dropped, heard.gaps, heard.echoes)
+        more = {"stale draft": self._jobs.stale, "samples not finite": heard.broken}
+        dropped = self._dropped + Counter(more)  # without zeros
+        return ListenStats(
+            self._utterances, self._jobs.done, dict(dropped), heard.gaps, heard.echoes
+        )
 
     def feed(self, pcm: RawSound, pts_ns: int, rate_hz: int = 48_000) -> None:
         """Take the block of sound that begins at `pts_ns`; a malformed one is dropped, counted."""
@@ -129,7 +117,7 @@ class SpeechListener:
         try:
             heard = self._segmenter.hear(pcm, pts_ns, rate_hz, hint)
         except DeviceError as error:
-            self._drop("malformed")
+            self._dropped["malformed"] += 1
             logger.debug("a block of sound was dropped: %s", error)
             return
         self._take(heard)
@@ -203,7 +191,7 @@ class SpeechListener:
         if self._jobs.put(job):
             return
         if job.kind == "final":
-            self._drop("busy")
+            self._dropped["busy"] += 1
             self._refuse(job, "busy", f"more than {MAX_WAITING} utterances wait")
         elif job.utterance.drafting is job:
             job.utterance.drafting = None
@@ -211,7 +199,7 @@ class SpeechListener:
     def _heard(self, job: Job, heard: Transcript | None) -> None:
         """What a job has come to; None when the transcriber failed."""
         if heard is None:
-            self._drop("failed")
+            self._dropped["failed"] += 1
             if job.utterance.drafting is job:
                 job.utterance.drafting = None  # the end of the utterance tries again
             if job.kind == "final":
@@ -276,6 +264,3 @@ class SpeechListener:
         ended = job.utterance.ended
         assert ended is not None
         self._on_event(Refused(cause, reason, ended.started_ns, ended.ended_ns))
-
-    def _drop(self, cause: str) -> None:
-        self._dropped[cause] = self._dropped.get(cause, 0) + 1

@@ -26,7 +26,10 @@ class PartialTranscript:
 
 @dataclass(frozen=True, slots=True)
 class DraftTranscript:
-    """The words at the first silence; the utterance may go on."""
+    """The words at the first silence, before the end is certain.
+
+    An answer may be begun, and thrown away if another text follows.
+    """
 
     text: str
     started_ns: int

@@ -22,7 +22,7 @@ from devices.mqtt.homie import (
     format_value,
     parse_value,
 )
-from devices.mqtt.link import BrokerLink, MqttMessage, Outbox, Script
+from devices.mqtt.link import BrokerLink, MqttMessage, Outbox, Script, first
 from devices.mqtt.options import BridgeOptions, Broker
 from devices.mqtt.questions import (
     ASSISTANT,
@@ -136,19 +136,13 @@ class MqttBridge:
 
     async def run(self) -> None:
         """Stay connected until `close`; a link that breaks is made again after a growing pause."""
-        link = asyncio.create_task(self._link.run())
-        report = asyncio.create_task(self._report())
         try:
-            await asyncio.wait({link, report}, return_when=asyncio.FIRST_COMPLETED)
-            for task in (link, report):
-                if task.done():
-                    task.result()  # a defect is not hidden
+            await first(self._link.run(), self._report())
         finally:
             self._ended = True
-            rest = [link, report, *self._questions]
-            for task in rest:
+            for task in self._questions:
                 task.cancel()
-            await asyncio.gather(*rest, return_exceptions=True)
+            await asyncio.gather(*self._questions, return_exceptions=True)
             self._outbox.close()
 
     async def close(self, running: asyncio.Task[None]) -> None:

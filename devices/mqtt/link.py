@@ -7,8 +7,9 @@ import asyncio
 import logging
 import random
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import aiomqtt
 from paho.mqtt.packettypes import PacketTypes
@@ -175,13 +176,7 @@ class BrokerLink:
         self.last_error = error
 
     async def _pause(self, deadline_ns: int) -> None:
-        async def sleep() -> None:
-            await self._clock.sleep_until(deadline_ns)
-
-        await _first(asyncio.create_task(sleep()), asyncio.create_task(self._closed()))
-
-    async def _closed(self) -> None:
-        await self._closing.wait()
+        await first(self._clock.sleep_until(deadline_ns), self._closing.wait())
 
     async def _connect(self) -> None:
         """One connection, from greeting to its end."""
@@ -192,10 +187,7 @@ class BrokerLink:
                 self.connected = True
                 self.connects += 1
                 logger.info("connected to %s", self._broker)
-                await _first(
-                    asyncio.create_task(self._receive(client)),
-                    asyncio.create_task(self._send(client)),
-                )
+                await first(self._receive(client), self._send(client))
         finally:
             release(client)
 
@@ -249,8 +241,9 @@ async def _tell(client: aiomqtt.Client, message: MqttMessage) -> None:
     await client.publish(message.topic, message.payload, message.qos, retain=message.retain)
 
 
-async def _first(*tasks: asyncio.Task[None]) -> None:
-    """Wait until one of the tasks ends and end the others; raises what it raised."""
+async def first(*works: Coroutine[Any, Any, object]) -> None:
+    """Wait until one of them ends and end the others; raises what it raised."""
+    tasks = [asyncio.create_task(work) for work in works]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
