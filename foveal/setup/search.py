@@ -6,6 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from foveal.assets.convert import network_path
 from foveal.assets.registry import asset_path, cache_root
 from retrieval.encoders.text import MiniLmEncoder, Progress
 from retrieval.search import KnowledgeSearcher
@@ -18,7 +19,7 @@ from retrieval.store.knowledge import (
     save_store,
 )
 from retrieval.store.vectors import IndexKind
-from stream.errors import AssetError, SourceError
+from stream.errors import MissingAssetError, SourceError
 
 if TYPE_CHECKING:
     # torch takes seconds: not for text queries
@@ -68,11 +69,10 @@ def load_detector() -> "Detector | None":
     from perception.detect.detector import MODEL, Detector
 
     try:
-        folder = asset_path(DETECTOR, MODEL).parent
-    except AssetError as error:
+        return Detector.load(network_path(DETECTOR, MODEL))
+    except MissingAssetError as error:
         _hint(str(error))
         return None
-    return Detector.load(folder)
 
 
 @lru_cache(maxsize=8)

@@ -4,7 +4,7 @@ Zhou et al., "Objects as Points", 2019; weights of 610265158/mobilenetv3_centern
 package @vladmandic/human carries them. One pass sees 512 x 512 pixels, 0 to 255.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,17 +12,15 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from perception.detect.graph_model import GraphModel
+from perception.detect.centernet import CenterNet
 from perception.detect.letterbox import letterboxed, suppress, whole_pixels
 from perception.features.backbone import fast_dtype
+from perception.features.weights import load_parameters
 from perception.scene.recogniser import EVERYDAY
 from stream.frame import Image
 from stream.geometry import Box, Boxes, box_ious
 
-MODEL = "centernet.json"
-# [1, 128, 128, 80] how much each cell is the centre of a thing of each class, and [1, 128, 128, 4]
-# how far its left, top, right and bottom edges are.
-OUTPUTS = ("tower_0/keypoints", "tower_0/wh")
+MODEL = "centernet.safetensors"
 SIDE = 512
 CELL = 4  # pixels
 MAX_BOXES = 100
@@ -32,6 +30,8 @@ MIN_SCORE = 0.2  # of the network; below it two of three boxes are wrong
 # The network's scores are low for what they promise: the share of boxes of a score that are right,
 # fitted on coco-mini's train half and coco128's first half.
 SLOPE, MIDDLE = 14.0, 0.32
+
+Maps = tuple[torch.Tensor, torch.Tensor]  # as `CenterNet` gives them
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,19 +51,25 @@ class Detection:
 class Detector:
     """Frame -> detections."""
 
-    def __init__(self, model: GraphModel) -> None:
-        self._model = model
+    def __init__(
+        self, network: Callable[[torch.Tensor], Maps], dtype: torch.dtype = torch.float32
+    ) -> None:
+        """`network` takes pictures [1, 3, 512, 512] of `dtype` as `CenterNet` does."""
+        self._network, self._dtype = network, dtype
 
     @classmethod
-    def load(cls, folder: Path) -> "Detector":
-        """Read the asset's files; raises AssetError when they do not fit."""
-        return cls(GraphModel.load(folder / MODEL, OUTPUTS, fast_dtype("cpu")))
+    def load(cls, weights: Path) -> "Detector":
+        """Read CenterNet's safetensors; raises AssetError when they do not fit."""
+        network, dtype = load_parameters(CenterNet(), weights), fast_dtype("cpu")
+        return cls(network.to(dtype).to(memory_format=torch.channels_last), dtype)
 
     def detect(self, image: Image, min_score: float = MIN_SCORE) -> tuple[Detection, ...]:
         """What is in a [H, W, 3] uint8 RGB picture, surest first; names may share a place."""
         square, fitted = letterboxed(image, SIDE)
-        heat, reach = self._model(torch.from_numpy(square).float()[None])
-        boxes, scores, labels = peaks(heat[0].float().numpy(), reach[0].float().numpy(), min_score)
+        with torch.inference_mode():
+            maps = self._network(torch.from_numpy(square).permute(2, 0, 1)[None].to(self._dtype))
+        heat, reach = (each[0].permute(1, 2, 0).float().numpy() for each in maps)
+        boxes, scores, labels = peaks(heat, reach, min_score)
         found = _per_class(fitted.back(boxes), scores, labels, fitted.size)
         return tuple(sorted(found, key=lambda one: -one.probability))
 

@@ -12,13 +12,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from perception.detect.graph_model import GraphModel
+from perception.detect.blazeface import BlazeFace
 from perception.detect.letterbox import letterboxed, suppress, whole_pixels
+from perception.features.weights import load_parameters
 from stream.frame import Image
 from stream.geometry import Box, Boxes, box_intersections
 
-MODEL = "blazeface.json"
-OUTPUTS = ("Identity", "Identity_2", "Identity_1", "Identity_3")  # scores, boxes: fine, coarse
+MODEL = "blazeface.safetensors"
 SIDE = 256
 GRIDS = ((16, 2), (8, 6))  # cells a side, anchors a cell
 # On coco-mini's train half, parts looked at: 35 boxes in the upper half of a person, 6 elsewhere;
@@ -35,14 +35,15 @@ LARGE = 360  # pixels of the shorter side from which there is more to see in par
 class FaceDetector:
     """Picture -> boxes of faces."""
 
-    def __init__(self, model: GraphModel) -> None:
-        self._model = model
+    def __init__(self, network: BlazeFace) -> None:
+        self._network = network
         self._anchors = _anchors()
 
     @classmethod
-    def load(cls, folder: Path) -> "FaceDetector":
-        """Read the asset's files; raises AssetError when they do not fit."""
-        return cls(GraphModel.load(folder / MODEL, OUTPUTS))
+    def load(cls, weights: Path) -> "FaceDetector":
+        """Read BlazeFace's safetensors; raises AssetError when they do not fit."""
+        network = load_parameters(BlazeFace(), weights)
+        return cls(network.to(memory_format=torch.channels_last))
 
     def faces(
         self, image: Image, min_probability: float = MIN_PROBABILITY, closer: bool = True
@@ -66,14 +67,12 @@ class FaceDetector:
 
     def _look(self, image: Image, least: float) -> tuple[Boxes, npt.NDArray[np.float32]]:
         square, fitted = letterboxed(np.ascontiguousarray(image), SIDE)
-        fine, fine_boxes, coarse, coarse_boxes = self._model(
-            torch.from_numpy(square).float()[None] / 127.5 - 1
-        )
-        logits = torch.cat([fine[0, :, 0], coarse[0, :, 0]]).numpy()
-        raw = torch.cat([fine_boxes[0, :, :4], coarse_boxes[0, :, :4]]).numpy()
+        with torch.inference_mode():
+            picture = torch.from_numpy(square).permute(2, 0, 1)[None].float() / 127.5 - 1
+            logits, raw = (found[0].numpy() for found in self._network(picture))
         sure = 1 / (1 + np.exp(-np.clip(logits, -50, 50)))
         chosen = sure >= least
-        centre, half = raw[chosen, :2] + self._anchors[chosen], raw[chosen, 2:] / 2
+        centre, half = raw[chosen, :2] + self._anchors[chosen], raw[chosen, 2:4] / 2
         boxes = np.concatenate([centre - half, centre + half], axis=1)
         return fitted.back(np.asarray(boxes, np.float32)), np.asarray(sure[chosen], np.float32)
 

@@ -1,28 +1,69 @@
-"""EfficientNet-Lite's layers with what follows each convolution done inside it.
+"""Convolutions that pad as TensorFlow does, with what follows them done inside.
 
-In eager mode every ReLU6 and every padding is a pass over memory of its own, a third of the time on
-a CPU. oneDNN does them in the convolution's kernel, with the same numbers; where it is not at hand
-the plain modules run.
+In eager mode every activation and every padding is a pass over memory of its own, a third of the
+time on a CPU. oneDNN does them in the convolution's kernel, with the same numbers; where it is not
+at hand the same modules run plainly.
 """
 
 from collections.abc import Callable, Sequence
 from functools import partial, reduce
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
 
 from perception.torch_compat import fused_convolution, has_fused_convolution
 
-Layer = Callable[[torch.Tensor], torch.Tensor]
+Layer = Callable[[Tensor], Tensor]
+After = Literal["none", "relu", "relu6", "hardswish"]
 
-CLAMP: tuple[str, list[float], str] = ("hardtanh", [0.0, 6.0], "")  # ReLU6
-NOTHING: tuple[str, list[float], str] = ("none", [], "")
+# What follows a convolution: in oneDNN's words, and as a function.
+AFTER: dict[After, tuple[tuple[str, list[float], str], Layer]] = {
+    "none": (("none", [], ""), lambda x: x),
+    "relu": (("relu", [], ""), F.relu),
+    "relu6": (("hardtanh", [0.0, 6.0], ""), F.relu6),
+    "hardswish": (("hardswish", [], ""), F.hardswish),
+}
 
 
 def can_fuse(device: str) -> bool:
     """Whether oneDNN's fused convolution is there."""
     return torch.device(device).type == "cpu" and has_fused_convolution()
+
+
+class SameConv2d(nn.Conv2d):
+    """A convolution and what follows it over [N, C, H, W], for inference; padding is `SAME`.
+
+    TensorFlow pads a stride of 2 on one side only where a side of the picture is even. There the
+    kernel is grown by a line of zeros instead: the same sums, and no padded copy of the picture.
+    """
+
+    def __init__(
+        self,
+        wide: int,
+        out: int,
+        size: int,
+        stride: int = 1,
+        *,
+        groups: int = 1,
+        after: After = "none",
+        bias: bool = True,
+    ) -> None:
+        """`size` is odd, in pixels; `stride` 1 or 2."""
+        super().__init__(wide, out, size, stride, (size - 1) // 2, groups=groups, bias=bias)
+        self._within, self._after = AFTER[after]
+        self._sides = [(size - 1) // 2] * 2, [stride] * 2, [1, 1]  # padding, stride, dilation
+        self._fused = can_fuse("cpu")
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = self.weight
+        if self.stride[0] == 2:
+            weight = F.pad(weight, (1 - x.shape[3] % 2, 0, 1 - x.shape[2] % 2, 0))
+        if self._fused and x.device.type == "cpu":
+            return fused_convolution(x, weight, self.bias, *self._sides, self.groups, self._within)
+        plain = F.conv2d(x, weight, self.bias, self.stride, self.padding, 1, self.groups)
+        return self._after(plain)
 
 
 def lite_stages(model: Any, fused: bool) -> list[Layer]:
@@ -32,51 +73,19 @@ def lite_stages(model: Any, fused: bool) -> list[Layer]:
         stem, head = (partial(_after, act, conv) for act, conv in ends)
         return [stem, *model.blocks, head]
     blocks = [partial(_chain, [_block(block) for block in group]) for group in model.blocks]
-    return [
-        FusedConv(model.conv_stem, model.bn1),
-        *blocks,
-        FusedConv(model.conv_head, model.bn2),
-    ]
+    return [_fuse(model.conv_stem, model.bn1), *blocks, _fuse(model.conv_head, model.bn2)]
 
 
-class FusedConv:
-    """A convolution, its padding and perhaps ReLU6 over [N, C, H, W].
-
-    TensorFlow pads a stride of 2 on one side only where a side of the picture is even. There the
-    kernel is grown by a line of zeros instead: the same sums, and no padded copy of the picture.
-    """
-
-    def __init__(self, conv: Any, after: Any) -> None:
-        """`conv` is a Conv2d that keeps the size, or timm's Conv2dSame; `after` what follows it."""
-        size, stride = conv.kernel_size[0], conv.stride[0]
-        weight, self._bias = conv.weight.detach(), conv.bias.detach()
-        self._padding, self._stride = [(size - 1) // 2] * 2, [stride] * 2
-        self._groups = conv.groups
-        self._after = CLAMP if isinstance(after, torch.nn.ReLU6) else NOTHING
-        # By whether height and width are even.
-        self._weights = {
-            (tall, wide): _grown(weight, tall, wide) if stride == 2 else weight
-            for tall in (False, True)
-            for wide in (False, True)
-        }
-
-    def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        return fused_convolution(
-            x,
-            self._weights[x.shape[2] % 2 == 0, x.shape[3] % 2 == 0],
-            self._bias,
-            self._padding,
-            self._stride,
-            [1, 1],
-            self._groups,
-            self._after,
+def _fuse(conv: Any, act: Any) -> SameConv2d:
+    """timm's Conv2d or Conv2dSame and the activation after it, on the same weights."""
+    after: After = "relu6" if isinstance(act, nn.ReLU6) else "none"
+    size, stride, groups = conv.kernel_size[0], conv.stride[0], conv.groups
+    with torch.device("meta"):
+        made = SameConv2d(
+            conv.in_channels, conv.out_channels, size, stride, groups=groups, after=after
         )
-
-
-def _grown(weight: torch.Tensor, tall: bool, wide: bool) -> torch.Tensor:
-    """A row of zeros above and a column on the left where a side is even."""
-    grown = F.pad(weight, (int(wide), 0, int(tall), 0))
-    return grown.contiguous(memory_format=torch.channels_last)
+    made.weight, made.bias = conv.weight, conv.bias
+    return made.requires_grad_(False)
 
 
 def _block(block: Any) -> Layer:
@@ -84,20 +93,20 @@ def _block(block: Any) -> Layer:
     order = ("conv_pw", "conv_dw", "conv_pwl")
     convs = order if hasattr(block, "conv_pwl") else ("conv_dw", "conv_pw")
     layers = [
-        FusedConv(getattr(block, name), getattr(block, f"bn{number}"))
+        _fuse(getattr(block, name), getattr(block, f"bn{number}"))
         for number, name in enumerate(convs, 1)
     ]
     inner = partial(_chain, layers)
     return partial(_skip, inner) if block.has_skip else inner
 
 
-def _chain(layers: Sequence[Layer], x: torch.Tensor) -> torch.Tensor:
+def _chain(layers: Sequence[Layer], x: Tensor) -> Tensor:
     return reduce(lambda hidden, layer: layer(hidden), layers, x)
 
 
-def _skip(inner: Layer, x: torch.Tensor) -> torch.Tensor:
+def _skip(inner: Layer, x: Tensor) -> Tensor:
     return inner(x).add_(x)
 
 
-def _after(act: Layer, conv: Layer, x: torch.Tensor) -> torch.Tensor:
+def _after(act: Layer, conv: Layer, x: Tensor) -> Tensor:
     return act(conv(x))

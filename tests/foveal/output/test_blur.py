@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage import data
 
-from foveal.assets.registry import asset_path
+from foveal.assets.convert import network_path
 from foveal.live.recording import CLIP, SUMMARY, FileRecording
 from foveal.output.blur import MAX_WAITING, BlurConfig, FaceBlur, pixelated
 from foveal.setup.faces import FACES, blur_maker
 from perception.detect.faces import MODEL, FaceDetector
 from stream.clock import NS_PER_MS, VirtualClock
-from stream.errors import AssetError, OutputError
+from stream.errors import MissingAssetError, OutputError
 from stream.frame import Frame, Image
 from stream.geometry import Box
 from stream.sources.open import open_source
@@ -111,8 +111,8 @@ def astronaut(offset: int) -> Image:
 @pytest.mark.assets
 async def test_a_recording_holds_no_face(tmp_path: Path) -> None:
     try:
-        detector = FaceDetector.load(asset_path(FACES, MODEL).parent)
-    except AssetError as error:
+        detector = FaceDetector.load(network_path(FACES, MODEL))
+    except MissingAssetError as error:
         pytest.skip(str(error))
     seen = [Frame(n * 66 * NS_PER_MS, 0, astronaut(4 * n), "test") for n in range(6)]
     blank = np.full((540, 960, 3), 110, np.uint8)

@@ -1,6 +1,5 @@
 """Detections and faces: boxes in the picture's own pixels, one box a thing, real photographs."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -10,21 +9,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from skimage import data
 
+from foveal.assets.convert import network_path
 from perception.detect.detector import (
     MODEL,
-    OUTPUTS,
     Detection,
     Detector,
     distinct,
     overlaps,
-    peaks,
     probability,
 )
+from perception.detect.faces import MODEL as FACES
 from perception.detect.faces import FaceDetector
-from perception.detect.graph_model import GraphModel
-from perception.detect.graph_node import Node
 from perception.detect.letterbox import letterboxed, suppress, whole_pixels
 from perception.scene.recogniser import EVERYDAY
+from stream.errors import MissingAssetError
 from stream.frame import Image
 
 CUP, BOTTLE, CAT = (next(n for n, words in enumerate(EVERYDAY) if words[0] == name)
@@ -33,22 +31,14 @@ CUP, BOTTLE, CAT = (next(n for n, words in enumerate(EVERYDAY) if words[0] == na
 
 def says(*rows: tuple[float, float, float, float, float, int]) -> Detector:
     """A detector whose network always says the same, in its own 512 x 512 pixels."""
-    heat, reach = torch.zeros(1, 128, 128, 80), torch.zeros(1, 128, 128, 4)
+    heat, reach = torch.zeros(1, 80, 128, 128), torch.zeros(1, 4, 128, 128)
     for x0, y0, x1, y1, score, label in rows:
         col, row = (min(127, max(0, int((a + b) / 8))) for a, b in ((x0, x1), (y0, y1)))
-        heat[0, row, col, label] = score
-        reach[0, row, col] = torch.tensor([4 * col - x0, 4 * row - y0, x1 - 4 * col, y1 - 4 * row])
-    nodes = [Node(name, "Const", (), {}) for name in ("zero", "axes", "heat", "reach")]
-    nodes += [
-        Node("x", "Placeholder", (), {}),
-        Node("none", "Mul", ("x", "zero"), {}),
-        Node("sum", "Mean", ("none", "axes"), {"keep_dims": False}),
-        Node(OUTPUTS[0], "Add", ("sum", "heat"), {}),
-        Node(OUTPUTS[1], "Add", ("sum", "reach"), {}),
-    ]
-    axes = torch.tensor([0, 1, 2, 3], dtype=torch.int32)
-    weights = {"zero": torch.zeros(()), "axes": axes, "heat": heat, "reach": reach}
-    return Detector(GraphModel(nodes, weights, OUTPUTS))
+        heat[0, label, row, col] = score
+        reach[0, :, row, col] = torch.tensor(
+            [4 * col - x0, 4 * row - y0, x1 - 4 * col, y1 - 4 * row]
+        )
+    return Detector(lambda picture: (heat, reach))
 
 
 def blank(height: int, width: int) -> Image:
@@ -103,18 +93,26 @@ def test_boxes_lie_inside_whatever_the_network_says(
     assert len(set(kept)) == len(kept) <= len(back)
 
 
-def asset() -> Path:
-    """The pulled models; skips with the reason where they are absent."""
-    root = Path(os.environ.get("FOVEAL_CACHE") or Path.home() / ".cache" / "foveal")
-    folder = root / "human-models"
-    if not (folder / "centernet.bin").is_file():
-        pytest.skip(f"{folder} is empty; run `foveal models pull human-models`")
-    return folder
+@pytest.fixture(scope="module")
+def detector() -> Detector:
+    return Detector.load(pulled(MODEL))
+
+
+@pytest.fixture(scope="module")
+def face_detector() -> FaceDetector:
+    return FaceDetector.load(pulled(FACES))
+
+
+def pulled(file: str) -> Path:
+    """A pulled network; skips with the reason where it is absent."""
+    try:
+        return network_path("human-models", file)
+    except MissingAssetError as error:
+        pytest.skip(str(error))
 
 
 @pytest.mark.assets
-def test_things_in_photographs() -> None:
-    detector = Detector.load(asset())
+def test_things_in_photographs(detector: Detector) -> None:
     cat = detector.detect(np.ascontiguousarray(data.chelsea()))
     assert cat[0].name == "cat" and cat[0].probability > 0.7
     cup = detector.detect(np.ascontiguousarray(data.coffee()))
@@ -127,35 +125,23 @@ def test_things_in_photographs() -> None:
 
 
 @pytest.mark.assets
-def test_peaks_are_what_the_graph_itself_would_give() -> None:
-    square, _ = letterboxed(np.ascontiguousarray(data.astronaut()), 512)
-    picture = torch.from_numpy(square).float()[None]
-    path = asset() / MODEL
-    heat, reach = GraphModel.load(path, OUTPUTS)(picture)
-    (rows,) = GraphModel.load(path, ("tower_0/detections",))(picture)
-    theirs = rows[0, rows[0, :, 4] >= 0.2].numpy()
-    boxes, scores, labels = peaks(heat[0].numpy(), reach[0].numpy(), 0.2)
-    assert np.allclose(theirs[:, 4], scores) and (theirs[:, 5].astype(int) == labels).all()
-    assert np.allclose(theirs[:, :4], boxes, atol=0.01)
-
-
-@pytest.mark.assets
 @pytest.mark.parametrize("closer", [False, True])
-def test_the_astronauts_face_and_nothing_else(closer: bool) -> None:
-    faces = FaceDetector.load(asset())
-    found = faces.faces(np.ascontiguousarray(data.astronaut()), closer=closer)
+def test_the_astronauts_face_and_nothing_else(face_detector: FaceDetector, closer: bool) -> None:
+    found = face_detector.faces(np.ascontiguousarray(data.astronaut()), closer=closer)
     assert len(found) == 1
     x0, y0, x1, y1 = found[0]
     assert x0 < 190 < 255 < x1 and y0 < 80 < 155 < y1 and x1 - x0 < 200
     for other in (data.coffee(), data.rocket(), np.asarray(blank(480, 640))):
-        assert faces.faces(np.ascontiguousarray(other), closer=closer) == []
+        assert face_detector.faces(np.ascontiguousarray(other), closer=closer) == []
 
 
 @pytest.mark.assets
 @pytest.mark.parametrize("size", [(1, 1), (1, 700), (700, 1), (33, 17)])
-def test_pictures_of_any_size(size: tuple[int, int]) -> None:
+def test_pictures_of_any_size(
+    detector: Detector, face_detector: FaceDetector, size: tuple[int, int]
+) -> None:
     image = np.random.default_rng(0).integers(0, 256, (*size, 3)).astype(np.uint8)
-    for x0, y0, x1, y1 in FaceDetector.load(asset()).faces(image):
+    for x0, y0, x1, y1 in face_detector.faces(image):
         assert 0 <= x0 < x1 <= size[1] and 0 <= y0 < y1 <= size[0]
-    for one in Detector.load(asset()).detect(image):
+    for one in detector.detect(image):
         assert one.box[2] <= size[1] and one.box[3] <= size[0]

@@ -10,10 +10,11 @@ import pytest
 import torch
 from skimage import data
 
+from foveal.assets.convert import network_path
 from foveal.assets.registry import asset_path
 from foveal.demo.scene import CUP
 from perception.features.backbone import Features
-from perception.masks.onnx_weights import OnnxWeights
+from perception.features.weights import load_parameters
 from perception.masks.sam_decoder import (
     CORNER,
     INSIDE,
@@ -25,7 +26,7 @@ from perception.masks.sam_decoder import (
 )
 from perception.masks.small_sam import DECODER, ENCODER, SmallSam
 from perception.masks.tiny_vit import TinyViT
-from stream.errors import AssetError, PromptError
+from stream.errors import AssetError, MissingAssetError, PromptError
 from stream.frame import Image, Mask
 from stream.geometry import mask_iou
 from tests.doubles.perception import fake_features
@@ -35,17 +36,18 @@ CUP_BOX = (165, 10, 415, 310)
 
 
 @pytest.fixture(scope="module")
-def folder() -> Path:
+def files() -> tuple[Path, Path]:
+    """The encoder's and the decoder's weights."""
     try:
-        return asset_path("small-sam", ENCODER).parent
-    except AssetError as error:
+        return network_path("small-sam", ENCODER), network_path("small-sam", DECODER)
+    except MissingAssetError as error:
         pytest.skip(str(error))
 
 
 @pytest.fixture(scope="module")
-def sam(folder: Path) -> SmallSam:
+def sam(files: tuple[Path, Path]) -> SmallSam:
     torch.set_num_threads(1)
-    return SmallSam.load(folder)
+    return SmallSam.load(*files)
 
 
 @pytest.fixture(scope="module")
@@ -63,13 +65,14 @@ def features(image: Image) -> Features:
     return fake_features((image.shape[0], image.shape[1]))
 
 
-def test_the_encoder_is_the_exported_one(folder: Path) -> None:
+def test_the_encoder_is_the_exported_one(files: tuple[Path, Path]) -> None:
     pixels = torch.rand(1, 3, 1024, 1024, generator=torch.Generator().manual_seed(0)) * 4 - 2
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(folder / ENCODER, options)
+    session = onnxruntime.InferenceSession(asset_path("small-sam", "encoder.onnx"), options)
     (wanted,) = session.run(None, {"input": pixels.numpy()})
-    assert np.abs(TinyViT.load(folder / ENCODER)(pixels).numpy() - wanted).max() < 2e-3
+    encoder = load_parameters(TinyViT(), files[0])
+    assert np.abs(encoder(pixels).numpy() - wanted).max() < 2e-3
 
 
 @pytest.mark.parametrize(
@@ -80,11 +83,13 @@ def test_the_encoder_is_the_exported_one(folder: Path) -> None:
         ([(300.0, 250.0, INSIDE), (20.0, 30.0, OUTSIDE)], True),
     ],
 )
-def test_the_decoder_is_the_exported_one(folder: Path, prompts: Prompts, shown: bool) -> None:
+def test_the_decoder_is_the_exported_one(
+    files: tuple[Path, Path], prompts: Prompts, shown: bool
+) -> None:
     rng = np.random.default_rng(0)
     cells = rng.standard_normal((256, 64, 64)).astype(np.float32) * 0.1
     before = 5 * rng.standard_normal((256, 256)).astype(np.float32)
-    session = onnxruntime.InferenceSession(folder / DECODER)
+    session = onnxruntime.InferenceSession(asset_path("small-sam", "sam.onnx"))
     feed = {
         "image_embeddings": cells[None],
         "point_coords": np.array([[prompt[:2] for prompt in prompts]], np.float32),
@@ -94,7 +99,7 @@ def test_the_decoder_is_the_exported_one(folder: Path, prompts: Prompts, shown: 
         "orig_im_size": np.array([256, 256], np.float32),
     }
     score, logits = session.run(["iou_predictions", "low_res_masks"], feed)
-    decoder = SamDecoder.load(folder / DECODER)
+    decoder = load_parameters(SamDecoder(), files[1])
     found, sure = decoder(torch.from_numpy(cells), prompts, before if shown else None)
     assert np.abs(found - logits[0, 0]).max() < 0.02 * np.abs(found).max()
     assert sure == pytest.approx(float(score[0, 0]), abs=5e-3)
@@ -145,14 +150,29 @@ def test_a_picture_is_looked_at_once_and_forgotten_with_it(sam: SmallSam, coffee
     assert sam.embed(coffee) is sam.embed(coffee)
 
 
-def test_another_networks_file_is_refused(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(AssetError, match="a node /patch_embed"):
-        TinyViT.load(folder / "sam.onnx")
-    with pytest.raises(AssetError, match="with weights"):
-        TinyViT(OnnxWeights({}, {}))
-    with pytest.raises(AssetError, match="SAM's mask decoder"):
-        SamDecoder.load(folder / ENCODER)
-    (tmp_path / "encoder.onnx").write_bytes((folder / ENCODER).read_bytes())
-    (tmp_path / "sam.onnx").write_bytes(b"no model")
-    with pytest.raises(AssetError, match="SAM's mask decoder"):
-        SmallSam.load(tmp_path)
+def test_another_networks_file_is_refused(files: tuple[Path, Path], tmp_path: Path) -> None:
+    encoder, decoder = files
+    with pytest.raises(
+        AssetError, match=r"TinyViT in .* missing \(\['patch_embed.* unknown \(\['dec"
+    ):
+        SmallSam.load(decoder, decoder)
+    with pytest.raises(AssetError, match="the weights of SamDecoder in .*run `foveal models pull`"):
+        SmallSam.load(encoder, encoder)
+    for content in (b"no model", encoder.read_bytes()[:-1000], b""):
+        (tmp_path / "half").write_bytes(content)
+        with pytest.raises(
+            AssetError, match="whole safetensors file at .*run `foveal models pull`"
+        ):
+            SmallSam.load(tmp_path / "half", decoder)
+
+
+def test_lowering_leaves_the_norms_as_they_are(files: tuple[Path, Path]) -> None:
+    encoder = load_parameters(TinyViT(), files[0])
+    pixels = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(0)) * 4 - 2
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        wanted = encoder(pixels).float()
+    lowered = encoder.lower(torch.bfloat16)
+    assert (lowered(pixels).float() - wanted).abs().max() < 1e-2
+    kinds = {type(each).__name__: each for each in lowered.modules()}
+    assert kinds["LayerNorm"].weight.dtype is torch.float32
+    assert kinds["Linear"].weight.dtype is torch.bfloat16

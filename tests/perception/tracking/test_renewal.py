@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 from skimage import data
 
-from foveal.assets.registry import asset_path
+from foveal.setup.cutters import load_small_sam
 from perception.features.backbone import Backbone
-from perception.masks.small_sam import DECODER, ENCODER, SmallSam
 from perception.tracking.renewal import Renewer
 from perception.tracking.settings import TrackerConfig
 from perception.tracking.tracker import EmbeddedTracker
@@ -17,8 +16,7 @@ from tests.perception.rendered import compose, face
 
 @pytest.fixture(scope="module")
 def renewer() -> Renewer:
-    asset_path("small-sam", DECODER)
-    return Renewer(SmallSam.load(asset_path("small-sam", ENCODER).parent))
+    return Renewer(load_small_sam())
 
 
 def _disc(height: int, width: int, radius: int) -> Mask:
