@@ -10,9 +10,9 @@ from devices.whip.sdp import parse_fragment
 from foveal.server.app import ServeConfig
 from tests.devices.webrtc.relay import UdpRelay
 from tests.foveal.live.live_rig import SAID, until
+from tests.foveal.server.browser_rig import ask, browser, shown, start
 from tests.foveal.server.chromium import PROGRAM, Browser
 from tests.foveal.server.serve_rig import PeerClient, Site
-from tests.foveal.server.test_browser import ask, browser, shown, start
 from tests.foveal.server.test_faults import connect_through
 
 __all__ = ["browser"]  # a fixture

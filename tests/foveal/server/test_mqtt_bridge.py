@@ -23,8 +23,8 @@ from foveal.server.mqtt.bridge import (
 )
 from stream.clock import MonotonicClock
 from stream.errors import PromptError
+from tests.devices.mqtt.bridge_rig import Listener, listening, until
 from tests.devices.mqtt.broker import Mosquitto
-from tests.devices.mqtt.test_bridge import Listener, listening, until
 
 
 class Server:

@@ -11,9 +11,9 @@ from foveal.server.app import LiveServer, ServeConfig
 from foveal.server.mqtt.service import PASSWORD, LiveMqtt
 from stream.clock import NS_PER_MS
 from stream.errors import ConfigError, PromptError
+from tests.devices.mqtt.bridge_rig import listening, until
 from tests.devices.mqtt.broker import PASSWORD as SECRET
 from tests.devices.mqtt.broker import USER, Mosquitto
-from tests.devices.mqtt.test_bridge import listening, until
 from tests.foveal.live.live_rig import SAID, fake_engine
 from tests.foveal.server.serve_rig import PeerClient, Site
 

@@ -9,9 +9,9 @@ import pytest_asyncio
 from benchmarks.coturn import Coturn, find_turnserver
 from foveal.server.app import ServeConfig
 from tests.foveal.live.live_rig import SAID
+from tests.foveal.server.browser_rig import ask, browser, shown, start
 from tests.foveal.server.chromium import PROGRAM, Browser
 from tests.foveal.server.serve_rig import Site
-from tests.foveal.server.test_browser import ask, browser, shown, start
 
 __all__ = ["browser"]  # a fixture
 pytestmark = [
