@@ -70,13 +70,11 @@ class Backbone:
         self._device = device
         self._height = height
         info = ImageNetInfo()
-        self.class_names: tuple[str, ...] = tuple(
-            info.index_to_description(index).split(",")[0] for index in range(1000)
-        )
         self.class_synonyms: tuple[tuple[str, ...], ...] = tuple(
             tuple(name.strip() for name in info.index_to_description(index).split(","))
             for index in range(1000)
         )
+        self.class_names = tuple(names[0] for names in self.class_synonyms)
 
     @classmethod
     def load(cls, weights: Path, device: str = "cpu", height: int = 256) -> "Backbone":

@@ -1,1 +1,1 @@
-"""The networks of SAM 2 and EdgeTAM, their loaders and converters."""
+"""The networks of SAM 2 and EdgeTAM, and the converter of their checkpoints."""

@@ -15,13 +15,12 @@ from perception.sam2.attention_windows import Layout, Windows, attend, between, 
 from perception.sam2.linear import FastLinear, as_linear, fast, folded
 from perception.sam2.memory_attention import attend_rows
 from perception.sam2.transformers_compat import position_embedding
-from perception.sam2.types import FrameFeatures
 
 SLICE = 4096  # tokens of many windows that a CPU takes through a block at a time
 
 
 class HieraEncoder:
-    """[1, 3, S, S] pixels -> FrameFeatures, for a `Sam2VideoModel`.
+    """[1, 3, S, S] pixels -> tokens, middle, fine of FrameFeatures, for a `Sam2VideoModel`.
 
     Tokens [T, C] stay in the order of their windows from block to block: the windows shrink with
     their pooling, so they are moved twice in a pass.
@@ -70,12 +69,8 @@ class HieraEncoder:
         )
         return plain and gelu and even and list(encoder.neck.fpn_top_down_levels) == [2, 3]
 
-    def __call__(self, pixels: torch.Tensor) -> FrameFeatures:
-        """One pass; batch size 1."""
-        return FrameFeatures(*self.tensors(pixels))
-
     def tensors(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """The same as plain tensors: tokens, middle, fine."""
+        """One pass; batch size 1."""
         maps = self._patches(pixels.contiguous(memory_format=torch.channels_last))[0]
         hidden = maps.permute(1, 2, 0).flatten(0, 1)[self._first].add_(self._places)
         stages = []

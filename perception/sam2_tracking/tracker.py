@@ -94,16 +94,8 @@ class Sam2Tracker:
             outcome = self._segmenter.prompted(seen, given, frame.size, None)
         self._require_found(outcome, given)
         memory = Memory(state.index, outcome.tokens, outcome.pointer)
-        track = Sam2Track(
-            state.next_id,
-            (memory,),
-            (),
-            (),
-            state.index,
-            outcome.logits,
-            outcome.presence,
-            outcome.quality,
-        )
+        shown = (outcome.logits, outcome.presence, outcome.quality)
+        track = Sam2Track(state.next_id, (memory,), (), (), state.index, *shown)
         track = self._described(track, seen)
         self._require_room(state, track)
         tracks = (*state.tracks, track)

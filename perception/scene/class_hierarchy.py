@@ -11,8 +11,6 @@ from perception.scene.recogniser import EVERYDAY, TABLE
 # How well a class fits: by its name, by another word or with an adjective, by its group.
 EXACT, HEAD, GROUP = 1.0, 0.9, 0.8
 
-Phrase = tuple[str, ...]
-
 
 @lru_cache(maxsize=1)
 def kinds() -> tuple[tuple[int, ...], ...]:
@@ -40,9 +38,9 @@ def fitting(phrase: str) -> dict[int, float]:
 
 
 @lru_cache(maxsize=1)
-def _names() -> dict[Phrase, tuple[tuple[int, float], ...]]:
+def _names() -> dict[tuple[str, ...], tuple[tuple[int, float], ...]]:
     """Words of a name or a group -> the labels that it stands for."""
-    table: dict[Phrase, dict[int, float]] = {}
+    table: dict[tuple[str, ...], dict[int, float]] = {}
     index = {names[0]: number for number, names in enumerate(EVERYDAY)}
     for label, names in enumerate(EVERYDAY):
         # Nobody is told whether the person they see is a woman.

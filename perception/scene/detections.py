@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from perception.detect.detector import SAME_PLACE_IOU, Detection, Detector, distinct, overlaps
+from perception.detect.detector import SAME_PLACE_IOU, Detection, distinct, overlaps
 from perception.masks.grabcut import mask_from_box
 from perception.scene.class_hierarchy import EXACT, fitting, has_finer, kinds
 from perception.scene.grounded_region import GroundedRegion, holds
@@ -41,11 +41,6 @@ class Sighting:
     detection: Detection
     mask: Mask
     box: Box  # of the mask
-
-
-def look(detector: Detector | None, image: Image) -> tuple[Detection, ...]:
-    """What is detected in a picture; nothing without a detector."""
-    return () if detector is None else detector.detect(image)
 
 
 def sightings(

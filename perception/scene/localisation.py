@@ -52,7 +52,7 @@ class CloserLook:
         near = self._backbone.features(crop)
         mask = np.zeros(view.frame.size, bool)
         mask[y0:y1, x0:x1] = refine_seed(crop, self._map(near, match, SEED_PEAK))
-        return self._named(view, mask)
+        return self._namer.at(view.frame, mask, view.detections)
 
     def notice(self, view: SceneView, match: Posterior) -> Noticed | None:
         """Where a [C] match is, in the whole frame or in the window that fits it better."""
@@ -60,13 +60,10 @@ class CloserLook:
             return None
         whole, fit = float(view.whole_posterior @ match), self.windows(view).best(match)[1]
         if whole >= fit:
-            region = self._named(view, self.in_whole(view, match))
+            region = self._namer.at(view.frame, self.in_whole(view, match), view.detections)
         else:
             region = self.in_windows(view, match)
         return None if region is None else Noticed(region, max(whole, fit))
-
-    def _named(self, view: SceneView, mask: Mask) -> GroundedRegion | None:
-        return self._namer.at(view.frame, mask, view.detections)
 
     def _map(self, features: Features, match: Posterior, peak: float) -> SoftMask:
         """Class activation map (Zhou et al., 2016) of the classes that fit, [h, w] in 0..1."""

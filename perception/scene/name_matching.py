@@ -54,7 +54,7 @@ class NameMatcher:
     ) -> None:
         """`vectors` [C, D] are the classes' own embeddings; without them only words match."""
         self._synonyms = synonyms
-        self._words = [[_words(name) for name in names] for names in synonyms]
+        self._words = [[words_of(name) for name in names] for names in synonyms]
         self._vectors, self._encode = vectors, encode
 
     def best(self, posterior: Posterior, count: int = 3) -> tuple[Name, ...]:
@@ -80,7 +80,7 @@ class NameMatcher:
 
         With `related`, names that only mean something near count a little.
         """
-        words = _words(phrase)
+        words = words_of(phrase)
         scores = np.zeros(len(self._synonyms), np.float32)
         if not words:
             return scores
@@ -99,11 +99,7 @@ class NameMatcher:
 
 def words_of(text: str) -> tuple[str, ...]:
     """The words of a name or phrase in lower case and in the singular."""
-    return tuple(_words(text))
-
-
-def _words(text: str) -> list[str]:
-    return [_singular(word) for word in _WORD.findall(text.lower())]
+    return tuple(_singular(word) for word in _WORD.findall(text.lower()))
 
 
 def _singular(word: str) -> str:
@@ -116,7 +112,7 @@ def _singular(word: str) -> str:
     return word
 
 
-def _word_match(phrase: list[str], name: list[str]) -> float:
+def _word_match(phrase: tuple[str, ...], name: tuple[str, ...]) -> float:
     if not name:
         return 0.0
     if phrase == name or phrase[-1] == name[-1]:

@@ -11,14 +11,7 @@ from perception.detect.ocr import TextLine, TextReader
 from perception.features.backbone import Backbone, Features
 from perception.masks.cutter import Cutter, EdgeCutter
 from perception.masks.proposals import COVERED, ProposalConfig, propose
-from perception.scene.detections import (
-    Sighting,
-    look,
-    sightings,
-    told,
-    under,
-    worth_a_look,
-)
+from perception.scene.detections import Sighting, sightings, told, under, worth_a_look
 from perception.scene.grounded_region import (
     GroundedRegion,
     SceneView,
@@ -28,7 +21,7 @@ from perception.scene.grounded_region import (
     where_box,
 )
 from perception.scene.localisation import WHOLE_PEAK, CloserLook, Noticed
-from perception.scene.name_matching import Name, NameMatcher, Posterior
+from perception.scene.name_matching import NameMatcher, Posterior
 from perception.scene.phrase_grounding import Finder, PhraseFinder
 from perception.scene.recogniser import Recogniser
 from perception.scene.region_naming import Found, Namer, as_found, believable, held
@@ -99,7 +92,7 @@ class SceneReader:
     ) -> SceneView:
         """The frame's things; live masklets come first and keep their track ids."""
         features = features or self._backbone.features(frame.image)
-        detections = look(self._detector, frame.image)
+        detections = self.detect(frame.image)
         live = held(tracked, detections)
         masks = [one.mask for one in live]
         seen = sightings(frame.image, detections, masks)
@@ -139,7 +132,7 @@ class SceneReader:
         """
         features = features or self._backbone.features(frame.image)
         masks = [one.mask for one in held(tracked)]
-        seen = sightings(frame.image, look(self._detector, frame.image), masks)
+        seen = sightings(frame.image, self.detect(frame.image), masks)
         loose = self._namer.name(frame, self._stand_out(frame, features, masks, seen))
         small = [one for one in seen if one.mask.mean() <= MAX_SEED]
         return (*map(self._namer.as_detected, small), *merge(believable(loose, seen)))
@@ -203,9 +196,9 @@ class SceneReader:
         """[C] how well each class fits a phrase, by rules."""
         return self._phrases.meaning(phrase)
 
-    def detect(self, image: Image) -> Sequence[Detection]:
+    def detect(self, image: Image) -> tuple[Detection, ...]:
         """What is detected in a picture, surest first; nothing without a detector."""
-        return look(self._detector, image)
+        return () if self._detector is None else self._detector.detect(image)
 
     def notice(self, view: SceneView, match: Posterior) -> Noticed | None:
         """Where in a view a [C] match of classes is, as the classifier sees it."""
@@ -235,15 +228,12 @@ class SceneReader:
             if name.probability < MIN_AGREED:
                 break
             region = self._closer.in_windows(view, self._matcher.exactly(name.label))
-            if region is None or self._told(view, region, name):
+            if region is None:
+                continue
+            if self._detector and told(region, name.label, self._matcher, view.detections):
                 continue
             regions.append(replace(region, names=(name,)))
         return tuple(regions)
-
-    def _told(self, view: SceneView, region: GroundedRegion, name: Name) -> bool:
-        if self._detector is None:
-            return False
-        return told(region, name.label, self._matcher, view.detections)
 
     def read_text(self, view: SceneView) -> tuple[TextLine, ...]:
         """Written words in the frame, from top to bottom."""

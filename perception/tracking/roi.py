@@ -64,7 +64,8 @@ def crop(maps: npt.NDArray[np.generic], window: RoiWindow) -> npt.NDArray[np.flo
         x0, x1, y0, y1 = (x0 - left) * sx, (x1 - left) * sx, (y0 - top) * sy, (y1 - top) * sy
     else:
         part = maps
-    matrix = _sampling(x0, y0, x1, y1, ROI)
+    step_x, step_y = (x1 - x0) / ROI, (y1 - y0) / ROI  # output pixel centre -> input pixel centre
+    matrix = np.array([[step_x, 0, x0 + 0.5 * step_x - 0.5], [0, step_y, y0 + 0.5 * step_y - 0.5]])
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     out = cv2.warpAffine(part, matrix, (ROI, ROI), flags=flags, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(out, dtype=np.float32)
@@ -151,9 +152,3 @@ def _smooth(cube: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
             moved[tuple(index)] = 0
         cube = 0.5 * cube + 0.25 * (low + high)
     return cube
-
-
-def _sampling(x0: float, y0: float, x1: float, y1: float, side: int) -> npt.NDArray[np.float64]:
-    """Output pixel centre -> input pixel centre."""
-    step_x, step_y = (x1 - x0) / side, (y1 - y0) / side
-    return np.array([[step_x, 0, x0 + 0.5 * step_x - 0.5], [0, step_y, y0 + 0.5 * step_y - 0.5]])

@@ -41,8 +41,6 @@ class FrameDescriptor:
 
 def describe(image: Image) -> FrameDescriptor:
     """Describe a [H, W, 3] uint8 RGB frame of any size, at a cost that does not grow with it."""
-    # Most of the time goes into fetching the samples from memory; averaging more of them
-    # found no more cuts (docs/log.md).
     grid = cv2.resize(image, (SAMPLES, SAMPLES), interpolation=cv2.INTER_NEAREST)
     grid = cv2.LUT(grid, _TONES)
     counts = cv2.calcHist([grid], _CHANNELS, None, _BINS, _RANGES)

@@ -11,7 +11,6 @@ from contextlib import suppress
 from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self, TextIO
 
 from stream.clock import NS_PER_MS, NS_PER_S, Clock, MonotonicClock
@@ -106,12 +105,7 @@ class TraceSpan:
         self._tracer._begin(self)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None:
             self.args["error"] = kind.__name__
         self._tracer._end(self)

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from perception.masks.prompts import BoxPrompt, MaskPrompt, PointsPrompt, Prompt
-from perception.sam2.load import load_model
 from perception.sam2.networks import Sam2Networks
+from perception.sam2_tracking.open import load_model
 from perception.sam2_tracking.state import Sam2Config, state_bytes
 from perception.sam2_tracking.tracker import Sam2Tracker
 from stream.errors import AssetError, BadFrame, ConfigError, PromptError

@@ -17,8 +17,7 @@ import torch.nn.functional as F
 from skimage import data
 
 from perception.masks.prompts import BoxPrompt, MaskPrompt, PointsPrompt, Prompt
-from perception.sam2.load import load_model
-from perception.sam2_tracking.open import load_sam2_tracker
+from perception.sam2_tracking.open import load_model, load_sam2_tracker
 from perception.sam2_tracking.state import Sam2State
 from perception.sam2_tracking.tracker import Sam2Tracker
 from stream.frame import Frame, Mask
