@@ -3,6 +3,7 @@
 import argparse
 import errno
 import importlib
+import os
 import pkgutil
 import re
 import sys
@@ -68,10 +69,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; 0 done, 1 refused with a reason, 2 bad usage, 130 interrupted."""
     args = build_parser().parse_args(argv)
     try:
-        return int(args.run(args))
+        code = int(args.run(args))
+        sys.stdout.flush()  # a full disk or a reader that has gone is met here, not at exit
+        return code
     except KeyboardInterrupt:
         print("foveal: interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
+    except BrokenPipeError:  # nobody reads the output any more: `foveal models list | head -1`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
+        return EXIT_FAILED
     except (FovealError, ImportError, OSError) as error:
         said = _in_words(error)
         if said is None:

@@ -159,6 +159,35 @@ def test_records_on_a_full_disk() -> None:
         write_jsonl(FULL, [record(Words("A cup."))])
 
 
+@pytest.mark.skipif(os.name != "posix", reason="needs a pipe that is closed at once")
+def test_a_reader_that_has_gone_ends_the_command_quietly() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", "foveal.cli", "models", "list", "--json"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (EXIT_FAILED, "")
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="needs /dev/full")
+def test_output_on_a_full_disk_is_told_in_one_line() -> None:
+    with FULL.open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "foveal.cli", "models", "list", "--json"],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert done.returncode == EXIT_FAILED
+    assert done.stderr == "foveal: No space left on device\n"
+
+
 def test_help_loads_no_engine() -> None:
     """`foveal --help` answers within 0.3 s because nothing heavy is imported for it."""
     probe = (
