@@ -91,6 +91,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serve until Ctrl-C or SIGTERM; 0 after a clean end."""
-    from foveal.server.serve import serve
+    from foveal.jobs.serve import serve
 
     return serve(args)

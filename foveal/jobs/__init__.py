@@ -1,1 +1,1 @@
-"""What `foveal replay` and `foveal track` do, from request to results."""
+"""What `foveal replay`, `foveal track` and `foveal serve` do, from request to results."""
