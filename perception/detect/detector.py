@@ -13,10 +13,10 @@ import numpy.typing as npt
 import torch
 
 from perception.detect.centernet import CenterNet
+from perception.detect.coco import EVERYDAY
 from perception.detect.letterbox import letterboxed, suppress, whole_pixels
 from perception.features.backbone import fast_dtype
 from perception.features.weights import load_parameters
-from perception.scene.recogniser import EVERYDAY
 from stream.frame import Image
 from stream.geometry import Box, Boxes, box_ious
 

@@ -5,8 +5,8 @@ ImageNet numbers its classes along WordNet's tree, so most kinds are a few range
 
 from functools import lru_cache
 
+from perception.detect.coco import EVERYDAY, TABLE
 from perception.scene.name_matching import words_of
-from perception.scene.recogniser import EVERYDAY, TABLE
 
 # How well a class fits: by its name, by another word or with an adjective, by its group.
 EXACT, HEAD, GROUP = 1.0, 0.9, 0.8

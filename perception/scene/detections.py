@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from perception.detect.coco import EVERYDAY
 from perception.detect.detector import SAME_PLACE_IOU, Detection, distinct, overlaps
 from perception.masks.grabcut import mask_from_box
 from perception.scene.class_hierarchy import EXACT, fitting, has_finer, kinds
 from perception.scene.grounded_region import GroundedRegion, holds
 from perception.scene.name_matching import Name, NameMatcher, Posterior, words_of
-from perception.scene.recogniser import EVERYDAY
 from stream.frame import Image, Mask
 from stream.geometry import Box, Point, mask_box, mask_iou
 

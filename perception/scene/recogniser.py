@@ -9,15 +9,14 @@ background, the less it has to say.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-import yaml
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from perception.detect.coco import EVERYDAY
 from perception.features.backbone import Backbone, Posteriors
 from stream.crops import region_views
 from stream.errors import AssetError
@@ -25,14 +24,6 @@ from stream.frame import Image, Mask
 
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights" / "everyday.safetensors"
 TRUST = 0.7  # the everyday head's share where it is sure that something is there
-
-# The everyday things: what they are called, their kinds and their groups.
-TABLE: dict[str, Any] = yaml.safe_load(
-    Path(__file__).with_name("everyday.yaml").read_text(encoding="utf-8")
-)
-EVERYDAY: tuple[tuple[str, ...], ...] = tuple(
-    tuple(row["names"].split("|")) for row in TABLE["classes"]
-)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -14,13 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from perception.detect.coco import EVERYDAY
 from perception.detect.detector import Detection
 from perception.masks.cutter import Cutter
 from perception.scene.grounded_region import SceneView
 from perception.scene.localisation import Noticed
 from perception.scene.name_matching import Posterior
 from perception.scene.phrase_grounding import Pointed
-from perception.scene.recogniser import EVERYDAY
 from reasoning.generation.settings import GroundConfig
 from reasoning.pixsearch.candidates import (
     RegionCandidate,

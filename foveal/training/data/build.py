@@ -26,7 +26,7 @@ from foveal.training.data.pictures import (
 )
 from foveal.training.data.scenes import cut_outs, stamps
 from foveal.training.data.visual_cache import VisualTokenCache, cache_folder
-from perception.scene.recogniser import EVERYDAY
+from perception.detect.coco import EVERYDAY
 from reasoning.data.annotator import AnnotatedPicture
 from reasoning.data.builder import Builder, BuildReport
 from reasoning.data.openai_annotator import OpenAiAnnotator

@@ -9,8 +9,8 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from perception.detect.coco import EVERYDAY
 from perception.scene.reader import SceneView
-from perception.scene.recogniser import EVERYDAY
 from reasoning.data.schema import (
     Entity,
     Information,

@@ -10,7 +10,7 @@ from skimage.io import imread
 
 from foveal.training.data.compositing import compose
 from foveal.training.data.scenes import LabelledScene, NamedThing, PasteObject, by_name
-from perception.scene.recogniser import EVERYDAY
+from perception.detect.coco import EVERYDAY
 from reasoning.data.annotator import AnnotatedPicture, NamedMask
 from reasoning.data.loaders.coco import coco_pictures, yolo_pictures
 from reasoning.data.loaders.common import picture_size

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from foveal.training.everyday.pictures import Labelled, read_coco, read_yolo
-from perception.scene.recogniser import EVERYDAY
+from perception.detect.coco import EVERYDAY
 from reasoning.data.wordings import excluded
 from stream.errors import SourceError
 from stream.frame import Image, Mask

@@ -9,8 +9,9 @@ import numpy.typing as npt
 import torch
 
 from foveal.training.everyday.pictures import Labelled, crops, read_coco, read_imagenet, read_yolo
+from perception.detect.coco import EVERYDAY
 from perception.features.backbone import Backbone
-from perception.scene.recogniser import EVERYDAY, EverydayHead, Recogniser
+from perception.scene.recogniser import EverydayHead, Recogniser
 from stream.crops import region_views
 
 BATCH = 32

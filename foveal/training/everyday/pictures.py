@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from perception.scene.recogniser import EVERYDAY
+from perception.detect.coco import EVERYDAY
 from stream.crops import GREY
 from stream.errors import SourceError
 from stream.frame import Image, Mask

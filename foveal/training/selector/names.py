@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from perception.detect.coco import EVERYDAY
 from perception.scene.class_hierarchy import kinds
 from perception.scene.detections import wanted
 from perception.scene.name_matching import NameMatcher
-from perception.scene.recogniser import EVERYDAY
 
 KIND = 0.7  # how well the detector's name fits a phrase that means a kind of it
 LOOKS = (

@@ -19,12 +19,12 @@ from foveal.training.selector.store import (
     make_selector_store,
     read_selector_store,
 )
+from perception.detect.coco import EVERYDAY
 from perception.detect.detector import Detection
 from perception.features.backbone import Features
 from perception.scene.localisation import Noticed
 from perception.scene.name_matching import Name, NameMatcher
 from perception.scene.reader import GroundedRegion, SceneView
-from perception.scene.recogniser import EVERYDAY
 from reasoning.pixsearch.region_selector import (
     DETECTED,
     LOOKED,

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from skimage import data
 
 from foveal.assets.convert import network_path
+from perception.detect.coco import EVERYDAY
 from perception.detect.detector import (
     MODEL,
     Detection,
@@ -21,7 +22,6 @@ from perception.detect.detector import (
 from perception.detect.faces import MODEL as FACES
 from perception.detect.faces import FaceDetector
 from perception.detect.letterbox import letterboxed, suppress, whole_pixels
-from perception.scene.recogniser import EVERYDAY
 from stream.errors import MissingAssetError
 from stream.frame import Image
 

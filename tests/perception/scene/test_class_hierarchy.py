@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from timm.data import ImageNetInfo
 
+from perception.detect.coco import EVERYDAY
 from perception.scene.class_hierarchy import EXACT, fitting, has_finer, kinds
-from perception.scene.recogniser import EVERYDAY
 
 LABELS = {names[0]: number for number, names in enumerate(EVERYDAY)}
 

@@ -5,6 +5,7 @@ from typing import cast
 import numpy as np
 import pytest
 
+from perception.detect.coco import EVERYDAY
 from perception.detect.detector import Detection
 from perception.detect.ocr import TextLine
 from perception.features.backbone import Backbone
@@ -21,7 +22,7 @@ from perception.scene.detections import (
 )
 from perception.scene.name_matching import NameMatcher, Posterior
 from perception.scene.reader import SceneReader
-from perception.scene.recogniser import EVERYDAY, EverydayHead, Recogniser
+from perception.scene.recogniser import EverydayHead, Recogniser
 from stream.errors import PromptError
 from stream.events import Region
 from stream.frame import Frame, Image, Mask

@@ -5,13 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from perception.detect.coco import EVERYDAY
 from perception.detect.detector import Detection
 from perception.detect.ocr import TextLine
 from perception.features.backbone import Backbone
 from perception.scene.name_matching import NameMatcher
 from perception.scene.phrase_grounding import MIN_POINTED, Finder, Pointed
 from perception.scene.reader import SceneReader, SceneView
-from perception.scene.recogniser import EVERYDAY, EverydayHead, Recogniser
+from perception.scene.recogniser import EverydayHead, Recogniser
 from stream.errors import PromptError
 from stream.frame import Frame, Image, Mask
 from tests.doubles.perception import FakeDetector, thing

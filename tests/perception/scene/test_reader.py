@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from skimage import data
 
 from foveal.demo.scene import CAT
+from perception.detect.coco import EVERYDAY
 from perception.detect.ocr import TextLine
 from perception.features.backbone import Backbone
 from perception.scene.name_matching import NameMatcher
 from perception.scene.reader import SceneReader, SceneView, where
-from perception.scene.recogniser import EVERYDAY, EverydayHead, Recogniser
+from perception.scene.recogniser import EverydayHead, Recogniser
 from perception.scene.sliding_windows import agreed, windows
 from stream.errors import PromptError
 from stream.events import Region

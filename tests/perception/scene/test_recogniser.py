@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from perception.detect.coco import EVERYDAY
 from perception.features.backbone import Backbone
-from perception.scene.recogniser import EVERYDAY, EverydayHead, Recogniser, load_head, save_head
+from perception.scene.recogniser import EverydayHead, Recogniser, load_head, save_head
 from stream.errors import AssetError
 from stream.frame import Image, Mask
 

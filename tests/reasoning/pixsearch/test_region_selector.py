@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from perception.detect.coco import EVERYDAY
 from perception.detect.detector import Detection
 from perception.features.backbone import Features
 from perception.scene.localisation import Noticed
 from perception.scene.name_matching import Name
 from perception.scene.reader import GroundedRegion, Scene, SceneView
-from perception.scene.recogniser import EVERYDAY
 from reasoning.generation.protocol import Prompt
 from reasoning.generation.settings import GroundConfig
 from reasoning.pixsearch.candidates import candidates_of, closer_candidates, windows
