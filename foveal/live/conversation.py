@@ -10,15 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from foveal.live.parts import LiveParts
-from foveal.live.protocol.server import (
-    EVENTS,
-    AskedMessage,
-    ForgotMessage,
-    RecordingMessage,
-    RefusedMessage,
-    ServerMessage,
-    StartedMessage,
-)
+from foveal.live.protocol import server
 from foveal.live.protocol.wire import end_message, question_of, regions_message
 from foveal.live.recording import FileRecording
 from foveal.live.view import LiveView
@@ -32,14 +24,14 @@ from stream.frame import Frame, Keyframe
 logger = logging.getLogger(__name__)
 
 Renewal = tuple[FileRecording | None, str]  # the recording of a new conversation, and why
-Deliver = Callable[[ServerMessage], None]  # called in the worker
+Deliver = Callable[[server.ServerMessage], None]  # called in the worker
 
 
 @dataclass(slots=True)
 class LiveTurn:
     """One question on its way to its answer."""
 
-    told: AskedMessage
+    told: server.AskedMessage
     asked_ns: int  # on the clock
     began_ns: int = 0
     heard: bool = False  # its first audio was queued
@@ -88,9 +80,9 @@ class Conversation:
             session = Session(stages, self, self.parts.config)
             self.run = Run(stages, session, session.init_state(), renew[0] if renew else None)
             if renew is not None:
-                self._post(ForgotMessage())
+                self._post(server.ForgotMessage())
             if self.run.recording is not None:
-                self._post(RecordingMessage(on=True, id=self.run.recording.id))
+                self._post(server.RecordingMessage(on=True, id=self.run.recording.id))
         return self.run
 
     def step(self, frame: Frame, renew: Renewal | None) -> None:
@@ -119,7 +111,7 @@ class Conversation:
                     self.run.recording.question(question)
                     self.run.recording.message(turn.told, frame.pts_ns)
                 pts_ms = frame.pts_ns // NS_PER_MS
-                self._post(StartedMessage(turn=turn.told.turn, pts_ms=pts_ms))
+                self._post(server.StartedMessage(turn=turn.told.turn, pts_ms=pts_ms))
             work(due)
             self.failures = 0
         except ChannelClosed:
@@ -139,7 +131,7 @@ class Conversation:
         else:
             logger.exception("a frame failed", exc_info=error)
             reason = type(error).__name__
-        self._post(RefusedMessage(turn=self._number, cause="internal", reason=reason))
+        self._post(server.RefusedMessage(turn=self._number, cause="internal", reason=reason))
         if self.run is not None and self.run.recording is not None:
             self.stop_recording(f"a frame failed: {reason}")
 
@@ -153,7 +145,7 @@ class Conversation:
             recording.close(reason)
         except FovealError as error:
             reason = str(error)
-        self.deliver(RecordingMessage(on=False, id=recording.id, reason=reason))
+        self.deliver(server.RecordingMessage(on=False, id=recording.id, reason=reason))
 
     def answer_paused(self, frame: Frame) -> None:
         """The next question about the last frame, as no other comes."""
@@ -181,7 +173,7 @@ class Conversation:
             raise ChannelClosed("the session has ended")
         if self.turn is not None:
             self.parts.lane.give_way()
-        known = EVENTS.get(event.kind)
+        known = server.EVENTS.get(event.kind)
         if known is not None:  # the others are told with all of the frame or of the answer
             told = {"turn": self._number, "pts_ms": event.stream_ns // NS_PER_MS}
             self._post(known.model_validate({**told, **event.data}))
@@ -201,7 +193,7 @@ class Conversation:
     def _number(self) -> int | None:
         return None if self.turn is None else self.turn.told.turn
 
-    def _post(self, message: ServerMessage) -> None:
+    def _post(self, message: server.ServerMessage) -> None:
         """From the worker to the loop, in order."""
         if self.run is not None and self.run.recording is not None:
             last = self.run.state.last

@@ -13,20 +13,8 @@ from contextlib import aclosing
 
 from foveal.live.conversation import Conversation, LiveTurn, Meter, Renewal
 from foveal.live.parts import LiveParts
-from foveal.live.protocol.parts import ShareBox, SharePoint
-from foveal.live.protocol.server import (
-    AskedMessage,
-    CameraMessage,
-    EndMessage,
-    Origin,
-    RecordingMessage,
-    RefusedMessage,
-    ServerMessage,
-    SpeechMessage,
-    SpokenMessage,
-    StatsMessage,
-    TokenMessage,
-)
+from foveal.live.protocol import server
+from foveal.live.protocol.parts import PointedQuestion
 from foveal.live.recording import FileRecording
 from foveal.live.speech.voice import LiveVoice
 from foveal.live.timeline import StreamTimeline
@@ -41,7 +29,7 @@ PATROL_NS = 250 * NS_PER_MS
 STATS_NS = NS_PER_S
 PAUSED_NS = 2 * NS_PER_S  # no frame for so long: questions are about the last one
 
-Tell = Callable[[ServerMessage], None]  # called on the event loop
+Tell = Callable[[server.ServerMessage], None]  # called on the event loop
 
 
 class LiveSession:
@@ -73,7 +61,7 @@ class LiveSession:
                 self._unspoken,
                 parts.lead_in,
             )
-            self.voice.on_spoken = lambda turn: self._tell(SpokenMessage(turn=turn))
+            self.voice.on_spoken = lambda turn: self._tell(server.SpokenMessage(turn=turn))
             self.voice.on_cut = self.view.hush
         self._helpers = [asyncio.create_task(self._patrol())]
         if self.voice is not None:
@@ -89,28 +77,28 @@ class LiveSession:
         """Questions without an answer."""
         return len(self._talk.waiting)
 
-    def ask(
-        self,
-        text: str,
-        origin: Origin = "text",
-        point: SharePoint | None = None,
-        box: ShareBox | None = None,
-    ) -> int:
+    def ask(self, asked: PointedQuestion | str, origin: server.Origin = "text") -> int:
         """Queue a question; what is being said is cut off. Returns the number of its turn.
 
-        `point` or `box` are shares 0..1 of the picture. Raises PromptError when too many wait.
+        Raises PromptError when too many wait.
         """
         if len(self._talk.waiting) >= MAX_WAITING:
             raise PromptError(f"expected at most {MAX_WAITING} waiting questions; ask again later")
         self.stop_speaking()
         self._asked += 1
-        point = point if box is None else None
-        told = AskedMessage(turn=self._asked, text=text, origin=origin, point=point, box=box)
+        asked = PointedQuestion(text=asked) if isinstance(asked, str) else asked
+        told = server.AskedMessage(
+            turn=self._asked,
+            text=asked.text,
+            origin=origin,
+            point=asked.point if asked.box is None else None,
+            box=asked.box,
+        )
         turn = LiveTurn(told, self._clock.now_ns())
         self._talk.waiting.append(turn)
         self._turns[told.turn] = turn
         self._turns.pop(told.turn - 2 * MAX_WAITING, None)
-        self.view.ask(text)
+        self.view.ask(asked.text)
         if self.voice is not None:
             self.voice.begin()
         self._tell(told)
@@ -142,7 +130,7 @@ class LiveSession:
         self._cameras += 1
         mine, self._source = self._cameras, source
         self._skipped = 0
-        self._tell(CameraMessage(on=True))
+        self._tell(server.CameraMessage(on=True))
         try:
             async with aclosing(source.frames()) as frames:  # type: ignore[type-var]
                 async for frame in frames:
@@ -155,7 +143,7 @@ class LiveSession:
         finally:
             if self._cameras == mine:
                 self._source = None
-                self._tell(CameraMessage(on=False))
+                self._tell(server.CameraMessage(on=False))
 
     async def close(self, reason: str = "the session has ended") -> None:
         """End: an answer stops at its next token, a recording is finished."""
@@ -224,7 +212,7 @@ class LiveSession:
         if run is None or last is None:
             turn = self._talk.waiting.popleft()
             reason = "no picture has come yet; start the camera and ask again"
-            self._tell(RefusedMessage(turn=turn.told.turn, cause="question", reason=reason))
+            self._tell(server.RefusedMessage(turn=turn.told.turn, cause="question", reason=reason))
             return
         async with self._busy:
             await self._submit(lambda: self._talk.answer_paused(last))
@@ -235,7 +223,7 @@ class LiveSession:
         stats = getattr(self._source, "stats", None)
         dropped = Counter(stats().dropped if stats is not None else {})
         dropped["superseded"] += self._skipped
-        message = StatsMessage(
+        message = server.StatsMessage(
             fps=round(meter.frames * NS_PER_S / (now_ns - meter.since_ns), 1),
             age_ms=meter.age_ns // NS_PER_MS,
             masklets=0 if run is None else run.stages.masklets.live,
@@ -245,17 +233,17 @@ class LiveSession:
         )
         self._tell(message)
 
-    def _post(self, message: ServerMessage) -> None:
+    def _post(self, message: server.ServerMessage) -> None:
         """From the worker to the loop, in order."""
         self._loop.call_soon_threadsafe(self._deliver, message)
 
-    def _deliver(self, message: ServerMessage) -> None:
-        if self._talk.ended and not isinstance(message, RecordingMessage):
+    def _deliver(self, message: server.ServerMessage) -> None:
+        if self._talk.ended and not isinstance(message, server.RecordingMessage):
             return
         self._tell(message)
-        if not isinstance(message, TokenMessage | EndMessage):
+        if not isinstance(message, server.TokenMessage | server.EndMessage):
             return
-        turn, ended = self._turns.get(message.turn), isinstance(message, EndMessage)
+        turn, ended = self._turns.get(message.turn), isinstance(message, server.EndMessage)
         if ended and turn is not None and not (self.voice and self.voice.audible):
             self.view.ask(turn.told.text)
             self.view.read(message.text)
@@ -263,7 +251,7 @@ class LiveSession:
             return  # an answer to an earlier question is no longer spoken
         if ended:
             self.voice.finish(message.turn)
-        elif isinstance(message, TokenMessage) and message.spoken:
+        elif isinstance(message, server.TokenMessage) and message.spoken:
             self.voice.feed(message.turn, message.text)
 
     def _spoken(self, turn: int, sentence: str, seconds: float) -> None:
@@ -276,7 +264,7 @@ class LiveSession:
         if known is not None and not known.heard:
             known.heard = True
             first_ms = round((now_ns - known.asked_ns) / NS_PER_MS, 1)
-        self._tell(SpeechMessage(turn=turn, duration_s=round(seconds, 2), first_ms=first_ms))
+        self._tell(server.SpeechMessage(turn=turn, duration_s=round(seconds, 2), first_ms=first_ms))
 
     def _unspoken(self, turn: int, reason: str) -> None:
-        self._tell(RefusedMessage(turn=turn, cause="speech", reason=reason))
+        self._tell(server.RefusedMessage(turn=turn, cause="speech", reason=reason))

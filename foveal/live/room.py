@@ -12,31 +12,8 @@ from devices.http.problems import Problem
 from foveal.live.consent import Consent
 from foveal.live.live_session import LiveSession, Tell
 from foveal.live.message_log import Link, Message, Send, SessionLog
-from foveal.live.protocol.client import (
-    AnyClientMessage,
-    AskMessage,
-    DeviceMessage,
-    ForgetMessage,
-    PingMessage,
-    RecordMessage,
-    StopMessage,
-    TalkMessage,
-    parse,
-)
-from foveal.live.protocol.parts import ShareBox, SharePoint
-from foveal.live.protocol.server import (
-    ByeMessage,
-    DeviceStateMessage,
-    ErrorMessage,
-    HearingMessage,
-    HelloMessage,
-    Origin,
-    PongMessage,
-    RecordingMessage,
-    RegionsMessage,
-    ServerMessage,
-    TranscriptMessage,
-)
+from foveal.live.protocol import client, server
+from foveal.live.protocol.parts import PointedQuestion
 from foveal.live.recording import FileRecording
 from foveal.live.speech.voice import LiveVoice
 from stream.clock import NS_PER_S, Clock
@@ -46,7 +23,7 @@ MAX_LINKS = 8  # that listen to one session
 
 MakeLive = Callable[[Tell], LiveSession]
 StartRecording = Callable[[], FileRecording]
-OnTalk = Callable[[TalkMessage], None]
+OnTalk = Callable[[client.TalkMessage], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,16 +80,16 @@ class Room:
         """Whether anybody is connected."""
         return self.media > 0 or self.log.links > 0
 
-    def tell(self, message: ServerMessage) -> None:
+    def tell(self, message: server.ServerMessage) -> None:
         """Send a message to all who listen."""
-        if isinstance(message, RecordingMessage):
+        if isinstance(message, server.RecordingMessage):
             self._consent.recording = message.id if message.on else None
             if message.on:
                 message = self._consent.state(self._clock.now_ns(), message.id)
         data = message.data()
         self.log.tell(message.type, data)
         self._watch(self.id, message.type, data)
-        if isinstance(message, RegionsMessage):
+        if isinstance(message, server.RegionsMessage):
             self.touched_ns = self._clock.now_ns()
 
     def attach(self, send: Send, after: int | None, hello: Message) -> Link:
@@ -122,7 +99,7 @@ class Room:
         """
         if self.log.links >= MAX_LINKS:
             raise Problem(503, f"{MAX_LINKS} clients listen to this session already")
-        told = HelloMessage(
+        told = server.HelloMessage(
             conversation=self.id,
             seq=self.log.seq,
             missed=0 if after is None else self.log.missed(after),
@@ -170,28 +147,22 @@ class Room:
         try:
             if self._messages.wait_s("all"):
                 raise PromptError("expected fewer messages a second")
-            said = parse(message)
-            if isinstance(said, PingMessage):
-                reply(PongMessage(n=said.n).told())
+            said = client.parse(message)
+            if isinstance(said, client.PingMessage):
+                reply(server.PongMessage(n=said.n).told())
             else:
                 self._obey(said, talk)
         except FovealError as error:
-            reply(ErrorMessage(reason=str(error)).told())
+            reply(server.ErrorMessage(reason=str(error)).told())
 
-    def ask(
-        self,
-        text: str,
-        origin: Origin = "text",
-        point: SharePoint | None = None,
-        box: ShareBox | None = None,
-    ) -> int:
+    def ask(self, asked: PointedQuestion | str, origin: server.Origin = "text") -> int:
         """As `LiveSession.ask`; raises PromptError when too much is asked."""
         wait_s = self._questions.wait_s("all")
         if wait_s:
             raise PromptError(f"expected fewer questions; ask again in {wait_s:.0f} s")
-        return self.live.ask(text, origin, point, box)
+        return self.live.ask(asked, origin)
 
-    def heard(self, message: HearingMessage | TranscriptMessage) -> None:
+    def heard(self, message: server.HearingMessage | server.TranscriptMessage) -> None:
         """Ear: speech of the wearer began or ended, or words of it."""
         self.touched_ns = self._clock.now_ns()
         self.tell(message)
@@ -201,21 +172,21 @@ class Room:
         try:
             self.ask(text, "speech")
         except PromptError as error:
-            self.tell(ErrorMessage(reason=str(error)))
+            self.tell(server.ErrorMessage(reason=str(error)))
 
-    def _obey(self, said: AnyClientMessage, talk: OnTalk | None) -> None:
-        if isinstance(said, AskMessage):
-            self.ask(said.text, "text", said.point, said.box)
-        elif isinstance(said, StopMessage):
+    def _obey(self, said: client.AnyClientMessage, talk: OnTalk | None) -> None:
+        if isinstance(said, client.AskMessage):
+            self.ask(said)
+        elif isinstance(said, client.StopMessage):
             self.live.stop_speaking()
-        elif isinstance(said, ForgetMessage):
+        elif isinstance(said, client.ForgetMessage):
             self.live.renew(None, "a new conversation was started")
-        elif isinstance(said, DeviceMessage):
+        elif isinstance(said, client.DeviceMessage):
             self.device = said.data()
-            self.tell(DeviceStateMessage(**self.device))
-        elif isinstance(said, RecordMessage):
+            self.tell(server.DeviceStateMessage(**self.device))
+        elif isinstance(said, client.RecordMessage):
             self._record(said)
-        elif isinstance(said, TalkMessage) and (talk is not None or self._talks):
+        elif isinstance(said, client.TalkMessage) and (talk is not None or self._talks):
             (talk or self._talks[-1])(said)
         else:
             raise PromptError(
@@ -231,7 +202,7 @@ class Room:
         elif self._consent.warns(now_ns):
             self._tell_recording(now_ns)
 
-    def _record(self, said: RecordMessage) -> None:
+    def _record(self, said: client.RecordMessage) -> None:
         now_ns = self._clock.now_ns()
         if not said.on:
             self.live.stop_recording("asked for")
@@ -254,6 +225,6 @@ class Room:
         """End the session; whoever is connected hears why."""
         if self.closed.is_set():
             return
-        self.tell(ByeMessage(reason=reason))
+        self.tell(server.ByeMessage(reason=reason))
         self.closed.set()
         await self.live.close(reason)

@@ -25,7 +25,7 @@ from foveal.live.engine import Engine
 from foveal.live.live_session import LiveSession, Tell
 from foveal.live.message_log import Message
 from foveal.live.parts import LiveParts
-from foveal.live.protocol.parts import VERSION, SharePoint
+from foveal.live.protocol.parts import VERSION, PointedQuestion
 from foveal.live.recording import Library
 from foveal.live.registry import Rooms
 from foveal.live.room import Room
@@ -110,12 +110,11 @@ class LiveServer:
         return lambda: self._watchers.remove(watcher)
 
     async def ask(
-        self, text: str, conversation: str | None = None, point: SharePoint | None = None
+        self, asked: PointedQuestion | str, conversation: str | None = None
     ) -> dict[str, Any]:
         """Ask in a session (the only one with a camera, unless named); its `end` message.
 
-        `point` are shares 0..1 of the picture. Raises PromptError when there is none, or the
-        question is refused.
+        Raises PromptError when there is none, or the question is refused.
         """
         room = self.rooms.find(conversation)
         if conversation is None:
@@ -139,7 +138,7 @@ class LiveServer:
 
         stop = self.watch(watcher)
         try:
-            turn = room.ask(text, "other", point)
+            turn = room.ask(asked, "other")
             async with asyncio.timeout(ANSWER_S):
                 return await answer
         except TimeoutError as error:

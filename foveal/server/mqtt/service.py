@@ -10,6 +10,7 @@ from typing import Any, Self
 from devices.mqtt import questions as mqtt
 from devices.mqtt.options import BridgeOptions, parse_broker
 from foveal.live.engine import Engine
+from foveal.live.protocol.parts import PointedQuestion
 from foveal.server.app import LiveServer
 from foveal.server.mqtt.bridge import Hooks, MqttService, Switch, SwitchedSpeaker
 from stream.clock import Clock, MonotonicClock
@@ -57,7 +58,7 @@ class LiveMqtt(AsyncExitStack):
         return replace(engine, speaker=SwitchedSpeaker(engine.speaker, self._voice))
 
     async def _ask(self, ask: mqtt.MqttQuestion) -> Mapping[str, Any]:
-        return await self._server.ask(ask.text, point=ask.point)
+        return await self._server.ask(PointedQuestion(text=ask.text, point=ask.point))
 
     def _speak(self, on: bool) -> None:
         self._voice.on = on

@@ -8,6 +8,7 @@ import pytest
 
 from devices.webrtc.tracks import SpeechTrack
 from foveal.live.live_session import MAX_FAILURES, MAX_WAITING
+from foveal.live.protocol.parts import PointedQuestion
 from foveal.live.worker import GIVE_WAY_NS
 from foveal.session.stages import Stages
 from stream.clock import NS_PER_S
@@ -24,7 +25,7 @@ async def test_frames_become_regions_and_questions_answers() -> None:
         source = QueueSource()
         source.put(0, 100)
         watching = rig.live.watch(source)
-        rig.live.ask("What is this?", point=(0.25, 0.3))
+        rig.live.ask(PointedQuestion(text="What is this?", point=(0.25, 0.3)))
         source.put(200)
         source.queue.put_nowait(None)
         await watching

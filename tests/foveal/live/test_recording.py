@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from foveal.config.schema import SessionConfig
+from foveal.live.protocol.parts import PointedQuestion
 from foveal.live.recording import (
     ANSWERS,
     CLIP,
@@ -41,7 +42,7 @@ async def record(folder: Path) -> None:
         for time_ms in range(133, 900, 67):
             source.put(time_ms)
         await until(lambda: len(rig.of("regions")) == 14)
-        rig.live.ask("What is this?", point=(0.2, 0.25))
+        rig.live.ask(PointedQuestion(text="What is this?", point=(0.2, 0.25)))
         source.put(967, 1033)
         await rig.until("end")
         rig.live.ask("And how large?")
