@@ -7,7 +7,16 @@ from torch import Tensor
 
 from reasoning.generation.grammar import Grammar
 from reasoning.generation.settings import LogitsProcessorConfig
-from reasoning.generation.tokens import CONTROLS, END, END_SEARCH, IMAGE, REGION, SEARCH, ControlIds
+from reasoning.generation.tokens import (
+    CONTROLS,
+    END,
+    END_SEARCH,
+    IMAGE,
+    REGION,
+    SEARCH,
+    Control,
+    ControlIds,
+)
 
 
 class LogitsProcessor:
@@ -28,43 +37,43 @@ class LogitsProcessor:
 
         `written` are the ids of the current stretch; no `<region>` unless one was `named`.
         """
-        allowed = {self._controls.id_of(control) for control in grammar.allowed()}
-        scores = logits.float().clone()
-        first = self._controls.first
-        barred = torch.ones(len(CONTROLS), dtype=torch.bool)
-        for token in allowed:
-            barred[token - first] = False
-        search, end = self._controls.id_of(SEARCH), self._controls.id_of(END)
-        if grammar.place == "answer":
-            config = self._config
-            possible = config.text or config.image or (config.region and named)
-            if (
-                not may_search
-                or not possible
-                or float(logits.softmax(-1)[search]) < self._config.search_gate
-            ):
-                barred[search - first] = True
-            else:
-                return search
-            if not written:
-                barred[end - first] = True  # an answer is never empty
+        region = named and self._config.region
+        if grammar.place == "answer" and may_search and self._searches(logits, region):
+            return self._controls.id_of(SEARCH)
         if grammar.place == "payload":
             if len(grammar.payload) >= self._config.max_query:
                 whole = "".join(grammar.payload).strip()
-                region = named and self._config.region
                 return self._controls.id_of(END_SEARCH if whole else REGION if region else IMAGE)
-            barred[self._controls.id_of(REGION) - first] |= not (named and self._config.region)
-            barred[self._controls.id_of(IMAGE) - first] |= not self._config.image
-            if not self._config.text and not grammar.payload:
-                scores[:first] = -torch.inf
             if not grammar.takes_text:
                 return self._controls.id_of(END_SEARCH)
-        scores[first : first + len(CONTROLS)][barred] = -torch.inf
+        scores, first = logits.float().clone(), self._controls.first
+        if grammar.place == "payload" and not self._config.text and not grammar.payload:
+            scores[:first] = -torch.inf
+        allowed = self._allowed(grammar, written, region)
+        for number, control in enumerate(CONTROLS):
+            if control not in allowed:
+                scores[first + number] = -torch.inf
         scores[first + len(CONTROLS) :] = -torch.inf
         scores[: self._config.reserved] = -torch.inf
-        for token in self._repeats(written):
-            scores[token] = -torch.inf
+        scores[self._repeats(written)] = -torch.inf
         return int(scores.argmax())
+
+    def _searches(self, logits: Tensor, region: bool) -> bool:
+        """Whether `<search>` is likely enough, and some kind of search possible."""
+        possible = self._config.text or self._config.image or region
+        search = logits.softmax(-1)[self._controls.id_of(SEARCH)]
+        return possible and float(search) >= self._config.search_gate
+
+    def _allowed(self, grammar: Grammar, written: Sequence[int], region: bool) -> set[Control]:
+        """The special tokens that the model may choose itself."""
+        allowed = set(grammar.allowed()) - {SEARCH}
+        if not written:
+            allowed.discard(END)  # an answer is never empty
+        if not region:
+            allowed.discard(REGION)
+        if not self._config.image:
+            allowed.discard(IMAGE)
+        return allowed
 
     def _repeats(self, written: Sequence[int]) -> list[int]:
         """Tokens that would repeat a stretch of `repeat` tokens."""

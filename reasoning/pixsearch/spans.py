@@ -1,4 +1,4 @@
-"""B/I/O labels of tokens, the spans they make, and which tokens a loss counts: pure functions.
+"""B/I/O labels of tokens, and which tokens a loss counts: pure functions.
 
 PixSearch, section 3 and eq. 9; the labels' rules are those of PLUM's code: B opens a span (and
 closes an open one), I goes on only where one is open, O closes, the sequence's end closes.
@@ -15,24 +15,6 @@ MAX_SPAN = 12  # tokens: no name is longer, a tagger that never closes is not be
 
 Chars = tuple[int, int]  # start and end (exclusive) in characters
 Tokens = tuple[int, int]  # start and end (exclusive) in tokens
-
-
-def extract_spans(labels: Sequence[int], longest: int = MAX_SPAN) -> list[Tokens]:
-    """Spans of a label sequence, in order.
-
-    An I without an open span is no span. A span of more than `longest` tokens is dropped whole: cut
-    short it would name something else.
-    """
-    found: list[Tokens] = []
-    opened: int | None = None
-    for place, label in enumerate([*labels, OUTSIDE]):
-        if opened is not None and label != INSIDE:
-            if place - opened <= longest:
-                found.append((opened, place))
-            opened = None
-        if label == BEGIN:
-            opened = place
-    return found
 
 
 def bio_labels(offsets: Sequence[Chars], entities: Sequence[Chars]) -> list[int]:

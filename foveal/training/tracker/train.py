@@ -58,7 +58,7 @@ class TrainConfig:
     visits: int = 900  # rollouts
     steps: int = 8  # of the optimiser after each
     batch: int = 12
-    rate: float = 2e-3
+    learning_rate: float = 2e-3
     kept: int = 4000  # samples
 
 
@@ -108,7 +108,7 @@ def train(
     student = Student(net, rng, config.kept)
     # A loose rule for what is lost, so that the head also sees how it goes wrong.
     tracker = EmbeddedTracker(backbone, TrackerConfig(min_score=0.1), student)
-    optimiser = torch.optim.AdamW(net.parameters(), config.rate, weight_decay=1e-2)
+    optimiser = torch.optim.AdamW(net.parameters(), config.learning_rate, weight_decay=1e-2)
     clips: list[Clip] = []
     for visit in range(config.visits):
         if visit % max(1, config.visits // config.clips) == 0 and len(clips) < config.clips:
@@ -120,7 +120,7 @@ def train(
         roll(tracker, student, clip, order(clip, rng))
         share = 0.5 * (1 + np.cos(np.pi * visit / config.visits))
         for group in optimiser.param_groups:
-            group["lr"] = config.rate * share * min(1.0, (visit + 1) / 10) + 1e-6
+            group["lr"] = config.learning_rate * share * min(1.0, (visit + 1) / 10) + 1e-6
         losses = []
         for number in range(config.steps):
             losses.append(_learn(net, optimiser, student.samples, config, rng))

@@ -9,7 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from reasoning.data.loaders.common import as_rle, coco_mask, field, picture_size, read_json
+from reasoning.data.loaders.common import as_rle, coco_mask, field, read_json
 from reasoning.data.schema import Entity, TrainingRecord, TurnRecord, Words
 from reasoning.generation.tokens import neutralise
 from stream.errors import SourceError
@@ -81,13 +81,6 @@ def paco_records(annotations: Path, images: Path) -> Iterator[TrainingRecord]:
             whole, _, part = names[item["category_id"]].replace("_", " ").partition(":")
             phrase = f"the {part} of the {whole}" if part else f"the {whole}"
             yield grounded_record(f"paco-{item['id']}", images / info["file_name"], phrase, mask)
-
-
-def check_picture(record: TrainingRecord) -> None:
-    """Raises SourceError when the record's picture is missing or of another size."""
-    size = picture_size(Path(record.image))
-    if size != record.size:
-        raise SourceError(f"expected a picture of {record.size} at {record.image}, got {size}")
 
 
 class _PlainUnpickler(pickle.Unpickler):

@@ -7,6 +7,8 @@ from typing import Any, cast
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
 from perception.features.backbone import Features
@@ -22,12 +24,14 @@ from reasoning.pixsearch.generate import PixSearchLMM, PixSearchState
 from reasoning.pixsearch.modeling import PixSearchModel
 from reasoning.pixsearch.processing import question_text
 from reasoning.pixsearch.region_grounding import PhraseGrounder, Selection
+from reasoning.pixsearch.spans import BEGIN, INSIDE, OUTSIDE
 from reasoning.pixsearch.visual_input import Posteriors, VisualInput
 from stream.events import Evidence, Question
 from stream.frame import Frame
 from tests.doubles.perception import thing
 from tests.doubles.pixsearch import CLASSES, tiny_model
 from tests.doubles.reasoning import ScriptedSearcher
+from tests.doubles.spans import extract_spans
 
 MODEL, WORDS = tiny_model()
 CUP = thing((8, 8, 24, 24), "red cup", 0.9)
@@ -245,6 +249,16 @@ def test_orphans_and_overlong_names_are_no_spans_and_nothing_in_view_is_the_poin
     pointed = own.prefill(prompt(point=(10, 10)))
     force(own, pointed, [1, 2, 0], "it.")
     assert [span.region.box for span in own.spans(pointed)] == [(8, 8, 24, 24)]
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.sampled_from([OUTSIDE, BEGIN, INSIDE]), min_size=1, max_size=30))
+def test_spans_found_while_decoding_are_those_of_the_whole_answer(labels: list[int]) -> None:
+    own = lmm(tiny_model(1)[0], LogitsProcessorConfig(reserved=0, repeat=0))
+    state = own.prefill(prompt())
+    force(own, state, [*labels, OUTSIDE], "a" * len(labels) + ".")
+    found = [(span.start, span.end) for span in own.spans(state)]
+    assert found == extract_spans(labels)
 
 
 def test_the_first_region_of_a_pointed_question_is_the_pointed_one() -> None:

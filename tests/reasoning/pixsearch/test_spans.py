@@ -10,9 +10,9 @@ from reasoning.pixsearch.spans import (
     OUTSIDE,
     bio_labels,
     counted,
-    extract_spans,
     token_spans,
 )
+from tests.doubles.spans import extract_spans
 
 O, B, I = OUTSIDE, BEGIN, INSIDE  # noqa: E741
 
