@@ -35,7 +35,7 @@ from retrieval.encoders.conse import ConseProjector, Posteriors
 from retrieval.encoders.text import MiniLmEncoder
 from retrieval.encoders.visual import class_vectors
 from retrieval.search import HybridWeights, KnowledgeSearcher
-from retrieval.sentences import search_words
+from retrieval.sources.sentences import search_words
 from retrieval.store.knowledge import KnowledgeStore
 from retrieval.store.vectors import FaissIndex
 from stream.events import Query

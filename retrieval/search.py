@@ -25,7 +25,7 @@ from retrieval.encoders.visual import (
     query_posteriors,
     topic_shifts,
 )
-from retrieval.sentences import quote, search_words
+from retrieval.sources.sentences import quote, search_words
 from retrieval.store.knowledge import KnowledgeStore, Numbers, class_keys
 from stream.errors import QueryError
 from stream.events import Evidence, Query

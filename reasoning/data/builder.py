@@ -26,7 +26,7 @@ from reasoning.data.schema import (
 from reasoning.generation.decoding import format_evidence
 from reasoning.generation.tokens import IMAGE, REGION, neutralise
 from retrieval.search import Searcher
-from retrieval.sentences import search_words
+from retrieval.sources.sentences import search_words
 from stream.errors import QueryError
 from stream.events import Evidence, Query, QueryKind
 from stream.frame import Image

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import yaml
 
-from retrieval.sentences import quote, search_words
 from retrieval.sources.entries import Entry
+from retrieval.sources.sentences import quote, search_words
 
 WORDINGS = Path(__file__).resolve().parent / "wordings.yaml"
 MAX_ANSWER_WORDS = 30

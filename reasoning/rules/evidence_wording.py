@@ -6,7 +6,7 @@ from reasoning.generation.tokens import neutralise
 from reasoning.rules.parsing import plural
 from reasoning.verification.rerank import Support
 from reasoning.verification.yes_no import yes_or_no
-from retrieval.sentences import search_words
+from retrieval.sources.sentences import search_words
 from stream.events import Evidence
 
 # Conversions, pronunciations and other scripts: nothing that is said aloud.

@@ -8,7 +8,7 @@ a family of words is known, of which the sentence must hold one.
 import re
 
 from reasoning.verification.answer_types import answer_type
-from retrieval.sentences import search_words
+from retrieval.sources.sentences import search_words
 
 Family = tuple[re.Pattern[str], re.Pattern[str]]
 

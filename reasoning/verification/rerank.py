@@ -18,7 +18,7 @@ from reasoning.verification.answer_types import answer_type, fits_type
 from reasoning.verification.predicates import says
 from reasoning.verification.yes_no import asks_yes_or_no, concerns, yes_or_no
 from reasoning.vlm.causal_lm import CausalLm
-from retrieval.sentences import search_words, sentences
+from retrieval.sources.sentences import search_words, sentences
 from stream.events import Evidence
 
 # What is asked of a subject, not part of it.

@@ -2,7 +2,7 @@
 
 import re
 
-from retrieval.sentences import search_words
+from retrieval.sources.sentences import search_words
 
 _YES_NO = re.compile(
     r"^\s*(?:is|are|was|were|do|does|did|can|could|has|have|will)\b(?!.*\bor\b)", re.IGNORECASE

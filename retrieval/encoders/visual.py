@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from retrieval.encoders.conse import ImageClassifier, Posteriors
 from retrieval.encoders.text import TextEncoder, Vectors, unit_rows
-from retrieval.sentences import search_words
 from retrieval.sources.entries import Entry
+from retrieval.sources.sentences import search_words
 from stream.crops import region_views
 from stream.errors import QueryError
 from stream.frame import Image

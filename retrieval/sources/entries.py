@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote as url_quote
 
-from retrieval.sentences import clean, sentences
+from retrieval.sources.sentences import clean, sentences
 from stream.errors import SourceError
 
 WIKI_SOURCE = "wiki-vital"

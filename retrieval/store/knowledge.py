@@ -19,8 +19,8 @@ import numpy.typing as npt
 
 from retrieval.encoders.text import Progress, TextEncoder, Vectors
 from retrieval.encoders.visual import class_vectors
-from retrieval.sentences import search_words
 from retrieval.sources.entries import Entry, Knowledge
+from retrieval.sources.sentences import search_words
 from retrieval.store.vectors import FaissIndex, IndexKind
 from retrieval.store.words import Bm25
 from stream.errors import AssetError

@@ -7,7 +7,7 @@ import numpy as np
 
 from retrieval.encoders.conse import Posteriors
 from retrieval.encoders.text import Progress, Vectors, unit_rows
-from retrieval.sentences import search_words
+from retrieval.sources.sentences import search_words
 from stream.frame import Image, Mask
 
 

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retrieval.search import FIRST_PASSAGES, KnowledgeSearcher
-from retrieval.sentences import MAX_QUOTE_WORDS
 from retrieval.sources.entries import Entry, Knowledge
+from retrieval.sources.sentences import MAX_QUOTE_WORDS
 from retrieval.store.knowledge import build_store
 from stream.errors import QueryError
 from stream.events import Query

@@ -31,7 +31,7 @@ from reasoning.rules.script import DONT_KNOW
 from reasoning.verification.answer_types import answer_type, fits_type
 from reasoning.verification.predicates import says
 from reasoning.verification.rerank import Support
-from retrieval.sentences import search_words, sentences
+from retrieval.sources.sentences import search_words, sentences
 from stream.clock import NS_PER_S
 from stream.errors import PromptError
 from stream.events import Answer, Evidence, Question

@@ -26,7 +26,7 @@ from reasoning.pixsearch.processing import (
 )
 from reasoning.rules.evidence_wording import CITED
 from reasoning.rules.script import DONT_KNOW
-from retrieval.sentences import search_words
+from retrieval.sources.sentences import search_words
 from stream.geometry import Point
 
 QUOTE = 40  # characters from which words after evidence are taken for a quotation

@@ -4,7 +4,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retrieval.sentences import MAX_QUOTE_WORDS, clean, quote, search_words, sentences, singular
+from retrieval.sources.sentences import (
+    MAX_QUOTE_WORDS,
+    clean,
+    quote,
+    search_words,
+    sentences,
+    singular,
+)
 
 
 @pytest.mark.parametrize(
