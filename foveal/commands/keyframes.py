@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from stream.frame import Image, Keyframe
-    from stream.keyframes.settings import KeyframeConfig
+    from stream.keyframes.config import KeyframeConfig
     from stream.sources.open import Recording
 
 HELP = "pick the keyframes of a recording and say why"
@@ -73,7 +73,7 @@ def _open(args: argparse.Namespace) -> "tuple[Recording, KeyframeConfig]":
 
     from stream.clock import VirtualClock
     from stream.errors import ConfigError
-    from stream.keyframes.settings import KeyframeConfig
+    from stream.keyframes.config import KeyframeConfig
     from stream.sources.open import open_source
     from stream.sources.playback import PlaybackOptions
 

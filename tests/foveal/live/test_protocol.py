@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foveal.live.protocol import schema
+from foveal.live.protocol import json_schema
 from foveal.live.protocol.client import (
     AskMessage,
     DeviceMessage,
@@ -109,12 +109,14 @@ def test_nothing_but_a_prompt_error_comes_of_any_json(kind: str, data: dict[str,
 
 def test_the_documents_are_made_from_the_types() -> None:
     docs = ROOT / "docs"
-    again = "run python -m foveal.live.protocol.schema"
-    assert json.loads((docs / schema.SCHEMA).read_text("utf-8")) == schema.json_schema(), again
-    text = (docs / schema.PAGE).read_text("utf-8")
-    assert schema.page(text) == text, again
-    kinds = [one.model_fields["type"].default for one in schema.SERVER_MESSAGES]
-    assert len(kinds) == len(set(kinds)) == len(schema.tables()["server"].splitlines()) - 2
+    again = "run python -m foveal.live.protocol.json_schema"
+    assert (
+        json.loads((docs / json_schema.SCHEMA).read_text("utf-8")) == json_schema.json_schema()
+    ), again
+    text = (docs / json_schema.PAGE).read_text("utf-8")
+    assert json_schema.page(text) == text, again
+    kinds = [one.model_fields["type"].default for one in json_schema.SERVER_MESSAGES]
+    assert len(kinds) == len(set(kinds)) == len(json_schema.tables()["server"].splitlines()) - 2
 
 
 def test_masks_are_made_small_enough_to_send() -> None:

@@ -1,6 +1,6 @@
 """The protocol's documents from its types: the JSON schema, and the tables of docs/protocol.md.
 
-`python -m foveal.live.protocol.schema [docs]` writes both anew.
+`python -m foveal.live.protocol.json_schema [docs]` writes both anew.
 """
 
 import inspect
