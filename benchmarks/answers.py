@@ -39,8 +39,8 @@ from benchmarks.questions import (
 from benchmarks.report import emit
 from foveal.config.models import ReasoningConfig
 from foveal.setup.assistant import Models, build_assistant, load_models
+from reasoning.generation.config import DecodeConfig, PolicyConfig
 from reasoning.generation.conversation import Assistant
-from reasoning.generation.settings import DecodeConfig, PolicyConfig
 from stream.clock import NS_PER_MS
 from stream.events import Answer
 

@@ -46,8 +46,8 @@ from benchmarks.questions import (
 from benchmarks.report import emit
 from foveal.config.models import PixSearchConfig, ReasoningConfig
 from foveal.setup.assistant import Models, build_assistant, load_models
+from reasoning.generation.config import DecodeConfig, LogitsProcessorConfig, PolicyConfig
 from reasoning.generation.conversation import Assistant
-from reasoning.generation.settings import DecodeConfig, LogitsProcessorConfig, PolicyConfig
 from stream.events import QueryKind
 
 MAX_SHARE = 0.67  # of always-text's searches (MMSearch-R1, arXiv 2506.20670)

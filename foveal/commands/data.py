@@ -98,7 +98,7 @@ def _import(args: argparse.Namespace) -> int:
     from itertools import islice
 
     from foveal.training.data.import_ import import_records
-    from reasoning.data.schema import write_jsonl
+    from reasoning.data.records import write_jsonl
 
     records = import_records(args.format, args.source, args.images, args.split, args.out)
     count = write_jsonl(args.out, islice(records, args.limit))

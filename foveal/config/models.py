@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from foveal.config.reading import FilePath
-from reasoning.generation.settings import (
+from reasoning.generation.config import (
     ChatConfig,
     DecodeConfig,
     GroundConfig,

@@ -23,9 +23,9 @@ from perception.detect.ocr import RapidTextReader
 from perception.features.backbone import Backbone
 from perception.scene.name_matching import NameMatcher
 from perception.scene.reader import SceneReader
+from reasoning.generation.config import PolicyConfig
 from reasoning.generation.conversation import Assistant
 from reasoning.generation.decoding import SearchDecoder
-from reasoning.generation.settings import PolicyConfig
 from reasoning.pixsearch.generate import PixSearchLMM
 from reasoning.pixsearch.modeling import PixSearchModel
 from reasoning.pixsearch.region_grounding import PhraseGrounder

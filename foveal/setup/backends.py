@@ -13,8 +13,8 @@ import torch
 
 from foveal.config.models import SCHEMES, check_model
 from perception.scene.reader import SceneReader
+from reasoning.generation.config import ChatConfig
 from reasoning.generation.protocol import SegmentingLMM
-from reasoning.generation.settings import ChatConfig
 from reasoning.segmenting.box_to_mask import SceneGrounder
 from reasoning.segmenting.sa2va import load_sa2va
 from reasoning.vlm.endpoint import Endpoint

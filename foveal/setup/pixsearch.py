@@ -9,7 +9,7 @@ from foveal.config.models import PixSearchConfig
 from foveal.setup.cutters import load_cutter
 from perception.scene.reader import SceneReader
 from perception.scene.recogniser import Recogniser
-from reasoning.generation.settings import GroundConfig
+from reasoning.generation.config import GroundConfig
 from reasoning.pixsearch.checkpoint import WEIGHTS, load_weights, read_config
 from reasoning.pixsearch.connector import name_embeddings
 from reasoning.pixsearch.entity_masks import EntityGrounder

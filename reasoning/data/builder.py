@@ -12,7 +12,7 @@ from reasoning.data.annotator import (
     QuestionSample,
     SubQuestion,
 )
-from reasoning.data.schema import (
+from reasoning.data.records import (
     MAX_SEARCHES,
     Entity,
     Information,

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
-from reasoning.data.schema import Entity, Information, SearchCall, Segment, Words
+from reasoning.data.records import Entity, Information, SearchCall, Segment, Words
 from reasoning.generation.grammar import parse, read_payload
 from stream.events import Answer, Span
 from stream.geometry import Rle

@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic
 
+from reasoning.generation.config import DecodeConfig
 from reasoning.generation.grammar import Call, Grammar, visible
 from reasoning.generation.protocol import EntitySpan, Prompt, SegmentingLMM, State
-from reasoning.generation.settings import DecodeConfig
 from reasoning.generation.tokens import (
     END,
     END_INFORMATION,

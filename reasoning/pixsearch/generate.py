@@ -16,9 +16,9 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from perception.scene.reader import GroundedRegion, SceneView
+from reasoning.generation.config import LogitsProcessorConfig
 from reasoning.generation.grammar import Grammar
 from reasoning.generation.protocol import EntitySpan, Prompt, evidence_steps
-from reasoning.generation.settings import LogitsProcessorConfig
 from reasoning.generation.tokens import END, unbracket
 from reasoning.pixsearch.entity_masks import EntityGrounder, EntityMasks
 from reasoning.pixsearch.logits_processor import LogitsProcessor

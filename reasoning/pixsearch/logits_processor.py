@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from reasoning.generation.config import LogitsProcessorConfig
 from reasoning.generation.grammar import Grammar
-from reasoning.generation.settings import LogitsProcessorConfig
 from reasoning.generation.tokens import (
     CONTROLS,
     END,

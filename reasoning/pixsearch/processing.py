@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from reasoning.data.schema import Entity, Information, SearchCall, Segment
+from reasoning.data.records import Entity, Information, SearchCall, Segment
 from reasoning.generation.tokens import (
     CONTROLS,
     END,

@@ -21,7 +21,7 @@ from perception.scene.grounded_region import SceneView
 from perception.scene.localisation import Noticed
 from perception.scene.name_matching import Posterior
 from perception.scene.phrase_grounding import Pointed
-from reasoning.generation.settings import GroundConfig
+from reasoning.generation.config import GroundConfig
 from reasoning.pixsearch.candidates import (
     RegionCandidate,
     RegionCandidates,

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from perception.scene.reader import Scene
-from reasoning.generation.settings import PolicyConfig
+from reasoning.generation.config import PolicyConfig
 from reasoning.rules.appearance_answers import AppearanceAnswers
 from reasoning.rules.policy import Action
 from reasoning.rules.script import DONT_KNOW, Say, Script, ScriptPiece, ScriptState

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from perception.scene.reader import GroundedRegion, Scene
+from reasoning.generation.config import PolicyConfig
 from reasoning.generation.protocol import EntitySpan, Prompt, Turn, evidence_steps
-from reasoning.generation.settings import PolicyConfig
 from reasoning.generation.tokens import (
     END,
     END_SEARCH,

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from reasoning.generation.settings import PolicyConfig
+from reasoning.generation.config import PolicyConfig
 from reasoning.rules.intents import Intent
 
 Action = Literal[

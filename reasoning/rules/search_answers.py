@@ -9,7 +9,7 @@ from collections.abc import Generator, Iterator, Sequence
 from perception.scene.class_hierarchy import fitting
 from perception.scene.name_matching import Name
 from perception.scene.reader import GroundedRegion, where
-from reasoning.generation.settings import PolicyConfig
+from reasoning.generation.config import PolicyConfig
 from reasoning.generation.tokens import IMAGE, REGION, neutralise
 from reasoning.rules.evidence_wording import cite, common, plain, quoted, speaks_of
 from reasoning.rules.parsing import listed, pointed_noun, points, resolve, with_article

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from perception.scene.reader import GroundedRegion, SceneView
+from reasoning.generation.config import ChatConfig
 from reasoning.generation.grammar import Call
 from reasoning.generation.protocol import EntitySpan, Prompt
-from reasoning.generation.settings import ChatConfig
 from reasoning.generation.tokens import (
     END_SEARCH,
     IMAGE,

@@ -15,7 +15,7 @@ from foveal.config.load import parse_config
 from foveal.setup.backends import load_backend
 from foveal.setup.trackers import open_tracker
 from perception.tracking.settings import TrackerConfig
-from reasoning.generation.settings import ChatConfig
+from reasoning.generation.config import ChatConfig
 from stream import extensions
 from stream.clock import VirtualClock
 from stream.errors import ConfigError

@@ -30,7 +30,7 @@ from perception.detect.coco import EVERYDAY
 from reasoning.data.annotator import AnnotatedPicture
 from reasoning.data.builder import Builder, BuildReport
 from reasoning.data.openai_annotator import OpenAiAnnotator
-from reasoning.data.schema import TrainingRecord, problems, read_jsonl, write_jsonl
+from reasoning.data.records import TrainingRecord, problems, read_jsonl, write_jsonl
 from reasoning.data.wearer_questions import Asked, Wearer, known_answer
 from reasoning.data.wordings import excluded, read_wordings
 from reasoning.pixsearch.modeling import ModelConfig

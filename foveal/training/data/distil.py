@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from perception.detect.coco import EVERYDAY
 from perception.scene.reader import SceneView
-from reasoning.data.schema import (
+from reasoning.data.records import (
     Entity,
     Information,
     SearchCall,

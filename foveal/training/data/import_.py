@@ -10,7 +10,7 @@ from reasoning.data.loaders.knowledge import (
     oven_samples,
     plain_record,
 )
-from reasoning.data.schema import TrainingRecord
+from reasoning.data.records import TrainingRecord
 from stream.errors import ConfigError
 
 

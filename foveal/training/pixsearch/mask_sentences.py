@@ -7,7 +7,7 @@ import numpy as np
 from foveal.training.data.scenes import Rng
 from perception.scene.reader import where_box
 from reasoning.data.annotator import AnnotatedPicture
-from reasoning.data.schema import Entity, Segment, TrainingRecord, TurnRecord, Words
+from reasoning.data.records import Entity, Segment, TrainingRecord, TurnRecord, Words
 from reasoning.data.wearer_questions import point_inside
 from reasoning.data.wordings import Wordings
 from reasoning.rules.parsing import with_article

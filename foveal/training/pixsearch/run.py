@@ -18,7 +18,7 @@ from foveal.training.pixsearch.frozen_prefix_cache import UPPER
 from foveal.training.pixsearch.mask_sentences import sentence_records
 from foveal.training.pixsearch.turns import TurnTask, load_records
 from foveal.training.processes import AccelerateProcesses
-from reasoning.data.schema import TrainingRecord, write_jsonl
+from reasoning.data.records import TrainingRecord, write_jsonl
 from reasoning.data.wordings import read_wordings
 from reasoning.pixsearch.checkpoint import load_weights, save_model, trained_state
 from reasoning.pixsearch.connector import VisualTokens

@@ -13,7 +13,14 @@ from foveal.training.data.scenes import Rng
 from foveal.training.pixsearch.configuration import BatchOptions
 from foveal.training.pixsearch.frozen_prefix_cache import LowerStates, SplitModel
 from foveal.training.pixsearch.objective import LossWeights, TurnExample, losses
-from reasoning.data.schema import Entity, Information, TrainingRecord, TurnRecord, Words, read_jsonl
+from reasoning.data.records import (
+    Entity,
+    Information,
+    TrainingRecord,
+    TurnRecord,
+    Words,
+    read_jsonl,
+)
 from reasoning.generation.tokens import neutralise
 from reasoning.pixsearch.connector import VisualTokens
 from reasoning.pixsearch.modeling import PixSearchModel

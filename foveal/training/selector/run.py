@@ -26,7 +26,7 @@ from foveal.training.selector.store import (
     read_selector_store,
 )
 from perception.scene.name_matching import NameMatcher
-from reasoning.generation.settings import GroundConfig
+from reasoning.generation.config import GroundConfig
 from reasoning.pixsearch.connector import name_embeddings
 from reasoning.pixsearch.region_selector import (
     Embed,

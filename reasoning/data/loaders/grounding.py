@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from reasoning.data.loaders.common import as_rle, coco_mask, field, read_json
-from reasoning.data.schema import Entity, TrainingRecord, TurnRecord, Words
+from reasoning.data.records import Entity, TrainingRecord, TurnRecord, Words
 from reasoning.generation.tokens import neutralise
 from stream.errors import SourceError
 from stream.frame import Mask

@@ -7,7 +7,7 @@ from typing import Any
 
 from reasoning.data.annotator import QuestionSample
 from reasoning.data.loaders.common import field, picture_size, read_json_lines
-from reasoning.data.schema import TrainingRecord, TurnRecord, Words
+from reasoning.data.records import TrainingRecord, TurnRecord, Words
 from reasoning.generation.tokens import neutralise
 from stream.errors import SourceError
 

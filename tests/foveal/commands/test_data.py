@@ -19,7 +19,7 @@ from foveal.training.data.pictures import (
     written,
 )
 from foveal.training.data.scenes import PasteObject
-from reasoning.data.schema import TrainingRecord, TurnRecord, Words, as_json
+from reasoning.data.records import TrainingRecord, TurnRecord, Words, as_json
 from retrieval.sources.entries import Entry
 from stream.errors import SourceError
 from stream.geometry import decode_mask

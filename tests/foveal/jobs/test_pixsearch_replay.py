@@ -15,8 +15,8 @@ from foveal.jobs.replay import ReplayRequest, replay
 from foveal.output.answer_records import read_answers
 from foveal.setup.assistant import trained_finder, trained_model
 from perception.scene.reader import SceneView
+from reasoning.generation.config import DecodeConfig
 from reasoning.generation.grammar import parse
-from reasoning.generation.settings import DecodeConfig
 from reasoning.pixsearch.checkpoint import WEIGHTS, read_config
 from stream.errors import AssetError, ConfigError
 from stream.events import Question

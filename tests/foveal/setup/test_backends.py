@@ -9,7 +9,7 @@ from foveal.config.load import parse_config
 from foveal.config.models import check_model
 from foveal.setup.backends import load_backend
 from perception.scene.reader import SceneReader
-from reasoning.generation.settings import ChatConfig
+from reasoning.generation.config import ChatConfig
 from reasoning.vlm.openai_vlm import ChatVlm
 from stream.errors import AssetError, ConfigError
 from tests.doubles.perception import FakeScene

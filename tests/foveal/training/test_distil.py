@@ -10,7 +10,7 @@ from foveal.training.data.visual_cache import VisualTokenCache
 from perception.features.backbone import Features
 from perception.scene.reader import GroundedRegion, SceneView
 from reasoning.data.annotator import NamedMask, QuestionSample
-from reasoning.data.schema import Entity, Information, TrainingRecord, Words, sequence_of
+from reasoning.data.records import Entity, Information, TrainingRecord, Words, sequence_of
 from reasoning.data.wearer_questions import Asked, Kind
 from reasoning.data.wordings import Fact
 from reasoning.generation.conversation import Assistant

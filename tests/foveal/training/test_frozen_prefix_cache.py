@@ -7,8 +7,8 @@ import torch
 
 from foveal.training.pixsearch.frozen_prefix_cache import UPPER, SplitModel
 from foveal.training.pixsearch.objective import LossWeights, TurnExample, losses
-from reasoning.data.schema import Entity, SearchCall, Words
-from reasoning.data.schema import Information as Info
+from reasoning.data.records import Entity, SearchCall, Words
+from reasoning.data.records import Information as Info
 from reasoning.pixsearch.modeling import PixSearchModel
 from reasoning.pixsearch.processing import encode_turn
 from stream.geometry import Rle

@@ -24,7 +24,7 @@ from foveal.training.pixsearch.objective import (
     losses,
     word_loss,
 )
-from reasoning.data.schema import Entity, Information, SearchCall, Words
+from reasoning.data.records import Entity, Information, SearchCall, Words
 from reasoning.pixsearch.checkpoint import load_weights, read_config, save_model, trained_state
 from reasoning.pixsearch.lora import merge_lora, without_lora
 from reasoning.pixsearch.modeling import PixSearchModel

@@ -13,7 +13,7 @@ from foveal.training.pixsearch.objective import LossWeights
 from foveal.training.pixsearch.turns import TurnTask, picture_path, supported
 from foveal.training.selector.run import SelectorSettings
 from reasoning.data.annotator import AnnotatedPicture, NamedMask
-from reasoning.data.schema import Entity, Information, TrainingRecord, TurnRecord, Words, problems
+from reasoning.data.records import Entity, Information, TrainingRecord, TurnRecord, Words, problems
 from reasoning.data.wordings import read_wordings
 from reasoning.pixsearch.connector import VisualTokens
 from reasoning.pixsearch.processing import MAX_EVIDENCE

@@ -14,7 +14,7 @@ from reasoning.data.annotator import (
     SubQuestion,
 )
 from reasoning.data.builder import REFUSAL, BuildConfig, Builder
-from reasoning.data.schema import (
+from reasoning.data.records import (
     Entity,
     Information,
     SearchCall,

@@ -25,7 +25,7 @@ from reasoning.data.loaders.knowledge import (
     oven_samples,
     plain_record,
 )
-from reasoning.data.schema import Entity, TrainingRecord, Words, problems
+from reasoning.data.records import Entity, TrainingRecord, Words, problems
 from stream.errors import SourceError
 from stream.geometry import decode_mask
 

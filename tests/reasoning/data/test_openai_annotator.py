@@ -8,7 +8,7 @@ import pytest
 from reasoning.data.annotator import NamedMask, QuestionSample, SubQuestion
 from reasoning.data.builder import Builder
 from reasoning.data.openai_annotator import OpenAiAnnotator
-from reasoning.data.schema import sequence_of
+from reasoning.data.records import sequence_of
 from stream.errors import BackendError
 from stream.events import Evidence
 from stream.frame import Image

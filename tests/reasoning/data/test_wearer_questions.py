@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reasoning.data.annotator import AnnotatedPicture, NamedMask
-from reasoning.data.schema import Entity, Information, SearchCall, Words, sequence_of
+from reasoning.data.records import Entity, Information, SearchCall, Words, sequence_of
 from reasoning.data.trajectory import segments_of
 from reasoning.data.wearer_questions import Asked, Wearer
 from reasoning.data.wordings import excluded, fold, read_wordings

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from reasoning.generation.config import DecodeConfig
 from reasoning.generation.decoding import Decoded, SearchDecoder, format_evidence
 from reasoning.generation.grammar import parse
 from reasoning.generation.protocol import Prompt
-from reasoning.generation.settings import DecodeConfig
 from reasoning.generation.tokens import CONTROLS
 from stream.clock import VirtualClock
 from stream.errors import ConfigError, GrammarError

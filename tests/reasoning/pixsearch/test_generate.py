@@ -13,11 +13,11 @@ from torch import Tensor
 
 from perception.features.backbone import Features
 from perception.scene.reader import GroundedRegion, Scene, SceneView
+from reasoning.generation.config import DecodeConfig, LogitsProcessorConfig
 from reasoning.generation.conversation import Assistant
 from reasoning.generation.decoding import SearchDecoder
 from reasoning.generation.grammar import parse
 from reasoning.generation.protocol import Prompt
-from reasoning.generation.settings import DecodeConfig, LogitsProcessorConfig
 from reasoning.generation.tokens import CONTROLS
 from reasoning.pixsearch.entity_masks import EntityGrounder
 from reasoning.pixsearch.generate import PixSearchLMM, PixSearchState

@@ -7,8 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from reasoning.generation.config import GroundConfig, LogitsProcessorConfig
 from reasoning.generation.grammar import Grammar, parse
-from reasoning.generation.settings import GroundConfig, LogitsProcessorConfig
 from reasoning.generation.tokens import ControlIds
 from reasoning.pixsearch.logits_processor import LogitsProcessor
 from stream.errors import ConfigError

@@ -1,6 +1,6 @@
 """Turns as tokens: which are learnt, which are labelled, and what foreign text can not do."""
 
-from reasoning.data.schema import Entity, Information, SearchCall, Words
+from reasoning.data.records import Entity, Information, SearchCall, Words
 from reasoning.generation.tokens import CONTROLS, ControlIds
 from reasoning.pixsearch.processing import MAX_EVIDENCE, encode_turn, question_text, shorten
 from reasoning.pixsearch.spans import IGNORED

@@ -18,8 +18,8 @@ from perception.features.backbone import Features
 from perception.scene.localisation import Noticed
 from perception.scene.name_matching import Name
 from perception.scene.reader import GroundedRegion, Scene, SceneView
+from reasoning.generation.config import GroundConfig
 from reasoning.generation.protocol import Prompt
-from reasoning.generation.settings import GroundConfig
 from reasoning.pixsearch.candidates import candidates_of, closer_candidates, windows
 from reasoning.pixsearch.entity_masks import EntityGrounder
 from reasoning.pixsearch.region_grounding import PhraseGrounder

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from perception.scene.name_matching import Name
 from perception.scene.reader import SceneView
+from reasoning.generation.config import DecodeConfig, PolicyConfig
 from reasoning.generation.conversation import Assistant
 from reasoning.generation.decoding import SearchDecoder
 from reasoning.generation.grammar import parse
-from reasoning.generation.settings import DecodeConfig, PolicyConfig
 from reasoning.rules.intents import INTENTS, Intent, IntentClassifier
 from reasoning.rules.model import FOLLOW_UP_NS, RulesLMM
 from reasoning.verification.rerank import SupportScorer

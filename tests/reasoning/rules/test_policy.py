@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoning.generation.settings import PolicyConfig, SearchMode
+from reasoning.generation.config import PolicyConfig, SearchMode
 from reasoning.rules.intents import INTENTS, Intent
 from reasoning.rules.policy import SEARCHING, Action, decide
 

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 
 from perception.sam2.convert import convert
+from reasoning.generation.config import DecodeConfig
 from reasoning.generation.conversation import Assistant
 from reasoning.generation.decoding import SearchDecoder
-from reasoning.generation.settings import DecodeConfig
 from reasoning.segmenting.sa2va import load_sa2va, part, projection, read_weights
 from reasoning.segmenting.sam2_masks import Sam2WordMasks
 from reasoning.segmenting.seg_token import SegTokenLMM

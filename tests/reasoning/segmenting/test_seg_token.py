@@ -6,10 +6,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reasoning.generation.config import DecodeConfig
 from reasoning.generation.conversation import Assistant
 from reasoning.generation.decoding import SearchDecoder
 from reasoning.generation.grammar import parse
-from reasoning.generation.settings import DecodeConfig
 from reasoning.segmenting.seg_token import SegParts, SegTokenLMM
 from stream.errors import AssetError
 from stream.events import Answer, Evidence, Question

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from perception.sam2.networks import Sam2Networks
 from perception.sam2_tracking.tracker import Sam2Tracker
 from perception.scene.reader import SceneView
+from reasoning.generation.config import ChatConfig, DecodeConfig
 from reasoning.generation.conversation import Assistant
 from reasoning.generation.decoding import SearchDecoder
 from reasoning.generation.grammar import Call, parse
-from reasoning.generation.settings import ChatConfig, DecodeConfig
 from reasoning.segmenting.box_to_mask import Sam2Grounder, SceneGrounder, in_pixels
 from reasoning.vlm.endpoint import Endpoint
 from reasoning.vlm.grounding_formats import NamedPlace, PlainText, TagParser

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoning.data.schema import (
+from reasoning.data.records import (
     Entity,
     Information,
     SearchCall,
