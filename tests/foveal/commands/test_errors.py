@@ -151,10 +151,9 @@ def test_a_defect_keeps_its_traceback(error: Exception, monkeypatch: pytest.Monk
 
 @pytest.mark.skipif(not FULL.exists(), reason="needs /dev/full")
 def test_records_on_a_full_disk() -> None:
-    from tests.reasoning.data.test_records import record
-
     from reasoning.data.records import Words, write_jsonl
     from stream.errors import OutputError
+    from tests.reasoning.data.test_records import record
 
     with pytest.raises(OutputError, match="No space left on device"):
         write_jsonl(FULL, [record(Words("A cup."))])
