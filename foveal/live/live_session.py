@@ -122,8 +122,8 @@ class LiveSession:
         """End the recording; the conversation goes on."""
         self._parts.lane.submit(lambda: self._talk.stop_recording(reason))
 
-    async def watch(self, source: FrameSource) -> None:
-        """Live on a camera until its frames end or another takes its place.
+    async def watch(self, source: FrameSource) -> bool:
+        """Live on a camera until its frames end, or another takes its place: then True.
 
         Raises PromptError when the models fail on every frame.
         """
@@ -135,11 +135,12 @@ class LiveSession:
             async with aclosing(source.frames()) as frames:  # type: ignore[type-var]
                 async for frame in frames:
                     if self._cameras != mine or self._talk.ended:
-                        return
+                        return not self._talk.ended
                     self._frame_ns = self._clock.now_ns()
                     await self._work(frame, source, mine)
                     if self._talk.failures >= MAX_FAILURES:
                         raise PromptError("the models fail on every frame")
+            return False
         finally:
             if self._cameras == mine:
                 self._source = None

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
@@ -26,6 +27,7 @@ from foveal.server.transport.channel import channel_sender
 from foveal.server.transport.socket import after_of
 from stream.clock import Clock
 from stream.errors import PromptError
+from stream.frame import FrameSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +137,8 @@ class Peers:
     async def _see(self, peer: PeerSession, room: Room) -> None:
         assert peer.video is not None
         try:
-            await room.live.watch(peer.video)
+            while await room.live.watch(peer.video) and await _alone(peer.video, room):
+                pass  # the camera that had taken over has gone
         except PromptError as error:
             room.tell(ErrorMessage(reason=str(error)))
             await peer.close()
@@ -154,6 +157,15 @@ class Peers:
             await peer.closed.wait()
         finally:
             room.detach(link)
+
+
+async def _alone(video: FrameSource, room: Room) -> bool:
+    """Wait until a frame comes while no other camera is in use; whether one came."""
+    async with aclosing(video.frames()) as frames:  # type: ignore[type-var]
+        async for _ in frames:
+            if not room.live.camera:
+                return True
+    return False
 
 
 def _attach(room: Room, track: SpeechTrack | ViewTrack, leads: bool) -> None:

@@ -451,16 +451,23 @@ $('use-camera').onclick = useCamera;
 $('use-file').onclick = () => $('file').click();
 $('file').onchange = () => $('file').files[0] && useFile($('file').files[0]);
 $('stop').onclick = finish;
+const oneCamera = () => navigator.mediaDevices.getUserMedia({video: {facingMode: {ideal: facing}}})
+  .then(stream => stream.getVideoTracks()[0]).catch(() => null);
 $('flip').onclick = async () => {
   if (kind !== 'camera' || !media) return;
-  facing = facing === 'environment' ? 'user' : 'environment';
-  const stream = await navigator.mediaDevices.getUserMedia({video: {facingMode: {ideal: facing}}}).catch(() => null);
-  const [track] = stream?.getVideoTracks() ?? [];
-  if (!track) return;
+  const turn = () => { facing = facing === 'environment' ? 'user' : 'environment'; };
   const [old] = media.getVideoTracks();
+  old.stop();  // first: most phones open one camera at a time
+  turn();
+  let track = await oneCamera();
+  if (!track) {
+    turn();
+    transcript.note('The other camera cannot be used.');
+    track = await oneCamera();
+  }
+  if (!track) return problem('The camera cannot be used any more: stop, and start it again.');
   await link.replace(track);
   media.removeTrack(old);
-  old.stop();
   media.addTrack(track);
   await show(media);
 };

@@ -55,10 +55,10 @@ async def test_a_second_camera_takes_over_and_stream_time_goes_on() -> None:
         two = asyncio.create_task(rig.live.watch(second))
         await until(lambda: len(rig.of("regions")) == 5)
         first.put(120)
-        await one  # it noticed, and let go
+        assert await one  # it noticed, and let go
         assert rig.live.camera
         second.queue.put_nowait(None)
-        await two
+        assert not await two
         times = [data["pts_ms"] for data in rig.of("regions")]
         assert times == sorted(set(times)) and len(times) == 5
         assert not rig.live.camera

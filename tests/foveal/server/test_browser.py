@@ -30,6 +30,17 @@ from tests.foveal.server.serve_rig import PeerClient, Site
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="no Chromium on this machine")
 __all__ = ["browser"]
+ONE_CAMERA_AT_A_TIME = """(() => {
+  const devices = navigator.mediaDevices, open = devices.getUserMedia.bind(devices);
+  let last = null;
+  devices.getUserMedia = async wanted => {
+    if (wanted.video && last?.readyState === 'live')
+      throw new DOMException('in use', 'NotReadableError');
+    const stream = await open(wanted);
+    last = stream.getVideoTracks()[0] ?? last;
+    return stream;
+  };
+})()"""
 
 
 async def test_a_wearer_asks_points_and_hears_in_a_browser(browser: Browser) -> None:
@@ -232,3 +243,19 @@ async def test_a_token_is_asked_for(browser: Browser) -> None:
         await browser.open("about:blank")
         await start(browser, f"{site.url}/#token=open-sesame")
         assert "sesame" not in await browser.run("location.href")
+
+
+async def test_the_other_camera_of_a_phone_that_opens_one_at_a_time(browser: Browser) -> None:
+    async with Site(ServeConfig()) as site:
+        await browser.open(site.url)
+        await browser.run(ONE_CAMERA_AT_A_TIME)
+        await browser.run("document.getElementById('use-camera').click()")
+        await browser.until("foveal.regions !== null && foveal.regions !== undefined", 60)
+        track = "foveal.link.media.getVideoTracks()[0].id"
+        before = await browser.run(track)
+        await browser.run("document.getElementById('flip').click()")
+        await browser.until(f"{track} !== {before!r}", 20)
+        seen = await browser.run("foveal.regions.pts_ms")
+        await browser.until(f"foveal.regions.pts_ms > {seen} + 500", 30)
+        await ask(browser, "What is this?", 1)
+        assert await shown(browser, ".answer") == [SAID]

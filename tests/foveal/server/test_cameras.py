@@ -165,6 +165,23 @@ async def test_a_player_sees_the_annotated_view_and_hears_the_answer() -> None:
         await wearer.close()
 
 
+async def test_the_first_camera_comes_back_when_the_second_has_gone() -> None:
+    async with Site(ServeConfig()) as site:
+        first, second = PeerClient(), PeerClient()
+        await first.connect(site)
+        name = (await first.until("hello"))["conversation"]
+        await first.until("regions")
+        await second.connect(site, f"?conversation={name}")
+        await second.until("hello")
+        second.say("ask", text="What is this?")
+        assert (await second.until("end"))["text"] == SAID
+        await second.close()
+        await until(lambda: [one["on"] for one in first.of("camera")][-2:] == [False, True], 20)
+        seen = len(first.of("regions"))
+        await until(lambda: len(first.of("regions")) > seen + 2)
+        await first.close()
+
+
 async def test_clients_are_told_the_ice_servers() -> None:
     servers = (
         ice_server("stun:box.local:3478", None),
