@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
 HELP = "render a clip of real photographs with known masks"
@@ -29,20 +28,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """0 when the clip, its truth and its questions are written."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
     from foveal.demo.clip import DemoOptions, render_demo
+    from foveal.output.progress import progress
 
     width, height = _parse_size(args.size)
     options = DemoOptions(args.seconds, width, height, args.fps, args.seed)
-    columns = (TextColumn("rendering"), BarColumn(), MofNCompleteColumn(), TextColumn("frames"))
-    with Progress(*columns, console=Console(file=sys.stderr)) as bar:
-        task = bar.add_task("rendering", total=options.frame_count)
-
-        def advance(done: int, _: int) -> None:
-            bar.update(task, completed=done)
-
+    with progress("rendering", "rendering") as advance:
         files = render_demo(args.clip, options, advance)
     if args.json:
         row = {"clip": files.clip, "truth": files.truth, "questions": files.questions}

@@ -50,35 +50,15 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _build(args: argparse.Namespace) -> int:
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
+    from foveal.output.progress import progress
     from foveal.setup.search import build_index, index_dir
 
     present = args.out or (index_dir() if args.source == "wiki-vital" else None)
     if args.if_missing and present is not None and (present / "manifest.json").is_file():
         print(f"{present} is there", file=sys.stderr)
         return 0
-    columns = (
-        TextColumn("encoding"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("texts"),
-        TimeRemainingColumn(),
-    )
     began = time.perf_counter()
-    with Progress(*columns, console=Console(file=sys.stderr)) as bar:
-        task = bar.add_task("encoding", total=None)
-
-        def advance(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total)
-
+    with progress("reading texts", "encoding texts") as advance:
         folder, store, knowledge = build_index(args.source, args.out, args.kind, advance)
     row = {
         "folder": str(folder),

@@ -106,23 +106,20 @@ async def _select(
     recording: "Recording", config: "KeyframeConfig", strips: "Strips | None"
 ) -> tuple[list[dict[str, Any]], int]:
     """One row per keyframe, and the number of frames read."""
-    from rich.console import Console
-    from rich.progress import Progress
-
+    from foveal.output.progress import progress
     from stream.keyframes.selector import KeyframeSelector
 
     selector = KeyframeSelector(config)
     state, found = selector.init_state(), []
-    console = Console(file=sys.stderr)
-    with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
-        task = bar.add_task("keyframes", total=recording.info().frame_count)
+    total = recording.info().frame_count
+    with progress("opening", "keyframes") as advance:
         async for frame in recording.frames():
             state, keyframe = selector.step(state, frame)
             if keyframe is not None:
                 found.append(_row(state.frames - 1, keyframe))
                 if strips is not None:
                     strips.add(frame.image, _label(found[-1]))
-            bar.update(task, completed=state.frames)
+            advance(state.frames, total)
     return found, state.frames
 
 

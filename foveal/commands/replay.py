@@ -1,7 +1,6 @@
 """`foveal replay`: a recorded clip in, grounded and spoken answers out."""
 
 import argparse
-import sys
 from pathlib import Path
 
 HELP = "replay a recording and answer questions about it"
@@ -57,23 +56,11 @@ def run(args: argparse.Namespace) -> int:
     """Replay one clip; 0 when it was played to its end."""
     import asyncio
 
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
     from foveal.jobs.replay import ReplayRequest, print_summary, replay
+    from foveal.output.progress import progress
 
     request = ReplayRequest.from_args(args)
-    console = Console(file=sys.stderr)
-    shown = console.is_terminal  # elsewhere it would only leave an empty line
-    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), "frames")
-    with Progress(
-        *columns, TimeRemainingColumn(), console=console, transient=True, disable=not shown
-    ) as bar:
-        task = bar.add_task("loading models", total=None)
-
-        def advance(done: int, total: int | None) -> None:
-            bar.update(task, description="replaying", completed=done, total=total)
-
+    with progress("loading models", "replaying") as advance:
         summary = asyncio.run(replay(request, advance))
     print_summary(summary, as_json=args.json)
     return 0

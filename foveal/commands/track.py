@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -110,19 +109,11 @@ def run(args: argparse.Namespace) -> int:
     """Follow the prompts; 0 when all were followed to the clip's end, 1 when one was refused."""
     import asyncio
 
-    from rich.console import Console
-    from rich.progress import Progress
-
     from foveal.jobs.tracking import follow_clip
+    from foveal.output.progress import progress
 
     request = _request(args)
-    console = Console(file=sys.stderr)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("loading the tracker", total=None)
-
-        def advance(done: int, total: int | None) -> None:
-            bar.update(task, description="tracking", completed=done, total=total)
-
+    with progress("loading the tracker", "tracking") as advance:
         summary = asyncio.run(follow_clip(request, advance))
     print(json.dumps(summary) if args.json else _text(summary))
     return 1 if summary["refused_prompts"] else 0

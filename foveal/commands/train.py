@@ -92,9 +92,7 @@ def _intents(args: argparse.Namespace) -> "tuple[Path, dict[str, Any]]":
 
 
 def _everyday(args: argparse.Namespace) -> "tuple[Path, dict[str, Any]]":
-    from rich.console import Console
-    from rich.progress import Progress
-
+    from foveal.output.progress import progress
     from foveal.setup.search import load_backbone
     from foveal.training.everyday.fit import EverydayOptions, fit_head, measure, training_pictures
     from foveal.training.everyday.pictures import read_coco
@@ -102,14 +100,11 @@ def _everyday(args: argparse.Namespace) -> "tuple[Path, dict[str, Any]]":
 
     backbone = load_backbone()
     options = EverydayOptions(draws=args.draws, seed=args.seed)
-    with Progress(console=Console(file=sys.stderr)) as bar:
-        task = bar.add_task("features", total=None)
-
-        def on_step(what: str, done: int, total: int) -> None:
-            bar.update(task, description=what, completed=done, total=total)
-
+    with progress("reading pictures", "features") as advance:
         pictures = training_pictures(args.coco, args.coco128, args.imagenet)
-        head, crops = fit_head(pictures, backbone, options, on_step)
+        head, crops = fit_head(
+            pictures, backbone, options, lambda what, done, total: advance(done, total, what)
+        )
     out = args.out or WEIGHTS
     save_head(head, out)
     held_out = args.coco / "annotations" / "instances_val2017.json"
