@@ -1,5 +1,6 @@
 """What a fresh machine installs: pinned versions of all that is declared, with or without pip."""
 
+import ast
 import os
 import re
 import shutil
@@ -13,6 +14,7 @@ from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parent.parent
 PINNED = re.compile(r"[a-z0-9-]+==[\w.+!]+( ; [^;@:#]+)?")  # a name, a version, a marker
+UNIX_ONLY = {"crypt", "fcntl", "grp", "posix", "pty", "pwd", "resource", "syslog", "termios", "tty"}
 needs_make = pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
 
 
@@ -43,6 +45,18 @@ def test_constraints_pin_all_that_is_declared() -> None:
         versions = pinned.get(one.name.lower().replace("_", "-"))
         assert versions, f"{one.name} is not in constraints.txt"
         assert all(one.specifier.contains(version) for version in versions), (one, versions)
+
+
+def test_what_only_unix_has_is_imported_with_a_guard() -> None:
+    folders = ("stream", "perception", "retrieval", "reasoning", "devices", "foveal", "benchmarks")
+    for path in (path for folder in folders for path in (ROOT / folder).rglob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        guarded = [node for node in ast.walk(tree) if isinstance(node, ast.Try)]
+        safe = {id(one) for node in guarded for part in node.body for one in ast.walk(part)}
+        for node in ast.walk(tree):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert id(node) in safe or not UNIX_ONLY & set(names), f"{path}: {names}"
 
 
 def make_environment(folder: Path, programs: Path, python: Path | str) -> int:

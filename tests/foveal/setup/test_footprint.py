@@ -57,3 +57,14 @@ def test_triton_stays_out_of_a_process_without_an_accelerator() -> None:
 
 def test_freed_pages_go_back() -> None:
     assert isinstance(trim_heap(), bool)
+
+
+@pytest.mark.parametrize("hidden", ["", "import sys; sys.modules['resource'] = None; "])
+def test_peak_memory_is_counted_where_the_system_does(hidden: str) -> None:
+    """Windows has no module `resource`."""
+    probe = hidden + "from foveal.setup.footprint import peak_memory_mb; print(peak_memory_mb())"
+    run = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+    if hidden or sys.platform == "win32":
+        assert run.stdout.strip() == "None"
+    else:
+        assert 5 <= int(run.stdout) < 500
