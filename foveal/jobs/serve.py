@@ -86,7 +86,8 @@ async def _listen(
     try:
         await web.TCPSite(runner, args.host, args.port, ssl_context=tls).start()
     except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else error.strerror
+        number = error.errno or 0  # negative for a host that nobody knows
+        reason = os.strerror(number) if number > 0 else error.strerror
         raise DeviceError(
             f"expected to listen on {args.host}:{args.port}, got: {reason}; "
             "choose another --host or --port"

@@ -73,6 +73,11 @@ def test_a_wrong_path_is_told_in_one_line(
     refusal(capsys, *(word.format(**places) for word in words))
 
 
+def test_a_host_that_nobody_knows_is_told_in_words(capsys: pytest.CaptureFixture[str]) -> None:
+    line = refusal(capsys, "serve", "--host", "no-such-host.invalid", "--port", "0")
+    assert "choose another --host" in line and "Unknown error" not in line
+
+
 def test_a_broken_settings_file_is_told_in_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
