@@ -5,14 +5,12 @@ import json
 import math
 import sys
 from collections import Counter
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from stream.frame import Image, Keyframe
+    from foveal.output.contact_strips import ContactStrips
+    from stream.frame import Keyframe
     from stream.keyframes.config import KeyframeConfig
     from stream.sources.open import Recording
 
@@ -25,10 +23,6 @@ EPILOG = """examples:
 reasons: first; scene (a cut or a turn of the head, against the last frame); drift (slow change,
 against the segment's start); interval (nothing happened for --max-gap seconds).
 """
-
-TILE = (240, 160)  # pixels of a strip's picture, label included
-LABEL = 25  # pixels of the label under it
-COLUMNS, PAGE = 6, 60  # pictures per row and per strip
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,7 +42,9 @@ def run(args: argparse.Namespace) -> int:
     """0 when the recording was read to its end."""
     import asyncio
 
-    strips = Strips(_folder(args.out)) if args.out is not None else None
+    from foveal.output.contact_strips import ContactStrips
+
+    strips = ContactStrips(args.out) if args.out is not None else None
     recording, config = _open(args)
     found, frames = asyncio.run(_select(recording, config, strips))
     if strips is not None:
@@ -103,7 +99,7 @@ def _ns(seconds: float, option: str) -> int:
 
 
 async def _select(
-    recording: "Recording", config: "KeyframeConfig", strips: "Strips | None"
+    recording: "Recording", config: "KeyframeConfig", strips: "ContactStrips | None"
 ) -> tuple[list[dict[str, Any]], int]:
     """One row per keyframe, and the number of frames read."""
     from foveal.output.progress import progress
@@ -149,70 +145,3 @@ def _print(document: dict[str, Any]) -> None:
         print(f"{cause}: {count}", file=sys.stderr)
     for path in document["strips"]:
         print(f"wrote {path}")
-
-
-@dataclass(slots=True)
-class Strips:
-    """Contact strips: labelled small pictures in rows, a new PNG every PAGE pictures."""
-
-    folder: Path
-    written: list[Path] = field(default_factory=list)
-    tiles: "list[Image]" = field(default_factory=list)
-
-    def add(self, image: "Image", label: str) -> None:
-        """Add one RGB picture."""
-        self.tiles.append(_tile(image, label))
-        if len(self.tiles) == PAGE:
-            self.finish()
-
-    def finish(self) -> None:
-        """Write what has been added since the last strip."""
-        if not self.tiles:
-            return
-        import cv2
-        import numpy as np
-
-        while len(self.tiles) % COLUMNS and len(self.tiles) > COLUMNS:
-            self.tiles.append(np.zeros_like(self.tiles[0]))
-        rows = [
-            np.hstack(self.tiles[start : start + COLUMNS])
-            for start in range(0, len(self.tiles), COLUMNS)
-        ]
-        path = self.folder / f"keyframes-{len(self.written) + 1:02d}.png"
-        data = cv2.imencode(".png", np.vstack(rows)[..., ::-1])[1].tobytes()
-        _guard(path, lambda: path.write_bytes(data))
-        self.written.append(path)
-        self.tiles.clear()
-
-
-def _tile(image: "Image", label: str) -> "Image":
-    """The picture, letterboxed, with its label under it."""
-    import cv2
-    import numpy as np
-
-    width, height = TILE[0], TILE[1] - LABEL
-    scale = min(width / image.shape[1], height / image.shape[0])
-    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
-    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    tile = np.zeros((TILE[1], TILE[0], 3), np.uint8)
-    top, left = (height - size[1]) // 2, (width - size[0]) // 2
-    tile[top : top + size[1], left : left + size[0]] = small
-    spot, font = (4, TILE[1] - 7), cv2.FONT_HERSHEY_SIMPLEX
-    cv2.putText(tile, label, spot, font, 0.5, (255, 255, 255), 1, cv2.LINE_AA)
-    return tile
-
-
-def _folder(path: Path) -> Path:
-    _guard(path, lambda: path.mkdir(parents=True, exist_ok=True))
-    return path
-
-
-def _guard(path: Path, write: "Callable[[], object]") -> None:
-    from stream.errors import ConfigError
-
-    try:
-        write()
-    except OSError as error:
-        raise ConfigError(
-            f"expected a folder that can be written for --out, got {path}: {error.strerror}"
-        ) from error

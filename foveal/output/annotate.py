@@ -202,3 +202,19 @@ def resize(image: Image, size: tuple[int, int]) -> Image:
     halved = 2 * size[0] <= image.shape[1] and 2 * size[1] <= image.shape[0]
     method = cv2.INTER_AREA if halved else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(image, size, interpolation=method), dtype=np.uint8)
+
+
+def fit_inside(image: Image, size: tuple[int, int]) -> Image:
+    """The picture inside `size` (width, height): scaled, with black bars for another shape."""
+    height, width = image.shape[:2]
+    if (width, height) == size:
+        return image
+    ratio = min(size[0] / width, size[1] / height)
+    inner = (max(1, round(width * ratio)), max(1, round(height * ratio)))
+    # One pixel off is rounding to an even side, not another shape.
+    if abs(inner[0] - size[0]) <= 2 and abs(inner[1] - size[1]) <= 2:
+        return resize(image, size)
+    canvas = np.zeros((size[1], size[0], 3), np.uint8)
+    x, y = (size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2
+    canvas[y : y + inner[1], x : x + inner[0]] = resize(image, inner)
+    return canvas

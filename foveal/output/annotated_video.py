@@ -8,9 +8,8 @@ from typing import Any
 import av
 import av.error
 import cv2
-import numpy as np
 
-from foveal.output.annotate import resize
+from foveal.output.annotate import fit_inside
 from stream.clock import NS_PER_S
 from stream.frame import Image
 from stream.writing import Writer, writing
@@ -73,7 +72,7 @@ class AnnotatedVideo(Writer):
             self._first_ns = pts_ns
         ticks = (pts_ns - self._first_ns) // (self._time_base * NS_PER_S)
         pts = max(ticks, self._last_pts + 1)
-        planes = cv2.cvtColor(_fit(image, self.size), cv2.COLOR_RGB2YUV_I420)
+        planes = cv2.cvtColor(fit_inside(image, self.size), cv2.COLOR_RGB2YUV_I420)
         picture = av.VideoFrame.from_ndarray(planes, format="yuv420p")
         picture.pts, picture.time_base, self._last_pts = pts, self._time_base, pts
         picture.colorspace = BT601
@@ -105,22 +104,6 @@ class AnnotatedVideo(Writer):
 
     def _writing(self) -> AbstractContextManager[None]:
         return writing(self._path, av.error.FFmpegError, ValueError, advice=ADVICE)
-
-
-def _fit(image: Image, size: tuple[int, int]) -> Image:
-    """The picture inside `size` (width, height): scaled, with black bars for another shape."""
-    height, width = image.shape[:2]
-    if (width, height) == size:
-        return image
-    ratio = min(size[0] / width, size[1] / height)
-    inner = (max(1, round(width * ratio)), max(1, round(height * ratio)))
-    # One pixel off is rounding to an even side, not another shape.
-    if abs(inner[0] - size[0]) <= 2 and abs(inner[1] - size[1]) <= 2:
-        return resize(image, size)
-    canvas = np.zeros((size[1], size[0], 3), np.uint8)
-    x, y = (size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2
-    canvas[y : y + inner[1], x : x + inner[0]] = resize(image, inner)
-    return canvas
 
 
 def _video_size(size: tuple[int, int], max_height: int) -> tuple[int, int]:

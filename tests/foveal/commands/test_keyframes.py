@@ -46,9 +46,9 @@ def test_table_and_span(folder: Path, capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_strips_go_on_in_a_new_file(tmp_path: Path) -> None:
-    from foveal.commands.keyframes import COLUMNS, PAGE, Strips
+    from foveal.output.contact_strips import COLUMNS, PAGE, ContactStrips
 
-    strips = Strips(tmp_path)
+    strips = ContactStrips(tmp_path)
     for index in range(PAGE + 1):
         strips.add(np.full((30, 50, 3), index, np.uint8), f"{index}")
     strips.finish()
