@@ -2,7 +2,8 @@
 
 A file lists questions by kind: `{view, question, accept, point, after}`. A view is a photograph of
 scikit-image by its name, a file of the data folder, or a frame of a recording there as
-`FILE@SECONDS`: the first frame at or after that time.
+`FILE@SECONDS`: the first frame at or after that time. A point is x and y in pixels, or two shares
+of the view's width and height.
 """
 
 from collections.abc import Iterable, Sequence
@@ -45,7 +46,7 @@ class Asked:
     view: str
     question: str
     accept: tuple[str, ...] = ()
-    point: Point | None = None
+    point: tuple[float, float] | None = None  # pixels, or shares where both are below 1
     after: tuple[str, ...] = ()  # questions asked before in the same conversation
 
 
@@ -107,7 +108,18 @@ def ask(assistant: Assistant, asked: Asked, view: SceneView) -> Answer:
     for number, earlier in enumerate(asked.after):
         at = (number - len(asked.after)) * 5 * NS_PER_S
         assistant.ask(Question(earlier, at), view, lambda _: None)
-    return assistant.ask(Question(asked.question, 0, asked.point), view, lambda _: None)
+    point = in_pixels(asked.point, view.frame.size)
+    return assistant.ask(Question(asked.question, 0, point), view, lambda _: None)
+
+
+def in_pixels(point: tuple[float, float] | None, size: tuple[int, int]) -> Point | None:
+    """A point (x, y) of a view of (height, width)."""
+    if point is None:
+        return None
+    x, y = point
+    if max(x, y) < 1:
+        x, y = x * size[1], y * size[0]
+    return int(x), int(y)
 
 
 def _is_file(view: str) -> bool:

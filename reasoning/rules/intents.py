@@ -2,7 +2,7 @@
 
 The model's hidden state after reading "Question: … To answer this, one needs to", the sentence
 embedding, word patterns and whether the question points ("this", "it") are weighed by ridge
-regression; its weights are fitted by `foveal train intents` from reasoning/data/intents.yaml.
+regression; its weights are fitted by `foveal train intents` from reasoning/rules/intents.yaml.
 """
 
 import re

@@ -13,6 +13,7 @@ from benchmarks.questions import (
     EVERYDAY_TUNING,
     GENERAL,
     Asked,
+    in_pixels,
     present,
     read_frame,
     read_questions,
@@ -62,6 +63,12 @@ def test_an_answerable_question_needs_accepted_words(tmp_path: Path) -> None:
     path.write_text('fact: [{view: coffee, question: "Why?"}]')
     with pytest.raises(ConfigError, match="Why"):
         read_questions(path)
+
+
+def test_a_point_may_be_shares_of_the_view() -> None:
+    assert in_pixels((0.5, 0.25), (480, 640)) == (320, 120)
+    assert in_pixels((380, 179), (480, 640)) == (380, 179)
+    assert in_pixels(None, (480, 640)) is None
 
 
 def test_a_view_is_a_frame_of_a_recording_at_a_time(tmp_path: Path) -> None:

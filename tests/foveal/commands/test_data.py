@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks.questions import SEARCH_POLICY
+from benchmarks.questions import FRESH, SEARCH_POLICY
 from foveal.cli import main
 from foveal.training.data.pictures import (
     HELD_OUT,
@@ -35,7 +35,7 @@ def write(path: Path, *records: TrainingRecord) -> Path:
 
 
 def test_photographs_of_the_benchmark_are_held_out(tmp_path: Path) -> None:
-    text = SEARCH_POLICY.read_text(encoding="utf-8")
+    text = "".join(path.read_text(encoding="utf-8") for path in (SEARCH_POLICY, FRESH))
     used = {part.split(".jpg")[0].split("_", 1)[1] for part in text.split("imagenet-samples/")[1:]}
     assert used == HELD_OUT
     folder = tmp_path / "imagenet-samples"
@@ -47,7 +47,8 @@ def test_photographs_of_the_benchmark_are_held_out(tmp_path: Path) -> None:
 
 
 def test_the_benchmark_asks_no_training_photograph_of_coco() -> None:
-    assert "train2017" not in SEARCH_POLICY.read_text(encoding="utf-8")
+    for path in (SEARCH_POLICY, FRESH):
+        assert "train2017" not in path.read_text(encoding="utf-8")
 
 
 def test_composites_are_written_with_their_masks(tmp_path: Path) -> None:
