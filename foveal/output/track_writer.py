@@ -9,7 +9,7 @@ from typing import Any
 from foveal.output.annotate import draw
 from foveal.output.annotated_video import AnnotatedVideo
 from foveal.output.lines import LineFile, prepare
-from perception.masks.region_forms import forms_of
+from perception.masks.prompts import forms_of
 from stream.events import Region
 from stream.frame import Frame
 from stream.writing import Writer, writing

@@ -19,7 +19,7 @@ from timm.data import ImageNetInfo
 from timm.layers import BatchNormAct2d
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from perception.features.fused_layers import can_fuse, lite_stages
+from perception.features.fused_layers import lite_stages
 from perception.features.preprocess import shrink, to_rows
 from perception.torch_compat import multiplies_bfloat16
 from stream.errors import AssetError
@@ -66,7 +66,7 @@ class Backbone:
         self.dtype = fast_dtype(device)  # of the shared pass; features are float32 again
         same = self.dtype is torch.float32
         quick = self._model if same else copy.deepcopy(self._model).to(self.dtype)
-        self._stem, *self._blocks, self._last = lite_stages(quick, can_fuse(device))
+        self._stem, *self._blocks, self._last = lite_stages(quick)
         self._device = device
         self._height = height
         info = ImageNetInfo()

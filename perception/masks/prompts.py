@@ -1,14 +1,18 @@
-"""Prompts: a mask, a box or points that start or correct a masklet; each turned into the others."""
+"""Prompts: a mask, a box or points that start or correct a masklet.
+
+And back: a region as mask, box and point at once, SAM 2++'s three granularities.
+"""
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
-import cv2
 import numpy as np
 
 from stream.errors import PromptError
+from stream.events import Region
 from stream.frame import Mask
-from stream.geometry import Box, clip_box, mask_box
+from stream.geometry import Box, Point, clip_box, decode_mask, inner_point, mask_box
 
 MAX_POINTS = 64
 
@@ -36,6 +40,7 @@ class PointsPrompt:
 
 
 Prompt = MaskPrompt | BoxPrompt | PointsPrompt
+Granularity = Literal["mask", "box", "point"]
 
 
 def checked(prompt: Prompt | Mask, size: tuple[int, int]) -> Prompt:
@@ -53,34 +58,38 @@ def checked(prompt: Prompt | Mask, size: tuple[int, int]) -> Prompt:
     return _checked_points(prompt, size)
 
 
-def prompt_mask(prompt: Prompt, size: tuple[int, int], radius: int = 3) -> Mask:
-    """[H, W] bool: the mask itself, the filled box, or discs of `radius` px at positive points."""
-    if isinstance(prompt, MaskPrompt):
-        return prompt.mask
-    canvas = np.zeros(size, dtype=np.uint8)
-    if isinstance(prompt, BoxPrompt):
-        x0, y0, x1, y1 = prompt.box
-        canvas[y0:y1, x0:x1] = 1
-    else:
-        for x, y in positive_points(prompt):
-            cv2.circle(canvas, (int(x), int(y)), radius, 1, -1)
-    return canvas.astype(bool)
-
-
-def prompt_box(prompt: Prompt, size: tuple[int, int]) -> Box:
-    """The tight box of what `prompt_mask` gives."""
-    if isinstance(prompt, BoxPrompt):
-        return prompt.box
-    box = mask_box(prompt_mask(prompt, size))
-    if box is None:
-        raise PromptError("expected a prompt that covers at least one pixel, got an empty one")
-    return box
-
-
 def positive_points(prompt: PointsPrompt) -> list[tuple[float, float]]:
     """The points that are on the thing."""
     labels = prompt.labels or (True,) * len(prompt.points)
     return [point for point, on in zip(prompt.points, labels, strict=True) if on]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Forms:
+    """One region of one frame in every form; box and point are None while it is out of view."""
+
+    mask: Mask  # [H, W]
+    box: Box | None  # tight
+    point: Point | None  # x, y of the pixel farthest from the mask's edge
+    confidence: float  # 0..1
+
+
+def forms_of(region: Region) -> Forms:
+    """A tracker's region in all three forms."""
+    mask = decode_mask(region.mask)
+    box = mask_box(mask)
+    return Forms(mask, box, None if box is None else inner_point(mask), region.score)
+
+
+def as_prompt(forms: Forms, granularity: Granularity) -> Prompt:
+    """A prompt that says the same; raises PromptError for a region out of view."""
+    if forms.box is None or forms.point is None:
+        raise PromptError("expected a region in view to prompt with, got an empty one")
+    if granularity == "mask":
+        return MaskPrompt(forms.mask)
+    if granularity == "box":
+        return BoxPrompt(forms.box)
+    return PointsPrompt(((float(forms.point[0]), float(forms.point[1])),))
 
 
 def _checked_mask(mask: Mask, size: tuple[int, int]) -> MaskPrompt:

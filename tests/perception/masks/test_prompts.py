@@ -1,4 +1,4 @@
-"""Prompts: what is refused, and one turned into another."""
+"""Prompts: what is refused; a region as mask, box and point, and back."""
 
 import math
 
@@ -12,12 +12,14 @@ from perception.masks.prompts import (
     MaskPrompt,
     PointsPrompt,
     Prompt,
+    as_prompt,
     checked,
-    prompt_box,
-    prompt_mask,
+    forms_of,
 )
 from stream.errors import PromptError
-from stream.geometry import inner_point, mask_box
+from stream.events import Region
+from stream.frame import Mask
+from stream.geometry import encode_mask, inner_point, mask_box
 
 SIZE = (60, 80)
 
@@ -58,23 +60,43 @@ def test_points_without_labels_are_on_the_thing() -> None:
     assert isinstance(prompt, PointsPrompt) and prompt.labels == (True, True)
 
 
-@given(st.integers(0, 79), st.integers(0, 59), st.integers(1, 80), st.integers(1, 60))
-def test_box_to_mask_to_box(x: int, y: int, width: int, height: int) -> None:
-    box = BoxPrompt((x, y, min(80, x + width), min(60, y + height)))
-    mask = prompt_mask(box, SIZE)
-    assert mask_box(mask) == box.box == prompt_box(MaskPrompt(mask), SIZE)
-    col, row = inner_point(mask)
-    assert mask[row, col]
-
-
-def test_a_points_mask_covers_its_positive_points_only() -> None:
-    mask = prompt_mask(PointsPrompt(((10.0, 10.0), (50.0, 40.0)), (True, False)), SIZE)
-    assert mask[10, 10] and not mask[40, 50]
-
-
 def test_the_deepest_point_of_a_ring_lies_on_the_ring() -> None:
     ring = np.zeros(SIZE, bool)
     ring[10:50, 10:50] = True
     ring[18:42, 18:42] = False
     col, row = inner_point(ring)
     assert ring[row, col]
+
+
+def region(mask: Mask, score: float = 0.7) -> Region:
+    return Region(3, 5, encode_mask(mask), mask_box(mask), score)
+
+
+@given(st.lists(st.booleans(), min_size=70, max_size=70).filter(any))
+def test_all_forms_tell_of_the_same_pixels(bits: list[bool]) -> None:
+    mask = np.array(bits).reshape(7, 10)
+    forms = forms_of(region(mask))
+    assert (forms.mask == mask).all() and forms.confidence == 0.7
+    assert forms.box is not None and forms.point is not None
+    x, y = forms.point
+    assert mask[y, x], "the point lies on the thing"
+    assert as_prompt(forms, "box") == BoxPrompt(forms.box)
+    given_mask = as_prompt(forms, "mask")
+    assert isinstance(given_mask, MaskPrompt) and mask_box(given_mask.mask) == forms.box
+    assert as_prompt(forms, "point") == PointsPrompt(((float(x), float(y)),))
+
+
+def test_the_point_is_the_deepest_pixel() -> None:
+    mask = np.zeros((40, 40), bool)
+    mask[5:25, 5:25] = True
+    mask[14:16, 25:38] = True  # a thin tail moves the centre of mass, not the deepest pixel
+    forms = forms_of(region(mask))
+    assert forms.point is not None
+    assert abs(forms.point[0] - 14.5) <= 1 and abs(forms.point[1] - 14.5) <= 1
+
+
+def test_out_of_view_has_neither_box_nor_point() -> None:
+    forms = forms_of(region(np.zeros((4, 4), bool), 0.0))
+    assert forms.box is None and forms.point is None and not forms.mask.any()
+    with pytest.raises(PromptError, match="in view"):
+        as_prompt(forms, "box")
