@@ -11,13 +11,12 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file
 from torch import nn
 
 from perception.features.backbone import fast_dtype
+from perception.features.weights import load_parameters
 from perception.tracking.cues import Cues, blend
 from perception.tracking.roi import sample_cells
-from stream.errors import AssetError
 from stream.frame import SoftMask
 
 CHANNELS = 9
@@ -97,11 +96,7 @@ class NetRefiner:
     @classmethod
     def load(cls, weights: Path) -> "NetRefiner":
         """Read safetensors; raises AssetError when they do not fit."""
-        net = CueNet()
-        try:
-            net.load_state_dict({name: w.float() for name, w in load_file(weights).items()})
-        except (OSError, RuntimeError) as error:
-            raise AssetError(f"expected weights of CueNet in {weights}: {error}") from error
+        net = load_parameters(CueNet(), weights, "restore it out of the package")
         return cls(net.to(fast_dtype("cpu")))  # bfloat16 changes one pixel in a thousand
 
     def __call__(self, cues: list[Cues]) -> list[SoftMask]:
