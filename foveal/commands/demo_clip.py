@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """0 when the clip, its truth and its questions are written."""
     from foveal.demo.clip import DemoOptions, render_demo
-    from foveal.output.progress import progress
+    from foveal.jobs.progress import progress
 
     width, height = _parse_size(args.size)
     options = DemoOptions(args.seconds, width, height, args.fps, args.seed)

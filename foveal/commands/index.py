@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _build(args: argparse.Namespace) -> int:
-    from foveal.output.progress import progress
+    from foveal.jobs.progress import progress
     from foveal.setup.search import build_index, index_dir
 
     present = args.out or (index_dir() if args.source == "wiki-vital" else None)

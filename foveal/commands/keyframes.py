@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from foveal.output.contact_strips import ContactStrips
+    from foveal.jobs.contact_strips import ContactStrips
     from stream.frame import Keyframe
     from stream.keyframes.config import KeyframeConfig
     from stream.sources.open import Recording
@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     """0 when the recording was read to its end."""
     import asyncio
 
-    from foveal.output.contact_strips import ContactStrips
+    from foveal.jobs.contact_strips import ContactStrips
 
     strips = ContactStrips(args.out) if args.out is not None else None
     recording, config = _open(args)
@@ -102,7 +102,7 @@ async def _select(
     recording: "Recording", config: "KeyframeConfig", strips: "ContactStrips | None"
 ) -> tuple[list[dict[str, Any]], int]:
     """One row per keyframe, and the number of frames read."""
-    from foveal.output.progress import progress
+    from foveal.jobs.progress import progress
     from stream.keyframes.selector import KeyframeSelector
 
     selector = KeyframeSelector(config)

@@ -56,8 +56,8 @@ def run(args: argparse.Namespace) -> int:
     """Replay one clip; 0 when it was played to its end."""
     import asyncio
 
+    from foveal.jobs.progress import progress
     from foveal.jobs.replay import ReplayRequest, print_summary, replay
-    from foveal.output.progress import progress
 
     request = ReplayRequest.from_args(args)
     with progress("loading models", "replaying") as advance:

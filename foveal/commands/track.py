@@ -109,8 +109,8 @@ def run(args: argparse.Namespace) -> int:
     """Follow the prompts; 0 when all were followed to the clip's end, 1 when one was refused."""
     import asyncio
 
+    from foveal.jobs.progress import progress
     from foveal.jobs.tracking import follow_clip
-    from foveal.output.progress import progress
 
     request = _request(args)
     with progress("loading the tracker", "tracking") as advance:

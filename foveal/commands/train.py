@@ -92,7 +92,7 @@ def _intents(args: argparse.Namespace) -> "tuple[Path, dict[str, Any]]":
 
 
 def _everyday(args: argparse.Namespace) -> "tuple[Path, dict[str, Any]]":
-    from foveal.output.progress import progress
+    from foveal.jobs.progress import progress
     from foveal.setup.search import load_backbone
     from foveal.training.everyday.fit import EverydayOptions, fit_head, measure, training_pictures
     from foveal.training.everyday.pictures import read_coco

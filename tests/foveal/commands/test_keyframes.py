@@ -46,7 +46,7 @@ def test_table_and_span(folder: Path, capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_strips_go_on_in_a_new_file(tmp_path: Path) -> None:
-    from foveal.output.contact_strips import COLUMNS, PAGE, ContactStrips
+    from foveal.jobs.contact_strips import COLUMNS, PAGE, ContactStrips
 
     strips = ContactStrips(tmp_path)
     for index in range(PAGE + 1):

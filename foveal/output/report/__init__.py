@@ -1,1 +1,0 @@
-"""report.html: one page of what a session saw, said and took."""
