@@ -20,8 +20,8 @@ from scenedetect import (
 from benchmarks.cut_clips import FPS
 from stream.clock import NS_PER_S
 from stream.frame import Frame, Image
-from stream.keyframes.config import KeyframeConfig
 from stream.keyframes.descriptor import FrameDescriptor, describe, distance
+from stream.keyframes.gates import KeyframeConfig
 from stream.keyframes.selector import RECENT, KeyframeSelector, contrast_of
 
 FIXED = (0.04, 0.06, 0.08, 0.1, 0.12, 0.16, 0.2)  # thresholds on foveal's own contrast

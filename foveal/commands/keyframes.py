@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from foveal.jobs.contact_strips import ContactStrips
     from stream.frame import Keyframe
-    from stream.keyframes.config import KeyframeConfig
+    from stream.keyframes.gates import KeyframeConfig
     from stream.sources.open import Recording
 
 HELP = "pick the keyframes of a recording and say why"
@@ -69,7 +69,7 @@ def _open(args: argparse.Namespace) -> "tuple[Recording, KeyframeConfig]":
 
     from stream.clock import VirtualClock
     from stream.errors import ConfigError
-    from stream.keyframes.config import KeyframeConfig
+    from stream.keyframes.gates import KeyframeConfig
     from stream.sources.open import open_source
     from stream.sources.playback import PlaybackOptions
 

@@ -16,7 +16,7 @@ from perception.tracking.settings import TrackerConfig
 from stream import extensions
 from stream.bounds import Share, within
 from stream.errors import ConfigError
-from stream.keyframes.config import KeyframeConfig
+from stream.keyframes.gates import KeyframeConfig
 
 BACKENDS = ("hibari", "espeak", "none")  # voices that are built in
 ProfileName = Literal["embedded", "edge", "server", "replay"]

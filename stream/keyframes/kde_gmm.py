@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from stream.keyframes.config import ThresholdConfig
+from stream.keyframes.gates import ThresholdConfig
 
 Bins = npt.NDArray[np.float64]
 

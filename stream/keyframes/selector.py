@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 from stream.clock import NS_PER_S
 from stream.frame import Frame, Keyframe, KeyframeReason
-from stream.keyframes.config import KeyframeConfig
 from stream.keyframes.descriptor import Floats, FrameDescriptor, describe, distance, drift
+from stream.keyframes.gates import KeyframeConfig
 from stream.keyframes.kde_gmm import ThresholdState, init_threshold, push
 
 RECENT = 4  # distances whose maximum is the level of motion

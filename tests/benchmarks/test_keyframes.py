@@ -10,7 +10,7 @@ from benchmarks.cut_methods import FIXED, METHODS, Fixed
 from benchmarks.keyframes import score
 from stream.clock import NS_PER_S
 from stream.frame import Frame
-from stream.keyframes.config import KeyframeConfig, ThresholdConfig
+from stream.keyframes.gates import KeyframeConfig, ThresholdConfig
 from stream.keyframes.selector import KeyframeSelector
 
 SIZE = (160, 90)

@@ -11,8 +11,8 @@ from hypothesis.extra.numpy import arrays
 from stream.clock import NS_PER_S
 from stream.errors import ConfigError
 from stream.frame import Frame, Image, Keyframe
-from stream.keyframes.config import KeyframeConfig, ThresholdConfig
 from stream.keyframes.descriptor import describe, distance, drift
+from stream.keyframes.gates import KeyframeConfig, ThresholdConfig
 from stream.keyframes.kde_gmm import BINS, CENTRES, fit, init_threshold, push
 from stream.keyframes.selector import KeyframeSelector, KeyframeState
 

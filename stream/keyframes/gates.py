@@ -1,4 +1,4 @@
-"""Settings of keyframes: plain values without numpy, so that a configuration is read quickly."""
+"""Gates of keyframes: plain values without numpy, so that a configuration is read quickly."""
 
 from dataclasses import dataclass, field
 from typing import Annotated
