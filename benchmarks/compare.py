@@ -35,9 +35,9 @@ try:
     import resource
 except ModuleNotFoundError:  # Windows
     resource = None
-note = pathlib.Path(sys.argv.pop(1))
+note, name = pathlib.Path(sys.argv.pop(1)), sys.argv.pop(1)
 try:
-    runpy.run_module(sys.argv[1], run_name="__main__", alter_sys=True)
+    runpy.run_module(name, run_name="__main__", alter_sys=True)
 finally:
     if resource is not None:
         who = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)

@@ -28,7 +28,8 @@ def _checkout(folder: Path, fps: float, extra: str) -> Path:
     """A checkout with one benchmark that prints given figures."""
     (folder / "benchmarks").mkdir(parents=True)
     row = {"foveal": {"fps": fps}, extra: {"fps": 1.0}}
-    code = f"print('a table'); print({json.dumps(json.dumps({'results': row}))})"
+    code = "import sys; assert sys.argv[1:] == ['--quick'], sys.argv; "
+    code += f"print('a table'); print({json.dumps(json.dumps({'results': row}))})"
     (folder / "benchmarks" / "__init__.py").touch()
     (folder / "benchmarks" / "tiny.py").write_text(code)
     (folder / "benchmarks" / "broken.py").write_text("raise SystemExit(3)")
