@@ -54,3 +54,7 @@ class OutputError(FovealError):
 
 class BackendError(FovealError):
     """A model server cannot be reached, or answers what cannot be understood."""
+
+
+class Cancelled(FovealError):
+    """An answer was stopped on purpose before its end; the message says why."""

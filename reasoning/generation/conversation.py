@@ -32,6 +32,11 @@ class Assistant:
         """Whether `see` saves the next question the reading of what is in view."""
         return isinstance(self._lmm, ReadsAhead)
 
+    @property
+    def remote(self) -> bool:
+        """Whether answering waits for a server."""
+        return self._lmm.remote
+
     def see(self, view: SceneView) -> None:
         """Take in a keyframe as it comes: the next questions are asked on top of it.
 

@@ -70,11 +70,23 @@ class SearchDecoder:
         self._clock = clock or MonotonicClock()
 
     def decode(self, lmm: SegmentingLMM[State], prompt: Prompt, emit: Emit) -> Decoded:
-        """Answer a prompt; tokens, searches and evidence are emitted as they are made."""
+        """Answer a prompt; tokens, searches and evidence are emitted as they are made.
+
+        Raises Cancelled at the next token once `prompt.cancel` is cancelled.
+        """
+        prompt.cancel.check()
+        try:
+            return self._decode(lmm, prompt, emit)
+        except Exception:
+            prompt.cancel.check()  # a read that was broken off on purpose has not failed
+            raise
+
+    def _decode(self, lmm: SegmentingLMM[State], prompt: Prompt, emit: Emit) -> Decoded:
         began = self._clock.now_ns()
         run = _Run(prompt, lmm.prefill(prompt), emit, began)
         run.timings_ns["prefill"] = self._clock.now_ns() - began
         while run.grammar.place != "ended" and run.tokens < self.config.max_tokens:
+            prompt.cancel.check()
             may_search = len(run.searches) < self.config.max_searches
             step = lmm.step(run.state, may_search)
             run.tokens += 1

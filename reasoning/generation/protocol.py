@@ -1,10 +1,11 @@
 """The seam of segmenting language models: what decoding needs of any of them."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, TypeVar, runtime_checkable
 
 from perception.scene.reader import GroundedRegion, SceneView
+from reasoning.generation.cancel import CancelToken
 from reasoning.generation.tokens import END_INFORMATION, INFORMATION, ControlIds
 from stream.events import Evidence, Question, TokenStep
 
@@ -29,6 +30,8 @@ class Prompt:
     view: SceneView
     history: tuple[Turn, ...] = ()  # oldest first, bounded by the assistant
     seen: SceneView | None = None  # the keyframe that was read ahead; without it `view` is read
+    # Looked at between tokens by the decode loop; a model that blocks looks itself (`on_cancel`).
+    cancel: CancelToken = field(default_factory=CancelToken)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,6 +59,9 @@ class SegmentingLMM(Protocol[State]):
 
     name: str
     controls: ControlIds
+    # Whether it waits for a server: answers of such a model get a thread of their own per session,
+    # so that a hanging server costs nobody but who asked it.
+    remote: bool
 
     def prefill(self, prompt: Prompt) -> State:
         """Read the prompt."""

@@ -74,6 +74,7 @@ class PixSearchLMM:
     """A SegmentingLMM: one model writes, marks, masks and asks for searches."""
 
     name = "pixsearch-smollm2-135m"
+    remote = False
 
     def __init__(
         self,

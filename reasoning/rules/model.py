@@ -62,6 +62,7 @@ class RulesLMM:
     """A SegmentingLMM made of perception, an intent classifier, sentence support and rules."""
 
     name = "rules-smollm2-135m"
+    remote = False
 
     def __init__(
         self,

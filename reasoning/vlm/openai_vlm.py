@@ -75,6 +75,8 @@ class ChatState(TaggedState):
 class ChatVlm(TaggedLMM[ChatState]):
     """A SegmentingLMM over a chat server."""
 
+    remote = True
+
     def __init__(
         self, client: ChatClient, grounder: BoxGrounder, config: ChatConfig | None = None
     ) -> None:

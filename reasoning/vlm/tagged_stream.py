@@ -47,6 +47,7 @@ class TaggedLMM(Generic[StateT]):
     """Most of a SegmentingLMM; a model of a kind says how words are got and calls answered."""
 
     controls = ControlIds(FIRST_CONTROL)
+    remote = False
 
     def step(self, state: StateT, may_search: bool) -> TokenStep:
         """The next piece of what the model streams."""

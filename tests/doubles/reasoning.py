@@ -57,6 +57,7 @@ class ScriptedLMM:
     """Says its turns in order, the last one again and again; obeys the search budget if told so."""
 
     name = "scripted"
+    remote = False
 
     def __init__(
         self,

@@ -15,8 +15,8 @@ from reasoning.generation.grammar import parse
 from reasoning.generation.protocol import Prompt
 from reasoning.generation.tokens import CONTROLS
 from stream.clock import VirtualClock
-from stream.errors import ConfigError, GrammarError
-from stream.events import EventKind, Evidence, Question
+from stream.errors import Cancelled, ConfigError, GrammarError
+from stream.events import EventKind, Evidence, Question, TokenStep
 from stream.frame import Frame
 from stream.geometry import decode_mask
 from tests.doubles.perception import FakeScene, thing
@@ -287,3 +287,28 @@ def test_evidence_is_formatted_with_its_title() -> None:
     assert format_evidence([MUG]) == "Mug: A mug is a cup."
     near = dataclasses.replace(MUG, nearest=("It holds tea.", "A mug is a cup."))
     assert format_evidence([near]) == "Mug: It holds tea. A mug is a cup."
+
+
+def test_a_cancelled_answer_stops_at_its_next_token() -> None:
+    lmm, prompt, told = ScriptedLMM(["one", " two", " three"]), ask(), []
+
+    def emit(kind: EventKind, data: Mapping[str, Any]) -> None:
+        told.append(data["text"])
+        if len(told) == 2:
+            prompt.cancel.cancel("another question was asked")
+
+    with pytest.raises(Cancelled, match="another question was asked"):
+        SearchDecoder(ScriptedSearcher()).decode(lmm, prompt, emit)
+    assert told == ["one", " two"]
+
+
+def test_a_read_that_was_broken_off_has_not_failed() -> None:
+    prompt = ask()
+
+    class Closed(ScriptedLMM):
+        def step(self, state: Any, may_search: bool) -> TokenStep:
+            prompt.cancel.cancel("the session has ended")
+            raise OSError("the response was closed")
+
+    with pytest.raises(Cancelled, match="the session has ended"):
+        SearchDecoder(ScriptedSearcher()).decode(Closed(["one"]), prompt, lambda *_: None)
