@@ -55,7 +55,7 @@ RENAMES = (
     (r"\.dwconv\.", ".depthwise_conv."),
     (r"\.pwconv(\d)\.", r".pointwise_conv\1."),
     (r"(memory_fuser\.layers\.\d+)\.norm\.", r"\1.layer_norm."),
-    (r"\.gamma$", ".scale"),
+    (r"\.(gamma|g_weight)$", ".scale"),  # the second as Sa2VA publishes it
 )
 
 
