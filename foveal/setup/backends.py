@@ -3,6 +3,8 @@
 openai:URL#MODEL      a chat model behind an OpenAI-compatible server
 sa2va:FOLDER          a downloaded Sa2VA checkpoint
 NAME:REST             a model of another installed package (docs/library.md)
+
+Their packages take seconds to import: each is imported where it is asked for.
 """
 
 from functools import lru_cache
@@ -15,11 +17,7 @@ from foveal.config.models import SCHEMES, check_model
 from perception.scene.reader import SceneReader
 from reasoning.generation.config import ChatConfig
 from reasoning.generation.protocol import SegmentingLMM
-from reasoning.segmenting.box_to_mask import SceneGrounder
-from reasoning.segmenting.sa2va import load_sa2va
 from reasoning.vlm.endpoint import Endpoint
-from reasoning.vlm.openai_client import ChatClient
-from reasoning.vlm.openai_vlm import ChatVlm
 from stream import extensions
 from stream.errors import ConfigError
 
@@ -36,9 +34,15 @@ def load_backend(name: str, reader: SceneReader, chat: ChatConfig) -> Segmenting
         added: SegmentingLMM[Any] = extensions.load("models", scheme)(rest, reader)
         return added
     if scheme == "openai":
+        from reasoning.segmenting.box_to_mask import SceneGrounder
+        from reasoning.vlm.openai_client import ChatClient
+        from reasoning.vlm.openai_vlm import ChatVlm
+
         return ChatVlm(ChatClient(Endpoint.parse(name)), SceneGrounder(reader), chat)
     on_gpu = torch.cuda.is_available()
     device, precision = ("cuda", torch.bfloat16) if on_gpu else ("cpu", torch.float32)
     if scheme == "sa2va":
+        from reasoning.segmenting.sa2va import load_sa2va
+
         return load_sa2va(Path(rest).expanduser(), reader, device, precision)
     raise ConfigError(f"expected a large model ({', '.join(SCHEMES)}), got {name!r}")

@@ -75,5 +75,6 @@ class ChatConfig:
     """How a server is spoken to."""
 
     calls: Literal["tags", "tools"] = "tags"
+    grounding: str = "auto"  # how places are written: by the model's name, or one of FORMATS
     resume: Literal["message", "prefix"] = "message"  # prefix: vLLM's continue_final_message
     temperature: Annotated[float, within(0.0, 2.0)] = 0.0

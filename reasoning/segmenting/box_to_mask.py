@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from perception.masks.prompts import BoxPrompt, PointsPrompt
 from perception.sam2_tracking.tracker import Sam2Tracker
 from perception.scene.reader import GroundedRegion, Scene, SceneView
-from reasoning.vlm.grounding_formats import SCALE
+from reasoning.vlm.coordinates import SCALE
 from stream.errors import PromptError
 from stream.geometry import decode_mask
 

@@ -20,8 +20,9 @@ from reasoning.generation.tokens import (
     neutralise,
     unbracket,
 )
-from reasoning.vlm.grounding_formats import NamedPlace, ParsedPiece, PlainText, TagParser
+from reasoning.vlm.grounding_formats import TagParser
 from reasoning.vlm.hf import VisionLanguage, VlmState
+from reasoning.vlm.markup import NamedPlace, ParsedPiece, PlainText
 from reasoning.vlm.tagged_stream import TaggedLMM, TaggedState
 from stream.errors import AssetError, PromptError
 from stream.events import TokenStep

@@ -1,7 +1,7 @@
 """Any chat model that sees pictures, behind an OpenAI-compatible server, as a SegmentingLMM.
 
 It grounds by the boxes it writes, handed to a segmenter, and searches by tags in its words (see
-reasoning/vlm/grounding_formats.py) or by function calls. Evidence goes back as a new message: the
+reasoning/vlm/markup.py) or by function calls. Evidence goes back as a new message: the
 server's prefix cache keeps what was read.
 """
 
@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from perception.scene.reader import GroundedRegion, SceneView
 from reasoning.generation.config import ChatConfig
 from reasoning.generation.grammar import Call
-from reasoning.generation.protocol import EntitySpan, Prompt
+from reasoning.generation.protocol import Prompt
 from reasoning.generation.tokens import (
     END_SEARCH,
     IMAGE,
@@ -21,15 +21,10 @@ from reasoning.generation.tokens import (
     SEARCH,
     neutralise,
 )
-from reasoning.vlm.grounding_formats import (
-    INSTRUCTIONS,
-    SCALE,
-    NamedPlace,
-    TagParser,
-)
+from reasoning.vlm.coordinates import SCALE, GroundingFormat, format_of, instructions
+from reasoning.vlm.grounding_formats import TagParser
 from reasoning.vlm.openai_client import ChatClient, Delta, ToolCall, picture_part
 from reasoning.vlm.tagged_stream import TaggedLMM, TaggedState
-from stream.events import TokenStep
 
 MAX_TOKENS = 400  # of one request
 MAX_REQUESTS = 8  # of one answer: a model that only searches comes to an end
@@ -83,14 +78,17 @@ class ChatVlm(TaggedLMM[ChatState]):
         self._client, self._grounder = client, grounder
         self._config = config or ChatConfig()
         self.name = client.endpoint.model
+        self._format = format_of(self.name, self._config.grounding)
 
     def prefill(self, prompt: Prompt) -> ChatState:
         """Put the conversation together; the first step sends it."""
-        messages: list[dict[str, Any]] = [{"role": "system", "content": INSTRUCTIONS}]
+        messages: list[dict[str, Any]] = [
+            {"role": "system", "content": instructions(self._format, self._config.calls)}
+        ]
         for turn in prompt.history:
             messages.append({"role": "user", "content": neutralise(turn.question)})
             messages.append({"role": "assistant", "content": neutralise(turn.answer)})
-        words = {"type": "text", "text": _asked(prompt)}
+        words = {"type": "text", "text": _asked(prompt, self._format)}
         picture = picture_part(prompt.view.frame.image)
         messages.append({"role": "user", "content": [picture, words]})
         state = ChatState(prompt, messages=messages)
@@ -109,7 +107,8 @@ class ChatVlm(TaggedLMM[ChatState]):
         if state.messages[-1]["role"] == "assistant":
             options |= {"continue_final_message": True, "add_generation_prompt": False}
         state.deltas = self._client.stream(state.messages, **options)
-        state.parser, state.said, state.read = TagParser(), "", 0
+        size = state.prompt.view.frame.size
+        state.parser, state.said, state.read = TagParser(self._format.on(size)), "", 0
 
     def _read_on(self, state: ChatState) -> bool:
         """Take the next delta; raises BackendError when the server fails."""
@@ -126,13 +125,8 @@ class ChatVlm(TaggedLMM[ChatState]):
         state.queue.extend(state.parser.push(delta.text))
         return True
 
-    def _name(self, state: ChatState, piece: NamedPlace) -> TokenStep:
-        region = self._grounder.ground(state.prompt.view, piece.place)
-        start = state.written
-        step = self._say(state, piece.text)
-        if region is not None:
-            state.spans.append(EntitySpan(start, state.written, region))
-        return step
+    def _region(self, state: ChatState, place: Sequence[float]) -> GroundedRegion | None:
+        return self._grounder.ground(state.prompt.view, place)
 
     def _begin_call(self, state: ChatState, call: Call, may_search: bool) -> None:
         if state.waiting is None:
@@ -173,17 +167,15 @@ class ChatVlm(TaggedLMM[ChatState]):
             state.messages.append({"role": "assistant", "content": text})
 
 
-def _asked(prompt: Prompt) -> str:
-    """The question, and what is pointed at in the model's own coordinates."""
+def _asked(prompt: Prompt, form: GroundingFormat) -> str:
+    """The question, and what is pointed at in the model's own form."""
     text, (height, width) = neutralise(prompt.question.text), prompt.view.frame.size
-    sides = (width, height, width, height)
     place = prompt.question.box or prompt.question.point
     if place is None:
         return text
-    shown = ",".join(
-        str(round(v / side * SCALE)) for v, side in zip(place, sides[: len(place)], strict=True)
-    )
-    return f"{text} (I point at {shown}.)"
+    sides = (width, height, width, height)
+    thousandths = [v / side * SCALE for v, side in zip(place, sides[: len(place)], strict=True)]
+    return f"{text} (I point at {form.write('this', thousandths, (height, width))}.)"
 
 
 def _called(call: ToolCall) -> Call:

@@ -4,11 +4,13 @@ Token ids mean nothing here, only special tokens have their own; each piece that
 token.
 """
 
+import re
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from perception.scene.reader import GroundedRegion
 from reasoning.generation.grammar import Call
 from reasoning.generation.protocol import EntitySpan, Prompt, evidence_steps
 from reasoning.generation.tokens import (
@@ -21,9 +23,12 @@ from reasoning.generation.tokens import (
     neutralise,
     unbracket,
 )
-from reasoning.vlm.grounding_formats import NamedPlace, ParsedPiece, PlainText, TagParser
+from reasoning.vlm.grounding_formats import TagParser
+from reasoning.vlm.markup import NamedPlace, ParsedPiece, PlainText
 from stream.events import Evidence, TokenStep
 
+MAX_RECENT = 120  # characters in which the name of a place is looked for
+_STOP = re.compile(r"[.,;:!?\n]")
 WORD = 0  # the id of every ordinary token
 FIRST_CONTROL = 1
 
@@ -37,6 +42,7 @@ class TaggedState:
     queue: deque[ParsedPiece | str] = field(default_factory=deque)  # a str is a special token
     spans: list[EntitySpan] = field(default_factory=list)
     written: int = 0  # characters of the sequence
+    recent: str = ""  # words since the last thing that was named, the last of them
     subject: str = ""
 
 
@@ -88,12 +94,40 @@ class TaggedLMM(Generic[StateT]):
         """Take note of a call; what the model wrote behind it is forgotten, it was a guess."""
         raise NotImplementedError
 
-    def _name(self, state: StateT, piece: NamedPlace) -> TokenStep:
-        """Words that name a thing in a place."""
-        return self._say(state, piece.text)
+    def _region(self, state: StateT, place: Sequence[float]) -> GroundedRegion | None:
+        """What is at a place in the picture; None without a mask."""
+        return None
+
+    def _name(self, state: StateT, piece: NamedPlace) -> TokenStep | None:
+        """Words that name a thing in a place; those that were just said are not said again."""
+        region = self._region(state, piece.place)
+        step = None
+        start, end = self._said_before(state, piece.text)
+        if piece.text and start == end:
+            start = state.written
+            step = self._say(state, piece.text)
+            end = state.written
+        state.recent = ""
+        if region is not None and end > start:
+            state.spans.append(EntitySpan(start, end, region))
+        return step
+
+    def _said_before(self, state: StateT, name: str) -> tuple[int, int]:
+        """Where a name already stands at the end of the words; without a name, where the words
+        stand that it must be: those since the last stop, or the thing that was named last."""
+        words = state.recent.rstrip()
+        end = state.written - (len(state.recent) - len(words))
+        if name:
+            same = words.casefold().endswith(name.casefold())
+            return (end - len(name), end) if same else (end, end)
+        phrase = _STOP.split(words)[-1].lstrip()
+        if not phrase and state.spans:
+            return state.spans[-1].start, state.spans[-1].end
+        return end - len(phrase), end
 
     def _say(self, state: StateT, text: str) -> TokenStep:
         """Words."""
+        state.recent = (state.recent + text)[-MAX_RECENT:]
         return self._write(state, unbracket(text), WORD)
 
     def _play(self, state: StateT, piece: ParsedPiece | str, may_search: bool) -> TokenStep | None:
@@ -110,6 +144,7 @@ class TaggedLMM(Generic[StateT]):
                 return self._search(state, piece) if may_search else None
 
     def _search(self, state: StateT, call: Call) -> TokenStep:
+        state.recent = ""
         payload = {"region": REGION, "image": IMAGE}.get(call.kind)
         state.queue.append(payload or PlainText(f" {neutralise(call.payload)} "))
         state.queue.append(END_SEARCH)

@@ -14,10 +14,9 @@ from perception.scene.reader import SceneView
 from reasoning.generation.config import ChatConfig, DecodeConfig
 from reasoning.generation.conversation import Assistant
 from reasoning.generation.decoding import SearchDecoder
-from reasoning.generation.grammar import Call, parse
+from reasoning.generation.grammar import parse
 from reasoning.segmenting.box_to_mask import Sam2Grounder, SceneGrounder, in_pixels
 from reasoning.vlm.endpoint import Endpoint
-from reasoning.vlm.grounding_formats import NamedPlace, PlainText, TagParser
 from reasoning.vlm.openai_client import ChatClient, Delta
 from reasoning.vlm.openai_vlm import GO_ON, NO_MORE, ChatVlm
 from stream.errors import BackendError, ConfigError, PromptError
@@ -80,7 +79,7 @@ def test_an_answer_with_a_region_search(chunk: int) -> None:
     assert informed["messages"][3]["content"].endswith(GO_ON)
     picture, words = asked["messages"][1]["content"]
     assert picture["image_url"]["url"].startswith("data:image/jpeg;base64,")
-    assert words["text"] == "What does it eat? (I point at 312,500.)"
+    assert words["text"] == "What does it eat? (I point at [this](312,500).)"
 
 
 def test_evidence_can_continue_the_same_message() -> None:
@@ -172,37 +171,6 @@ def test_an_endpoint_needs_a_url_and_a_model(text: str) -> None:
 PIECES = st.sampled_from(
     ["word ", "[", "]", "(", "1,2", ")", "<search>", "</search>", "<region>", "[a](1,2)", "<", "ab"]
 )
-
-
-@given(st.lists(PIECES, max_size=12), st.lists(st.integers(1, 9), min_size=1, max_size=5))
-def test_how_the_stream_is_cut_does_not_matter(pieces: Sequence[str], cuts: Sequence[int]) -> None:
-    text = "".join(pieces)
-    whole = TagParser()
-    expected = _joined([*whole.push(text), *whole.close()])
-    parser, found, start, number = TagParser(), [], 0, 0
-    while start < len(text):
-        end = start + cuts[number % len(cuts)]
-        found += parser.push(text[start:end])
-        start, number = end, number + 1
-    assert _joined([*found, *parser.close()]) == expected
-
-
-def _joined(pieces: Sequence[PlainText | NamedPlace | Call]) -> list[object]:
-    out: list[object] = []
-    for piece in pieces:
-        if isinstance(piece, PlainText) and out and isinstance(out[-1], str):
-            out[-1] += piece.text
-        else:
-            out.append(piece.text if isinstance(piece, PlainText) else piece)
-    return out
-
-
-def test_an_unfinished_search_is_dropped_and_long_brackets_are_words() -> None:
-    parser = TagParser()
-    assert parser.push("It <search>what") == [PlainText("It ")] and parser.close() == []
-    long = "[" + "x" * 500
-    parser = TagParser()
-    assert _joined([*parser.push(long), *parser.close()]) == [long]
 
 
 def test_places_become_pixels() -> None:
