@@ -5,6 +5,7 @@ The architecture is read from the shapes in the checkpoint, so no hydra configur
 
 import pickle
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from stream.errors import AssetError
 
 Weights = dict[str, torch.Tensor]
 STRIDE = 16  # picture pixels to one token of the memory
+LISTED = 20  # names of parameters in a refusal
 
 # Released backbones by (embedding width, blocks): heads, blocks per stage, windows, global blocks.
 BACKBONES: dict[tuple[int, int], tuple[int, list[int], list[int], list[int], list[int]]] = {
@@ -80,16 +82,31 @@ def convert(weights: Weights, image_size: int | None = None) -> Any:
     if image_size is not None:
         resize_config(config, image_size)
     model = Sam2VideoModel(config)
-    renamed = rename(weights)
-    absent = model.load_state_dict(renamed, strict=False)
-    # SAM 2.0 has neither the occlusion embedding nor the pointers' time projection.
-    if absent.missing_keys or absent.unexpected_keys:
-        raise AssetError(
-            f"expected the parameters of SAM 2.1: {len(absent.missing_keys)} are missing "
-            f"({absent.missing_keys[:3]}), {len(absent.unexpected_keys)} unknown "
-            f"({absent.unexpected_keys[:3]})"
-        )
+    fill(model, rename(weights))
     return model.eval()
+
+
+def fill(model: Any, renamed: Weights) -> None:
+    """Load all parameters; AssetError that lists what is missing, unknown or of another shape."""
+    try:
+        absent = model.load_state_dict(renamed, strict=False)
+    except RuntimeError as error:  # other shapes, each on a line of its own
+        raise AssetError(f"expected a checkpoint with the model's shapes: {error}") from error
+    require_whole("the checkpoint", absent.missing_keys, absent.unexpected_keys)
+
+
+def require_whole(name: str, missing: Iterable[str], unexpected: Iterable[str]) -> None:
+    """AssetError, with the names, unless all parameters and no others are there."""
+    parts = []
+    for kind, keys in (("missing", sorted(missing)), ("unknown", sorted(unexpected))):
+        if keys:
+            more = f" and {len(keys) - LISTED} more" if len(keys) > LISTED else ""
+            parts.append(f"{len(keys)} {kind}: {', '.join(keys[:LISTED])}{more}")
+    if parts:
+        raise AssetError(
+            f"expected all parameters of the model and no others in {name}, found "
+            f"{'; '.join(parts)}. Download it again, or use the checkpoint of another model"
+        )
 
 
 def rename(weights: Weights) -> Weights:
@@ -100,11 +117,14 @@ def rename(weights: Weights) -> Weights:
         for pattern, new in RENAMES:
             name = re.sub(pattern, new, name)
         renamed[_numbered(name)] = value
-    points = [renamed.pop(f"prompt_encoder.point_embeddings.{index}.weight") for index in range(4)]
-    renamed["prompt_encoder.point_embed.weight"] = torch.cat(points)
-    shared = renamed.pop("shared_embedding")
-    renamed["shared_image_embedding.positional_embedding"] = shared
-    renamed["prompt_encoder.shared_embedding.positional_embedding"] = shared
+    points = [f"prompt_encoder.point_embeddings.{index}.weight" for index in range(4)]
+    if all(name in renamed for name in points):
+        parts = [renamed.pop(name) for name in points]
+        renamed["prompt_encoder.point_embed.weight"] = torch.cat(parts)
+    shared = renamed.pop("shared_embedding", None)
+    if shared is not None:
+        renamed["shared_image_embedding.positional_embedding"] = shared
+        renamed["prompt_encoder.shared_embedding.positional_embedding"] = shared
     return renamed
 
 
@@ -151,11 +171,13 @@ def _config(weights: Weights) -> Any:
         global_attention_blocks=globals_,
         window_positional_embedding_background_size=background,
     )
+    # SAM 2.0 has neither the occlusion embedding nor the pointers' time projection.
+    newer = "no_obj_embed_spatial" in weights or "obj_ptr_tpos_proj.weight" in weights
     vision = Sam2VisionConfig(backbone_config=backbone, backbone_channel_list=widths[::-1])
     return Sam2VideoConfig(
         vision_config=vision,
-        enable_occlusion_spatial_embedding="no_obj_embed_spatial" in weights,
-        enable_temporal_pos_encoding_for_object_pointers="obj_ptr_tpos_proj.weight" in weights,
+        enable_occlusion_spatial_embedding=newer,
+        enable_temporal_pos_encoding_for_object_pointers=newer,
     )
 
 

@@ -11,8 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torchvision.transforms.v2 import InterpolationMode
-from torchvision.transforms.v2 import functional as TF
 
 from perception.sam2.compile import CompileMode, Program
 from perception.sam2.edgetam import EdgeEncoder, Perceiver
@@ -26,6 +24,7 @@ from perception.sam2.types import (
     FrameFeatures,
     MaskCandidates,
     Recalled,
+    Resize,
     time_waves,
 )
 from perception.sam2.upload import Uploader
@@ -40,10 +39,17 @@ class Sam2Networks:
     """Image encoder, memory attention, mask decoder and memory encoder of one model.
 
     `mixed`: linear layers of a float32 model multiply bfloat16 numbers and sum in float32.
-    `compiled`: image encoder and memory attention as programs of static shape (sam2_compile.py).
+    `compiled`: image encoder and memory attention as programs of static shape (compile.py).
+    `resize`: how pictures come to the model's size (upload.py).
     """
 
-    def __init__(self, model: Any, mixed: bool = False, compiled: CompileMode = "off") -> None:
+    def __init__(
+        self,
+        model: Any,
+        mixed: bool = False,
+        compiled: CompileMode = "off",
+        resize: Resize = "pillow",
+    ) -> None:
         self._model = model.eval().requires_grad_(False)
         config = model.config
         if config.model_type not in ("sam2_video", "edgetam_video"):
@@ -65,7 +71,7 @@ class Sam2Networks:
             self._attention = MemoryAttention(model.memory_attention, length, mixed)
             self._decoder = Sam2MaskDecoder(model.mask_decoder, self._wide_positions, mixed)
             self._memory_encoder = MemoryEncoder(model.memory_encoder, self.grid, mixed)
-        self._upload = Uploader(self.device)
+        self._upload = Uploader(self.device, self.image_size, resize)
         encode = self._encoder.tensors if self._encoder is not None else self._encode
         self.encoding = Program(encode, compiled)
         self.attending = Program(self._attend, compiled)
@@ -113,10 +119,8 @@ class Sam2Networks:
         self._upload.stage(image)
 
     def pixels(self, image: Image) -> torch.Tensor:
-        """[H, W, 3] uint8 -> [1, 3, S, S] normalised, resized as transformers' processor does."""
-        tensor = self._upload.take(image)
-        side = [self.image_size, self.image_size]
-        small = TF.resize(tensor, side, InterpolationMode.BILINEAR, antialias=True)
+        """[H, W, 3] uint8 -> [1, 3, S, S] normalised."""
+        small = self._upload.take(image)
         normal: torch.Tensor = (small.float() / 255 - self._mean) / self._std
         return normal[None].to(self.dtype)
 
@@ -149,7 +153,7 @@ class Sam2Networks:
         tokens = recalled.pointers.to(self.dtype).reshape(batch, count * splits, -1)
         if not self._config.enable_temporal_pos_encoding_for_object_pointers:
             return tokens, torch.zeros_like(tokens)
-        waves = time_waves(recalled.pointer_offsets / self.pointer_frames, channels)
+        waves = time_waves(recalled.pointer_offsets / recalled.pointer_span, channels)
         codes = self._model.temporal_positional_encoding_projection_layer(waves.to(self.dtype))
         return tokens, codes.repeat_interleave(splits, dim=1)
 
@@ -165,25 +169,32 @@ class Sam2Networks:
         """Masks of B objects from [B, C, h, w] maps.
 
         `points` [B, K, 2] in model pixels and `labels` [B, K] (1 on, 0 off, 2 and 3 a box's
-        corners) prompt; so does `mask` [B, 1, 4h, 4w] of logits. `first`: no memory was used.
+        corners) prompt, with `mask` [B, 1, 4h, 4w] of logits that they mend. `first`: no memory
+        was used.
         """
         sparse, dense = self._no_points, self._no_mask
         if points is not None and labels is not None:
             sparse, dense = self._model.prompt_encoder(points[:, None], labels[:, None], None, mask)
-        elif mask is not None:
-            dense = self._model.prompt_encoder.mask_embed(mask)
         several = self._several(0 if labels is None else labels.shape[1], first)
         return self._decoder(features, seen, sparse, dense, several)
 
-    def choose(self, found: MaskCandidates, choice: Sequence[int] | None = None) -> DecodedMasks:
-        """One mask an object: the given one, or the one of the best predicted quality."""
+    def choose(
+        self,
+        found: MaskCandidates,
+        choice: Sequence[int] | None = None,
+        least_presence: float = 0.0,
+    ) -> DecodedMasks:
+        """One mask an object: the given one, or the one of the best predicted quality.
+
+        `least_presence`: object score logit above which the object is in view.
+        """
         if choice is None:
             best = found.quality.argmax(-1)
         else:
             best = torch.tensor(choice, device=found.quality.device)
         rows = torch.arange(len(best), device=best.device)
         token = found.tokens[rows, best] if found.tokens.shape[1] > 1 else found.tokens[:, 0]
-        here = (found.presence > 0).to(self.dtype)[:, None]
+        here = (found.presence > least_presence).to(self.dtype)[:, None]
         pointers = self._model.object_pointer_proj(token)
         pointers = here * pointers + (1 - here) * self._model.no_object_pointer
         logits = found.masks[rows, best].float()
@@ -200,19 +211,25 @@ class Sam2Networks:
             and config.multimask_min_pt_num <= points <= config.multimask_max_pt_num
         )
 
-    def adopt(self, features: FrameFeatures, mask: Mask) -> tuple[DecodedMasks, torch.Tensor]:
-        """Take a given [H, W] mask as the answer; also its [1, 1, S, S] logits at model size."""
+    def adopt(self, features: FrameFeatures, mask: Mask) -> DecodedMasks:
+        """Take a given [H, W] mask as the answer.
+
+        Its pointer is that of the decoder's single mask, token 0, as the `sam2` package's
+        `_use_mask_as_output` has it, not that of the best of three.
+        """
         given = self._fit_mask(mask)
-        small = self._model.mask_downsample(given.to(self.dtype))
+        dense = self._model.prompt_encoder.mask_embed(
+            self._model.mask_downsample(given.to(self.dtype))
+        )
         seen = self._as_map(features.tokens[None])
-        pointers = self.choose(self.candidates(features, seen, mask=small, first=True)).pointers
+        found = self._decoder(features, seen, self._no_points, dense, several=False)
         full = given * MASK_SCALE + MASK_BIAS
         side = self._model.prompt_encoder.mask_input_size
         logits = F.interpolate(full, side, mode="bilinear", align_corners=False, antialias=True)
         if not bool((logits > 0).any()):  # thinner than a logit: its strongest one stays visible
             logits = torch.where(logits >= logits.max(), MASK_SCALE + MASK_BIAS, logits)
         sure = torch.full((1,), MASK_SCALE + MASK_BIAS, device=self.device)
-        return DecodedMasks(logits[:, 0], pointers, sure, torch.ones_like(sure)), full
+        return DecodedMasks(logits[:, 0], self.choose(found).pointers, sure, torch.ones_like(sure))
 
     def _fit_mask(self, mask: Mask) -> torch.Tensor:
         """[H, W] bool -> [1, 1, S, S] float 0 or 1, never empty."""
@@ -227,21 +244,14 @@ class Sam2Networks:
         return hard.float()
 
     def remember(
-        self,
-        features: FrameFeatures,
-        decoded: DecodedMasks,
-        prompted: bool,
-        full: torch.Tensor | None = None,
+        self, features: FrameFeatures, decoded: DecodedMasks, prompted: bool
     ) -> torch.Tensor:
-        """Memory tokens [B, T, D] of B masks; `full` [B, 1, S, S] logits replace the decoded ones.
+        """Memory tokens [B, T, D] of B masks.
 
         A prompted mask enters as it is (0 or 1), a predicted one as probabilities.
         """
         side = (self.image_size, self.image_size)
-        if full is None:
-            full = F.interpolate(
-                decoded.logits[:, None], side, mode="bilinear", align_corners=False
-            )
+        full = F.interpolate(decoded.logits[:, None], side, mode="bilinear", align_corners=False)
         shown = (full > 0).float() if prompted else torch.sigmoid(full)
         config = self._config
         shown = shown * config.sigmoid_scale_for_mem_enc + config.sigmoid_bias_for_mem_enc

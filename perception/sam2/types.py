@@ -2,9 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
+
+Resize = Literal["pillow", "bicubic", "bilinear"]  # see perception/sam2/upload.py
 
 ABSENT_LOGIT = -1024.0  # mask logit of an object that is not in view
 PROMPT_LOGIT_LIMIT = 32.0  # previous logits are clamped to it before they prompt again
@@ -47,6 +50,7 @@ class Recalled:
     offsets: torch.Tensor  # [B, M] int64 frames back; 0 for prompted frames
     pointers: torch.Tensor  # [B, P, C]
     pointer_offsets: torch.Tensor  # [B, P] float32 frames back
+    pointer_span: int  # frames that 1 stands for in the pointers' time code
 
 
 def masks_at(logits: Sequence[torch.Tensor], size: tuple[int, int]) -> torch.Tensor:

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import torch
 
-from perception.sam2.convert import load_checkpoint, resize_config
+from perception.sam2.convert import load_checkpoint, require_whole, resize_config
 from perception.sam2.networks import Sam2Networks
 from perception.sam2_tracking.state import Sam2Config
 from perception.sam2_tracking.tracker import Sam2Tracker
@@ -35,7 +35,7 @@ def load_sam2_tracker(
     mixed = precision == "mixed"
     model = model.to(device=device, dtype=torch.float32 if mixed else getattr(torch, precision))
     config = config or Sam2Config()
-    return Sam2Tracker(Sam2Networks(model, mixed, config.compile), config)
+    return Sam2Tracker(Sam2Networks(model, mixed, config.compile, config.resize), config)
 
 
 def load_model(name: str | Path, image_size: int | None = None) -> Any:
@@ -62,9 +62,13 @@ def load_model(name: str | Path, image_size: int | None = None) -> Any:
     if image_size is not None:
         resize_config(config, image_size)
     try:
-        return kinds[config.model_type].from_pretrained(str(name), config=config)
+        model, report = kinds[config.model_type].from_pretrained(
+            str(name), config=config, output_loading_info=True
+        )
     except (OSError, ValueError, RuntimeError) as error:
         raise AssetError(f"expected weights that fit config.json at {name}: {error}") from error
+    require_whole(str(name), report["missing_keys"], report["unexpected_keys"])
+    return model
 
 
 def best_precision(device: str) -> Precision:

@@ -44,7 +44,10 @@ class MemoryRules:
 
     def __init__(self, config: Sam2Config, memory_frames: int, pointer_frames: int) -> None:
         self.config = config
-        self._frames, self._pointers = memory_frames, pointer_frames
+        if config.clip_frames is not None:
+            # Upstream counts a clip's pointers, and their time, by the clip where it is short.
+            pointer_frames = max(1, min(pointer_frames, config.clip_frames - 1))
+        self._frames, self.pointer_span = memory_frames, pointer_frames
 
     def recent(self, track: Sam2Track, index: int) -> tuple[Memory, ...]:
         """Unprompted memories that are read at frame `index`, oldest first."""
@@ -60,7 +63,7 @@ class MemoryRules:
 
     def pointers(self, track: Sam2Track, index: int) -> tuple[ObjectPointer, ...]:
         """Pointers that are read at frame `index`."""
-        return tuple(p for p in track.pointers if index - p.index <= self._pointers)
+        return tuple(p for p in track.pointers if index - p.index <= self.pointer_span)
 
     def pick(self, tracks: Sequence[Sam2Track], found: MaskCandidates) -> list[int] | None:
         """Which of the decoder's masks each object takes: SAMURAI's choice, or the best.
@@ -107,7 +110,7 @@ class MemoryRules:
             gone = torch.full_like(track.logits, -PROMPT_LOGIT_LIMIT)
             return replace(track, index=index, logits=gone, presence=-1.0, quality=0.0)
         memory = Memory(index, outcome.tokens, outcome.pointer)
-        pointers = (*track.pointers, ObjectPointer(index, outcome.pointer))[-self._pointers :]
+        pointers = (*track.pointers, ObjectPointer(index, outcome.pointer))[-self.pointer_span :]
         shown = replace(
             track,
             pointers=pointers,
@@ -166,7 +169,7 @@ class MemoryRules:
             prompted = self.capped((*prompted, memory))
         else:
             recent = (*recent, memory)[-self._frames :]
-            pointers = (*pointers, ObjectPointer(index, outcome.pointer))[-self._pointers :]
+            pointers = (*pointers, ObjectPointer(index, outcome.pointer))[-self.pointer_span :]
         return replace(
             past,
             prompted=prompted,

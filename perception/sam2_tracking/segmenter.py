@@ -1,10 +1,12 @@
 """What SAM 2's networks make of objects in one frame: followed by memory, or prompted."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 
 from perception.masks.prompts import BoxPrompt, MaskPrompt, PointsPrompt, Prompt
+from perception.sam2.holes import fill_holes
 from perception.sam2.networks import Sam2Networks
 from perception.sam2.types import PROMPT_LOGIT_LIMIT, DecodedMasks, FrameFeatures, Recalled
 from perception.sam2_tracking.policies import MemoryRules, Outcome, before
@@ -41,7 +43,8 @@ class Segmenter:
         found = self.networks.candidates(seen, view)
         choice = self._rules.pick(tracks, found)
         decoded = self.networks.choose(found, choice)
-        outcomes = _outcomes(decoded, self.networks.remember(seen, decoded, prompted=False))
+        tokens = self.networks.remember(seen, decoded, prompted=False)  # holes and all, as upstream
+        outcomes = _outcomes(self._filled(decoded), tokens)
         if choice is None:
             return outcomes
         return [
@@ -67,6 +70,7 @@ class Segmenter:
             torch.tensor(offsets, device=device),
             torch.stack(pointers),
             torch.tensor(times, dtype=torch.float32, device=device),
+            self._rules.pointer_span,
         )
 
     def prompted(
@@ -75,23 +79,44 @@ class Segmenter:
         prompt: Prompt,
         size: tuple[int, int],
         track: Sam2Track | None,
+        refine: bool = True,
     ) -> Outcome:
-        """Segment by a prompt; with a track, on top of what it remembers and shows now."""
+        """Segment by a prompt; with a track, on top of what it remembers.
+
+        `refine`: box and points also mend the mask that the track shows now, as the `sam2`
+        package's `add_new_points_or_box` hands the frame's kept logits back.
+        """
         networks = self.networks
         if isinstance(prompt, MaskPrompt):
-            decoded, full = networks.adopt(seen, prompt.mask)
-            return _outcomes(decoded, networks.remember(seen, decoded, True, full))[0]
-        points, labels = self._points(prompt, size)
+            decoded = networks.adopt(seen, prompt.mask)
+        else:
+            decoded = self._pointed(seen, *self._points(prompt, size), track, refine)
+        decoded = self._filled(decoded)
+        return _outcomes(decoded, networks.remember(seen, decoded, prompted=True))[0]
+
+    def _pointed(
+        self,
+        seen: FrameFeatures,
+        points: torch.Tensor,
+        labels: torch.Tensor,
+        track: Sam2Track | None,
+        refine: bool,
+    ) -> DecodedMasks:
+        networks = self.networks
         mask, view, first = None, networks.alone(seen), True
         if track is not None:
             past = before(track)
             if past.prompted:
                 view, first = networks.conditioned(seen, self._recall([past], track.index)), False
-            if isinstance(prompt, PointsPrompt):
+            if refine:
                 limit = PROMPT_LOGIT_LIMIT
                 mask = track.logits.clamp(-limit, limit)[None, None].to(networks.dtype)
-        decoded = networks.choose(networks.candidates(seen, view, points, labels, mask, first))
-        return _outcomes(decoded, networks.remember(seen, decoded, prompted=True))[0]
+        return networks.choose(networks.candidates(seen, view, points, labels, mask, first))
+
+    def _filled(self, decoded: DecodedMasks) -> DecodedMasks:
+        return replace(
+            decoded, logits=fill_holes(decoded.logits, self._rules.config.fill_hole_area)
+        )
 
     def _points(
         self, prompt: BoxPrompt | PointsPrompt, size: tuple[int, int]

@@ -9,7 +9,7 @@ import torch
 from perception.reid.reidentifier import Appearance
 from perception.reid.thresholds import ReidConfig
 from perception.sam2.compile import CompileMode
-from perception.sam2.types import FrameFeatures
+from perception.sam2.types import FrameFeatures, Resize
 from perception.sam2_tracking.motion import BoxMotion
 from stream.errors import ConfigError
 
@@ -33,7 +33,8 @@ SAM2_REID = ReidConfig(
 
 @dataclass(frozen=True, slots=True)
 class Sam2Config:
-    """Bounds and choices. The defaults equal stock SAM 2 (arXiv 2408.00714)."""
+    """Bounds and choices. The defaults equal the `sam2` package's video predictor, but for
+    `max_conditioning` (it keeps all of them) and `keep_corrections` (it does not)."""
 
     max_tracks: int = 64
     max_batch: int = 16  # objects that go through memory attention and mask decoder together
@@ -42,7 +43,10 @@ class Sam2Config:
     keep_corrections: bool = True  # a corrected frame conditions for good, as SAM 2 is trained
     exclusive: bool = False  # where masks overlap, the highest logit has the pixel
     any_shape: bool = False  # frames of another shape go on (SAM 2 squares them all) or BadFrame
+    fill_hole_area: int = 8  # holes of up to so many logit cells are filled; 0: none
+    clip_frames: int | None = None  # of a clip whose length is known: matters below 16 frames
     compile: CompileMode = "off"  # as a tracker is loaded: see perception/sam2/compile.py
+    resize: Resize = "pillow"  # as a tracker is loaded: see perception/sam2/upload.py
     policy: MemoryPolicy = "recent"
     min_quality: float = 0.5  # samurai: predicted mask IoU to enter memory
     min_presence: float = 0.0  # samurai: object score logit to enter memory
@@ -63,6 +67,8 @@ class Sam2Config:
                 "expected max_tracks, max_batch and max_conditioning of 1 or more, got "
                 f"{self.max_tracks}, {self.max_batch} and {self.max_conditioning}"
             )
+        if self.clip_frames is not None and self.clip_frames < 1:
+            raise ConfigError(f"expected clip_frames of 1 or more, got {self.clip_frames}")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

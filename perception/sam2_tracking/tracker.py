@@ -104,7 +104,7 @@ class Sam2Tracker:
     def correct(
         self, state: Sam2State, frame: Frame, track_id: int, prompt: Prompt | Mask
     ) -> Sam2State:
-        """Mend a masklet on this frame; points refine the mask it has, a mask or box replaces it.
+        """Mend a masklet on this frame; points and a box refine its mask, a mask replaces it.
 
         Raises PromptError for an unknown id or an unusable prompt.
         """
@@ -182,7 +182,8 @@ class Sam2Tracker:
             new = returns.judged(old, new, maps)
             box = returns.sought(new, maps, size)
             if box is not None:
-                new = returns.taken(new, self._segmenter.prompted(seen, box, size, new), maps)
+                answer = self._segmenter.prompted(seen, box, size, new, refine=False)
+                new = returns.taken(new, answer, maps)
             followed[old.track_id] = new
 
     def _require_found(self, outcome: Outcome, prompt: Prompt) -> None:

@@ -83,26 +83,26 @@ class PaintedNetworks:
         quality = torch.full((len(seen), 1), 0.9)
         return MaskCandidates(masks, quality, torch.zeros(len(seen), 1, CHANNELS), presence)
 
-    def choose(self, found: MaskCandidates, choice: Sequence[int] | None = None) -> DecodedMasks:
+    def choose(
+        self,
+        found: MaskCandidates,
+        choice: Sequence[int] | None = None,
+        least_presence: float = 0.0,
+    ) -> DecodedMasks:
         """The only candidate."""
-        away = (found.presence <= 0)[:, None, None]
+        away = (found.presence <= least_presence)[:, None, None]
         logits = torch.where(away, ABSENT_LOGIT, found.masks[:, 0])
         return DecodedMasks(logits, found.tokens[:, 0], found.presence, found.quality[:, 0])
 
-    def adopt(self, features: FrameFeatures, mask: Mask) -> tuple[DecodedMasks, torch.Tensor]:
+    def adopt(self, features: FrameFeatures, mask: Mask) -> DecodedMasks:
         """A given mask as it is."""
         whole = torch.from_numpy(mask).float()[None, None]
         small = F.interpolate(whole, (SIDE // 4, SIDE // 4), mode="area")
         sure = torch.full((1,), 10.0)
-        decoded = DecodedMasks(small[0] * 20 - 10, torch.zeros(1, CHANNELS), sure, torch.ones(1))
-        return decoded, whole
+        return DecodedMasks(small[0] * 20 - 10, torch.zeros(1, CHANNELS), sure, torch.ones(1))
 
     def remember(
-        self,
-        features: FrameFeatures,
-        decoded: DecodedMasks,
-        prompted: bool,
-        full: torch.Tensor | None = None,
+        self, features: FrameFeatures, decoded: DecodedMasks, prompted: bool
     ) -> torch.Tensor:
         """[B, T, D] ones for objects in view."""
         shown = (decoded.presence > 0).float()

@@ -89,10 +89,10 @@ def test_a_compiled_tracker_gives_the_same_masks() -> None:
 
 
 def test_staged_pictures_are_taken_once_and_by_identity() -> None:
-    upload = Uploader(torch.device("cpu"))
+    upload = Uploader(torch.device("cpu"), 8, "bilinear")
     one, other = (np.full((4, 5, 3), value, np.uint8) for value in (1, 2))
     upload.stage(one)
-    assert upload.take(other).shape == (3, 4, 5) and int(upload.take(other).max()) == 2
+    assert upload.take(other).shape == (3, 8, 8) and int(upload.take(other).max()) == 2
     assert int(upload.take(one).min()) == 1
     for _ in range(5):
         upload.stage(one)  # staged and never asked for: nothing piles up

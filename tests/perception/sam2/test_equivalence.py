@@ -6,6 +6,7 @@ hundredth of what tells two objects apart.
 """
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from skimage import data
 
 from perception.masks.prompts import BoxPrompt, MaskPrompt, PointsPrompt, Prompt
 from perception.sam2_tracking.open import load_model, load_sam2_tracker
-from perception.sam2_tracking.state import Sam2State
+from perception.sam2_tracking.state import Sam2Config, Sam2State
 from perception.sam2_tracking.tracker import Sam2Tracker
 from stream.frame import Frame, Mask
 from stream.geometry import decode_mask, mask_iou
@@ -27,6 +28,7 @@ from tests.doubles.sam2_random import random_model, tiny_config, tiny_edgetam_co
 HEIGHT, WIDTH = 120, 160
 FRAMES = 20  # beyond the 7 memory frames and the 16 pointers
 LATE = 6  # the frame on which one object is added
+PLAIN = Sam2Config(fill_hole_area=0)  # transformers fills no holes
 
 
 def make_frames(count: int) -> list[Frame]:
@@ -44,6 +46,24 @@ def square(x: int, y: int, side: int = 40) -> Mask:
     mask = np.zeros((HEIGHT, WIDTH), dtype=bool)
     mask[y : y + side, x : x + side] = True
     return mask
+
+
+def as_the_package(model: Any) -> Any:
+    """transformers' model with a mask prompt's pointer and memory as the sam2 package makes them:
+    of the single mask token and of the quarter-size mask. Its own takes the best of three tokens
+    and the whole mask."""
+    answer, single = model._use_mask_as_output, model._single_frame_forward
+
+    def use_mask(*args: Any, **more: Any) -> Any:
+        model._single_frame_forward = partial(single, multimask_output=False)
+        out = answer(*args, **more)
+        model._single_frame_forward = single
+        side = out.high_res_masks.shape[-2:]
+        out.high_res_masks = F.interpolate(out.pred_masks, side, mode="bilinear")
+        return out
+
+    model._use_mask_as_output = use_mask
+    return model
 
 
 class Reference:
@@ -135,12 +155,12 @@ def compare(tracker: Sam2Tracker, model: Any, plan: list[tuple[int, Prompt]]) ->
 
 
 def test_one_object_equals_transformers(folder: Path) -> None:
-    tracker, model = load_sam2_tracker(folder), load_model(folder)
+    tracker, model = load_sam2_tracker(folder, PLAIN), as_the_package(load_model(folder))
     assert compare(tracker, model, [(0, MaskPrompt(square(50, 30)))]) >= 0.99
 
 
 def test_five_objects_one_added_late_equal_transformers(folder: Path) -> None:
-    tracker, model = load_sam2_tracker(folder), load_model(folder)
+    tracker, model = load_sam2_tracker(folder, PLAIN), as_the_package(load_model(folder))
     plan: list[tuple[int, Prompt]] = [
         (0, MaskPrompt(square(10, 10))),
         (0, MaskPrompt(square(90, 60))),
@@ -153,7 +173,7 @@ def test_five_objects_one_added_late_equal_transformers(folder: Path) -> None:
 
 def test_edgetam_equals_transformers(tmp_path: Path) -> None:
     random_model(tiny_edgetam_config(), seed=2).save_pretrained(tmp_path)
-    tracker, model = load_sam2_tracker(tmp_path), load_model(tmp_path)
+    tracker, model = load_sam2_tracker(tmp_path, PLAIN), as_the_package(load_model(tmp_path))
     plan: list[tuple[int, Prompt]] = [
         (0, MaskPrompt(square(10, 10))),
         (3, MaskPrompt(square(90, 60))),
@@ -164,7 +184,8 @@ def test_edgetam_equals_transformers(tmp_path: Path) -> None:
 def test_pixels_equal_the_processor(folder: Path) -> None:
     from transformers import Sam2ImageProcessor, Sam2VideoProcessor, Sam2VideoVideoProcessor
 
-    tracker, frame = load_sam2_tracker(folder), make_frames(3)[2]
+    tracker = load_sam2_tracker(folder, Sam2Config(resize="bilinear"))
+    frame = make_frames(3)[2]
     size = {"height": 128, "width": 128}
     processor = Sam2VideoProcessor(
         Sam2ImageProcessor(size=size), Sam2VideoVideoProcessor(size=size), target_size=128
