@@ -1,7 +1,7 @@
 """What everything that writes files has in common: how it ends, and how it says what went wrong."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
@@ -39,3 +39,18 @@ def writing(path: Path, *others: type[Exception], advice: str = ADVICE) -> Itera
         yield
     except errors as error:
         raise output_error(path, error, advice) from error
+
+
+def keep_apart(written: Iterable[Path], read: Iterable[Path]) -> None:
+    """Raises OutputError when one of what is to be written is what is read; nothing is touched.
+
+    Links and other spellings of a path count as the file or folder that they lead to.
+    """
+    sources = [path for path in read if path.exists()]
+    for target in written:
+        for source in sources:
+            if target.exists() and target.samefile(source):
+                raise OutputError(
+                    f"expected results somewhere else than {target}: this is what is read, "
+                    "and it would be lost; choose another output"
+                )

@@ -99,7 +99,9 @@ def _import(args: argparse.Namespace) -> int:
 
     from foveal.training.data.import_ import import_records
     from reasoning.data.records import write_jsonl
+    from stream.writing import keep_apart
 
+    keep_apart([args.out], [args.source])
     records = import_records(args.format, args.source, args.images, args.split, args.out)
     count = write_jsonl(args.out, islice(records, args.limit))
     print(

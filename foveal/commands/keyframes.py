@@ -43,7 +43,10 @@ def run(args: argparse.Namespace) -> int:
     import asyncio
 
     from foveal.jobs.contact_strips import ContactStrips
+    from stream.writing import keep_apart
 
+    if args.out is not None:
+        keep_apart([args.out], [Path(args.clip)])  # strips would be pictures of the clip
     strips = ContactStrips(args.out) if args.out is not None else None
     recording, config = _open(args)
     found, frames = asyncio.run(_select(recording, config, strips))

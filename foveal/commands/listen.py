@@ -43,8 +43,10 @@ def run(args: argparse.Namespace) -> int:
     from foveal.setup.hearing import hear_file, load_hearing
     from stream.clock import NS_PER_S, seconds_to_ns
     from stream.errors import ConfigError
-    from stream.writing import writing
+    from stream.writing import keep_apart, writing
 
+    if args.ask_file is not None:
+        keep_apart([args.ask_file], [args.file])
     if not 0.2 <= args.silence <= 5:
         raise ConfigError(f"expected --silence from 0.2 to 5 seconds, got {args.silence}")
     silence_ns = seconds_to_ns(args.silence)

@@ -32,6 +32,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """0 when a mask was found and written."""
+    from stream.writing import keep_apart
+
+    out = args.out or args.picture.with_suffix(".mask.png")
+    beside = out.with_name(f"{out.stem}.shown.jpg")
+    keep_apart((out, beside), [args.picture])
     image = _read(args.picture)  # before the models are loaded, which takes a while
     point = None if args.point is None else _numbers(args.point, 2)
     box = None if args.box is None else _numbers(args.box, 4)
@@ -46,10 +51,8 @@ def run(args: argparse.Namespace) -> int:
     from stream.frame import Frame
 
     region = _ground(args, image, point, box)
-    out = args.out or args.picture.with_suffix(".mask.png")
     named = replace(as_region(region, 0), name=args.phrase or region.names[0].label)
     shown = draw(Frame(0, 0, image, args.picture.name), (named,))
-    beside = out.with_name(f"{out.stem}.shown.jpg")
     for path, picture in ((out, region.mask * 255), (beside, shown[..., ::-1])):
         try:
             written = cv2.imwrite(str(path), picture.astype("uint8"))

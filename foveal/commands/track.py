@@ -122,6 +122,7 @@ def run(args: argparse.Namespace) -> int:
 def _request(args: argparse.Namespace) -> "TrackRequest":
     from foveal.config.models import MaskletSettings
     from foveal.jobs.tracking import TrackRequest
+    from foveal.output.results_folder import default_folder
     from stream.clock import seconds_to_ns
     from stream.errors import ConfigError
     from stream.sources.skipping import SkipPolicy
@@ -130,7 +131,7 @@ def _request(args: argparse.Namespace) -> "TrackRequest":
         raise ConfigError(f"expected --duration of more than 0 seconds, got {args.duration}")
     return TrackRequest(
         clip=args.clip,
-        out=args.out or Path("runs") / f"track-{args.clip.stem}",
+        out=args.out or default_folder(args.clip, "track-"),
         cues=_cues(args.given or _Given()),
         masklets=MaskletSettings(
             tracker=args.tracker,

@@ -15,8 +15,8 @@ from devices.speaking.speaker import open_speaker
 from foveal.config.load import load_config
 from foveal.config.schema import Config, RecordingSettings, SpeechSettings
 from foveal.output.answer_records import parse_ask, read_questions
-from foveal.output.lines import prepare
-from foveal.output.recorder import Recorder
+from foveal.output.recorder import RESULTS, Recorder
+from foveal.output.results_folder import claim, default_folder
 from foveal.session.pipeline import Session
 from foveal.session.stages import SessionState
 from foveal.setup.faces import blur_maker
@@ -32,7 +32,9 @@ from stream.sources.open import ReaderName, Recording, open_source
 from stream.sources.playback import PlaybackOptions
 from stream.sources.reader import Reader, SourceInfo
 from stream.timing.trace import Tracer
+from stream.writing import keep_apart
 
+TRACE = "trace.json"
 MAX_S = 1_000_000  # eleven days: longer than any recording
 OnFrame = Callable[[int, int | None], None]  # frames done, frames in all when known
 
@@ -55,6 +57,8 @@ class ReplayRequest:
     def from_args(cls, args: argparse.Namespace) -> "ReplayRequest":
         """Build from the command line; raises ConfigError naming the bad value."""
         clip = Path(args.clip)
+        out = args.out or default_folder(clip)
+        keep_apart([out / name for name in RESULTS], [args.ask_file or clip])
         questions = [parse_ask(text) for text in args.ask]
         if args.ask_file is not None:
             questions += read_questions(args.ask_file)
@@ -70,7 +74,7 @@ class ReplayRequest:
             questions += [question for question in asked if _played(question, playback)]
         return cls(
             clip=clip,
-            out=args.out or Path("runs") / clip.stem,
+            out=out,
             questions=tuple(questions),
             playback=playback,
             config=_config(args),
@@ -139,8 +143,8 @@ async def replay(request: ReplayRequest, on_frame: OnFrame | None = None) -> Sum
     )
     virtual = request.playback.rate == 0
     wall = MonotonicClock()
-    prepare(request.out, ())
-    with Tracer(request.out / "trace.json") as tracer:
+    claim(request.out, request.clip, (*RESULTS, TRACE))
+    with Tracer(request.out / TRACE) as tracer:
         timed = _TimedReader(recording.reader, tracer)
         recording = Recording(timed, clock, request.playback)
         speaker = open_speaker(request.config.speech.backend)

@@ -75,7 +75,7 @@ async def follow_clip(request: TrackRequest, on_frame: OnFrame | None = None) ->
         raise _ended(request.clip, start_ns)
     follower, run = open_follower(request.masklets), _Run(cues)
     wall = MonotonicClock()
-    with TrackWriter(request.out, first, request.video) as writer:
+    with TrackWriter(request.out, request.clip, first, request.video) as writer:
         late = _lateness(clock, first)
         interrupted = True
         try:

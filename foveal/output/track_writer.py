@@ -8,26 +8,29 @@ from typing import Any
 
 from foveal.output.annotate import draw
 from foveal.output.annotated_video import AnnotatedVideo
-from foveal.output.lines import LineFile, prepare
+from foveal.output.lines import LineFile
+from foveal.output.results_folder import claim
 from perception.masks.prompts import forms_of
 from stream.events import Region
 from stream.frame import Frame
 from stream.writing import Writer, writing
 
 HEIGHTS = (360, 720)  # least and most rows of the video
+RESULTS = ("regions.jsonl", "annotated.mp4", "summary.json")
 
 
 class TrackWriter(Writer):
     """regions.jsonl, annotated.mp4 and, at the end, summary.json in one folder.
 
-    Raises OutputError when the folder cannot be written.
+    An earlier run's results are removed. Raises OutputError when the folder cannot be written, or
+    when the clip is among what would be written.
     """
 
-    def __init__(self, out: Path, first: Frame, video: bool) -> None:
+    def __init__(self, out: Path, clip: Path, first: Frame, video: bool) -> None:
         self._out = out
         self._video: AnnotatedVideo | None = None
         with ExitStack() as opened:
-            prepare(out, ())
+            claim(out, clip, RESULTS)
             self._lines = opened.enter_context(LineFile(out / "regions.jsonl"))
             if video:
                 height, width = draw(first, (), heights=HEIGHTS).shape[:2]

@@ -14,6 +14,7 @@ from retrieval.sources.entries import WIKI_SOURCE, Knowledge, load_folder, load_
 from retrieval.store.knowledge import (
     KnowledgeStore,
     build_store,
+    check_target,
     file_sha256,
     load_store,
     save_store,
@@ -107,11 +108,12 @@ def build_index(
     source: str, out: Path | None, kind: IndexKind = "flat", progress: Progress | None = None
 ) -> tuple[Path, KnowledgeStore, Knowledge]:
     """Read, encode and write an index; returns its folder, the index and what was read."""
+    knowledge, digest = read_source(source)
+    folder = out or index_dir(knowledge.source)
+    check_target(folder)  # before minutes of work
     encoder = load_encoder()
     recogniser = load_recogniser()
-    knowledge, digest = read_source(source)
     store = build_store(knowledge, encoder, recogniser.class_synonyms, kind, progress)
-    folder = out or index_dir(knowledge.source)
     save_store(store, folder, digest)
     return folder, store, knowledge
 

@@ -23,12 +23,14 @@ from retrieval.sources.entries import Entry, Knowledge
 from retrieval.sources.sentences import search_words
 from retrieval.store.vectors import FaissIndex, IndexKind
 from retrieval.store.words import Bm25
-from stream.errors import AssetError
+from stream.errors import AssetError, OutputError
 from stream.writing import writing
 
 VERSION = 1
 EMBEDDED_PASSAGES = 3  # per entry; later ones are found by their words only
+MANIFEST = "manifest.json"
 FILES = ("entries.jsonl", "vectors.faiss", "words.npz", "classes.npz")
+OWN = {*FILES, MANIFEST, ".DS_Store"}  # what may lie in an index's folder
 REBUILD = "build it again with `foveal index build`"
 
 Numbers = npt.NDArray[np.int64]
@@ -95,8 +97,25 @@ def class_keys(classes: Sequence[Sequence[str]]) -> tuple[str, ...]:
     return tuple(", ".join(names) for names in classes)
 
 
+def check_target(folder: Path) -> None:
+    """Raises OutputError where an index would take the place of something that is no index."""
+    if not folder.exists():
+        return
+    others = [folder] if folder.is_file() else sorted(folder.iterdir())
+    strange = [path.name for path in others if path.name not in OWN]
+    if strange:
+        raise OutputError(
+            f"expected a new folder for the index or an older index, got {folder} with "
+            f"{strange[0]} in it, which would be lost; choose another --out"
+        )
+
+
 def save_store(store: KnowledgeStore, folder: Path, source_sha256: str = "") -> None:
-    """Write the folder; it appears whole or not at all, replacing an older index."""
+    """Write the folder; it appears whole or not at all, replacing an older index.
+
+    Raises OutputError where it cannot be written, or holds what is no index.
+    """
+    check_target(folder)
     with writing(folder, RuntimeError):  # FAISS's own
         folder.parent.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
@@ -111,7 +130,7 @@ def _save_store(store: KnowledgeStore, folder: Path, staging: Path, source_sha25
             name: file_sha256(staging / name) for name in FILES if (staging / name).exists()
         }
         text = json.dumps(manifest, indent=2) + "\n"
-        (staging / "manifest.json").write_text(text, encoding="utf-8")
+        (staging / MANIFEST).write_text(text, encoding="utf-8")
         staging.chmod(0o755)
         _swap(staging, folder)
     finally:
@@ -159,7 +178,7 @@ def load_store(folder: Path, encoder_id: str | None = None) -> KnowledgeStore:
 
 def read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of an index; raises AssetError when it is missing, damaged or too new."""
-    path = folder / "manifest.json"
+    path = folder / MANIFEST
     if not path.is_file():
         raise AssetError(f"expected an index in {folder}, found none; {REBUILD}")
     try:

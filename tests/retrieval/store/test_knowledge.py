@@ -16,7 +16,7 @@ from retrieval.store.knowledge import (
     read_manifest,
     save_store,
 )
-from stream.errors import AssetError, QueryError
+from stream.errors import AssetError, OutputError, QueryError
 from stream.events import Query
 from tests.doubles.retrieval import HashEncoder
 
@@ -70,6 +70,18 @@ def test_saving_again_replaces_the_old_index(tmp_path: Path) -> None:
     save_store(other, tmp_path / "index")
     assert [e.title for e in load_store(tmp_path / "index").entries] == ["Ash"]
     assert [path.name for path in tmp_path.iterdir()] == ["index"]
+
+
+def test_a_folder_that_is_no_index_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "keys.md").write_text("The key is under the mat.")
+    with pytest.raises(OutputError, match="keys.md in it, which would be lost"):
+        save_store(small_store(), tmp_path / "notes")
+    assert (tmp_path / "notes" / "keys.md").exists()
+    save_store(small_store(), tmp_path / "empty")
+    (tmp_path / "empty" / "file").write_text("")
+    with pytest.raises(OutputError, match="would be lost"):
+        save_store(small_store(), tmp_path / "empty" / "file")
 
 
 @pytest.mark.parametrize("name", ["entries.jsonl", "vectors.faiss", "words.npz", "classes.npz"])
