@@ -6,14 +6,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-import numpy as np
-
 from devices.video.policy import FramePolicy, ReceiveOptions
 from devices.video.timeline import ticks_to_ns
 from stream.channel import ChannelStats, CountedQueue
 from stream.clock import Clock
 from stream.errors import ChannelClosed
-from stream.frame import Frame, Image
+from stream.frame import Frame
+from stream.sources.pixels import to_rgb
 
 T = TypeVar("T")
 
@@ -142,10 +141,3 @@ class PictureQueue:
         if self._loop is not None:
             with suppress(RuntimeError):  # the event loop may be gone at interpreter exit
                 self._loop.call_soon_threadsafe(self._ready.set)
-
-
-def to_rgb(picture: Any) -> Image:
-    """av.VideoFrame -> upright RGB [H, W, 3] uint8; rotation as its display matrix says."""
-    image = picture.to_ndarray(format="rgb24")
-    turns = round((picture.rotation or 0) / 90) % 4  # counter-clockwise, as numpy counts
-    return np.ascontiguousarray(np.rot90(image, turns) if turns else image)

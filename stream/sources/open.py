@@ -7,8 +7,8 @@ from typing import Literal
 
 from stream import extensions
 from stream.clock import Clock
-from stream.errors import SourceError
 from stream.frame import Frame
+from stream.sources.container import readable
 from stream.sources.playback import PlaybackOptions, Player
 from stream.sources.reader import Reader, SourceInfo
 
@@ -45,15 +45,14 @@ def open_source(
 ) -> Recording:
     """Open a video file, an image folder, an Aria VRS recording, or NAME:REST of an extension.
 
-    Raises SourceError when there is nothing there, or nothing that can be read.
+    Raises SourceError when there is nothing there, nothing that can be read, or a pipe.
     """
     added = extensions.named("sources", str(path))
     if added:
         theirs: Reader = extensions.load("sources", added[0])(added[1])
         return Recording(theirs, clock, options or PlaybackOptions())
     path = Path(path)
-    if not path.exists():
-        raise SourceError(f"expected a video, image folder or .vrs at {path}; nothing is there")
+    readable(path)
     return Recording(_reader(path, reader, folder_fps), clock, options or PlaybackOptions())
 
 

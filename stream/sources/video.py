@@ -1,7 +1,7 @@
 """Video files through PyAV: true presentation timestamps, rotation, damaged packets.
 
 Timestamps are exact (pts times the rational time base), in integer nanoseconds, counted from
-the first frame. Missing or non-monotonic ones are repaired and counted, never dropped.
+the first frame. Missing or non-monotonic ones and jumps are repaired and counted, never dropped.
 """
 
 from collections.abc import Iterator
@@ -11,15 +11,19 @@ from typing import Any
 
 import av
 import av.error
-import numpy as np
 
 from stream.clock import NS_PER_S
 from stream.errors import SourceError
-from stream.frame import Frame, Image
+from stream.frame import Frame
+from stream.sources.container import PacketClock, main_video, open_container
+from stream.sources.pixels import to_rgb
 from stream.sources.reader import Faults, SourceInfo
 
 EARLY_NS = NS_PER_S  # a file that stops this much before its announced end was cut off
 MAX_ERRORS_IN_A_ROW = 64  # after that the rest of the file is taken as unreadable
+INDEXED = ("mp4", "matroska")  # containers whose index leads to a time's keyframe
+SEEK_NS = 2 * NS_PER_S  # a start before this is reached by reading
+MARGIN_NS = NS_PER_S  # seek to before the start: an index counts decoding times
 
 
 class VideoReader:
@@ -28,6 +32,7 @@ class VideoReader:
     def __init__(self, path: Path) -> None:
         self.faults = Faults()
         self._path = path
+        self._origin_ns = 0
         self._info = self._probe()
 
     def info(self) -> SourceInfo:
@@ -35,31 +40,39 @@ class VideoReader:
         return self._info
 
     def read(self, start_ns: int) -> Iterator[Frame]:
-        """Yield every frame from `start_ns` on; decoding starts at the file's start."""
-        with _open(self._path) as container:
-            stream = container.streams.video[0]
+        """Yield every frame from `start_ns` on.
+
+        Decoding starts at the keyframe before it where the container has an index, elsewhere at
+        the file's start.
+        """
+        with open_container(self._path) as container:
+            stream = main_video(container)
             stream.thread_type = "AUTO"
+            self._seek(container, stream, start_ns)
+            clock = PacketClock(stream, self.faults)
             step_ns = self._step_ns(stream)
-            origin_ns: int | None = None
             last_ns = -step_ns
-            for picture in self._decode(container, stream):
+            for picture in self._decode(clock.mend(container.demux(stream))):
                 raw_ns = _exact_ns(picture.pts, picture.time_base)
-                if origin_ns is None:
-                    origin_ns = raw_ns or 0
-                pts_ns = self._repair(raw_ns, origin_ns, last_ns, step_ns)
-                last_ns = pts_ns
+                last_ns = pts_ns = self._repair(raw_ns, self._origin_ns, last_ns, step_ns)
+                if pts_ns < start_ns:
+                    continue
                 if picture.is_corrupt:
                     self.faults.add("damaged frame")
-                if pts_ns >= start_ns:
-                    yield Frame(pts_ns, pts_ns, _upright(picture), self._path.name)
-            due_ns = self._info.duration_ns
+                yield Frame(pts_ns, pts_ns, to_rgb(picture), self._path.name)
+            due_ns = None if clock.jumps else self._info.duration_ns
             if due_ns is not None and last_ns + max(EARLY_NS, 5 * step_ns) < due_ns:
                 self.faults.add("ended before the length it announced")
 
-    def _decode(self, container: Any, stream: Any) -> Iterator[Any]:
+    def _seek(self, container: Any, stream: Any, start_ns: int) -> None:
+        if start_ns < SEEK_NS or not any(name in container.format.name for name in INDEXED):
+            return
+        wanted_ns = self._origin_ns + start_ns - MARGIN_NS
+        container.seek(int(wanted_ns / (stream.time_base * NS_PER_S)), stream=stream)
+
+    def _decode(self, packets: Iterator[Any]) -> Iterator[Any]:
         """Decode on past damaged packets; each one is counted."""
         errors = 0
-        packets = container.demux(stream)
         while errors < MAX_ERRORS_IN_A_ROW:
             try:
                 packet = next(packets)
@@ -89,14 +102,15 @@ class VideoReader:
         return max(1, round(NS_PER_S / rate))
 
     def _probe(self) -> SourceInfo:
-        with _open(self._path) as container:
+        with open_container(self._path) as container:
             if not container.streams.video:
                 raise SourceError(f"expected a video stream in {self._path}; it has none")
-            stream = container.streams.video[0]
-            picture = next(self._decode(container, stream), None)
+            stream = main_video(container)
+            picture = next(self._decode(container.demux(stream)), None)
             if picture is None:
                 raise SourceError(f"expected frames in {self._path}; none could be decoded")
-            height, width = _upright(picture).shape[:2]
+            self._origin_ns = _exact_ns(picture.pts, picture.time_base) or 0
+            height, width = to_rgb(picture).shape[:2]
             duration_ns = _exact_ns(stream.duration, stream.time_base)
             if duration_ns is None and container.duration and not container.streams.audio:
                 duration_ns = int(container.duration * NS_PER_S // av.time_base)
@@ -111,23 +125,7 @@ class VideoReader:
             )
 
 
-def _open(path: Path) -> Any:
-    try:
-        return av.open(str(path))
-    except (av.error.FFmpegError, OSError) as error:
-        raise SourceError(
-            f"expected a video file that FFmpeg can read at {path}, got: {error.strerror}"
-        ) from error
-
-
 def _exact_ns(pts: int | None, time_base: Fraction | None) -> int | None:
     if pts is None or time_base is None:
         return None
     return int(pts * time_base * NS_PER_S)
-
-
-def _upright(picture: Any) -> Image:
-    """RGB [H, W, 3], turned by the display matrix (counter-clockwise degrees)."""
-    image = picture.to_ndarray(format="rgb24")
-    turns = round((picture.rotation or 0) / 90) % 4
-    return np.ascontiguousarray(np.rot90(image, turns)) if turns else image

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from devices.audio.pcm import Pcm
+from devices.audio.recorded import read_sound
 from devices.audio.wav import write_wav
 from devices.listening.speech_events import FinalTranscript, SpeechStarted
 from devices.speaking.speaker import HibariSpeaker
 from foveal.cli import main
-from foveal.setup.hearing import Hearing, hear_file, read_sound, spoken_questions
+from foveal.setup.hearing import Hearing, hear_file, spoken_questions
 from stream.clock import NS_PER_MS, NS_PER_S
 from stream.errors import SourceError
 from tests.doubles.devices import LevelDetector, ScriptedTranscriber

@@ -16,6 +16,7 @@ from stream.clock import NS_PER_MS, NS_PER_S, VirtualClock
 from stream.errors import ConfigError, SourceError
 from stream.frame import Frame, Image
 from stream.sources.open import Recording, open_source
+from stream.sources.pixels import to_rgb
 from stream.sources.playback import PlaybackOptions, Player
 from stream.sources.vrs import without_chatter
 
@@ -178,8 +179,6 @@ def test_bad_options(options: dict[str, float]) -> None:
 
 
 def test_rotation_metadata(tmp_path: Path) -> None:
-    from stream.sources.video import _upright
-
     class Turned:
         rotation = 90
 
@@ -188,7 +187,7 @@ def test_rotation_metadata(tmp_path: Path) -> None:
             image[0, 3] = 255  # top right goes to top left, counter-clockwise
             return image
 
-    turned = _upright(Turned())
+    turned = to_rgb(Turned())
     assert turned.shape == (4, 2, 3) and turned[0, 0, 0] == 255
 
 
