@@ -1,1 +1,1 @@
-"""Models that answer with masks (Sa2VA), and the bridge from boxes to masks."""
+"""Models that answer with masks (Sa2VA, SAMTok), and the bridge from boxes to masks."""

@@ -2,26 +2,38 @@
 
 Their remote code is not run: the language side loads into transformers' own classes, the grounding
 side (`grounding_encoder.sam2_model`, the sam2 package's names) into its SAM 2, `text_hidden_fcs`
-into a two-layer perceptron. Read: the Qwen2.5-VL and Qwen3-VL families.
+into a two-layer perceptron. Read: the families on Qwen2.5-VL and Qwen3-VL, and those on InternVL
+2.5 and 3 (reasoning/segmenting/internvl.py).
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
 from perception.sam2.convert import convert
 from perception.scene.reader import Scene
+from reasoning.segmenting.answering import SegLanguage
+from reasoning.segmenting.checkpoint import Weights, fit, part, read_config, read_weights
+from reasoning.segmenting.internvl import PARTS, load_internvl
+from reasoning.segmenting.internvl_language import TILES, InternVlLanguage, load_tokenizer
+from reasoning.segmenting.marked_picture import MarkedPictures
 from reasoning.segmenting.sam2_masks import Sam2WordMasks
 from reasoning.segmenting.seg_token import SegParts, SegTokenLMM
 from reasoning.vlm.hf import ProcessorModel
 from stream.errors import AssetError
 
-Weights = dict[str, torch.Tensor]
 LANGUAGE, GROUNDING, PROJECTION = "model.", "grounding_encoder.sam2_model.", "text_hidden_fcs."
-PIXELS = (512 * 28 * 28, 2048 * 28 * 28)  # least and most of a picture, Sa2VA's own bounds
+
+
+@dataclass(frozen=True, slots=True)
+class PictureSizes:
+    """How large pictures are read; all as Sa2VA does unless given."""
+
+    sam2: int | None = None  # px, a side of SAM 2's square; None is 1024
+    pixels: tuple[int, int] = (512 * 28 * 28, 2048 * 28 * 28)  # least and most that Qwen reads
+    tiles: int = TILES  # at most that InternVL reads, beside the whole
 
 
 def load_sa2va(
@@ -29,30 +41,62 @@ def load_sa2va(
     scene: Scene,
     device: str = "cpu",
     precision: torch.dtype = torch.float32,
-    image_size: int | None = None,
-    pixels: tuple[int, int] = PIXELS,
+    sizes: PictureSizes | None = None,
 ) -> SegTokenLMM:
     """A downloaded checkpoint folder -> SegTokenLMM; raises AssetError when it does not fit.
 
-    `image_size`: of SAM 2, 1024 unless given; `pixels`: bounds of what the language side reads.
+    `precision` is of the language side. SAM 2 keeps float32: its masks are made of sums that
+    bfloat16 rounds visibly.
     """
+    sizes = sizes or PictureSizes()
+    settings, weights = read_config(folder), read_weights(folder)
+    if "llm_config" in settings:
+        language = _internvl(folder, settings, weights, device, precision, sizes.tiles)
+    else:
+        language = _qwen(folder, settings, weights, device, precision, sizes.pixels)
+    sam2 = convert(part(weights, GROUNDING), sizes.sam2).to(device, torch.float32)
+    project = Projection(part(weights, PROJECTION)).to(device, torch.float32)
+    return SegTokenLMM(SegParts(folder.name, language, project, Sam2WordMasks(sam2)), scene)
+
+
+def _internvl(
+    folder: Path,
+    settings: dict[str, Any],
+    weights: Weights,
+    device: str,
+    precision: torch.dtype,
+    tiles: int,
+) -> SegLanguage:
+    kept = {key: value for key, value in weights.items() if key.startswith(PARTS)}
+    model = load_internvl(settings, kept, precision)
+    return InternVlLanguage(model.to(device), load_tokenizer(folder), tiles)
+
+
+def _qwen(
+    folder: Path,
+    settings: dict[str, Any],
+    weights: Weights,
+    device: str,
+    precision: torch.dtype,
+    pixels: tuple[int, int],
+) -> SegLanguage:
     from transformers import AutoProcessor
 
-    weights = read_weights(folder)
+    model = load_qwen(folder, settings, part(weights, LANGUAGE), precision)
     try:
-        processor = AutoProcessor.from_pretrained(str(folder), local_files_only=True)
-    except (OSError, ValueError) as error:
+        processor = AutoProcessor.from_pretrained(
+            str(folder), local_files_only=True, trust_remote_code=False
+        )
+    except (OSError, ValueError, KeyError) as error:
         raise AssetError(f"expected a processor in {folder}: {error}") from error
     size = {"shortest_edge": pixels[0], "longest_edge": pixels[1]}
     processor.image_processor.size = type(processor.image_processor.size)(**size)
-    language = load_language(folder, part(weights, LANGUAGE)).to(device, precision)
-    sam2 = convert(part(weights, GROUNDING), image_size).to(device, precision)
-    project = projection(part(weights, PROJECTION)).to(device, precision)
-    parts = SegParts(folder.name, ProcessorModel(language, processor), project, Sam2WordMasks(sam2))
-    return SegTokenLMM(parts, scene)
+    return MarkedPictures(ProcessorModel(model.to(device), processor))
 
 
-def load_language(folder: Path, weights: Weights) -> Any:
+def load_qwen(
+    folder: Path, settings: dict[str, Any], weights: Weights, precision: torch.dtype
+) -> Any:
     """The Qwen model of a checkpoint; its settings are those of Sa2VA's own config.json."""
     from transformers import (
         Qwen2_5_VLConfig,
@@ -65,74 +109,39 @@ def load_language(folder: Path, weights: Weights) -> Any:
         "qwen3_vl": (Qwen3VLConfig, Qwen3VLForConditionalGeneration),
         "qwen2_5_vl": (Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration),
     }
-    settings = read_config(folder)
-    told = str(settings.get("vision_config", {}).get("model_type", ""))
+    vision = settings.get("vision_config")
+    told = str(vision.get("model_type", "")) if isinstance(vision, dict) else ""
     family = next((name for name in families if told.startswith(name)), None)
     if family is None:
         raise AssetError(
-            f"expected a vision_config of {' or '.join(families)} in {folder}, got {told or 'none'}"
+            f"expected an llm_config (InternVL) or a vision_config of {' or '.join(families)} "
+            f"in {folder}, got {told or 'none'}"
         )
     config_class, model_class = families[family]
-    kept = {k: v for k, v in settings.items() if k not in ("model_type", "architectures")}
-    kept.pop("auto_map", None)
-    model, info = model_class.from_pretrained(
-        None,
-        config=config_class(**kept),
-        state_dict=weights,
-        output_loading_info=True,
-        dtype=next(iter(weights.values())).dtype,
-    )
-    missing = [key for key in info["missing_keys"] if key != "lm_head.weight"]
-    if missing or info["unexpected_keys"]:
-        raise AssetError(
-            f"expected the parameters of {model_class.__name__}, missing {sorted(missing)[:3]}, "
-            f"unknown {sorted(info['unexpected_keys'])[:3]}"
-        )
-    return model
+    skipped = ("model_type", "architectures", "auto_map")
+    kept = {key: value for key, value in settings.items() if key not in skipped}
+    return fit(model_class, config_class(**kept), weights, precision)
 
 
-def projection(weights: Weights) -> torch.nn.Sequential:
-    """`text_hidden_fcs`: Linear, ReLU, Linear."""
-    try:
-        first, second = weights["0.weight"], weights["2.weight"]
-        layers = torch.nn.Sequential(
-            torch.nn.Linear(first.shape[1], first.shape[0]),
-            torch.nn.ReLU(),
-            torch.nn.Linear(second.shape[1], second.shape[0]),
-        )
-        layers.load_state_dict(weights)
-    except (KeyError, RuntimeError) as error:
-        raise AssetError(f"expected text_hidden_fcs of two linear layers: {error}") from error
-    return layers.eval().requires_grad_(False)
+class Projection(torch.nn.Module):
+    """`text_hidden_fcs`: Linear, ReLU, Linear, in float32; [n, D] states -> [n, C] words."""
 
+    def __init__(self, weights: Weights) -> None:
+        """Raises AssetError for anything but two linear layers."""
+        super().__init__()
+        try:
+            first, second = weights["0.weight"], weights["2.weight"]
+            self.layers = torch.nn.Sequential(
+                torch.nn.Linear(first.shape[1], first.shape[0]),
+                torch.nn.ReLU(),
+                torch.nn.Linear(second.shape[1], second.shape[0]),
+            )
+            self.layers.load_state_dict(weights)
+        except (KeyError, RuntimeError) as error:
+            raise AssetError(f"expected text_hidden_fcs of two linear layers: {error}") from error
+        self.eval().requires_grad_(False)
 
-def read_weights(folder: Path) -> Weights:
-    """All tensors of a folder's safetensors."""
-    weights: Weights = {}
-    try:
-        for path in sorted(folder.glob("*.safetensors")):
-            weights.update(load_file(path))
-    except (OSError, SafetensorError) as error:
-        raise AssetError(f"expected weights that can be read in {folder}: {error}") from error
-    if not weights:
-        raise AssetError(f"expected *.safetensors in {folder}, found none")
-    return weights
-
-
-def read_config(folder: Path) -> dict[str, Any]:
-    """config.json; raises AssetError."""
-    import json
-
-    try:
-        settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise AssetError(f"expected config.json in {folder}: {error}") from error
-    return dict(settings)
-
-
-def part(weights: Weights, prefix: str) -> Weights:
-    """The tensors under a prefix, without it; raises AssetError when there are none."""
-    found = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
-    if not found:
-        raise AssetError(f"expected parameters under {prefix!r}, found {sorted(weights)[:3]}")
-    return found
+    def forward(self, states: torch.Tensor) -> torch.Tensor:
+        """See the class."""
+        words: torch.Tensor = self.layers(states.float())
+        return words

@@ -6,8 +6,10 @@ three masks the one of the best predicted quality is taken, whatever the object 
 
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image as Pillow
 
 from perception.sam2.networks import Sam2Networks
 from perception.sam2.types import FrameFeatures
@@ -28,9 +30,11 @@ class Sam2WordMasks:
         return int(self._model.config.prompt_encoder_config.hidden_size)
 
     def features(self, image: Image) -> FrameFeatures:
-        """One pass over a [H, W, 3] RGB picture, squeezed into the model's square."""
+        """One pass over a [H, W, 3] RGB picture, squeezed into the model's square as Sa2VA does."""
+        side = self._networks.image_size
+        square = np.array(Pillow.fromarray(image).resize((side, side)))  # bicubic
         with torch.inference_mode():
-            return self._networks.features(image)
+            return self._networks.features(square)
 
     def mask(self, features: FrameFeatures, words: torch.Tensor, size: tuple[int, int]) -> Mask:
         """[N, C] embeddings of one thing -> its mask of a (height, width) picture."""

@@ -45,9 +45,12 @@ class ScriptedLanguage:
         self._ids = list(ids)
         self.read: list[int] = []  # every token that was fed
         self.messages: Sequence[Mapping[str, str]] = ()
+        self.pointed: Mask | None = None
 
-    def begin(self, image: Image, messages: Sequence[Mapping[str, str]]) -> VlmState:
-        self.messages = messages
+    def begin(
+        self, image: Image, messages: Sequence[Mapping[str, str]], pointed: Mask | None = None
+    ) -> VlmState:
+        self.messages, self.pointed = messages, pointed
         return VlmState(self._logits(), None)
 
     def feed(self, reading: VlmState, ids: Sequence[int]) -> Tensor:

@@ -37,7 +37,7 @@ def test_a_chat_model_is_made_without_asking_its_server() -> None:
 
 
 def test_a_checkpoint_that_is_not_there_is_told(tmp_path: Path) -> None:
-    with pytest.raises(AssetError, match="safetensors"):
+    with pytest.raises(AssetError, match="config.json"):
         load_backend(f"sa2va:{tmp_path}", READER, ChatConfig())
     with pytest.raises(ConfigError, match="a large model"):
         load_backend("rules", READER, ChatConfig())

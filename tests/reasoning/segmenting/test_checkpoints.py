@@ -3,23 +3,31 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image as Pillow
 
 from perception.sam2.convert import convert
 from reasoning.generation.config import DecodeConfig
 from reasoning.generation.conversation import Assistant
 from reasoning.generation.decoding import SearchDecoder
-from reasoning.segmenting.sa2va import load_sa2va, part, projection, read_weights
+from reasoning.segmenting.checkpoint import part, read_weights
+from reasoning.segmenting.internvl_language import InternVlLanguage
+from reasoning.segmenting.marked_picture import MarkedPictures, boxed
+from reasoning.segmenting.sa2va import PictureSizes, Projection, load_sa2va
 from reasoning.segmenting.sam2_masks import Sam2WordMasks
 from reasoning.segmenting.seg_token import SegTokenLMM
+from reasoning.vlm.hf import ProcessorModel
 from stream.errors import AssetError
 from stream.events import Question
 from stream.frame import Frame
 from tests.doubles.perception import FakeScene, thing
 from tests.doubles.reasoning import ScriptedSearcher
 from tests.doubles.sam2_random import randomise
+from tests.reasoning.segmenting.published_keys import published_encoder
+from tests.reasoning.segmenting.tiny_internvl import save_sa2va_internvl
 from tests.reasoning.segmenting.tiny_models import (
     WORDS,
     picture,
@@ -27,6 +35,7 @@ from tests.reasoning.segmenting.tiny_models import (
 )
 
 SIDE = 128
+SIZES = PictureSizes(sam2=SIDE, pixels=(256, 4096), tiles=4)
 SCENE = FakeScene([thing((8, 8, 40, 40), "cat", size=(48, 64))])
 
 
@@ -54,8 +63,9 @@ def test_words_prompt_sam2_as_the_package_is_prompted_by_sa2va(sam2: Any) -> Non
     ours = Sam2WordMasks(convert(sam2.state_dict(), SIDE))
     assert ours.width == WORDS
     mask = ours.mask(ours.features(image), words, (48, 64))
+    square = np.asarray(Pillow.fromarray(image).resize((SIDE, SIDE)))  # as Sa2VA resizes
     with torch.inference_mode():
-        pixels = ours._networks.pixels(image)
+        pixels = ours._networks.pixels(square)
         out = sam2.forward_image(pixels)
         coarse = out["backbone_fpn"][-1] + sam2.no_mem_embed.reshape(1, -1, 1, 1)
         point, label = torch.zeros(1, 1, 2), -torch.ones(1, 1, dtype=torch.int32)
@@ -75,34 +85,73 @@ def test_words_prompt_sam2_as_the_package_is_prompted_by_sa2va(sam2: Any) -> Non
     assert (mask == theirs).mean() > 0.995 and 0 < mask.mean() < 1
 
 
+@pytest.fixture
+def grounding(shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, torch.Tensor]:
+    """A small grounding encoder under the published names."""
+    return published_encoder(shared_data, monkeypatch)
+
+
 def answered(lmm: SegTokenLMM, tokens: int = 12) -> str:
     """The loaded model answers through the decode loop."""
     decoder = SearchDecoder(ScriptedSearcher(), DecodeConfig(max_tokens=tokens))
     view = SCENE.read(Frame(0, 0, picture(), "test"))
-    answer = Assistant(lmm, decoder).ask(Question("What is it?", 0), view, lambda _: None)
+    asked = Question("What is it?", 0, point=(20, 20))
+    answer = Assistant(lmm, decoder).ask(asked, view, lambda _: None)
     assert answer.model == "tiny"
     return answer.sequence
 
 
-def test_sa2va_loads_from_its_published_layout(sam2: Any, tmp_path: Path) -> None:
-    model, weights = save_sa2va(tmp_path / "tiny", sam2)
-    lmm = load_sa2va(tmp_path / "tiny", SCENE, image_size=SIDE, pixels=(256, 4096))
-    parts = lmm._parts
-    loaded = parts.language._model.state_dict()  # type: ignore[attr-defined]
-    assert all(torch.equal(loaded[name], value) for name, value in model.state_dict().items())
+def check_projection(lmm: SegTokenLMM, weights: dict[str, torch.Tensor]) -> None:
+    """The states' way to the mask decoder is the stored one."""
     states = torch.randn(2, 32)
     first, second = (weights[f"text_hidden_fcs.{n}.weight"] for n in (0, 2))
     hidden = torch.relu(states @ first.T + weights["text_hidden_fcs.0.bias"])
     expected = hidden @ second.T + weights["text_hidden_fcs.2.bias"]
-    assert torch.allclose(parts.project(states), expected, atol=1e-5)
+    assert torch.allclose(lmm._parts.project(states), expected, atol=1e-5)
+
+
+def test_sa2va_on_qwen_loads_from_its_published_layout(
+    grounding: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
+    model, weights = save_sa2va(tmp_path / "tiny", grounding)
+    lmm = load_sa2va(tmp_path / "tiny", SCENE, sizes=SIZES)
+    assert isinstance(lmm._parts.language, MarkedPictures)
+    inner = lmm._parts.language._language
+    assert isinstance(inner, ProcessorModel)
+    loaded = inner._model.state_dict()
+    assert all(torch.equal(loaded[name], value) for name, value in model.state_dict().items())
+    check_projection(lmm, weights)
     answered(lmm)
 
 
-def test_reading_in_steps_equals_reading_at_once(sam2: Any, tmp_path: Path) -> None:
-    save_sa2va(tmp_path / "tiny", sam2)
-    language = load_sa2va(
-        tmp_path / "tiny", SCENE, image_size=SIDE, pixels=(256, 4096)
-    )._parts.language
+@pytest.mark.parametrize("internlm", [False, True])
+def test_sa2va_on_internvl_loads_from_its_published_layout(
+    grounding: dict[str, torch.Tensor], tmp_path: Path, internlm: bool
+) -> None:
+    weights, _ = save_sa2va_internvl(tmp_path / "tiny", grounding, internlm)
+    lmm = load_sa2va(tmp_path / "tiny", SCENE, sizes=SIZES)
+    assert isinstance(lmm._parts.language, InternVlLanguage)
+    check_projection(lmm, weights)
+    answered(lmm)
+
+
+def test_the_language_side_may_be_halved_while_masks_stay_whole(
+    grounding: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
+    save_sa2va_internvl(tmp_path / "tiny", grounding)
+    lmm = load_sa2va(tmp_path / "tiny", SCENE, precision=torch.bfloat16, sizes=SIZES)
+    assert isinstance(lmm._parts.language, InternVlLanguage)
+    assert lmm._parts.language._model.dtype == torch.bfloat16
+    assert isinstance(lmm._parts.masks, Sam2WordMasks)
+    assert lmm._parts.masks.dtype == torch.float32
+    answered(lmm)
+
+
+def test_reading_in_steps_equals_reading_at_once(
+    grounding: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
+    save_sa2va(tmp_path / "tiny", grounding)
+    language = load_sa2va(tmp_path / "tiny", SCENE, sizes=SIZES)._parts.language
     asked = [{"role": "user", "content": "What is it?"}]
     ids = [70, 71, 72, 73, 74]
     whole = language.begin(picture(), asked)
@@ -115,18 +164,61 @@ def test_reading_in_steps_equals_reading_at_once(sam2: Any, tmp_path: Path) -> N
     assert not torch.allclose(again.logits, language.begin(picture(), asked).logits, atol=1e-3)
 
 
-def test_a_checkpoint_that_does_not_fit_is_told(sam2: Any, tmp_path: Path) -> None:
+def test_a_region_is_drawn_for_a_model_without_visual_prompts(
+    grounding: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
+    save_sa2va(tmp_path / "tiny", grounding)
+    language = load_sa2va(tmp_path / "tiny", SCENE, sizes=SIZES)._parts.language
+    asked = [{"role": "user", "content": "What is it?"}]
+    mask = np.zeros((48, 64), bool)
+    plain = language.begin(picture(), asked).logits
+    assert torch.equal(language.begin(picture(), asked, mask).logits, plain)
+    mask[10:30, 20:40] = True
+    assert not torch.allclose(language.begin(picture(), asked, mask).logits, plain, atol=1e-3)
+    drawn = boxed(picture(), mask)
+    changed = (drawn != picture()).any(-1)
+    assert changed[10, 20:40].mean() > 0.9 and changed[29, 20:40].mean() > 0.9
+    assert not changed[12:28, 22:38].any() and not changed[:10].any()
+
+
+def test_a_checkpoint_that_does_not_fit_is_told(
+    grounding: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
     folder = tmp_path / "tiny"
-    with pytest.raises(AssetError, match="safetensors"):
+    with pytest.raises(AssetError, match=r"config\.json"):
         load_sa2va(tmp_path, SCENE)
-    _, weights = save_sa2va(folder, sam2)
+    _, weights = save_sa2va(folder, grounding)
     (folder / "config.json").write_text('{"vision_config": {"model_type": "other"}}')
     with pytest.raises(AssetError, match="qwen3_vl"):
-        load_sa2va(folder, SCENE, image_size=SIDE)
+        load_sa2va(folder, SCENE, sizes=SIZES)
     with pytest.raises(AssetError, match="under 'nothing'"):
         part(weights, "nothing")
     with pytest.raises(AssetError, match="two linear layers"):
-        projection({"0.weight": torch.zeros(2, 2)})
-    (folder / "model-00001-of-00002.safetensors").write_bytes(b"junk")
+        Projection({"0.weight": torch.zeros(2, 2)})
+
+
+def test_half_a_download_is_told_by_what_is_missing(
+    grounding: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
+    folder = tmp_path / "tiny"
+    save_sa2va_internvl(folder, grounding)
+    second = folder / "model-00002-of-00002.safetensors"
+    whole = second.read_bytes()
+    second.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(AssetError, match="can be read"):
+        load_sa2va(folder, SCENE, sizes=SIZES)
+    second.unlink()
+    with pytest.raises(AssetError, match=r"1 are missing \(model-00002-of-00002"):
+        load_sa2va(folder, SCENE, sizes=SIZES)
+    (folder / "model.safetensors.index.json").write_text("{}")
+    with pytest.raises(AssetError, match="weight_map"):
         read_weights(folder)
+    (folder / "model.safetensors.index.json").unlink()
+    with pytest.raises(AssetError, match="InternVLForConditionalGeneration: .* missing"):
+        load_sa2va(folder, SCENE, sizes=SIZES)
+    (folder / "model-00001-of-00002.safetensors").unlink()
+    with pytest.raises(AssetError, match=r"expected \*\.safetensors"):
+        read_weights(folder)
+    (folder / "config.json").write_text("[]")
+    with pytest.raises(AssetError, match="an object"):
+        load_sa2va(folder, SCENE)

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from perception.sam2.convert import convert, rename
-from reasoning.segmenting.sa2va import GROUNDING, part
+from reasoning.segmenting.checkpoint import part
+from reasoning.segmenting.sa2va import GROUNDING
 from reasoning.segmenting.sam2_masks import Sam2WordMasks
 from stream.errors import AssetError
 from tests.reasoning.segmenting.published_keys import published_encoder

@@ -1,5 +1,7 @@
 """`[SEG]` models: which state makes the mask, what it belongs to, and searches on the cache."""
 
+from typing import Literal
+
 import numpy as np
 import pytest
 import torch
@@ -14,6 +16,7 @@ from reasoning.segmenting.seg_token import SegParts, SegTokenLMM
 from stream.errors import AssetError
 from stream.events import Answer, Evidence, Question
 from stream.frame import Frame
+from stream.geometry import Point
 from tests.doubles.perception import FakeScene, thing
 from tests.doubles.reasoning import ScriptedSearcher
 from tests.doubles.vlm import GivenMasks, LetterTokenizer, ScriptedLanguage
@@ -33,16 +36,17 @@ class Rig:
         box: tuple[int, int, int, int] | None = (20, 30, 40, 50),
         searcher: ScriptedSearcher | None = None,
         searches: int = 3,
+        state: Literal["reads", "predicts"] = "reads",
     ) -> None:
         self.language = ScriptedLanguage(LetterTokenizer().ids(*parts))
         self.masks = GivenMasks(box)
-        made = SegParts("seg", self.language, lambda states: states, self.masks)
+        made = SegParts("seg", self.language, lambda states: states, self.masks, state)
         decoder = SearchDecoder(searcher or ScriptedSearcher(), DecodeConfig(max_searches=searches))
         self.assistant = Assistant(SegTokenLMM(made, SCENE), decoder)
 
-    def ask(self, question: str = "What is this?") -> Answer:
+    def ask(self, question: str = "What is this?", point: Point | None = None) -> Answer:
         view = SCENE.read(Frame(0, 0, np.zeros((*SIZE, 3), np.uint8), "test"))
-        return self.assistant.ask(Question(question, 0), view, lambda _: None)
+        return self.assistant.ask(Question(question, 0, point), view, lambda _: None)
 
 
 def spoken_of(answer: Answer) -> list[str]:
@@ -58,14 +62,45 @@ def test_a_marked_phrase_gets_the_mask_that_follows() -> None:
 
 def test_without_marks_the_last_word_is_meant() -> None:
     assert spoken_of(Rig("Sure, a cat ", "[SEG]", ".").ask()) == ["cat"]
-    assert spoken_of(Rig("It is ", "[SEG]").ask()) == ["is"]
     assert spoken_of(Rig("[SEG]", "Yes").ask()) == []
+
+
+@pytest.mark.parametrize("reply", ["It is ", "Sure, ", "Sure, it is ", "it"])
+def test_a_mask_that_nothing_names_is_left_out(reply: str) -> None:
+    rig = Rig(reply, "[SEG]", ".")
+    assert rig.ask().spans == () and rig.masks.words == []
 
 
 def test_the_state_of_the_token_makes_the_mask() -> None:
     rig = Rig("A cat", "[SEG]")
     rig.ask()
     assert rig.masks.words[0][0, 0] == 1.0
+
+
+def test_the_state_that_predicts_the_token_makes_the_mask_where_that_was_trained() -> None:
+    rig = Rig("A cat", "[SEG]", state="predicts")
+    rig.ask()
+    assert rig.masks.words[0][0, 0] == float(ord("t"))
+    assert Rig("[SEG]", "a", state="predicts").ask().spans == ()
+
+
+def test_what_is_pointed_at_reaches_the_model() -> None:
+    rig = Rig("A cat.")
+    rig.ask()
+    assert rig.language.pointed is None
+    rig.ask(point=(30, 30))
+    assert rig.language.pointed is not None and np.array_equal(rig.language.pointed, CAT.mask)
+    rig.ask(point=(500, 30))
+    assert rig.language.pointed is None
+
+
+def test_it_is_told_that_it_may_search_and_how() -> None:
+    rig = Rig("A cat.")
+    rig.ask("Who made it?")
+    asked = rig.language.messages[-1]["content"]
+    for way in ("<search>words</search>", "<search><region></search>", "<search><image></search>"):
+        assert way in asked
+    assert asked.index("<search>") < asked.index("Who made it?") < asked.index("segmentation masks")
 
 
 def test_an_empty_mask_names_nothing() -> None:
@@ -99,7 +134,7 @@ def test_evidence_and_questions_hold_no_special_token() -> None:
     assert answer.sequence.count("<search>") == 1 and rig.masks.words == []
     assert [s.kind for s in parse(answer.sequence)].count("information") == 1
     asked = rig.language.messages[-1]["content"]
-    assert "[SEG]" not in asked and "<search>" not in asked and "‹search›" in asked
+    assert "[SEG]" not in asked and "‹search› who?" in asked
 
 
 def test_a_model_without_the_token_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

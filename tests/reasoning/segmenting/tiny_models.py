@@ -83,8 +83,13 @@ def qwen_settings(tokenizer: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def save_sa2va(folder: Path, sam2: Any) -> tuple[Any, dict[str, torch.Tensor]]:
-    """A checkpoint as ByteDance publishes them; returns its language model and its parameters."""
+def save_sa2va(
+    folder: Path, grounding: dict[str, torch.Tensor]
+) -> tuple[Any, dict[str, torch.Tensor]]:
+    """A checkpoint as ByteDance publishes them; returns its language model and its parameters.
+
+    `grounding`: parameters below `grounding_encoder.`.
+    """
     from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
 
     tokenizer = byte_tokenizer()
@@ -92,17 +97,32 @@ def save_sa2va(folder: Path, sam2: Any) -> tuple[Any, dict[str, torch.Tensor]]:
     model = Qwen3VLForConditionalGeneration(Qwen3VLConfig(**json.loads(json.dumps(settings))))
     randomise(model.eval(), 1)
     weights = {f"model.{name}": value for name, value in model.state_dict().items()}
-    weights |= {f"grounding_encoder.sam2_model.{k}": v for k, v in sam2.state_dict().items()}
-    weights |= {f"text_hidden_fcs.{k}": v for k, v in fcs(HIDDEN).items()}
+    weights |= {f"grounding_encoder.{key}": value for key, value in grounding.items()}
+    weights |= {f"text_hidden_fcs.{key}": value for key, value in fcs(HIDDEN).items()}
     folder.mkdir(parents=True)
-    halves = sorted(weights)[::2], sorted(weights)[1::2]
-    for number, names in enumerate(halves, 1):
-        part = {name: weights[name].clone().contiguous() for name in names}
-        save_file(part, folder / f"model-0000{number}-of-00002.safetensors")
-    config = {**settings, "model_type": "sa2va_chat", "architectures": ["Sa2VAChatModelQwen"]}
+    save_parts(folder, weights)
+    code = {"AutoModel": "modeling_sa2va_qwen.Sa2VAChatModelQwen"}
+    config = {
+        **settings,
+        "model_type": "sa2va_chat",
+        "architectures": ["Sa2VAChatModelQwen"],
+        "auto_map": {"AutoConfig": "configuration_sa2va_chat.Sa2VAChatConfigQwen", **code},
+    }
     (folder / "config.json").write_text(json.dumps(config))
     qwen_processor(tokenizer).save_pretrained(folder)
     return model, weights
+
+
+def save_parts(folder: Path, weights: dict[str, torch.Tensor]) -> None:
+    """Two files of weights and their index."""
+    halves = sorted(weights)[::2], sorted(weights)[1::2]
+    where: dict[str, str] = {}
+    for number, names in enumerate(halves, 1):
+        name = f"model-0000{number}-of-00002.safetensors"
+        save_file({key: weights[key].clone().contiguous() for key in names}, folder / name)
+        where |= dict.fromkeys(names, name)
+    told = json.dumps({"metadata": {}, "weight_map": where})
+    (folder / "model.safetensors.index.json").write_text(told, encoding="utf-8")
 
 
 def fcs(width: int) -> dict[str, torch.Tensor]:
