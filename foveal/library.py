@@ -71,8 +71,11 @@ class Foveal:
     @cached_property
     def _models(self) -> "Models":
         from foveal.setup.assistant import load_models
+        from foveal.setup.phrases import open_phrase_segmenter
 
-        return load_models(self.config.index.path, self.config.models.backbone_height)
+        models = load_models(self.config.index.path, self.config.models.backbone_height)
+        models.reader.segment_by(open_phrase_segmenter(self.config.phrases))
+        return models
 
     def run(
         self, source: str | Path | FrameSource, questions: Iterable[Question] = ()

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 HELP = "the mask of a thing from a point, a box or a phrase"
 EPILOG = """examples:
   foveal segment kitchen.jpg --phrase "cup" --out cup.png
+  foveal segment kitchen.jpg --phrase "red kettle" --segmenter sam3:facebook/sam3
   foveal segment kitchen.jpg --point 320,240
   foveal segment kitchen.jpg --box 120,80,300,260 --json
 
@@ -26,6 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--point", metavar="X,Y")
     what.add_argument("--box", metavar="X0,Y0,X1,Y1", help="pixels, x1 and y1 exclusive")
     what.add_argument("--phrase", metavar="WORDS")
+    parser.add_argument(
+        "--segmenter", default="embedded", metavar="NAME", help="of phrases: embedded, or sam3:ID"
+    )
     parser.add_argument("--out", type=Path, help="mask PNG (default: PICTURE.mask.png)")
     parser.add_argument("--json", action="store_true", help="print one JSON object with the RLE")
 
@@ -83,15 +87,21 @@ def _ground(
 ) -> "GroundedRegion":
     from dataclasses import replace
 
+    from foveal.config.models import PhraseSettings
     from foveal.setup.assistant import load_scene_reader
     from foveal.setup.cutters import load_cutter
+    from foveal.setup.phrases import open_phrase_segmenter
     from stream.frame import Frame
     from stream.geometry import mask_box
 
+    segmenter = open_phrase_segmenter(PhraseSettings(args.segmenter))
     reader = load_scene_reader()
+    reader.segment_by(segmenter)
     view = reader.read(Frame(0, 0, image, args.picture.name))
     if args.phrase is not None:
         found = reader.find(view, args.phrase)
+        if segmenter is not None:  # its masks need no sharpening
+            return found
         mask = load_cutter().sharpen(image, found.mask)
         return replace(found, mask=mask, box=mask_box(mask) or found.box)
     if point is not None:

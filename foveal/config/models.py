@@ -1,7 +1,7 @@
 """Settings of answering and tracking by the names that configurations give them; without torch."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
 from foveal.config.reading import FilePath
 from reasoning.generation.config import (
@@ -13,10 +13,12 @@ from reasoning.generation.config import (
 )
 from reasoning.vlm.endpoint import Endpoint
 from stream import extensions
+from stream.bounds import Share, within
 from stream.errors import ConfigError
 
 EMBEDDED = "embedded"
 KINDS = ("sam2", "edgetam")
+SAM3_PATCH = 14  # pixels
 BUILT_IN = ("rules", "pixsearch")
 FORMER = {"composed": "rules"}  # names that were in use
 SCHEMES = ("openai", "sa2va")
@@ -64,6 +66,32 @@ class ReasoningConfig:
             added = ", ".join(sorted(extensions.known("searchers"))) or "none is installed"
             raise ConfigError(
                 f"expected a searcher of an installed extension ({added}), got {self.searcher!r}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class PhraseSettings:
+    """Who finds what phrases name in a picture; all but `segmenter` concern SAM 3 only.
+
+    Raises ConfigError for a segmenter that is none of the two.
+    """
+
+    segmenter: str = EMBEDDED  # or sam3:ID; ID: a hub id or a folder
+    image_size: Annotated[int, within(14, 4032)] | None = None  # px; None: as trained (1008)
+    precision: Literal["auto", "float32", "mixed"] = "auto"  # mixed: bfloat16 products
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    min_score: Share = 0.5  # 0..1, that an instance needs
+
+    def __post_init__(self) -> None:
+        kind, _, name = self.segmenter.partition(":")
+        if self.segmenter != EMBEDDED and (kind != "sam3" or not name):
+            raise ConfigError(
+                "expected a phrase segmenter embedded or sam3:ID (ID: a hub id or a folder), "
+                f"got {self.segmenter!r}"
+            )
+        if self.image_size is not None and self.image_size % SAM3_PATCH:
+            raise ConfigError(
+                f"expected an image_size that is a multiple of {SAM3_PATCH}, got {self.image_size}"
             )
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, with_config
 
-from foveal.config.models import MaskletSettings, ReasoningConfig
+from foveal.config.models import MaskletSettings, PhraseSettings, ReasoningConfig
 from foveal.config.reading import STRICT, FilePath, nearest
 from perception.tracking.settings import TrackerConfig
 from stream import extensions
@@ -82,6 +82,7 @@ class Config:
     keyframes: KeyframeConfig = field(default_factory=KeyframeConfig)
     tracker: TrackerConfig = field(default_factory=TrackerConfig)
     masklets: MaskletSettings = field(default_factory=MaskletSettings)
+    phrases: PhraseSettings = field(default_factory=PhraseSettings)
     session: SessionConfig = field(default_factory=SessionConfig)
     reasoning: ReasoningConfig = field(default_factory=ReasoningConfig)
     speech: SpeechSettings = field(default_factory=SpeechSettings)

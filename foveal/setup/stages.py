@@ -7,6 +7,7 @@ from foveal.session.masklets import LiveMasklets
 from foveal.session.stages import Stages
 from foveal.setup.assistant import Models, build_assistant, load_models
 from foveal.setup.cutters import load_cutter
+from foveal.setup.phrases import open_phrase_segmenter
 from foveal.setup.trackers import open_tracker
 from stream.keyframes.selector import KeyframeSelector
 from stream.timing.trace import Tracer
@@ -20,6 +21,7 @@ def load_stages(config: Config, models: Models | None = None) -> Callable[[Trace
     shared = models or load_models(config.index.path, config.models.backbone_height)
     limit = config.session.max_tracks  # a tracker keeps no state: sessions share it
     tracker = open_tracker(config.masklets, config.tracker, shared.backbone, limit)
+    shared.reader.segment_by(open_phrase_segmenter(config.phrases))
     cutter = load_cutter()
 
     def make(tracer: Tracer) -> Stages:

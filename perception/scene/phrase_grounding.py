@@ -1,7 +1,8 @@
 """From a phrase to the thing it means: what is detected first, then what was learnt or rules.
 
-A finder that was trained (the pointer of `reasoning/pixsearch`) is asked where the detector gives
-no answer; without one, the classifier's posteriors decide against fixed gates.
+A phrase segmenter, where one is configured, decides alone: phrases are its prompt. Otherwise a
+finder that was trained (the pointer of `reasoning/pixsearch`) is asked where the detector gives no
+answer; without one, the classifier's posteriors decide against fixed gates.
 """
 
 from collections.abc import Callable
@@ -10,11 +11,13 @@ from dataclasses import dataclass, replace
 from perception.detect.detector import Detection
 from perception.scene.detections import fits, match, meant_as, sight, unseen, wanted
 from perception.scene.grounded_region import GroundedRegion, SceneView
+from perception.scene.instances import PhraseInstance, PhraseSegmenter
 from perception.scene.localisation import CloserLook
 from perception.scene.name_matching import Name, NameMatcher, Posterior, words_of
 from perception.scene.region_naming import Namer
 from stream.errors import PromptError
 from stream.frame import Mask
+from stream.geometry import mask_iou
 
 MIN_PHRASE_FIT = 0.12  # below it nothing in view is what a phrase says
 MIN_WINDOW_FIT = 0.3  # the same for windows, which are many and so more often wrong
@@ -22,6 +25,7 @@ DOUBTED = 0.5  # both, for what the detector knows and does not see
 MIN_DETECTED = 0.25  # probability from which a detection answers a phrase
 MIN_COUNTED = 0.4  # the same for each one after the first
 MIN_POINTED = 0.45  # expected overlap from which something is said to be in view
+SAME_THING = 0.5  # overlap from which an instance is what a masklet follows
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,13 +49,16 @@ class PhraseFinder:
         closer: CloserLook,
         detects: bool,
         finder: Finder | None = None,
+        segmenter: PhraseSegmenter | None = None,
     ) -> None:
         """`detects`: views carry a detector's finds, so what it does not see can be doubted."""
         self._matcher, self._namer, self._closer = matcher, namer, closer
-        self._detects, self._finder = detects, finder
+        self._detects, self._finder, self._segmenter = detects, finder, segmenter
 
     def find(self, view: SceneView, phrase: str) -> GroundedRegion:
         """The thing a phrase names; raises PromptError when nothing in view fits it."""
+        if self._segmenter is not None:
+            return self._segmented(self._segmenter, view, phrase)[0]
         detected = fits(phrase, view.detections, MIN_DETECTED)
         if detected:
             return self._meant(view, phrase, detected[0])
@@ -62,6 +69,8 @@ class PhraseFinder:
 
     def find_all(self, view: SceneView, phrase: str) -> tuple[GroundedRegion, ...]:
         """Every thing that a phrase names, surest first; raises PromptError where there is none."""
+        if self._segmenter is not None:
+            return self._segmented(self._segmenter, view, phrase)
         detected = fits(phrase, view.detections, MIN_DETECTED)
         if not detected:
             first = self.find(view, phrase)
@@ -69,6 +78,29 @@ class PhraseFinder:
             return tuple(t for t in view.things if t.names[0].label == label) or (first,)
         counted = [one for one in detected[1:] if one.probability >= MIN_COUNTED]
         return tuple(self._meant(view, phrase, one) for one in (detected[0], *counted))
+
+    def _segmented(
+        self, segmenter: PhraseSegmenter, view: SceneView, phrase: str
+    ) -> tuple[GroundedRegion, ...]:
+        """The segmenter's instances, surest first; raises PromptError where it sees none."""
+        found = segmenter.segment(view.frame.image, phrase)
+        regions = tuple(self._instance(view, phrase, one) for one in found.instances)
+        if not regions:
+            raise PromptError(
+                f"expected something in view that fits {phrase!r}, found nothing (presence "
+                f"{found.presence:.2f})"
+            )
+        return regions
+
+    def _instance(self, view: SceneView, phrase: str, one: PhraseInstance) -> GroundedRegion:
+        """An instance by the phrase's own words; a masklet there keeps its id and its mask."""
+        region = self._namer.at(view.frame, one.mask, view.detections)
+        assert region is not None  # an instance's mask is not empty
+        region = replace(region, names=(Name(" ".join(words_of(phrase)), one.score),))
+        for thing in view.things:
+            if thing.track_id is not None and mask_iou(thing.mask, one.mask) >= SAME_THING:
+                return replace(region, mask=thing.mask, box=thing.box, track_id=thing.track_id)
+        return region
 
     def meaning(self, phrase: str) -> Posterior:
         """[C] how well each class fits a phrase."""

@@ -20,6 +20,7 @@ from perception.scene.grounded_region import (
     where,
     where_box,
 )
+from perception.scene.instances import PhraseSegmenter
 from perception.scene.localisation import WHOLE_PEAK, CloserLook, Noticed
 from perception.scene.name_matching import NameMatcher, Posterior
 from perception.scene.phrase_grounding import Finder, PhraseFinder
@@ -80,12 +81,23 @@ class SceneReader:
         self._cutter: Cutter = cutter or EdgeCutter()
         self._detector, self._namer = detector, Namer(recogniser, matcher)
         self._closer = CloserLook(backbone, recogniser, self._namer)
-        self._phrases = PhraseFinder(matcher, self._namer, self._closer, detector is not None)
+        self._finder: Finder | None = None
+        self._segmenter: PhraseSegmenter | None = None
+        self._phrases = self._phrase_finder()
 
     def ask(self, finder: Finder | None) -> None:
         """Let a trained finder decide what phrases mean where nothing is surely detected."""
-        detects = self._detector is not None
-        self._phrases = PhraseFinder(self._matcher, self._namer, self._closer, detects, finder)
+        self._finder = finder
+        self._phrases = self._phrase_finder()
+
+    def segment_by(self, segmenter: PhraseSegmenter | None) -> None:
+        """Let a phrase segmenter decide what phrases mean; None: the detector and the finder."""
+        self._segmenter = segmenter
+        self._phrases = self._phrase_finder()
+
+    def _phrase_finder(self) -> PhraseFinder:
+        detects, finder, segmenter = self._detector is not None, self._finder, self._segmenter
+        return PhraseFinder(self._matcher, self._namer, self._closer, detects, finder, segmenter)
 
     def read(
         self, frame: Frame, features: Features | None = None, tracked: Sequence[Region] = ()

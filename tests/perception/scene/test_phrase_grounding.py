@@ -1,5 +1,6 @@
-"""Phrases are given to a trained finder only where nothing is surely detected."""
+"""Phrases go to a segmenter where one is configured, else to a finder behind the detector."""
 
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +10,7 @@ from perception.detect.coco import EVERYDAY
 from perception.detect.detector import Detection
 from perception.detect.ocr import TextLine
 from perception.features.backbone import Backbone
+from perception.scene.instances import PhraseInstance, PhraseInstances, PhraseSegmenter
 from perception.scene.name_matching import NameMatcher
 from perception.scene.phrase_grounding import MIN_POINTED, Finder, Pointed
 from perception.scene.reader import SceneReader, SceneView
@@ -107,3 +109,62 @@ def test_where_no_class_fits_nothing_is_noticed(scene: SceneReader, view: SceneV
     everything = np.ones_like(blank)
     noticed = scene.notice(view, everything)
     assert noticed is None or (noticed.region.mask.any() and 0.9 < noticed.fit <= 1.001)
+
+
+class Segmenter:
+    """Finds what it is given."""
+
+    def __init__(self, *masks: Mask) -> None:
+        self.masks, self.asked = masks, list[str]()
+
+    def segment(self, image: Image, phrase: str) -> PhraseInstances:
+        self.asked.append(phrase)
+        found = (
+            PhraseInstance(one, (0, 0, 1, 1), 0.8 - n / 10) for n, one in enumerate(self.masks)
+        )
+        return PhraseInstances(0.9 if self.masks else 0.02, tuple(found))
+
+
+@pytest.fixture
+def segmented(scene: SceneReader) -> Iterator[Callable[[PhraseSegmenter], None]]:
+    yield scene.segment_by
+    scene.segment_by(None)
+
+
+def test_a_segmenter_decides_alone(
+    scene: SceneReader, view: SceneView, segmented: Callable[[PhraseSegmenter], None]
+) -> None:
+    other = np.roll(corner(), -40, axis=1)
+    segmenter = Segmenter(corner(), other)
+    segmented(segmenter)
+    first, second = scene.find_all(view, "the cups")  # the detector sees one, elsewhere
+    assert first.mask is segmenter.masks[0] and second.mask is segmenter.masks[1]
+    assert (first.names[0].label, first.score) == ("the cup", 0.8)
+    assert first.box == (90, 60, 120, 90)
+    assert scene.find(view, "the cups").mask is segmenter.masks[0]
+    assert segmenter.asked == ["the cups", "the cups"]
+
+
+def test_what_a_segmenter_does_not_see_is_refused_with_its_presence(
+    scene: SceneReader, view: SceneView, segmented: Callable[[PhraseSegmenter], None]
+) -> None:
+    asked: list[str] = []
+    scene.ask(finder(0.9, asked))
+    segmented(Segmenter())
+    for find in (scene.find, scene.find_all):
+        with pytest.raises(PromptError, match=r"fits 'cup', found nothing \(presence 0\.02\)"):
+            find(view, "cup")
+    assert asked == []
+    scene.ask(None)
+
+
+def test_an_instance_on_a_masklet_keeps_its_id_and_mask(
+    scene: SceneReader, view: SceneView, segmented: Callable[[PhraseSegmenter], None]
+) -> None:
+    segmented(Segmenter(corner()))
+    followed = thing((92, 61, 120, 90), "zebra", track_id=7)
+    region = scene.find(replace(view, things=(followed,)), "vase")
+    assert region.track_id == 7 and region.mask is followed.mask
+    assert region.names[0].label == "vase"
+    apart = thing((0, 0, 20, 20), "zebra", track_id=7)
+    assert scene.find(replace(view, things=(apart,)), "vase").track_id is None
