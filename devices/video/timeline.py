@@ -44,9 +44,14 @@ class RtpTimeline:
 
     def peek(self, rtp: int) -> int | None:
         """Ticks of any timestamp near the last frame's; None before the first frame."""
+        step = self.step(rtp)
+        return None if step is None else self._last_ticks + step
+
+    def step(self, rtp: int) -> int | None:
+        """Ticks from the last frame's timestamp to this one; None before the first frame."""
         if self._last_rtp is None:
             return None
-        return self._last_ticks + (rtp - self._last_rtp + 0x80000000) % 0x100000000 - 0x80000000
+        return (rtp - self._last_rtp + 0x80000000) % 0x100000000 - 0x80000000
 
     def restart(self) -> None:
         """The sender began anew with another timestamp origin: go on by arrival time."""

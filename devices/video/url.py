@@ -12,22 +12,22 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
 
 import av
 import av.error
 
+from devices.video.address import public_name
 from devices.video.picture_buffer import DecodedPicture, PictureQueue
 from devices.video.policy import ReceiveOptions
-from devices.video.timeline import VIDEO_CLOCK_HZ, RtpTimeline
+from devices.video.stream_time import StreamTime
 from devices.video.url_sound import UrlSound
 from stream.clock import Clock
-from stream.errors import ChannelClosed, ConfigError, SourceError
+from stream.errors import ChannelClosed, SourceError
 from stream.frame import Frame
+from stream.sources.container import ANY_TEXT, main_video
 
 logger = logging.getLogger(__name__)
 
-SCHEMES = frozenset({"rtsp", "rtsps", "rtmp", "rtmps", "srt", "udp", "rtp", "tcp", "http", "https"})
 # Look at half a second to learn what is in the stream; what was looked at is decoded too.
 LOW_DELAY = {"flags": "low_delay", "analyzeduration": "500000", "fpsprobesize": "0"}
 BROKEN = "broken-packet"
@@ -68,16 +68,13 @@ class UrlSource:
     """
 
     def __init__(self, url: str, clock: Clock, options: UrlOptions | None = None) -> None:
-        parts = urlsplit(url)
-        if parts.scheme.lower() not in SCHEMES:
-            raise ConfigError(f"expected a URL with one of {sorted(SCHEMES)}, got {parts.scheme!r}")
-        where = parts.netloc.rpartition("@")[2]
-        self.name = f"{parts.scheme}://{where}{parts.path}"  # without user and password
+        self.name = public_name(url)
         self._url = url
         self._clock = clock
         self._options = options or UrlOptions()
         self._pictures = PictureQueue(self._options.receive, clock)
-        self._timeline = RtpTimeline()
+        self._time = StreamTime()
+        self._over_tcp = False  # RTSP: the packets of the next connection
         self._faults: Counter[str] = Counter()
         self._connections = 0
         self._last_error: str | None = None
@@ -133,14 +130,16 @@ class UrlSource:
         """Connect, read until it breaks, wait a little longer each time."""
         options, failures = self._options, 0
         while not ended.is_set():
+            came = False
             try:
                 for picture in self._read(ended):
-                    failures = 0
+                    came = True
                     self._pictures.put(picture, ended)
                 self._note("the sender ended the stream")
-            except (av.error.FFmpegError, OSError) as error:
-                self._note(str(error).replace(self._url, self.name))
-            failures += 1
+            except Exception as error:  # whatever a library raises: the camera may come back
+                self._note(self._reason(error))
+            failures = 1 if came else failures + 1
+            self._over_tcp = self._may_choose and self._over_tcp is came
             if options.max_failures is not None and failures >= options.max_failures:
                 self._pictures.close(ended)
                 return
@@ -150,17 +149,20 @@ class UrlSource:
     def _read(self, ended: threading.Event) -> Iterator[DecodedPicture]:
         options = self._options
         timeout = (options.open_timeout_s, options.read_timeout_s)
-        settings = {**LOW_DELAY, **options.options}
-        with av.open(self._url, format=options.format, options=settings, timeout=timeout) as box:
-            if not box.streams.video:
+        over = {"rtsp_transport": "tcp"} if self._over_tcp else {}
+        settings = {**LOW_DELAY, **over, **options.options}
+        opening: dict[str, Any] = {"format": options.format, "timeout": timeout, **ANY_TEXT}
+        with av.open(self._url, options=settings, **opening) as box:
+            seen = main_video(box)
+            if seen is None:
                 raise OSError("there is no video in this stream")
             with self._lock:
                 self._connections += 1
             self._told = None
-            self._timeline.restart()
+            self._time.connect(box)
             heard = box.streams.best("audio")
             sound = None if heard is None else self._offer_sound()
-            wanted = [one for one in (box.streams.video[0], heard) if one is not None]
+            wanted = [one for one in (seen, heard) if one is not None]
             try:
                 for packet in box.demux(wanted):
                     if ended.is_set():
@@ -197,10 +199,19 @@ class UrlSource:
             if picture.is_corrupt:
                 self._count(CORRUPT)
                 continue
-            ticks = 0
-            if picture.pts is not None and picture.time_base is not None:
-                ticks = int(picture.pts * picture.time_base * VIDEO_CLOCK_HZ) & 0xFFFFFFFF
-            yield DecodedPicture(picture, self._timeline.map(ticks, arrival_ns), arrival_ns)
+            yield DecodedPicture(picture, self._time.ticks(picture, arrival_ns), arrival_ns)
+
+    @property
+    def _may_choose(self) -> bool:
+        """Whether it is open over which transport packets come: many a camera's UDP is lost."""
+        given = {"rtsp_transport", "rtsp_flags"} & self._options.options.keys()
+        return self._url.lower().startswith("rtsp://") and not given
+
+    def _reason(self, error: Exception) -> str:
+        if isinstance(error, av.error.ExitError):  # PyAV's word for a timeout
+            over = f" over {'TCP' if self._over_tcp else 'UDP'}" if self._may_choose else ""
+            return f"nothing came{over} in time"
+        return (getattr(error, "strerror", None) or str(error)).replace(self._url, self.name)
 
     def _note(self, error: str) -> None:
         # Once for each trouble: a camera may be away for days.
