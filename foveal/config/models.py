@@ -10,8 +10,10 @@ from reasoning.generation.config import (
     GroundConfig,
     LogitsProcessorConfig,
     PolicyConfig,
+    VlmConfig,
 )
 from reasoning.vlm.endpoint import Endpoint
+from reasoning.vlm.hub_name import HubName
 from stream import extensions
 from stream.bounds import Share, within
 from stream.errors import ConfigError
@@ -21,7 +23,7 @@ KINDS = ("sam2", "edgetam")
 SAM3_PATCH = 14  # pixels
 BUILT_IN = ("rules", "pixsearch")
 FORMER = {"composed": "rules"}  # names that were in use
-SCHEMES = ("openai", "sa2va")
+SCHEMES = ("hf", "openai", "sa2va")
 Precision = Literal["auto", "float32", "mixed", "bfloat16", "float16"]
 
 
@@ -43,10 +45,12 @@ def check_model(name: str) -> None:
         raise ConfigError(f"expected {FORMER[name]!r}, as the model {name!r} is called now")
     if scheme not in SCHEMES or not rest:
         added = sorted(extensions.known("models"))
-        known = ", ".join((*BUILT_IN, "openai:URL#MODEL", "sa2va:FOLDER", *added))
+        known = ", ".join((*BUILT_IN, "hf:MODEL", "openai:URL#MODEL", "sa2va:FOLDER", *added))
         raise ConfigError(f"expected a model of {known}; got {name!r}")
     if scheme == "openai":
         Endpoint.parse(name)
+    if scheme == "hf":
+        HubName.parse(rest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,7 @@ class ReasoningConfig:
     policy: PolicyConfig = field(default_factory=PolicyConfig)  # of rules
     pixsearch: PixSearchConfig = field(default_factory=PixSearchConfig)
     chat: ChatConfig = field(default_factory=ChatConfig)  # of openai:
+    vlm: VlmConfig = field(default_factory=VlmConfig)  # of hf:
     searcher: str | None = None  # NAME:REST of an extension; None searches the index
 
     def __post_init__(self) -> None:

@@ -124,7 +124,7 @@ def build_assistant(
         return Assistant(_rules(models, config.policy), decoder)
     if config.model == "pixsearch":
         return Assistant(trained_model(models, config.pixsearch), decoder)
-    return Assistant(load_backend(config.model, models.reader, config.chat), decoder)
+    return Assistant(load_backend(config, models.reader), decoder)
 
 
 def _searcher(models: Models, name: str | None) -> Searcher:

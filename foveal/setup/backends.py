@@ -1,5 +1,6 @@
 """Large models by the name that `reasoning.model` gives them.
 
+hf:MODEL[@REVISION]   a vision-language model of the hub, or of a folder, in this process
 openai:URL#MODEL      a chat model behind an OpenAI-compatible server
 sa2va:FOLDER          a downloaded Sa2VA checkpoint
 NAME:REST             a model of another installed package (docs/library.md)
@@ -13,21 +14,22 @@ from typing import Any
 
 import torch
 
-from foveal.config.models import SCHEMES, check_model
+from foveal.config.models import SCHEMES, ReasoningConfig, check_model
 from perception.scene.reader import SceneReader
-from reasoning.generation.config import ChatConfig
 from reasoning.generation.protocol import SegmentingLMM
 from reasoning.vlm.endpoint import Endpoint
+from reasoning.vlm.hub_name import HubName
 from stream import extensions
 from stream.errors import ConfigError
 
 
 @lru_cache(maxsize=1)  # sessions of one server share it
-def load_backend(name: str, reader: SceneReader, chat: ChatConfig) -> SegmentingLMM[Any]:
-    """The model of a name; on the accelerator in bfloat16 where there is one.
+def load_backend(config: ReasoningConfig, reader: SceneReader) -> SegmentingLMM[Any]:
+    """The model that is configured; on the accelerator in bfloat16 where there is one.
 
     Raises ConfigError for an unknown name, AssetError for a checkpoint that does not fit.
     """
+    name = config.model
     check_model(name)
     scheme, _, rest = name.partition(":")
     if extensions.named("models", name):
@@ -38,7 +40,14 @@ def load_backend(name: str, reader: SceneReader, chat: ChatConfig) -> Segmenting
         from reasoning.vlm.openai_client import ChatClient
         from reasoning.vlm.openai_vlm import ChatVlm
 
-        return ChatVlm(ChatClient(Endpoint.parse(name)), SceneGrounder(reader), chat)
+        return ChatVlm(ChatClient(Endpoint.parse(name)), SceneGrounder(reader), config.chat)
+    if scheme == "hf":
+        from reasoning.segmenting.box_to_mask import SceneGrounder
+        from reasoning.vlm.local.model import VlmLMM
+        from reasoning.vlm.local.open import open_model
+
+        opened = open_model(HubName.parse(rest), config.vlm)
+        return VlmLMM(opened, SceneGrounder(reader), config.vlm)
     on_gpu = torch.cuda.is_available()
     device, precision = ("cuda", torch.bfloat16) if on_gpu else ("cpu", torch.float32)
     if scheme == "sa2va":

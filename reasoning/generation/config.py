@@ -78,3 +78,21 @@ class ChatConfig:
     grounding: str = "auto"  # how places are written: by the model's name, or one of FORMATS
     resume: Literal["message", "prefix"] = "message"  # prefix: vLLM's continue_final_message
     temperature: Annotated[float, within(0.0, 2.0)] = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class VlmConfig:
+    """How a vision-language model runs in this process."""
+
+    frames: Annotated[int, within(1, 4)] = 2  # newest keyframes that it looks at
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    # auto: bfloat16 on accelerators and on processors that multiply it, else float32.
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    quantise: Literal["none", "8bit", "4bit"] = "none"  # needs bitsandbytes
+    device_map: str | None = None  # accelerate's way to spread a model, such as auto; over `device`
+    max_pixels: Annotated[int, within(28 * 28, 4096 * 4096)] = 768 * 768  # of a picture it reads
+    max_query: Annotated[int, within(1, 256)] = 24  # tokens of a search
+    grounding: str = "auto"  # how places are written: by the model's type, or one of FORMATS
+
+    def __post_init__(self) -> None:
+        check_bounds(self)

@@ -7,13 +7,16 @@ from typing import Any
 
 from perception.scene.reader import GroundedRegion, SceneView
 from reasoning.generation.decoding import SearchDecoder
-from reasoning.generation.protocol import Prompt, ReadsAhead, SegmentingLMM, Turn
+from reasoning.generation.protocol import Glimpse, Prompt, ReadsAhead, SegmentingLMM, Turn
 from reasoning.generation.tokens import neutralise
 from stream.events import Answer, AnswerEvent, EventKind, Question, Region, Span
 from stream.geometry import encode_mask
 
 MAX_TURNS = 8  # of the conversation that are kept
 MAX_WORDS, MAX_CHARS = 120, 1000  # of a question that are read
+MAX_SEEN = 4  # keyframes whose pictures are kept for a model that reads ahead
+MAX_GLIMPSES = 12  # keyframes whose names are kept for it
+MIN_NAME = 0.5  # a masklet's name that is more likely than all others together
 NO_TRACK = 0  # track id of a region that no masklet follows
 
 OnEvent = Callable[[AnswerEvent], None]
@@ -25,7 +28,8 @@ class Assistant:
     def __init__(self, lmm: SegmentingLMM[Any], decoder: SearchDecoder) -> None:
         self._lmm, self._decoder = lmm, decoder
         self._history: deque[Turn] = deque(maxlen=MAX_TURNS)
-        self._seen: SceneView | None = None  # the keyframe that was read ahead
+        self._seen: deque[SceneView] = deque(maxlen=MAX_SEEN)  # keyframes that were read ahead
+        self._timeline: deque[Glimpse] = deque(maxlen=MAX_GLIMPSES)
 
     @property
     def reads_ahead(self) -> bool:
@@ -43,8 +47,11 @@ class Assistant:
         Their own frames still give the masks. Does nothing for a model that cannot read ahead.
         """
         if isinstance(self._lmm, ReadsAhead):
-            self._lmm.read_view(view)
-            self._seen = view
+            self._lmm.read_view(view, tuple(self._seen))
+            self._seen.append(view)
+            names = glimpsed(view)
+            if names:
+                self._timeline.append(Glimpse(view.frame.pts_ns, names))
 
     def ask(self, question: Question, view: SceneView, on_event: OnEvent) -> Answer:
         """Answer from a view; tokens, searches and evidence go to `on_event` as they are made.
@@ -59,7 +66,15 @@ class Assistant:
 
         emit("question", {"text": question.text})
         asked = dataclasses.replace(question, text=shorten(question.text))
-        prompt = Prompt(asked, view, tuple(self._history), self._seen)
+        *earlier, seen = self._seen or (None,)
+        prompt = Prompt(
+            asked,
+            view,
+            tuple(self._history),
+            seen,
+            tuple(one for one in earlier if one is not None),
+            tuple(self._timeline),
+        )
         decoded = self._decoder.decode(self._lmm, prompt, emit)
         self._history.append(Turn(asked.text, decoded.text, at, decoded.subject))
         spans = tuple(
@@ -80,7 +95,15 @@ class Assistant:
     def forget(self) -> None:
         """Start a new conversation."""
         self._history.clear()
-        self._seen = None
+        self._seen.clear()
+        self._timeline.clear()
+
+
+def glimpsed(view: SceneView) -> tuple[str, ...]:
+    """Names of the masklets of a view that are surely named, each once."""
+    followed = (thing for thing in view.things if thing.track_id is not None and thing.names)
+    sure = (thing.names[0].label for thing in followed if thing.score >= MIN_NAME)
+    return tuple(dict.fromkeys(sure))
 
 
 def shorten(text: str) -> str:

@@ -22,6 +22,14 @@ class Turn:
     subject: str = ""  # the entity it was about, when known
 
 
+@dataclass(frozen=True, slots=True)
+class Glimpse:
+    """What was in view at a keyframe, by name: a line of the timeline."""
+
+    at_ns: int
+    names: tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Prompt:
     """What a model answers from."""
@@ -30,6 +38,8 @@ class Prompt:
     view: SceneView
     history: tuple[Turn, ...] = ()  # oldest first, bounded by the assistant
     seen: SceneView | None = None  # the keyframe that was read ahead; without it `view` is read
+    earlier: tuple[SceneView, ...] = ()  # the keyframes before `seen`, oldest first, a few
+    timeline: tuple[Glimpse, ...] = ()  # of keyframes up to `seen`, oldest first, bounded
     # Looked at between tokens by the decode loop; a model that blocks looks itself (`on_cancel`).
     cancel: CancelToken = field(default_factory=CancelToken)
 
@@ -47,8 +57,12 @@ class EntitySpan:
 class ReadsAhead(Protocol):
     """A model that reads a view before it is asked about, so that a question costs only itself."""
 
-    def read_view(self, view: SceneView) -> object:
-        """Read a view's visual context and keep it as long as the view lives."""
+    def read_view(self, view: SceneView, earlier: Sequence[SceneView] = ()) -> object:
+        """Read a view's visual context and keep it as long as the view lives.
+
+        `earlier` are the session's keyframes before it, oldest first: what was kept of them alone
+        may go. It is called on the thread that keeps masks alive.
+        """
 
 
 class SegmentingLMM(Protocol[State]):

@@ -94,9 +94,9 @@ class PixSearchLMM:
         # Views read ahead, as long as somebody holds them: sessions share the model.
         self._read: WeakKeyDictionary[SceneView, Any] = WeakKeyDictionary()
 
-    def read_view(self, view: SceneView) -> Any:
+    def read_view(self, view: SceneView, earlier: Sequence[SceneView] = ()) -> Any:
         """The cache of a view's visual prefix: call it as a keyframe comes, and a question costs
-        only its own tokens."""
+        only its own tokens. It looks at one view; `earlier` ones are not read."""
         if view not in self._read:
             cache = DynamicCache()
             with torch.inference_mode():

@@ -15,7 +15,6 @@ from foveal.config.load import parse_config
 from foveal.setup.backends import load_backend
 from foveal.setup.trackers import open_tracker
 from perception.tracking.settings import TrackerConfig
-from reasoning.generation.config import ChatConfig
 from stream import extensions
 from stream.clock import VirtualClock
 from stream.errors import ConfigError
@@ -100,7 +99,7 @@ def test_a_configuration_may_name_them(installed: Path) -> None:
     opened: object = open_tracker(config.masklets, TrackerConfig(), backbone, 4)
     assert opened == ("tracker", "fast", 4)
     reader: Any = None
-    model: object = load_backend(config.reasoning.model, reader, ChatConfig())
+    model: object = load_backend(config.reasoning, reader)
     assert model == ("model", "grey")
     speaker: object = open_speaker(config.speech.backend)
     assert speaker == ("speaker", "")

@@ -245,7 +245,7 @@ def test_keyframes_are_read_ahead_and_a_later_question_reads_no_scene() -> None:
     class Reading(ScriptedLMM):
         seen: list[SceneView]
 
-        def read_view(self, view: SceneView) -> None:
+        def read_view(self, view: SceneView, earlier: Sequence[SceneView] = ()) -> None:
             self.seen = [*getattr(self, "seen", []), view]
 
     lmm = Reading([Mention("cup", CUP)], ["Yes."])
@@ -257,7 +257,7 @@ def test_keyframes_are_read_ahead_and_a_later_question_reads_no_scene() -> None:
     assert second.view.frame.pts_ns == 200 and second.view.whole == first.view.whole
     # A conversation that is forgotten is asked about cold.
     made.session._stages.assistant.forget()
-    assert made.session._stages.assistant._seen is None
+    assert not made.session._stages.assistant._seen
 
 
 def test_events_come_in_order() -> None:

@@ -6,10 +6,9 @@ from typing import cast
 import pytest
 
 from foveal.config.load import parse_config
-from foveal.config.models import check_model
+from foveal.config.models import ReasoningConfig, check_model
 from foveal.setup.backends import load_backend
 from perception.scene.reader import SceneReader
-from reasoning.generation.config import ChatConfig
 from reasoning.vlm.openai_vlm import ChatVlm
 from stream.errors import AssetError, ConfigError
 from tests.doubles.perception import FakeScene
@@ -17,14 +16,37 @@ from tests.doubles.perception import FakeScene
 READER = cast(SceneReader, FakeScene())
 
 
-@pytest.mark.parametrize("name", ["rules", "pixsearch", "openai:http://host:8000/v1#m", "sa2va:/x"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "rules",
+        "pixsearch",
+        "openai:http://host:8000/v1#m",
+        "sa2va:/x",
+        "hf:a/b",
+        "hf:a/b@v1.0",
+        "hf:~/x",
+    ],
+)
 def test_names_that_are_known(name: str) -> None:
     check_model(name)
     assert parse_config({"reasoning": {"model": name}}).reasoning.model == name
 
 
 @pytest.mark.parametrize(
-    "name", ["", "gpt", "openai:", "openai:http://host/v1", "other:x", "lisa:/x#/y"]
+    "name",
+    [
+        "",
+        "gpt",
+        "openai:",
+        "openai:http://host/v1",
+        "other:x",
+        "lisa:/x#/y",
+        "hf:",
+        "hf:model",
+        "hf:a/b@",
+        "hf:a/b c",
+    ],
 )
 def test_names_that_are_not(name: str) -> None:
     with pytest.raises(ConfigError, match="expected"):
@@ -32,12 +54,12 @@ def test_names_that_are_not(name: str) -> None:
 
 
 def test_a_chat_model_is_made_without_asking_its_server() -> None:
-    made = load_backend("openai:http://127.0.0.1:9/v1#m", READER, ChatConfig())
+    made = load_backend(ReasoningConfig("openai:http://127.0.0.1:9/v1#m"), READER)
     assert isinstance(made, ChatVlm) and made.name == "m"
 
 
 def test_a_checkpoint_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(AssetError, match="config.json"):
-        load_backend(f"sa2va:{tmp_path}", READER, ChatConfig())
+        load_backend(ReasoningConfig(f"sa2va:{tmp_path}"), READER)
     with pytest.raises(ConfigError, match="a large model"):
-        load_backend("rules", READER, ChatConfig())
+        load_backend(ReasoningConfig("rules"), READER)

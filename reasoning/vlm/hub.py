@@ -1,0 +1,92 @@
+"""From the name of a published model to a folder on this machine: tensors and settings alone.
+
+The hub's own cache is looked at first; only what is missing there is asked of the hub, and with
+HF_HUB_OFFLINE=1 nothing is. Code that lies beside the weights is never fetched.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from reasoning.vlm.hub_name import HubName
+from stream.errors import AssetError
+
+FILES = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")
+
+
+def model_folder(name: HubName, files: Sequence[str] = FILES) -> Path:
+    """The folder of a model, fetched where it is not complete.
+
+    `files`: patterns of what is fetched. Raises AssetError with what to do when there is no such
+    model, it is gated, the hub is out of reach, or the folder does not exist.
+    """
+    if name.folder is not None:
+        if not name.folder.is_dir():
+            raise AssetError(f"expected the folder of a model, found none at {name.folder}")
+        return name.folder
+    cached = _cached(name, files)
+    return cached if cached is not None else _fetched(name, files)
+
+
+def _cached(name: HubName, files: Sequence[str]) -> Path | None:
+    """A complete snapshot of the cache; None where a part of it is missing."""
+    from huggingface_hub import snapshot_download
+
+    try:
+        found = snapshot_download(
+            name.id, revision=name.revision, allow_patterns=list(files), local_files_only=True
+        )
+    except (OSError, ValueError):
+        return None
+    folder = Path(found)
+    return folder if complete(folder) else None
+
+
+def _fetched(name: HubName, files: Sequence[str]) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    try:
+        found = snapshot_download(name.id, revision=name.revision, allow_patterns=list(files))
+    except GatedRepoError as error:
+        raise AssetError(
+            f"the model {name} is gated: accept its terms at https://huggingface.co/{name.id}, "
+            "then `hf auth login`, or set HF_TOKEN"
+        ) from error
+    except RevisionNotFoundError as error:
+        raise AssetError(
+            f"expected a revision of {name.id}, found no {name.revision!r}; see "
+            f"https://huggingface.co/{name.id}/commits/main"
+        ) from error
+    except RepositoryNotFoundError as error:
+        raise AssetError(
+            f"expected a model of the hub, found no {name.id} (or it is private: `hf auth login`)"
+        ) from error
+    except (OSError, ValueError, HfHubHTTPError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise AssetError(
+            f"the model {name} is not complete on this machine, and the hub is out of reach "
+            f"({reason}). Where it can be reached: `hf download {name.id}"
+            f"{f' --revision {name.revision}' if name.revision else ''}`; or name a folder"
+        ) from error
+    return Path(found)
+
+
+def complete(folder: Path) -> bool:
+    """Whether settings and all weights that the settings speak of are there."""
+    import json
+
+    if not (folder / "config.json").is_file():
+        return False
+    index = folder / "model.safetensors.index.json"
+    if not index.is_file():
+        return any(folder.glob("*.safetensors"))
+    try:
+        parts = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+    except (OSError, ValueError, KeyError, AttributeError):
+        return False
+    return all((folder / part).is_file() for part in parts)

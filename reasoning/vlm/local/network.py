@@ -1,0 +1,103 @@
+"""A network of transformers with its cache in the caller's hands.
+
+Positions are counted here, never in the module: models with positions in three directions
+(Qwen-VL's, arXiv 2409.12191, section 2.1) keep the offset behind pictures in the module otherwise,
+where another session's answer would find it.
+"""
+
+import copy
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
+
+SHARED = (DynamicLayer, DynamicSlidingWindowLayer)  # layers that replace their tensors, never write
+
+
+@dataclass(slots=True, eq=False)
+class Reading:
+    """What a network has read; owned by the caller."""
+
+    cache: Any
+    logits: Tensor  # [V] float32 of the next token
+    position: int  # of the next token
+    axes: int  # directions in which positions are counted; 0 where the cache counts words
+
+    def fork(self) -> "Reading":
+        """Another that goes on from here: keys and values are shared until either reads on.
+
+        Layers that write into their tensors (of linear attention) are copied.
+        """
+        cache = copy.copy(self.cache)
+        cache.layers = [
+            copy.copy(layer) if type(layer) in SHARED else copy.deepcopy(layer)
+            for layer in self.cache.layers
+        ]
+        return Reading(cache, self.logits, self.position, self.axes)
+
+
+class Network:
+    """Reads pictures and words; nothing of a reading stays in it, so threads may share it."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model.eval()
+        self._takes = frozenset(inspect.signature(model.forward).parameters)
+        self._cache = "cache" if "cache" in self._takes else "past_key_values"  # its former name
+        self._counts = getattr(model.base_model, "get_rope_index", None)
+        self.device: torch.device = model.get_input_embeddings().weight.device
+
+    def read(self, inputs: Mapping[str, Tensor]) -> Reading:
+        """A processor's output in one pass, on an empty cache."""
+        cache = DynamicCache(config=self._model.config)
+        given = {name: value.to(self.device) for name, value in inputs.items()}
+        length = given["input_ids"].shape[1]
+        positions = self._positions(given)
+        told = {
+            name: self._as_weights(value)
+            for name, value in given.items()
+            if name in self._takes and name != "attention_mask"
+        }
+        logits = self._run(cache, positions, **told)
+        if positions is None:
+            return Reading(cache, logits, length, 0)
+        return Reading(cache, logits, int(positions.max()) + 1, positions.shape[0])
+
+    def feed(self, reading: Reading, ids: Sequence[int]) -> None:
+        """Read words on top of what was read."""
+        if not ids:
+            return
+        words = torch.tensor([list(ids)], device=self.device)
+        positions = None
+        if reading.axes:
+            line = torch.arange(reading.position, reading.position + len(ids), device=self.device)
+            positions = line.expand(reading.axes, 1, -1)
+        reading.logits = self._run(reading.cache, positions, input_ids=words)
+        reading.position += len(ids)
+
+    def _positions(self, given: Mapping[str, Tensor]) -> Tensor | None:
+        """[3, 1, L] of a first pass; None for models that count words one by one."""
+        if self._counts is None:
+            return None
+        takes = inspect.signature(self._counts).parameters
+        told = {name: value for name, value in given.items() if name in takes}
+        positions: Tensor = self._counts(**told)[0]
+        return positions
+
+    def _as_weights(self, value: Tensor) -> Tensor:
+        return value.to(self._model.dtype) if value.is_floating_point() else value
+
+    def _run(self, cache: Any, positions: Tensor | None, **told: Any) -> Tensor:
+        """[V] float32 logits after the last word."""
+        if positions is not None:
+            told["position_ids"] = positions
+        if "logits_to_keep" in self._takes:
+            told["logits_to_keep"] = 1
+        with torch.inference_mode():
+            out = self._model(**told, **{self._cache: cache}, use_cache=True)
+        last: Tensor = out.logits[0, -1]
+        return last.float()
