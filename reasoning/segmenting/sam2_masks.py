@@ -4,12 +4,11 @@ The embedding joins the padding point as a sparse prompt; the frame is seen with
 three masks the one of the best predicted quality is taken, whatever the object score says.
 """
 
+import threading
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image as Pillow
 
 from perception.sam2.networks import Sam2Networks
 from perception.sam2.types import FrameFeatures
@@ -19,10 +18,12 @@ from stream.frame import Image, Mask
 class Sam2WordMasks:
     """One frame's features, and a mask per embedding."""
 
-    def __init__(self, model: Any) -> None:
-        """`model`: transformers' `Sam2VideoModel`."""
+    def __init__(self, model: Any, threshold: float = 0.0) -> None:
+        """`model`: transformers' `Sam2VideoModel`; a pixel's logit is above `threshold`."""
         self._model, self._networks = model.eval(), Sam2Networks(model)
+        self._threshold = threshold
         self.device, self.dtype = self._networks.device, self._networks.dtype
+        self._one_at_a_time = threading.Lock()  # pictures pass through one buffer
 
     @property
     def width(self) -> int:
@@ -30,11 +31,9 @@ class Sam2WordMasks:
         return int(self._model.config.prompt_encoder_config.hidden_size)
 
     def features(self, image: Image) -> FrameFeatures:
-        """One pass over a [H, W, 3] RGB picture, squeezed into the model's square as Sa2VA does."""
-        side = self._networks.image_size
-        square = np.array(Pillow.fromarray(image).resize((side, side)))  # bicubic
-        with torch.inference_mode():
-            return self._networks.features(square)
+        """One pass over a [H, W, 3] RGB picture, squeezed into the model's square."""
+        with torch.inference_mode(), self._one_at_a_time:
+            return self._networks.features(image)
 
     def mask(self, features: FrameFeatures, words: torch.Tensor, size: tuple[int, int]) -> Mask:
         """[N, C] embeddings of one thing -> its mask of a (height, width) picture."""
@@ -54,5 +53,5 @@ class Sam2WordMasks:
             )
             best = masks[0, 0, quality[0, 0].argmax()].float()
             full = F.interpolate(best[None, None], size, mode="bilinear", align_corners=False)
-            found: Mask = (full[0, 0] > 0).cpu().numpy()
+            found: Mask = (full[0, 0] > self._threshold).cpu().numpy()
             return found

@@ -88,9 +88,11 @@ class SegTokenLMM(LocalLMM[SegState]):
         image = prompt.view.frame.image
         pointed = self._pointed(prompt)
         reading = self._language.begin(image, conversation(prompt, asked), pointed)
-        if self._features is None or self._features[0] is not prompt.view:
-            self._features = (prompt.view, self._parts.masks.features(image))
-        return SegState(prompt, reading=reading, features=self._features[1])
+        seen = self._features  # sessions share the model
+        if seen is None or seen[0] is not prompt.view:
+            seen = (prompt.view, self._parts.masks.features(image))
+            self._features = seen
+        return SegState(prompt, reading=reading, features=seen[1])
 
     def _take(self, state: SegState, token: int, after: Tensor) -> bool:
         before, state.before = state.before, after

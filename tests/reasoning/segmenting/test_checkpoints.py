@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from PIL import Image as Pillow
 
 from perception.sam2.convert import convert
 from reasoning.generation.config import DecodeConfig
@@ -63,9 +62,8 @@ def test_words_prompt_sam2_as_the_package_is_prompted_by_sa2va(sam2: Any) -> Non
     ours = Sam2WordMasks(convert(sam2.state_dict(), SIDE))
     assert ours.width == WORDS
     mask = ours.mask(ours.features(image), words, (48, 64))
-    square = np.asarray(Pillow.fromarray(image).resize((SIDE, SIDE)))  # as Sa2VA resizes
     with torch.inference_mode():
-        pixels = ours._networks.pixels(square)
+        pixels = ours._networks.pixels(image)
         out = sam2.forward_image(pixels)
         coarse = out["backbone_fpn"][-1] + sam2.no_mem_embed.reshape(1, -1, 1, 1)
         point, label = torch.zeros(1, 1, 2), -torch.ones(1, 1, dtype=torch.int32)
