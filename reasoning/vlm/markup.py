@@ -17,6 +17,7 @@ from transformers.models.kosmos2.processing_kosmos2 import patch_index_to_coordi
 
 from reasoning.generation.grammar import Call, read_payload
 from reasoning.generation.tokens import END_SEARCH, SEARCH, neutralise
+from reasoning.vlm import mask_codes
 from reasoning.vlm.coordinates import PATCHES, SCALE, THOUSANDTHS, Coordinates
 from stream.errors import GrammarError
 
@@ -44,7 +45,18 @@ class NamedPlace:
     place: tuple[float, ...]
 
 
-ParsedPiece = PlainText | NamedPlace | Call
+@dataclass(frozen=True, slots=True)
+class NamedMask:
+    """Words that name a thing, and the codes of its mask (reasoning/vlm/mask_codes.py).
+
+    Without words, the mask is that of the words before it.
+    """
+
+    text: str
+    codes: tuple[int, ...]
+
+
+ParsedPiece = PlainText | NamedPlace | NamedMask | Call
 Read = Callable[["regex.Match[str]", Coordinates], Sequence[ParsedPiece]]
 
 
@@ -119,6 +131,10 @@ def _deepseek(match: "regex.Match[str]", _: Coordinates) -> Sequence[ParsedPiece
 def _paligemma(match: "regex.Match[str]", _: Coordinates) -> Sequence[ParsedPiece]:
     boxes, _ids, _names = written.from_paligemma(f"{match['numbers']} x", SQUARE)
     return _named(match["name"], boxes, THOUSANDTHS)
+
+
+def _samtok(match: "regex.Match[str]", _: Coordinates) -> Sequence[ParsedPiece]:
+    return (NamedMask((match["name"] or "").strip(), mask_codes.read(match["numbers"])),)
 
 
 def _florence(match: "regex.Match[str]", _: Coordinates) -> Sequence[ParsedPiece]:
@@ -240,6 +256,11 @@ _TAGS = (
     r"ref|box|quad|poly|p|phrase|object|grounding|delimiter_of_multi_objects/|points?|tracks?"
     r"|think|s|eos|bos|pad|end_of_turn|start_of_turn"
 )
+# A mask whose end is missing ends before the next thing that is none of its codes.
+_MASK = (
+    rf"<\|mt_start\|>(?P<numbers>(?:<\|mt_\d{{4}}\|>){{1,{mask_codes.MOST}}})"
+    r"(?:<\|mt_end\|>|(?=[^<]|<[^|]|<\|[^m]|<\|m[^t]|<\|mt[^_]|<\|mt_s))"
+)
 OPENERS = regex.compile(rf"[<\[{{(*`]|(?<=[\n{EDGE}])[ \t#>+\-•]")  # where a form may begin
 FORMS = (
     _form(rf"{SEARCH}(?P<payload>.*?){END_SEARCH}", _search),
@@ -248,6 +269,8 @@ FORMS = (
         rf"<\|object_ref_start\|>{_INNER}<\|object_ref_end\|><\|box_start\|>{_LIST}<\|box_end\|>",
         _boxes,
     ),
+    _form(rf"<\|object_ref_start\|>{_INNER}<\|object_ref_end\|>\s*{_MASK}", _samtok),
+    _form(rf"{_MASK}(?P<name>){{0}}", _samtok),
     _form(rf"<box>{_LIST}</box>(?P<name>){{0}}", _boxes),
     _form(rf"<\|ref\|>{_INNER}<\|/ref\|>\s*<\|det\|>{_LIST}<\|/det\|>", _deepseek),
     _form(

@@ -24,7 +24,7 @@ from reasoning.generation.tokens import (
     unbracket,
 )
 from reasoning.vlm.grounding_formats import TagParser
-from reasoning.vlm.markup import NamedPlace, ParsedPiece, PlainText
+from reasoning.vlm.markup import NamedMask, NamedPlace, ParsedPiece, PlainText
 from stream.events import Evidence, TokenStep
 
 MAX_RECENT = 120  # characters in which the name of a place is looked for
@@ -138,6 +138,8 @@ class TaggedLMM(Generic[StateT]):
                 return self._say(state, text)
             case NamedPlace():
                 return self._name(state, piece)
+            case NamedMask(text):
+                return self._say(state, text) if text else None
             case Call():
                 state.queue.clear()
                 self._begin_call(state, piece, may_search)

@@ -168,11 +168,14 @@ def test_masks_are_those_of_the_published_code(
 
 def test_codes_of_no_depth_are_left_out_as_published(tokenizer: MaskTokenizer) -> None:
     features = tokenizer.features(picture())
-    first = tokenizer.decode(features, [5], SIZE)
+
+    def same(left: list[int], right: list[int]) -> bool:
+        masks = [tokenizer.decode(features, codes, SIZE) for codes in (left, right)]
+        return masks[0] is not None and masks[1] is not None and bool((masks[0] == masks[1]).all())
+
     for odd in ([5, 9999], [5, 7], [5, 9999, 300]):
-        assert np.array_equal(tokenizer.decode(features, odd, SIZE), first)
-    several = tokenizer.decode(features, [5, 300, 400, 12], SIZE)
-    assert np.array_equal(several, tokenizer.decode(features, [5, 300], SIZE))
+        assert same(odd, [5])
+    assert same([5, 300, 400, 12], [5, 300])
     assert tokenizer.decode(features, [300, 5], SIZE) is None
     assert tokenizer.decode(features, [], SIZE) is None
     with pytest.raises(PromptError, match="an empty one"):
