@@ -154,7 +154,7 @@ def _read(path: Path) -> Weights:
     """Tensors alone: pickled code is not run."""
     try:
         if path.suffix == ".safetensors":
-            return load_file(path)
+            return dict(load_file(path))
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, ValueError, EOFError, SafetensorError) as error:
         raise _unread(path, error) from error
