@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import foveal.commands
 from stream import extensions
-from stream.errors import ConfigError, FovealError
+from stream.errors import ConfigError, FovealError, MissingDeviceError
 
 _NO_LIBRARY = re.compile(r"(\S+\.so[.\d]*): cannot open shared object file")
 _DEBIAN = {  # OpenCV's wheel links these; a slim image lacks them
@@ -20,7 +20,7 @@ _DEBIAN = {  # OpenCV's wheel links these; a slim image lacks them
     "libglib-2.0.so.0": "libglib2.0-0",
     "libgthread-2.0.so.0": "libglib2.0-0",
 }
-EXIT_OK, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 130
+EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -83,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if said is None:
             raise
         print(f"foveal: {said}", file=sys.stderr)
-        return EXIT_FAILED
+        return EXIT_USAGE if isinstance(error, MissingDeviceError) else EXIT_FAILED
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from foveal.config.load import load_config
-from foveal.config.schema import Config
+from foveal.config.schema import Config, placed
 from stream.clock import VirtualClock, seconds_to_ns
 from stream.errors import PromptError, SourceError
 from stream.events import Answer, AnswerEvent, Evidence, Query, Question, Region
@@ -66,14 +66,14 @@ class Foveal:
     """One configuration with its models, shared by all that is run on it."""
 
     def __init__(self, config: Config) -> None:
-        self.config = config
+        self.config = placed(config)
 
     @cached_property
     def _models(self) -> "Models":
-        from foveal.setup.assistant import load_models
+        from foveal.setup.assistant import open_models
         from foveal.setup.phrases import open_phrase_segmenter
 
-        models = load_models(self.config.index.path, self.config.models.backbone_height)
+        models = open_models(self.config)
         models.reader.segment_by(open_phrase_segmenter(self.config.phrases))
         return models
 

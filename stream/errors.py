@@ -40,6 +40,10 @@ class ConfigError(FovealError, ValueError):
     """A setting with a wrong name, type or value."""
 
 
+class MissingDeviceError(ConfigError):
+    """A processor was asked for that this machine does not have."""
+
+
 class ChannelClosed(FovealError):
     """Put or get on a closed channel."""
 

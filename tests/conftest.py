@@ -1,6 +1,7 @@
 """Shared fixtures: where optional data and embedded assets are."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ from hypothesis import settings
 
 if TYPE_CHECKING:
     from foveal.setup.assistant import Models
+    from perception.device import Device
     from perception.features.backbone import Backbone
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -72,3 +74,20 @@ def trained_backbone() -> "Backbone":
         return Backbone.load(path)
     except AssetError as error:
         pytest.skip(str(error))
+
+
+@pytest.fixture(params=["second", pytest.param("cuda", marks=pytest.mark.gpu)])
+def other_device(request: pytest.FixtureRequest) -> "Iterator[Device]":
+    """A processor beside the CPU, in float32: one that is always there, and CUDA where it is."""
+    import torch
+
+    from perception.device import Device
+    from tests.doubles.second_device import second_device
+
+    if request.param == "second":
+        with second_device() as device:
+            yield device
+    elif torch.cuda.is_available():
+        yield Device("cuda", torch.float32)
+    else:
+        pytest.skip("no CUDA device here")

@@ -91,18 +91,20 @@ def _ground(
     from foveal.setup.assistant import load_scene_reader
     from foveal.setup.cutters import load_cutter
     from foveal.setup.phrases import open_phrase_segmenter
+    from perception.device import resolve_device
     from stream.frame import Frame
     from stream.geometry import mask_box
 
+    device = resolve_device()
     segmenter = open_phrase_segmenter(PhraseSettings(args.segmenter))
-    reader = load_scene_reader()
+    reader = load_scene_reader(device)
     reader.segment_by(segmenter)
     view = reader.read(Frame(0, 0, image, args.picture.name))
     if args.phrase is not None:
         found = reader.find(view, args.phrase)
         if segmenter is not None:  # its masks need no sharpening
             return found
-        mask = load_cutter().sharpen(image, found.mask)
+        mask = load_cutter(device).sharpen(image, found.mask)
         return replace(found, mask=mask, box=mask_box(mask) or found.box)
     if point is not None:
         return reader.point_at(view, (point[0], point[1]), None)

@@ -82,7 +82,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("auto", "float32", "mixed", "bfloat16", "float16"),
         default="float32",
     )
-    own.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    own.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
     own.add_argument("--policy", choices=("recent", "samurai", "dam4sam"), default="recent")
     own.add_argument("--compile", choices=("off", "default", "graphs"), default="off")
     own.add_argument(

@@ -25,6 +25,7 @@ BUILT_IN = ("rules", "pixsearch")
 FORMER = {"composed": "rules"}  # names that were in use
 SCHEMES = ("hf", "openai", "sa2va")
 Precision = Literal["auto", "float32", "mixed", "bfloat16", "float16"]
+DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,7 @@ class PhraseSettings:
     segmenter: str = EMBEDDED  # or sam3:ID; ID: a hub id or a folder
     image_size: Annotated[int, within(14, 4032)] | None = None  # px; None: as trained (1008)
     precision: Literal["auto", "float32", "mixed"] = "auto"  # mixed: bfloat16 products
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    device: DeviceName = "auto"  # auto is that of models.device
     min_score: Share = 0.5  # 0..1, that an instance needs
 
     def __post_init__(self) -> None:
@@ -110,7 +111,7 @@ class MaskletSettings:
     tracker: str = EMBEDDED  # or sam2:ID, edgetam:ID; ID: a hub id, a folder, a sam2 package's .pt
     image_size: int | None = None  # px; None is what the model was trained at (1024)
     precision: Precision = "auto"
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: DeviceName = "auto"  # auto is that of models.device
     policy: Literal["recent", "samurai", "dam4sam"] = "recent"  # what enters memory
     reidentify: bool = True  # seek what left by its look
     compile: Literal["off", "default", "graphs"] = "off"

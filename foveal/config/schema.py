@@ -5,12 +5,12 @@ unless asked for, so an installed wheel runs without it. Types tell the bounds o
 held to them in `foveal.config.reading`.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, with_config
 
-from foveal.config.models import MaskletSettings, PhraseSettings, ReasoningConfig
+from foveal.config.models import DeviceName, MaskletSettings, PhraseSettings, ReasoningConfig
 from foveal.config.reading import STRICT, FilePath, nearest
 from perception.tracking.settings import TrackerConfig
 from stream import extensions
@@ -66,6 +66,10 @@ class ModelSettings:
 
     # Rows that a frame is resized to; a multiple of 32.
     backbone_height: Annotated[int, within(64, 2048)] = 256
+    # Where every network runs; auto is CUDA where there is one, else the CPU.
+    device: DeviceName = "auto"
+    # Of the networks that bear it; auto is bfloat16 where the processor multiplies it.
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
 
     def __post_init__(self) -> None:
         if self.backbone_height % 32:
@@ -96,6 +100,21 @@ class Config:
                 f"expected session.max_tracks of at most tracker.max_tracks "
                 f"({self.tracker.max_tracks}), got {self.session.max_tracks}"
             )
+
+
+def placed(config: Config) -> Config:
+    """With `models.device` in the parts that leave theirs to `auto`."""
+    device = config.models.device
+    if device == "auto":
+        return config
+    masklets, phrases, reasoning = config.masklets, config.phrases, config.reasoning
+    if masklets.device == "auto":
+        masklets = replace(masklets, device=device)
+    if phrases.device == "auto":
+        phrases = replace(phrases, device=device)
+    if reasoning.vlm.device == "auto":
+        reasoning = replace(reasoning, vlm=replace(reasoning.vlm, device=device))
+    return replace(config, masklets=masklets, phrases=phrases, reasoning=reasoning)
 
 
 PROFILES: dict[ProfileName, dict[str, Any]] = {

@@ -40,9 +40,11 @@ class MaskFollower:
         from foveal.setup.cutters import load_cutter
         from foveal.setup.search import load_backbone
         from foveal.setup.trackers import open_tracker
+        from perception.device import resolve_device
         from perception.tracking.settings import TrackerConfig
 
-        self._backbone, self._cutter = load_backbone(), load_cutter()
+        device = resolve_device(settings.device)
+        self._backbone, self._cutter = load_backbone(device=device), load_cutter(device)
         config = TrackerConfig(max_tracks=MAX_OBJECTS)
         self._tracker = open_tracker(settings, config, self._backbone, MAX_OBJECTS)
         self._state = self._tracker.init_state()

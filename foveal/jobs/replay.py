@@ -15,6 +15,7 @@ from devices.speaking.speaker import open_speaker
 from foveal.config.load import load_config
 from foveal.config.schema import Config, RecordingSettings, SpeechSettings
 from foveal.output.answer_records import parse_ask, read_questions
+from foveal.output.blur import FaceBlur
 from foveal.output.recorder import RESULTS, Recorder
 from foveal.output.results_folder import claim, default_folder
 from foveal.session.pipeline import Session
@@ -22,6 +23,7 @@ from foveal.session.stages import SessionState
 from foveal.setup.faces import blur_maker
 from foveal.setup.footprint import bound_arenas, peak_memory_mb
 from foveal.setup.hearing import load_hearing, spoken_questions
+from foveal.setup.processors import device_of, whisper_device
 from foveal.setup.stages import load_stages
 from foveal.setup.threads import share_cores
 from stream.clock import NS_PER_S, Clock, MonotonicClock, VirtualClock, seconds_to_ns
@@ -69,20 +71,26 @@ class ReplayRequest:
             loop=args.loop,
             start_paused=args.start_paused,
         )
+        config = _config(args)
         if args.ask_audio:
-            asked = spoken_questions(clip, load_hearing(), args.wake)
+            hearing = load_hearing(device=whisper_device(device_of(config)))
+            asked = spoken_questions(clip, hearing, args.wake)
             questions += [question for question in asked if _played(question, playback)]
         return cls(
             clip=clip,
             out=out,
             questions=tuple(questions),
             playback=playback,
-            config=_config(args),
+            config=config,
             reader=args.reader,
             folder_fps=_rate("--fps", args.fps),
             video=not args.no_video,
             scores=args.show_scores,
         )
+
+
+def _blur(config: Config) -> FaceBlur | None:
+    return blur_maker(device_of(config))() if config.recording.blur_faces else None
 
 
 def _to_ns(name: str, seconds: float) -> int:
@@ -156,7 +164,7 @@ async def replay(request: ReplayRequest, on_frame: OnFrame | None = None) -> Sum
             video=request.video,
             scores=request.scores,
             tracer=tracer,
-            blur=blur_maker()() if request.config.recording.blur_faces else None,
+            blur=_blur(request.config),
         ) as recorder:
             session = Session(stages, recorder, request.config.session)
             began = wall.now_ns()

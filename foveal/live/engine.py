@@ -11,6 +11,7 @@ from foveal.live.speech.hearing import LiveHearingConfig, load_listener_maker
 from foveal.live.speech.microphone import MakeListener
 from foveal.live.speech.voice import LEAD_IN
 from foveal.session.stages import Stages
+from foveal.setup.processors import device_of, whisper_device
 from foveal.setup.stages import load_stages
 from foveal.setup.threads import share_cores
 from stream.errors import AssetError
@@ -34,14 +35,14 @@ def load_engine(config: Config, hearing: LiveHearingConfig | None = None) -> Eng
     share_cores()
     make_stages = load_stages(config)
     speaker = open_speaker(config.speech.backend)
-    return Engine(lambda: make_stages(Tracer()), speaker, _load_listeners(hearing), LEAD_IN)
+    return Engine(lambda: make_stages(Tracer()), speaker, _load_listeners(hearing, config), LEAD_IN)
 
 
-def _load_listeners(config: LiveHearingConfig | None) -> MakeListener | None:
+def _load_listeners(hearing: LiveHearingConfig | None, config: Config) -> MakeListener | None:
     """Hearing; None without its package or its model, which are optional."""
     try:
         pool = ThreadPoolExecutor(1, thread_name_prefix="hearing")
-        return load_listener_maker(pool, config)
+        return load_listener_maker(pool, hearing, whisper_device(device_of(config)))
     except AssetError as error:
         logger.warning("questions can be written, not spoken: %s", error)
         return None

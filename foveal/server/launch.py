@@ -18,6 +18,7 @@ from foveal.server.auth.tls import local_addresses, self_signed, server_context
 from foveal.server.auth.tokens import TokenFile
 from foveal.server.peers import ServeConfig
 from foveal.setup.faces import blur_maker
+from foveal.setup.processors import device_of
 from stream.clock import UnixClock
 from stream.errors import ConfigError
 
@@ -95,7 +96,7 @@ def _record(args: argparse.Namespace, config: Config) -> RecordPolicy | None:
         args.record,
         args.keep_days * 86_400,
         args.keep_mb * MB,
-        make_blur=blur_maker() if blur else None,
+        make_blur=blur_maker(device_of(config)) if blur else None,
     )
 
 

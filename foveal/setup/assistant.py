@@ -8,10 +8,12 @@ import torch
 
 from foveal.assets.registry import asset_path
 from foveal.config.models import PixSearchConfig, ReasoningConfig
+from foveal.config.schema import Config
 from foveal.setup.backends import load_backend
 from foveal.setup.cutters import load_cutter
 from foveal.setup.footprint import trim_heap
 from foveal.setup.pixsearch import load_network, load_phrase_grounder, load_pixsearch
+from foveal.setup.processors import device_of, onnx_providers
 from foveal.setup.search import (
     load_backbone,
     load_detector,
@@ -20,9 +22,11 @@ from foveal.setup.search import (
     open_searcher,
 )
 from perception.detect.ocr import RapidTextReader
+from perception.device import CPU, Device
 from perception.features.backbone import Backbone
 from perception.scene.name_matching import NameMatcher
 from perception.scene.reader import SceneReader
+from perception.scene.recogniser import Recogniser
 from reasoning.generation.config import PolicyConfig
 from reasoning.generation.conversation import Assistant
 from reasoning.generation.decoding import SearchDecoder
@@ -51,53 +55,54 @@ class Models:
     reader: SceneReader
 
 
-def load_language_model(dtype: torch.dtype = torch.float32) -> CausalLm:
+def load_language_model(dtype: torch.dtype = torch.float32, device: str = CPU.name) -> CausalLm:
     """The embedded language model, from the safetensors that `foveal models pull` made."""
-    return CausalLm.load(asset_path(LANGUAGE_MODEL, "hf/config.json").parent, dtype=dtype)
+    return CausalLm.load(asset_path(LANGUAGE_MODEL, "hf/config.json").parent, device, dtype)
 
 
-def load_models(index: Path | None = None, height: int = 256) -> Models:
+def open_models(config: Config) -> Models:
+    """What the settings of a session ask for; raises as `load_models` and `resolve_device` do."""
+    return load_models(config.index.path, config.models.backbone_height, device_of(config))
+
+
+def load_models(index: Path | None = None, height: int = 256, device: Device = CPU) -> Models:
     """Everything that answering needs; raises AssetError or QueryError with what to do."""
-    backbone = load_backbone(height)
+    backbone, providers = load_backbone(height, device), onnx_providers(device)
     recogniser = load_recogniser(backbone)
-    searcher = open_searcher(index, recogniser)
+    searcher = open_searcher(index, recogniser, providers)
     encoder = searcher.encoder
     matcher = NameMatcher(recogniser.class_synonyms, searcher.class_vectors, encoder.encode_text)
-    reader = SceneReader(
-        backbone,
-        recogniser,
-        matcher,
-        RapidTextReader(),
-        detector=load_detector(),
-        cutter=load_cutter(),
-    )
-    models = Models(backbone, searcher, load_language_model(backbone.dtype), reader)
+    reader = _scene_reader(backbone, recogniser, matcher)
+    lm = load_language_model(device.dtype, device.name)
+    models = Models(backbone, searcher, lm, reader)
     trim_heap()
     return models
 
 
-def load_scene_reader() -> SceneReader:
+def load_scene_reader(device: Device = CPU) -> SceneReader:
     """Perception alone, without an index or a language model."""
-    backbone = load_backbone()
+    backbone = load_backbone(device=device)
     recogniser = load_recogniser(backbone)
-    encoder = load_encoder()
+    encoder = load_encoder(providers=onnx_providers(device))
     vectors = class_vectors(encoder, recogniser.class_synonyms)
     matcher = NameMatcher(recogniser.class_synonyms, vectors, encoder.encode_text)
+    return _scene_reader(backbone, recogniser, matcher)
+
+
+def _scene_reader(backbone: Backbone, recogniser: Recogniser, matcher: NameMatcher) -> SceneReader:
+    """With all that reads on the backbone's device."""
+    device = backbone.device
+    words, detector = RapidTextReader(onnx_providers(device)), load_detector(device)
     return SceneReader(
-        backbone,
-        recogniser,
-        matcher,
-        RapidTextReader(),
-        detector=load_detector(),
-        cutter=load_cutter(),
+        backbone, recogniser, matcher, words, detector=detector, cutter=load_cutter(device)
     )
 
 
 @lru_cache(maxsize=1)
 def _trained_network(models: Models, weights: Path | None) -> PixSearchModel:
     """One network for all settings that differ only in their gates."""
-    bf16 = models.backbone.dtype is torch.bfloat16
-    return load_network(models.lm, load_recogniser(models.backbone), bf16, weights)
+    device = models.backbone.device
+    return load_network(models.lm, load_recogniser(models.backbone), device, weights)
 
 
 @lru_cache(maxsize=1)  # sessions of one server share it, as they share the models
@@ -111,7 +116,12 @@ def trained_model(models: Models, config: PixSearchConfig) -> PixSearchLMM:
 @lru_cache(maxsize=1)
 def trained_finder(models: Models) -> PhraseGrounder:
     """The trained region selector: what phrases mean in a view."""
-    return load_phrase_grounder(models.lm, models.reader, load_recogniser(models.backbone))
+    return load_phrase_grounder(
+        models.lm,
+        models.reader,
+        load_recogniser(models.backbone),
+        device=models.backbone.device,
+    )
 
 
 def build_assistant(

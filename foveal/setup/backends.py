@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from foveal.config.models import SCHEMES, ReasoningConfig, check_model
+from perception.device import resolve_device
 from perception.scene.reader import SceneReader
 from reasoning.generation.protocol import SegmentingLMM
 from reasoning.vlm.endpoint import Endpoint
@@ -48,10 +49,10 @@ def load_backend(config: ReasoningConfig, reader: SceneReader) -> SegmentingLMM[
 
         opened = open_model(HubName.parse(rest), config.vlm)
         return VlmLMM(opened, SceneGrounder(reader), config.vlm)
-    on_gpu = torch.cuda.is_available()
-    device, precision = ("cuda", torch.bfloat16) if on_gpu else ("cpu", torch.float32)
     if scheme == "sa2va":
         from reasoning.segmenting.sa2va import load_sa2va
 
-        return load_sa2va(Path(rest).expanduser(), reader, device, precision)
+        device = resolve_device(config.vlm.device)
+        dtype = torch.float32 if device.name == "cpu" else device.dtype
+        return load_sa2va(Path(rest).expanduser(), reader, device.name, dtype)
     raise ConfigError(f"expected a large model ({', '.join(SCHEMES)}), got {name!r}")

@@ -5,6 +5,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from foveal.assets.convert import network_path
+from perception.device import CPU, Device
 from perception.masks.cutter import Cutter, EdgeCutter
 from stream.errors import MissingAssetError
 
@@ -16,21 +17,26 @@ logger = logging.getLogger(__name__)
 ASSET = "small-sam"
 
 
-def load_small_sam() -> "SmallSam":
+def load_small_sam(device: Device = CPU) -> "SmallSam":
     """The small SAM; raises AssetError with what to do."""
     from perception.masks.small_sam import DECODER, ENCODER, SmallSam
 
-    return SmallSam.load(network_path(ASSET, ENCODER), network_path(ASSET, DECODER))
+    encoder, decoder = network_path(ASSET, ENCODER), network_path(ASSET, DECODER)
+    return SmallSam.load(encoder, decoder, device)
 
 
-@lru_cache(maxsize=1)  # sessions of one process share it
-def load_cutter() -> Cutter:
+def load_cutter(device: Device = CPU) -> Cutter:
     """The small SAM; where it was not pulled, GrabCut, with one hint a process.
 
-    Raises AssetError for files that are there and do not fit.
+    Sessions of one process share it. Raises AssetError for files that are there and do not fit.
     """
+    return _cutter(device)
+
+
+@lru_cache(maxsize=1)
+def _cutter(device: Device) -> Cutter:
     try:
-        return load_small_sam()
+        return load_small_sam(device)
     except MissingAssetError as error:
         logger.warning("masks are cut along edges and are coarser: %s", error)
         return EdgeCutter()

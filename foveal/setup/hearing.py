@@ -37,10 +37,13 @@ class Hearing:
         )
 
 
-def load_hearing(pool: Executor | None = None, threads: int = 1) -> Hearing:
-    """Voice detection and whisper; raises AssetError with what to do."""
+def load_hearing(pool: Executor | None = None, threads: int = 1, device: str = "cpu") -> Hearing:
+    """Voice detection and whisper, the latter on CTranslate2's `device`, cpu or cuda.
+
+    Raises AssetError with what to do.
+    """
     folder = asset_path("whisper-tiny-en", "model.bin").parent
-    return Hearing(SileroDetector(), WhisperTranscriber(folder, threads), pool)
+    return Hearing(SileroDetector(), WhisperTranscriber(folder, threads, device=device), pool)
 
 
 def hear_file(

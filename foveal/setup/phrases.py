@@ -18,14 +18,11 @@ def open_phrase_segmenter(settings: PhraseSettings) -> "PhraseSegmenter | None":
     """The segmenter that the settings name; raises AssetError, with what to do, without weights."""
     if settings.segmenter == EMBEDDED:
         return None
-    import torch
-
+    from perception.device import resolve_device
     from perception.sam3.phrases import Sam3PhraseConfig, load_phrase_segmenter
 
     name = settings.segmenter.partition(":")[2]
-    device: str = settings.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = resolve_device(settings.device).name
     mixed = settings.precision == "mixed" or (settings.precision == "auto" and device == "cuda")
     try:
         segmenter = load_phrase_segmenter(

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from foveal.config.models import PixSearchConfig
 from foveal.setup.cutters import load_cutter
+from perception.device import CPU, Device
 from perception.scene.reader import SceneReader
 from perception.scene.recogniser import Recogniser
 from reasoning.generation.config import GroundConfig
@@ -24,12 +25,14 @@ from reasoning.vlm.causal_lm import CausalLm
 
 
 def load_network(
-    tokenizer: CausalLm, recogniser: Recogniser, bf16: bool, weights: Path | None = None
+    tokenizer: CausalLm, recogniser: Recogniser, device: Device, weights: Path | None = None
 ) -> PixSearchModel:
-    """The trained network, ready to answer; raises AssetError for unfit weights."""
+    """The trained network on a device, ready to answer; raises AssetError for unfit weights."""
     path = weights or WEIGHTS
-    model = load_weights(new_model(tokenizer, recogniser, read_config(path), bf16), path)
-    if bf16:  # the upper layers become a second copy: every token passes through them
+    new = new_model(tokenizer, recogniser, read_config(path), device.dtype)
+    model = load_weights(new, path).to(device.name)
+    # In half precision the upper layers are a second copy, and every token passes through them.
+    if device.dtype is not torch.float32:
         merge_lora(model.lm)
     return model
 
@@ -42,7 +45,9 @@ def load_pixsearch(
     config: PixSearchConfig,
 ) -> PixSearchLMM:
     """A network behind the decode loop's protocol."""
-    phrases = load_phrase_grounder(tokenizer, reader, recogniser, config.ground)
+    phrases = load_phrase_grounder(
+        tokenizer, reader, recogniser, config.ground, device=recogniser.device
+    )
     return PixSearchLMM(
         model,
         tokenizer,
@@ -58,13 +63,14 @@ def load_phrase_grounder(
     recogniser: Recogniser,
     config: GroundConfig | None = None,
     weights: Path | None = None,
+    device: Device = CPU,
 ) -> PhraseGrounder:
     """The trained region selector over what a reader finds, by the language model's own words."""
     table = lm.model.get_input_embeddings().weight.detach()
     names = name_embeddings(table, class_name_ids(lm, recogniser))
-    selector = load_region_selector(names, weights or SELECTOR_WEIGHTS)
+    selector = load_region_selector(names.cpu(), weights or SELECTOR_WEIGHTS).to(table.device)
     embed = phrase_embedder(table, lm.encode)
-    return PhraseGrounder(selector, embed, reader, load_cutter(), config)
+    return PhraseGrounder(selector, embed, reader, load_cutter(device), config)
 
 
 def class_name_ids(tokenizer: CausalLm, recogniser: Recogniser) -> list[list[int]]:
@@ -73,11 +79,11 @@ def class_name_ids(tokenizer: CausalLm, recogniser: Recogniser) -> list[list[int
 
 
 def new_model(
-    lm: CausalLm, recogniser: Recogniser, config: ModelConfig, bf16: bool, seed: int = 0
+    lm: CausalLm, recogniser: Recogniser, config: ModelConfig, dtype: torch.dtype, seed: int = 0
 ) -> PixSearchModel:
     """An untrained model around the language model; it shares its weights where types agree."""
     torch.manual_seed(seed)
-    own = own_copy(lm.model, torch.bfloat16 if bf16 else torch.float32)
+    own = own_copy(lm.model, dtype)
     return PixSearchModel(own, class_name_ids(lm, recogniser), lm.vocabulary, config)
 
 

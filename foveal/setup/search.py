@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +26,7 @@ from stream.errors import MissingAssetError, SourceError
 if TYPE_CHECKING:
     # torch takes seconds: not for text queries
     from perception.detect.detector import Detector
+    from perception.device import Device
     from perception.features.backbone import Backbone
     from perception.scene.recogniser import Recogniser
 
@@ -40,19 +42,21 @@ def index_dir(name: str = WIKI_SOURCE) -> Path:
     return cache_root() / "index" / name
 
 
-def load_encoder(threads: int = 2) -> MiniLmEncoder:
+def load_encoder(
+    threads: int = 2, providers: Sequence[str] = ("CPUExecutionProvider",)
+) -> MiniLmEncoder:
     """The embedded text encoder."""
     asset = "minilm-l6-v2"
-    return MiniLmEncoder(
-        asset_path(asset, "model.onnx"), asset_path(asset, "tokenizer.json"), threads
-    )
+    model, tokenizer = asset_path(asset, "model.onnx"), asset_path(asset, "tokenizer.json")
+    return MiniLmEncoder(model, tokenizer, threads, providers)
 
 
-def load_backbone(height: int = 256) -> "Backbone":
-    """The shared image backbone."""
+def load_backbone(height: int = 256, device: "Device | None" = None) -> "Backbone":
+    """The shared image backbone, on the CPU unless told."""
+    from perception.device import CPU
     from perception.features.backbone import Backbone
 
-    return Backbone.load(asset_path(*BACKBONE), height=height)
+    return Backbone.load(asset_path(*BACKBONE), device or CPU, height)
 
 
 def load_recogniser(backbone: "Backbone | None" = None) -> "Recogniser":
@@ -62,15 +66,16 @@ def load_recogniser(backbone: "Backbone | None" = None) -> "Recogniser":
     return Recogniser(backbone or load_backbone(), load_head())
 
 
-def load_detector() -> "Detector | None":
+def load_detector(device: "Device | None" = None) -> "Detector | None":
     """The embedded object detector; None, with one hint a process, where it was not pulled.
 
     Raises AssetError for files that are there and do not fit.
     """
     from perception.detect.detector import MODEL, Detector
+    from perception.device import CPU
 
     try:
-        return Detector.load(network_path(DETECTOR, MODEL))
+        return Detector.load(network_path(DETECTOR, MODEL), device or CPU)
     except MissingAssetError as error:
         _hint(str(error))
         return None
@@ -108,10 +113,13 @@ def build_index(
     source: str, out: Path | None, kind: IndexKind = "flat", progress: Progress | None = None
 ) -> tuple[Path, KnowledgeStore, Knowledge]:
     """Read, encode and write an index; returns its folder, the index and what was read."""
+    from foveal.setup.processors import onnx_providers
+    from perception.device import resolve_device
+
     knowledge, digest = read_source(source)
     folder = out or index_dir(knowledge.source)
     check_target(folder)  # before minutes of work
-    encoder = load_encoder()
+    encoder = load_encoder(providers=onnx_providers(resolve_device()))
     recogniser = load_recogniser()
     store = build_store(knowledge, encoder, recogniser.class_synonyms, kind, progress)
     save_store(store, folder, digest)
@@ -119,10 +127,15 @@ def build_index(
 
 
 def open_searcher(
-    folder: Path | None = None, recogniser: "Recogniser | None" = None
+    folder: Path | None = None,
+    recogniser: "Recogniser | None" = None,
+    providers: Sequence[str] = ("CPUExecutionProvider",),
 ) -> KnowledgeSearcher:
-    """A searcher over an index folder; without a recogniser it serves text queries only."""
-    encoder = load_encoder()
+    """A searcher over an index folder; without a recogniser it serves text queries only.
+
+    `providers`: what ONNX Runtime encodes words with, in the order that is tried.
+    """
+    encoder = load_encoder(providers=providers)
     store = load_store(folder or index_dir(), encoder.id)
     if recogniser is None:
         return KnowledgeSearcher(store, encoder)

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 
-from foveal.config.schema import Config
+from foveal.config.schema import Config, placed
 from foveal.session.masklets import LiveMasklets
 from foveal.session.stages import Stages
-from foveal.setup.assistant import Models, build_assistant, load_models
+from foveal.setup.assistant import Models, build_assistant, open_models
 from foveal.setup.cutters import load_cutter
 from foveal.setup.phrases import open_phrase_segmenter
 from foveal.setup.trackers import open_tracker
@@ -18,11 +18,12 @@ def load_stages(config: Config, models: Models | None = None) -> Callable[[Trace
 
     Raises AssetError, QueryError or ConfigError with what to do.
     """
-    shared = models or load_models(config.index.path, config.models.backbone_height)
+    config = placed(config)
+    shared = models or open_models(config)
     limit = config.session.max_tracks  # a tracker keeps no state: sessions share it
     tracker = open_tracker(config.masklets, config.tracker, shared.backbone, limit)
     shared.reader.segment_by(open_phrase_segmenter(config.phrases))
-    cutter = load_cutter()
+    cutter = load_cutter(shared.backbone.device)
 
     def make(tracer: Tracer) -> Stages:
         return Stages(

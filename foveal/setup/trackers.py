@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from foveal.config.models import EMBEDDED, MaskletSettings
 from foveal.session.masklets import MaskTracker
+from perception.device import CPU, Device, resolve_device
 from perception.tracking.settings import TrackerConfig
 from perception.tracking.tracker import EmbeddedTracker
 from stream import extensions
@@ -23,7 +24,7 @@ def open_tracker(
     Raises AssetError, with what to do, when weights are out of reach.
     """
     if settings.tracker == EMBEDDED:
-        return EmbeddedTracker(backbone, embedded, renewer=load_renewer())
+        return EmbeddedTracker(backbone, embedded, renewer=load_renewer(backbone.device))
     added = extensions.named("trackers", settings.tracker)
     if added:
         tracker: MaskTracker = extensions.load("trackers", added[0])(added[1], backbone, max_tracks)
@@ -31,27 +32,23 @@ def open_tracker(
     return open_sam2(settings, max_tracks)
 
 
-def load_renewer() -> "Renewer | None":
+def load_renewer(device: Device = CPU) -> "Renewer | None":
     """The small SAM that cuts masks anew; None where it was not pulled."""
     from foveal.setup.cutters import load_cutter
     from perception.masks.small_sam import SmallSam
     from perception.tracking.renewal import Renewer
 
-    cutter = load_cutter()
+    cutter = load_cutter(device)
     return Renewer(cutter) if isinstance(cutter, SmallSam) else None
 
 
 def open_sam2(settings: MaskletSettings, max_tracks: int) -> "Sam2Tracker":
     """A SAM 2 or EdgeTAM tracker; a frame of another shape goes on, as sessions need it."""
-    import torch
-
     from perception.sam2_tracking.open import best_precision, load_sam2_tracker
     from perception.sam2_tracking.state import Sam2Config
 
     kind, _, name = settings.tracker.partition(":")
-    device: str = settings.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = resolve_device(settings.device).name
     precision = settings.precision
     config = Sam2Config(
         max_tracks=max(1, max_tracks),

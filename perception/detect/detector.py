@@ -15,7 +15,7 @@ import torch
 from perception.detect.centernet import CenterNet
 from perception.detect.coco import EVERYDAY
 from perception.detect.letterbox import letterboxed, suppress, whole_pixels
-from perception.features.backbone import fast_dtype
+from perception.device import CPU, Device
 from perception.features.weights import load_parameters
 from stream.frame import Image
 from stream.geometry import Box, Boxes, box_ious
@@ -51,24 +51,23 @@ class Detection:
 class Detector:
     """Frame -> detections."""
 
-    def __init__(
-        self, network: Callable[[torch.Tensor], Maps], dtype: torch.dtype = torch.float32
-    ) -> None:
-        """`network` takes pictures [1, 3, 512, 512] of `dtype` as `CenterNet` does."""
-        self._network, self._dtype = network, dtype
+    def __init__(self, network: Callable[[torch.Tensor], Maps], device: Device = CPU) -> None:
+        """`network` lies on `device` and takes pictures [1, 3, 512, 512] as `CenterNet` does."""
+        self._network, self._device = network, device
 
     @classmethod
-    def load(cls, weights: Path) -> "Detector":
+    def load(cls, weights: Path, device: Device = CPU) -> "Detector":
         """Read CenterNet's safetensors; raises AssetError when they do not fit."""
-        network, dtype = load_parameters(CenterNet(), weights), fast_dtype("cpu")
-        return cls(network.to(dtype).to(memory_format=torch.channels_last), dtype)
+        network = load_parameters(CenterNet(), weights).to(device.name, device.dtype)
+        return cls(network.to(memory_format=torch.channels_last), device)
 
     def detect(self, image: Image, min_score: float = MIN_SCORE) -> tuple[Detection, ...]:
         """What is in a [H, W, 3] uint8 RGB picture, surest first; names may share a place."""
         square, fitted = letterboxed(image, SIDE)
         with torch.inference_mode():
-            maps = self._network(torch.from_numpy(square).permute(2, 0, 1)[None].to(self._dtype))
-        heat, reach = (each[0].permute(1, 2, 0).float().numpy() for each in maps)
+            picture = torch.from_numpy(square).to(self._device.name).permute(2, 0, 1)[None]
+            maps = self._network(picture.to(self._device.dtype))
+        heat, reach = (each[0].permute(1, 2, 0).float().cpu().numpy() for each in maps)
         boxes, scores, labels = peaks(heat, reach, min_score)
         found = _per_class(fitted.back(boxes), scores, labels, fitted.size)
         return tuple(sorted(found, key=lambda one: -one.probability))

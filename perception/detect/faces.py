@@ -14,6 +14,7 @@ import torch
 
 from perception.detect.blazeface import BlazeFace
 from perception.detect.letterbox import letterboxed, suppress, whole_pixels
+from perception.device import CPU, Device
 from perception.features.weights import load_parameters
 from stream.frame import Image
 from stream.geometry import Box, Boxes, box_intersections
@@ -35,15 +36,16 @@ LARGE = 360  # pixels of the shorter side from which there is more to see in par
 class FaceDetector:
     """Picture -> boxes of faces."""
 
-    def __init__(self, network: BlazeFace) -> None:
-        self._network = network
+    def __init__(self, network: BlazeFace, device: Device = CPU) -> None:
+        """`network` lies on `device`; it is small, and stays in float32."""
+        self._network, self._device = network, device
         self._anchors = _anchors()
 
     @classmethod
-    def load(cls, weights: Path) -> "FaceDetector":
+    def load(cls, weights: Path, device: Device = CPU) -> "FaceDetector":
         """Read BlazeFace's safetensors; raises AssetError when they do not fit."""
-        network = load_parameters(BlazeFace(), weights)
-        return cls(network.to(memory_format=torch.channels_last))
+        network = load_parameters(BlazeFace(), weights).to(device.name)
+        return cls(network.to(memory_format=torch.channels_last), device)
 
     def faces(
         self, image: Image, min_probability: float = MIN_PROBABILITY, closer: bool = True
@@ -68,8 +70,9 @@ class FaceDetector:
     def _look(self, image: Image, least: float) -> tuple[Boxes, npt.NDArray[np.float32]]:
         square, fitted = letterboxed(np.ascontiguousarray(image), SIDE)
         with torch.inference_mode():
-            picture = torch.from_numpy(square).permute(2, 0, 1)[None].float() / 127.5 - 1
-            logits, raw = (found[0].numpy() for found in self._network(picture))
+            pixels = torch.from_numpy(square).to(self._device.name).permute(2, 0, 1)[None]
+            found = self._network(pixels.float() / 127.5 - 1)
+            logits, raw = (each[0].cpu().numpy() for each in found)
         sure = 1 / (1 + np.exp(-np.clip(logits, -50, 50)))
         chosen = sure >= least
         centre, half = raw[chosen, :2] + self._anchors[chosen], raw[chosen, 2:4] / 2

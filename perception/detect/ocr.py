@@ -1,5 +1,6 @@
 """Written words in a frame, through RapidOCR (PP-OCR models carried by its wheel)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +17,7 @@ MAX_GROWN = 2.0  # times that a small picture is enlarged
 MIN_SIDE = 32  # a smaller picture holds no words
 MIN_BOX = 0.3  # probability of a box of words: the engine's own 0.5 loses lines of a plain page
 MIN_SCORE = 0.6
+SWITCHES = {"use_cuda": "CUDAExecutionProvider", "use_coreml": "CoreMLExecutionProvider"}
 MAX_ASPECT = 2  # a longer picture is padded: the engine enlarges the shorter side to 736 pixels
 
 
@@ -38,6 +40,10 @@ class TextReader(Protocol):
 class RapidTextReader:
     """RapidOCR on ONNX Runtime; its models load on first use."""
 
+    def __init__(self, providers: Sequence[str] = ("CPUExecutionProvider",)) -> None:
+        """`providers` are ONNX Runtime's, in the order that is tried."""
+        self._providers = providers
+
     @cached_property
     def _engine(self) -> Any:
         import rapidocr
@@ -48,7 +54,11 @@ class RapidTextReader:
             f"{part}.model_path": str(next(models.glob(f"*_{part.lower()}_*.onnx")))
             for part in ("Det", "Cls", "Rec")
         }
-        return rapidocr.RapidOCR(params={"Global.log_level": "error", **paths})
+        engine = {
+            f"EngineConfig.onnxruntime.{switch}": provider in self._providers
+            for switch, provider in SWITCHES.items()
+        }
+        return rapidocr.RapidOCR(params={"Global.log_level": "error", **engine, **paths})
 
     def read(self, image: Image) -> tuple[TextLine, ...]:
         """[H, W, 3] uint8 RGB -> the lines it is sure of, from top to bottom."""

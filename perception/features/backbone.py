@@ -19,9 +19,9 @@ from timm.data import ImageNetInfo
 from timm.layers import BatchNormAct2d
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from perception.device import CPU, Device
 from perception.features.fused_layers import lite_stages
 from perception.features.preprocess import shrink, to_rows
-from perception.torch_compat import multiplies_bfloat16
 from stream.errors import AssetError
 from stream.frame import Image, Mask
 
@@ -60,14 +60,14 @@ class Features:
 class Backbone:
     """EfficientNet-Lite2 with its multi-scale features and its ImageNet classifier."""
 
-    def __init__(self, model: Any, device: str = "cpu", height: int = 256) -> None:
-        self._model = _fuse(model.eval()).to(device)
+    def __init__(self, model: Any, device: Device = CPU, height: int = 256) -> None:
+        self._model = _fuse(model.eval()).to(device.name)
         self._model.to(memory_format=torch.channels_last)
-        self.dtype = fast_dtype(device)  # of the shared pass; features are float32 again
+        self.device = device
+        self.dtype = device.dtype  # of the shared pass; features are float32 again
         same = self.dtype is torch.float32
         quick = self._model if same else copy.deepcopy(self._model).to(self.dtype)
         self._stem, *self._blocks, self._last = lite_stages(quick)
-        self._device = device
         self._height = height
         info = ImageNetInfo()
         self.class_synonyms: tuple[tuple[str, ...], ...] = tuple(
@@ -77,7 +77,7 @@ class Backbone:
         self.class_names = tuple(names[0] for names in self.class_synonyms)
 
     @classmethod
-    def load(cls, weights: Path, device: str = "cpu", height: int = 256) -> "Backbone":
+    def load(cls, weights: Path, device: Device = CPU, height: int = 256) -> "Backbone":
         """Read the pinned `.pth` (tensors only); raises AssetError when it does not fit."""
         model = timm.create_model("tf_efficientnet_lite2", pretrained=False)
         names = list(model.state_dict())
@@ -92,10 +92,10 @@ class Backbone:
         return cls(model, device, height)
 
     @classmethod
-    def random(cls, seed: int = 0) -> "Backbone":
+    def random(cls, seed: int = 0, device: Device = CPU) -> "Backbone":
         """Untrained weights, for tests of shape and contract."""
         torch.manual_seed(seed)
-        return cls(timm.create_model("tf_efficientnet_lite2", pretrained=False))
+        return cls(timm.create_model("tf_efficientnet_lite2", pretrained=False), device)
 
     @property
     def classifier_weight(self) -> torch.Tensor:
@@ -126,7 +126,8 @@ class Backbone:
             self._pool(self._tensor(crops[start : start + CROP_BATCH]))
             for start in range(0, len(crops), CROP_BATCH)
         ]
-        return torch.cat(rows) if rows else torch.zeros(0, self.classifier_weight.shape[1])
+        none = self.classifier_weight.new_zeros(0, self.classifier_weight.shape[1])
+        return torch.cat(rows) if rows else none
 
     def _pool(self, tensor: torch.Tensor) -> torch.Tensor:
         with torch.inference_mode():
@@ -138,7 +139,7 @@ class Backbone:
     def class_posteriors(self, pooled: torch.Tensor) -> Posteriors:
         """[N, 1280] pooled features -> [N, 1000]."""
         with torch.inference_mode():
-            logits = self._model.classifier(pooled)
+            logits = self._model.classifier(pooled.to(self.device.name))
             return np.asarray(logits.softmax(-1).cpu().numpy(), dtype=np.float32)
 
     def _forward(self, tensor: torch.Tensor) -> list[torch.Tensor]:
@@ -157,7 +158,7 @@ class Backbone:
             return self._last(hidden)[0].float()
 
     def _tensor(self, images: Sequence[Image]) -> torch.Tensor:
-        stack = torch.from_numpy(np.stack(images)).to(self._device)
+        stack = torch.from_numpy(np.stack(images)).to(self.device.name)
         tensor = (stack.permute(0, 3, 1, 2).float() - MEAN) / STD
         return tensor.contiguous(memory_format=torch.channels_last)
 
@@ -173,13 +174,6 @@ def _fuse(model: Any) -> Any:
                 setattr(module, name, fuse_conv_bn_eval(conv, plain.eval()))
                 setattr(module, next_name, norm.act)
     return model
-
-
-def fast_dtype(device: str) -> torch.dtype:
-    """bfloat16 where the processor multiplies it natively (three times as fast), else float32."""
-    if torch.device(device).type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    return torch.bfloat16 if multiplies_bfloat16() else torch.float32
 
 
 def masked_mean(top: torch.Tensor, mask: Mask) -> torch.Tensor:

@@ -54,7 +54,7 @@ def propose(
     Those that lie inside one of the `known` masks [H, W] count, but are not worked out or given.
     """
     config = config or ProposalConfig()
-    cells = _reduce(features.dense, config.rows)
+    cells = _reduce(features.dense, config.rows).cpu()  # few: eigenvectors are quicker there
     groups = _group(cells, config)
     found: list[tuple[float, SoftMask]] = []
     for number in range(int(groups.max()) + 1):

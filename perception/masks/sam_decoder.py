@@ -54,8 +54,8 @@ class SamDecoder(nn.Module):
         with torch.inference_mode():
             masks, scores = self._ask(cells, prompts, before)
         return (
-            np.asarray(masks.float().numpy(), np.float32),
-            np.asarray(scores.float().numpy(), np.float32),
+            np.asarray(masks.float().cpu().numpy(), np.float32),
+            np.asarray(scores.float().cpu().numpy(), np.float32),
         )
 
     def _ask(
@@ -63,8 +63,9 @@ class SamDecoder(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """[4, 4h, 4w] logits and [4] guesses: the sure one first, then whole, part, and subpart."""
         decoder = self.decoder
-        places = torch.tensor([[x + 0.5, y + 0.5] for x, y, _ in prompts]) / CANVAS
-        labels = torch.tensor([label for _, _, label in prompts])
+        device = self.no_mask.device
+        places = torch.tensor([[x + 0.5, y + 0.5] for x, y, _ in prompts], device=device) / CANVAS
+        labels = torch.tensor([label for _, _, label in prompts], device=device)
         there = (labels != NOTHING)[:, None]
         tokens = self._code(places) * there + self.labels[labels - NOTHING]
         tokens = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight, tokens])
@@ -83,12 +84,14 @@ class SamDecoder(nn.Module):
         """[256, h, w] of a mask [4h, 4w], or [256, 1, 1] for none."""
         if before is None:
             return self.no_mask[:, None, None]
-        embedded: Tensor = self.mask_embed(torch.from_numpy(before)[None, None])
+        shown = torch.from_numpy(before).to(self.no_mask.device)
+        embedded: Tensor = self.mask_embed(shown[None, None])
         return embedded[0]
 
     def _positions(self, rows: int, cols: int) -> Tensor:
         """[1, 256, h, w]: the code of each cell's middle."""
-        y, x = ((torch.arange(n) + 0.5) * CELL / CANVAS for n in (rows, cols))
+        device = self.gauss.device
+        y, x = ((torch.arange(n, device=device) + 0.5) * CELL / CANVAS for n in (rows, cols))
         grid = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1)
         return self._code(grid).permute(2, 0, 1)[None]
 

@@ -15,7 +15,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from perception.features.backbone import Features, fast_dtype
+from perception.device import CPU, Device
+from perception.features.backbone import Features
 from perception.features.preprocess import shrink
 from perception.features.weights import load_parameters
 from perception.masks.grabcut import check_point, ellipse
@@ -57,23 +58,26 @@ class ImageEmbedding:
 class SmallSam:
     """Picture and prompt -> mask. A picture's look is kept while the picture lives."""
 
-    def __init__(self, encoder: TinyViT, decoder: SamDecoder, side: int = SIDE) -> None:
+    def __init__(
+        self, encoder: TinyViT, decoder: SamDecoder, side: int = SIDE, device: Device = CPU
+    ) -> None:
         """`side` is the longer side, in pixels, of what the encoder sees.
 
-        The encoder is brought to the precision that the processor multiplies fast.
+        Both networks are brought to the device, the encoder also to its precision.
         """
-        self._decoder, self._side = decoder, side
+        self._decoder, self._side, self._device = decoder.to(device.name), side, device.name
+        encoder = encoder.to(device.name)
         with torch.inference_mode():
-            blank = encoder(torch.zeros(1, 3, BLANK, BLANK))[0]
+            blank = encoder(torch.zeros(1, 3, BLANK, BLANK, device=device.name))[0]
         self._blank = blank[:, blank.shape[1] // 2, blank.shape[2] // 2].clone()
-        self._encoder = encoder.lower(fast_dtype("cpu"))  # as good (docs/log.md), in half the time
+        self._encoder = encoder.lower(device.dtype)  # as good (docs/log.md), in half the time
         self._embeddings: list[tuple[weakref.ref[Image], ImageEmbedding]] = []
 
     @classmethod
-    def load(cls, encoder: Path, decoder: Path) -> "SmallSam":
+    def load(cls, encoder: Path, decoder: Path, device: Device = CPU) -> "SmallSam":
         """Read both networks' safetensors; raises AssetError when they do not fit."""
         seer = load_parameters(TinyViT(), encoder).to(memory_format=torch.channels_last)
-        return cls(seer, load_parameters(SamDecoder(), decoder))
+        return cls(seer, load_parameters(SamDecoder(), decoder), device=device)
 
     def from_box(self, image: Image, box: Box) -> Mask:
         """The thing that fills a box, [H, W]; raises PromptError for a box outside the picture.
@@ -142,9 +146,8 @@ class SmallSam:
         scale = side / max(height, width)
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         small = shrink(image, size) if scale < 1 else cv2.resize(image, size)
-        pixels = (torch.from_numpy(np.asarray(small)).float() - torch.tensor(MEAN)) / torch.tensor(
-            STD
-        )
+        mean, std = (torch.tensor(each, device=self._device) for each in (MEAN, STD))
+        pixels = (torch.from_numpy(np.asarray(small)).to(self._device).float() - mean) / std
         padded = F.pad(pixels, (0, 0, 0, -size[0] % CELL, 0, -size[1] % CELL))
         with torch.inference_mode():
             found = self._encoder(padded.permute(2, 0, 1)[None])[0].float()

@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from perception.detect.coco import EVERYDAY
+from perception.device import Device
 from perception.features.backbone import Backbone, Posteriors
 from stream.crops import region_views
 from stream.errors import AssetError
@@ -68,6 +69,11 @@ class Recogniser:
         everyday = tuple(names[0] for names in EVERYDAY)
         self.class_names: tuple[str, ...] = (*backbone.class_names, *everyday)
         self.class_synonyms: tuple[tuple[str, ...], ...] = (*backbone.class_synonyms, *EVERYDAY)
+
+    @property
+    def device(self) -> Device:
+        """Where its backbone runs."""
+        return self._backbone.device
 
     @property
     def class_weights(self) -> torch.Tensor:

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from perception.features.backbone import fast_dtype
+from perception.device import CPU, Device
 from perception.features.weights import load_parameters
 from perception.tracking.cues import Cues, blend
 from perception.tracking.roi import sample_cells
@@ -94,31 +94,32 @@ class NetRefiner:
         self._net = net.eval().to(memory_format=torch.channels_last)
 
     @classmethod
-    def load(cls, weights: Path) -> "NetRefiner":
+    def load(cls, weights: Path, device: Device = CPU) -> "NetRefiner":
         """Read safetensors; raises AssetError when they do not fit."""
         net = load_parameters(CueNet(), weights, "restore it out of the package")
-        return cls(net.to(fast_dtype("cpu")))  # bfloat16 changes one pixel in a thousand
+        # bfloat16 changes one pixel in a thousand.
+        return cls(net.to(device.name, device.dtype))
 
     def __call__(self, cues: list[Cues]) -> list[SoftMask]:
         """One soft mask [ROI, ROI] for each object; all of one frame."""
         with torch.inference_mode():
-            dtype = next(self._net.parameters()).dtype
-            planes = cue_planes(cues).to(dtype, memory_format=torch.channels_last)
-            looks = self._net.project(cues[0].key[None].to(dtype))[0]
+            like = next(self._net.parameters())
+            planes = cue_planes(cues).to(like).contiguous(memory_format=torch.channels_last)
+            looks = self._net.project(cues[0].key[None].to(like))[0]
             # torch 2.15's sampling reads garbage from bfloat16 maps that lie channels last.
             looks = sample_cells(looks.float(), [each.window for each in cues])
-            looks = looks.to(dtype, memory_format=torch.channels_last)
-            sharp = torch.sigmoid(self._net(planes, looks)[0].float()).numpy()
+            looks = looks.to(like.dtype, memory_format=torch.channels_last)
+            sharp = torch.sigmoid(self._net(planes, looks)[0].float()).cpu().numpy()
         return [
             np.asarray(self._share * own + (1 - self._share) * plain, np.float32)
             for own, plain in zip(sharp, blend(cues), strict=True)
         ]
 
 
-@lru_cache(maxsize=1)
-def shipped_refiner() -> NetRefiner:
+@lru_cache(maxsize=2)
+def shipped_refiner(device: Device = CPU) -> NetRefiner:
     """The head that this project trained."""
-    return NetRefiner.load(WEIGHTS)
+    return NetRefiner.load(WEIGHTS, device)
 
 
 def _conv(wide: int, out: int, stride: int = 1) -> nn.Module:

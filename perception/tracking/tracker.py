@@ -57,7 +57,7 @@ class EmbeddedTracker:
         """
         self._renewer = renewer
         self._backbone = backbone
-        self._refiner = refiner or shipped_refiner()
+        self._refiner = refiner or shipped_refiner(backbone.device)
         self.config = config or TrackerConfig()
         self._reid = ReIdentifier(self.config.reid)
 

@@ -27,6 +27,10 @@ class VisualTokens:
     boxes: Tensor  # [n, 4] float32, 0..1
     kinds: tuple[int, ...]  # of each row: GRID cells, then THINGs, then what is POINTED at
 
+    def to(self, device: torch.device) -> "VisualTokens":
+        """The same on another processor."""
+        return VisualTokens(self.posteriors.to(device), self.boxes.to(device), self.kinds)
+
     def plus(self, other: "VisualTokens") -> "VisualTokens":
         """Both, in this order."""
         posteriors = torch.cat([self.posteriors, other.posteriors])
@@ -56,6 +60,7 @@ class Connector(nn.Module):
 
     def forward(self, visual: VisualTokens) -> Tensor:
         """[n, D] float32."""
+        visual = visual.to(self.names.device)
         sure = visual.posteriors**SHARPEN
         words = (sure / sure.sum(-1, keepdim=True).clamp(min=1e-6)) @ self.names
         words = F.normalize(words, dim=-1)

@@ -65,8 +65,14 @@ class PixSearchModel(nn.Module):
         weight: Tensor = self.lm.get_input_embeddings().weight
         return weight.dtype
 
+    @property
+    def device(self) -> torch.device:
+        """Where its weights lie."""
+        return self.control_in.device
+
     def embed(self, ids: Tensor) -> Tensor:
         """[...] ids, special tokens among them -> [..., D] float32."""
+        ids = ids.to(self.device)
         special = (ids - self.controls.first).clamp(0, len(CONTROLS) - 1)
         words: Tensor = self.lm.get_input_embeddings()(ids.clamp(max=self.controls.first - 1))
         return torch.where(

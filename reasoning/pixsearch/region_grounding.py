@@ -93,7 +93,7 @@ class PhraseGrounder:
             self._views[view] = ViewCandidates(candidates_of(view))
         seen = self._views[view]
         with torch.inference_mode():
-            fits = self._selector.fits(words)[0]
+            fits = self._selector.fits(words.to(self._selector.middle.device))[0]
             covered = torch.zeros(1, 1) if covered is None else covered
             candidates, sure = seen.whole, self._expected(fits, seen.whole, covered)
             if self._config.closer_looks and not self._surely(sure):
@@ -116,7 +116,7 @@ class PhraseGrounder:
             sure = self._expected(fits, candidates, covered)
             if self._surely(sure):
                 return candidates, sure
-        noticed = self._source.notice(view, meant.numpy())
+        noticed = self._source.notice(view, meant.cpu().numpy())
         if noticed is not None:
             candidates = candidates.plus(noticed_candidate(view, noticed))
         return candidates, self._expected(fits, candidates, covered)
@@ -133,9 +133,10 @@ class PhraseGrounder:
         """[K] 0..1: how much of what is meant each thing is expected to share."""
         if not candidates.things:
             return torch.zeros(0)
-        seen = covers(covered, candidates.features.boxes)
-        expected: Tensor = self._selector(fits, candidates.features, seen).sigmoid()
-        return expected
+        seen = covers(covered, candidates.features.boxes).to(fits.device)
+        features = candidates.features.to(fits.device)
+        expected: Tensor = self._selector(fits, features, seen).sigmoid()
+        return expected.cpu()
 
     def _surely(self, sure: Tensor) -> bool:
         return bool(len(sure)) and float(sure.max()) >= self._config.sure

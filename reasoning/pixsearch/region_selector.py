@@ -43,6 +43,12 @@ class CandidateFeatures:
     sure: Tensor  # [K] 0..1, of the detector or the window that the thing is there
     sources: tuple[int, ...]
 
+    def to(self, device: torch.device) -> "CandidateFeatures":
+        """The same on another processor."""
+        return CandidateFeatures(
+            self.posteriors.to(device), self.boxes.to(device), self.sure.to(device), self.sources
+        )
+
     def plus(self, other: "CandidateFeatures") -> "CandidateFeatures":
         """Both, in this order."""
         return CandidateFeatures(
@@ -130,7 +136,7 @@ def phrase_embedder(table: Tensor, encode: Callable[[str], Sequence[int]]) -> Em
 def traits(meant: Tensor, share: Tensor, features: CandidateFeatures, covered: Tensor) -> Tensor:
     """[K, TRAITS]: what is known of each thing beside its fit."""
     count = len(share)
-    apart = 1 - torch.eye(count)
+    apart = 1 - torch.eye(count, device=share.device)
     best_other = (share[None] * apart).amax(1) if count > 1 else torch.zeros_like(share)
     here = overlaps(features.boxes) >= SAME_PLACE
     strange = (features.posteriors * (1 - meant)).amax(1)  # its surest name that is not meant
@@ -161,10 +167,10 @@ def traits(meant: Tensor, share: Tensor, features: CandidateFeatures, covered: T
         torch.stack(edges).float().sum(0) / 2,
         known,
         meant.sum().log1p().expand(count) / 4,
-        torch.tensor(float(count)).log().expand(count) / 4,
+        share.new_tensor(count).log().expand(count) / 4,
         covered,
     ]
-    kinds = F.one_hot(torch.tensor(features.sources), SOURCES).float()
+    kinds = F.one_hot(torch.tensor(features.sources, device=share.device), SOURCES).float()
     return torch.cat([torch.stack(columns, 1), kinds], 1)
 
 
@@ -176,14 +182,15 @@ def covers(plane: Tensor, boxes: Tensor) -> Tensor:
 
 def overlaps(boxes: Tensor) -> Tensor:
     """[K, 4] -> [K, K] intersection over union."""
-    return torch.from_numpy(box_ious(boxes.numpy(), boxes.numpy()))
+    places = boxes.cpu().numpy()
+    return torch.from_numpy(box_ious(places, places)).to(boxes.device)
 
 
 def overlap_shares(boxes: Tensor) -> Tensor:
     """[K, 4] -> [K, K]: which share of box k lies inside box j."""
-    places = boxes.numpy()
+    places = boxes.cpu().numpy()
     both, areas = box_intersections(places, places), box_areas(places)
-    return torch.from_numpy(both / np.maximum(areas[:, None], LEAST**2))
+    return torch.from_numpy(both / np.maximum(areas[:, None], LEAST**2)).to(boxes.device)
 
 
 def _cut(plane: Tensor, box: list[float]) -> Tensor:

@@ -50,8 +50,17 @@ class MiniLmEncoder:
     id = "minilm-l6-v2-mean-256"
     dim = 384
 
-    def __init__(self, model: Path, tokenizer: Path, threads: int = 2) -> None:
-        """Load the two files; raises AssetError when one is missing or is not what it should be."""
+    def __init__(
+        self,
+        model: Path,
+        tokenizer: Path,
+        threads: int = 2,
+        providers: Sequence[str] = ("CPUExecutionProvider",),
+    ) -> None:
+        """Load the two files; `providers` are ONNX Runtime's, in the order that is tried.
+
+        Raises AssetError when a file is missing or is not what it should be.
+        """
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
@@ -59,7 +68,7 @@ class MiniLmEncoder:
         options.enable_cpu_mem_arena = options.enable_mem_pattern = False
         try:
             self._session = onnxruntime.InferenceSession(
-                model.read_bytes(), options, providers=["CPUExecutionProvider"]
+                model.read_bytes(), options, providers=list(providers)
             )
             self._tokenizer = Tokenizer.from_str(tokenizer.read_text(encoding="utf-8"))
         except Exception as error:  # both libraries raise their own bare Exception types

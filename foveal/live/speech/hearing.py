@@ -94,6 +94,11 @@ def listener_maker(hearing: Hearing, config: LiveHearingConfig | None = None) ->
     return make
 
 
-def load_listener_maker(pool: Executor, config: LiveHearingConfig | None = None) -> MakeListener:
-    """Load whisper and the voice detector; raises AssetError with what to do."""
-    return listener_maker(load_hearing(pool), config)
+def load_listener_maker(
+    pool: Executor, config: LiveHearingConfig | None = None, device: str = "cpu"
+) -> MakeListener:
+    """Load the voice detector, and whisper on CTranslate2's `device`.
+
+    Raises AssetError with what to do.
+    """
+    return listener_maker(load_hearing(pool, device=device), config)

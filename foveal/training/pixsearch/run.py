@@ -38,7 +38,8 @@ def train(
     """
     processes, batches = AccelerateProcesses(), settings.batches
     lm, recogniser = load_language_model(), load_recogniser()
-    model = new_model(lm, recogniser, settings.model, settings.bf16, settings.loop.seed)
+    dtype = torch.bfloat16 if settings.bf16 else torch.float32
+    model = new_model(lm, recogniser, settings.model, dtype, settings.loop.seed)
     for given in start:
         path, _, some = given.partition(":")
         load_weights(model, Path(path), tuple(filter(None, some.split(","))))

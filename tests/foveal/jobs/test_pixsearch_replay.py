@@ -51,7 +51,7 @@ def test_the_shipped_weights_are_small_and_of_a_known_form() -> None:
 def test_a_replay_with_the_trained_model(
     models: "Models", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("foveal.setup.stages.load_models", lambda index, height: models)
+    monkeypatch.setattr("foveal.setup.stages.open_models", lambda config: models)
     options = DemoOptions(seconds=2.0, width=320, height=180, fps=3, seed=3)
     clip = render_demo(tmp_path / "tiny.mp4", options).clip
     request = ReplayRequest(clip, tmp_path / "run", ASKED, PlaybackOptions(rate=0), settings())

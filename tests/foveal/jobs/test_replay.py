@@ -42,7 +42,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> DemoFiles:
 @pytest.fixture
 def shared_models(models: "Models", monkeypatch: pytest.MonkeyPatch) -> None:
     """Replays take the models that the whole run of the tests has loaded."""
-    monkeypatch.setattr("foveal.setup.stages.load_models", lambda index, height: models)
+    monkeypatch.setattr("foveal.setup.stages.open_models", lambda config: models)
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def first(
 ) -> Iterator[Summary]:
     """One replay that several tests look at."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("foveal.setup.stages.load_models", lambda index, height: models)
+        patch.setattr("foveal.setup.stages.open_models", lambda config: models)
         yield play(clip.clip, tmp_path_factory.mktemp("runs") / "first", *ASKED, video=True)
 
 

@@ -33,7 +33,7 @@ TINY = DemoOptions(seconds=1.5, width=320, height=180, fps=4, seed=3)
 def test_a_whole_replay_asks_the_segmenter(
     models: "Models", monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("foveal.setup.stages.load_models", lambda index, height: models)
+    monkeypatch.setattr("foveal.setup.stages.open_models", lambda config: models)
     asked: list[str] = []
     segment = Sam3PhraseSegmenter.segment
 

@@ -29,7 +29,7 @@ TINY = DemoOptions(seconds=3.0, width=320, height=180, fps=4, seed=3)
 @pytest.fixture
 def shared_models(models: "Models", monkeypatch: pytest.MonkeyPatch) -> None:
     """Replays take the models that the whole run of the tests has loaded."""
-    monkeypatch.setattr("foveal.setup.stages.load_models", lambda index, height: models)
+    monkeypatch.setattr("foveal.setup.stages.open_models", lambda config: models)
 
 
 @pytest.mark.assets
