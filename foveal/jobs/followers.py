@@ -1,12 +1,15 @@
 """Trackers behind one face for `foveal track`: any prompt in, regions out, the state inside."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from foveal.config.models import KINDS, MaskletSettings
 from foveal.setup.trackers import open_sam2
-from perception.masks.prompts import BoxPrompt, MaskPrompt, Prompt, checked, positive_points
+from perception.masks.prompts import BoxPrompt, MaskPrompt, Prompt, checked
+from stream.errors import PromptError
 from stream.events import Region
 from stream.frame import Frame, Mask
+from stream.geometry import encode_mask, mask_box
 
 if TYPE_CHECKING:
     from perception.features.backbone import Features
@@ -48,12 +51,22 @@ class MaskFollower:
         config = TrackerConfig(max_tracks=MAX_OBJECTS)
         self._tracker = open_tracker(settings, config, self._backbone, MAX_OBJECTS)
         self._state = self._tracker.init_state()
+        self._fresh: dict[int, Region] = {}  # as they were prompted, until their frame is shown
 
     def start(self, frame: Frame, prompt: Prompt) -> int:
-        """Begin a masklet; raises PromptError for an unusable prompt."""
+        """Begin a masklet; raises PromptError for an unusable prompt.
+
+        One of those is a thing that the tracker would lose in this very frame.
+        """
         features = self._backbone.features(frame.image)
         mask = to_mask(checked(prompt, frame.size), frame, features, self._cutter)
-        self._state, track_id = self._tracker.add(self._state, frame, features, mask)
+        state, track_id = self._tracker.add(self._state, frame, features, mask)
+        _, regions = self._tracker.step(state, frame, features)
+        seen = next(region for region in regions if region.track_id == track_id)
+        if seen.box is None:
+            raise PromptError(_too_small(mask))
+        self._state = state
+        self._fresh[track_id] = replace(seen, mask=encode_mask(mask), box=mask_box(mask))
         return track_id
 
     def stop(self, track_id: int) -> None:
@@ -61,10 +74,11 @@ class MaskFollower:
         self._state = self._tracker.remove(self._state, track_id)
 
     def follow(self, frame: Frame) -> tuple[Region, ...]:
-        """One region for each masklet."""
+        """One region for each masklet; in the frame it was prompted in, the prompt's own mask."""
         features = self._backbone.features(frame.image)
         self._state, regions = self._tracker.step(self._state, frame, features)
-        return regions
+        fresh, self._fresh = self._fresh, {}
+        return tuple(fresh.get(region.track_id, region) for region in regions)
 
     def soon(self, frame: Frame) -> None:
         """This frame comes next; nothing to prepare."""
@@ -96,11 +110,18 @@ class Sam2Follower:
         self._tracker.prefetch(frame)
 
 
+def _too_small(mask: Mask) -> str:
+    x0, y0, x1, y1 = mask_box(mask) or (0, 0, 0, 0)
+    return (
+        f"expected a thing that the tracker can carry, got one of {x1 - x0} x {y1 - y0} pixels "
+        "that it loses at once; give a larger part, or use --tracker sam2:ID"
+    )
+
+
 def to_mask(prompt: Prompt, frame: Frame, features: "Features", cutter: "Cutter") -> Mask:
     """[H, W] mask of a prompt on this frame, for a tracker that takes only masks."""
     if isinstance(prompt, MaskPrompt):
         return prompt.mask
     if isinstance(prompt, BoxPrompt):
         return cutter.from_box(frame.image, prompt.box)
-    x, y = positive_points(prompt)[0]
-    return cutter.from_point(frame.image, (int(x), int(y)), features)
+    return cutter.from_points(frame.image, prompt, features)

@@ -58,10 +58,13 @@ def checked(prompt: Prompt | Mask, size: tuple[int, int]) -> Prompt:
     return _checked_points(prompt, size)
 
 
-def positive_points(prompt: PointsPrompt) -> list[tuple[float, float]]:
-    """The points that are on the thing."""
+def pixels_of(prompt: PointsPrompt) -> tuple[list[Point], list[Point]]:
+    """The pixels x, y on the thing, and those off it."""
     labels = prompt.labels or (True,) * len(prompt.points)
-    return [point for point, on in zip(prompt.points, labels, strict=True) if on]
+    sides: tuple[list[Point], list[Point]] = ([], [])
+    for (x, y), on in zip(prompt.points, labels, strict=True):
+        sides[not on].append((int(x), int(y)))
+    return sides
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -19,7 +19,9 @@ from perception.device import CPU, Device
 from perception.features.backbone import Features
 from perception.features.preprocess import shrink
 from perception.features.weights import load_parameters
+from perception.masks.cutter import settled
 from perception.masks.grabcut import check_point, ellipse
+from perception.masks.prompts import PointsPrompt, pixels_of
 from perception.masks.sam_decoder import (
     CANVAS,
     CELL,
@@ -27,6 +29,7 @@ from perception.masks.sam_decoder import (
     INSIDE,
     NOTHING,
     OPPOSITE,
+    OUTSIDE,
     Prompts,
     SamDecoder,
 )
@@ -102,6 +105,19 @@ class SmallSam:
         mask = self._ask(image, [(x, y, INSIDE), PAD])
         mask[y, x] = True
         return mask
+
+    def from_points(self, image: Image, prompt: PointsPrompt, features: Features) -> Mask:
+        """The thing under all points on it and none off it, [H, W].
+
+        The decoder is asked for all at once; what its answer leaves open is asked point by point.
+        """
+        on, off = pixels_of(prompt)
+        for point in (*on, *off):
+            check_point(image, point)
+        places: Prompts = [(x, y, INSIDE) for x, y in on]
+        places += [(x, y, OUTSIDE) for x, y in off]
+        mask = self._ask(image, [*places, PAD])
+        return settled(mask, prompt, lambda point: self.from_point(image, point, features))
 
     def sharpen(self, image: Image, mask: Mask, box: Box | None = None) -> Mask:
         """A rough mask [H, W] -> the thing it lies on; an empty one stays empty.

@@ -168,6 +168,9 @@ class Boxes:
     def from_point(self, image: Image, point: Any, features: Any) -> Mask:
         raise AssertionError("nothing is pointed at")
 
+    def from_points(self, image: Image, prompt: Any, features: Any) -> Mask:
+        raise AssertionError("nothing is pointed at")
+
     def sharpen(self, image: Image, mask: Mask, box: Box | None = None) -> Mask:
         return mask
 
