@@ -39,6 +39,8 @@ class Question:
     asked_ns: int
     point: Point | None = None
     box: Box | None = None
+    # Of a recorded live session: the frame after which its answer was applied. None: at once.
+    applied_ns: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,6 +64,8 @@ class ReasoningConfig:
     pixsearch: PixSearchConfig = field(default_factory=PixSearchConfig)
     chat: ChatConfig = field(default_factory=ChatConfig)  # of openai:
     vlm: VlmConfig = field(default_factory=VlmConfig)  # of hf:
+    # Of a live session: so long without a sign of life, and an answer is given up.
+    patience_s: Annotated[float, within(0.1, 3600.0)] = 20.0
     searcher: str | None = None  # NAME:REST of an extension; None searches the index
 
     def __post_init__(self) -> None:

@@ -19,7 +19,7 @@ from foveal.output.blur import FaceBlur
 from foveal.output.recorder import RESULTS, Recorder
 from foveal.output.results_folder import claim, default_folder
 from foveal.session.pipeline import Session
-from foveal.session.stages import SessionState
+from foveal.session.state import SessionState
 from foveal.setup.faces import blur_maker
 from foveal.setup.footprint import bound_arenas, peak_memory_mb
 from foveal.setup.hearing import load_hearing, spoken_questions

@@ -1,9 +1,10 @@
 """One live session: the freshest frames in; masklets, answers and speech out.
 
-The event loop moves media and messages; models run on the shared worker, a frame at a time
-(`foveal.live.conversation`). What cannot be kept up with is dropped before it: when a session's
-turn comes, it takes the newest picture there is. A session outlives its connections: another camera
-may take over, and stream time goes on.
+The event loop moves media and messages; frames go through the models on the shared worker, one at
+a time (`foveal.live.conversation`), and answers are made beside it, so no mask waits for one. What
+cannot be kept up with is dropped before it: when a session's turn comes, it takes the newest
+picture there is. A session outlives its connections: another camera may take over, and stream time
+goes on.
 """
 
 import asyncio
@@ -11,13 +12,14 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import aclosing
 
-from foveal.live.conversation import Conversation, LiveTurn, Meter, Renewal
+from foveal.live.conversation import Conversation, Meter, Renewal
 from foveal.live.parts import LiveParts
 from foveal.live.protocol import server
 from foveal.live.protocol.parts import PointedQuestion
 from foveal.live.recording import FileRecording
 from foveal.live.speech.voice import LiveVoice
 from foveal.live.timeline import StreamTimeline
+from foveal.live.turns import LiveTurn
 from foveal.live.view import LiveView
 from stream.clock import NS_PER_MS, NS_PER_S, Clock
 from stream.errors import PromptError
@@ -27,6 +29,8 @@ MAX_WAITING = 4  # questions
 MAX_FAILURES = 20  # frames in a row that no model could take
 PATROL_NS = 250 * NS_PER_MS
 STATS_NS = NS_PER_S
+NO_ANSWER = " No answer came."  # said in its place
+NO_ANSWERS = ("question", "internal")  # causes of a refusal that the wearer hears of
 PAUSED_NS = 2 * NS_PER_S  # no frame for so long: questions are about the last one
 
 Tell = Callable[[server.ServerMessage], None]  # called on the event loop
@@ -40,7 +44,7 @@ class LiveSession:
         self._loop = asyncio.get_running_loop()
         meter = Meter(since_ns=clock.now_ns())
         self.view = LiveView(parts.view_pool, clock)
-        self._talk = Conversation(parts, self._post, clock, meter, self.view)
+        self._talk = Conversation(parts, self._post, self._all_worded, clock, meter, self.view)
         self._renew: Renewal | None = None  # start anew with the next job
         self._timeline = StreamTimeline()
         self._turns: dict[int, LiveTurn] = {}  # the latest few, for the times of their speech
@@ -78,13 +82,13 @@ class LiveSession:
         return len(self._talk.waiting)
 
     def ask(self, asked: PointedQuestion | str, origin: server.Origin = "text") -> int:
-        """Queue a question; what is being said is cut off. Returns the number of its turn.
+        """Queue a question; the answer that is being made or said is cut off.
 
-        Raises PromptError when too many wait.
+        Returns the number of its turn. Raises PromptError when too many wait.
         """
         if len(self._talk.waiting) >= MAX_WAITING:
             raise PromptError(f"expected at most {MAX_WAITING} waiting questions; ask again later")
-        self.stop_speaking()
+        self.stop_speaking("another question was asked")
         self._asked += 1
         asked = PointedQuestion(text=asked) if isinstance(asked, str) else asked
         told = server.AskedMessage(
@@ -104,8 +108,13 @@ class LiveSession:
         self._tell(told)
         return told.turn
 
-    def stop_speaking(self) -> None:
-        """Silence, at once."""
+    def stop_speaking(self, reason: str = "it was stopped") -> None:
+        """Silence, at once; the answer that is being made ends at its next token."""
+        self._talk.stop(reason)
+        self.hush()
+
+    def hush(self) -> None:
+        """Silence, at once; an answer goes on as text."""
         if self.voice is None:
             self.view.hush()
         else:
@@ -149,6 +158,7 @@ class LiveSession:
     async def close(self, reason: str = "the session has ended") -> None:
         """End: an answer stops at its next token, a recording is finished."""
         self._talk.ended = True
+        self._talk.stop(reason)
         for helper in self._helpers:
             helper.cancel()
         await asyncio.gather(*self._helpers, return_exceptions=True)
@@ -157,8 +167,8 @@ class LiveSession:
                 await self._submit(lambda: self._talk.stop_recording(reason))
         self._parts.lane.close()
 
-    async def _submit(self, job: Callable[[], object], short: bool = False) -> None:
-        await asyncio.wrap_future(self._parts.lane.submit(job, short))
+    async def _submit(self, job: Callable[[], object]) -> None:
+        await asyncio.wrap_future(self._parts.lane.submit(job))
 
     async def _work(self, frame: Frame, source: FrameSource, camera: int) -> None:
         async with self._busy:
@@ -173,7 +183,7 @@ class LiveSession:
                     self._placed, timeline.shift_ns = camera, None
                 self._talk.step(timeline.place(newest, self._clock.now_ns()), renew)
 
-            await self._submit(work, not self._talk.waiting)
+            await self._submit(work)
 
     def _newest(self, frame: Frame, source: FrameSource) -> Frame:
         """In the worker, when the turn has come: others had theirs meanwhile, and time went on."""
@@ -189,13 +199,14 @@ class LiveSession:
         while True:
             await self._clock.sleep_until(self._clock.now_ns() + PATROL_NS)
             self.view.refresh()
+            self._talk.lose_patience()
             now_ns = self._clock.now_ns()
             if now_ns - self._talk.meter.since_ns >= STATS_NS:
                 self._tell_numbers(now_ns)
             paused = self._source is None or now_ns - self._frame_ns > PAUSED_NS
             if not paused or self._busy.locked():
                 continue
-            if self._talk.waiting:
+            if self._talk.waiting and self._talk.job is None:
                 await self._answer_paused()
             elif self._renew is not None and self._talk.run is not None:
                 await self._renew_paused()
@@ -209,14 +220,13 @@ class LiveSession:
     async def _answer_paused(self) -> None:
         """About the last frame that was seen, or not at all."""
         run = self._talk.run
-        last = None if run is None or self._renew is not None else run.state.last
-        if run is None or last is None:
+        if run is None or self._renew is not None or run.state.last is None:
             turn = self._talk.waiting.popleft()
             reason = "no picture has come yet; start the camera and ask again"
             self._tell(server.RefusedMessage(turn=turn.told.turn, cause="question", reason=reason))
             return
         async with self._busy:
-            await self._submit(lambda: self._talk.answer_paused(last))
+            await self._submit(lambda: self._talk.look(paused=True))
 
     def _tell_numbers(self, now_ns: int) -> None:
         meter, run = self._talk.meter, self._talk.run
@@ -242,18 +252,30 @@ class LiveSession:
         if self._talk.ended and not isinstance(message, server.RecordingMessage):
             return
         self._tell(message)
-        if not isinstance(message, server.TokenMessage | server.EndMessage):
-            return
-        turn, ended = self._turns.get(message.turn), isinstance(message, server.EndMessage)
-        if ended and turn is not None and not (self.voice and self.voice.audible):
-            self.view.ask(turn.told.text)
-            self.view.read(message.text)
-        if self.voice is None or message.turn != self._asked:
-            return  # an answer to an earlier question is no longer spoken
-        if ended:
-            self.voice.finish(message.turn)
+        if isinstance(message, server.EndMessage):
+            turn = self._turns.get(message.turn)
+            if turn is not None and not (self.voice and self.voice.audible):
+                self.view.ask(turn.told.text)
+                self.view.read(message.text)
         elif isinstance(message, server.TokenMessage) and message.spoken:
-            self.voice.feed(message.turn, message.text)
+            self._say(message.turn, message.text)
+        elif isinstance(message, server.RefusedMessage) and message.cause in NO_ANSWERS:
+            number = message.turn or 0  # where it is no question's
+            self._say(number, NO_ANSWER)
+            self._worded(number)
+
+    def _say(self, turn: int, words: str) -> None:
+        """An answer to an earlier question is no longer spoken."""
+        if self.voice is not None and turn == self._asked:
+            self.voice.feed(turn, words)
+
+    def _worded(self, turn: int) -> None:
+        if self.voice is not None and turn == self._asked and not self._talk.ended:
+            self.voice.finish(turn)
+
+    def _all_worded(self, turn: int) -> None:
+        """From an answer's thread to the loop, behind its tokens."""
+        self._loop.call_soon_threadsafe(self._worded, turn)
 
     def _spoken(self, turn: int, sentence: str, seconds: float) -> None:
         now_ns = self._clock.now_ns()

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from devices.speaking.speaker import Speaker
 from foveal.config.schema import SessionConfig
+from foveal.live.answer_threads import AnswerThreads
 from foveal.live.worker import Lane
 from foveal.session.stages import Stages
 
@@ -15,7 +16,8 @@ class LiveParts:
     """What a session is made of; the stages are made in the worker, again for each recording."""
 
     make_stages: Callable[[], Stages]
-    lane: Lane
+    lane: Lane  # of the stream: frames, and what answers bring
+    answers: AnswerThreads
     speech_pool: Executor
     view_pool: Executor  # draws the annotated view
     config: SessionConfig = field(default_factory=SessionConfig)

@@ -6,6 +6,7 @@ frame that it was answered on. Nothing is recorded unless the server offers it a
 
 import json
 import shutil
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -45,7 +46,10 @@ class RecordPolicy:
 
 
 class FileRecording:
-    """One recording, in a folder of its own. Every line is on disk when its call returns."""
+    """One recording, in a folder of its own. Every line is on disk when its call returns.
+
+    `message` may be called in any thread, and after the end does nothing; the rest is one thread's.
+    """
 
     def __init__(self, folder: Path, max_seconds: float, blur: FaceBlur | None = None) -> None:
         """Raises OutputError when the folder cannot be made."""
@@ -55,6 +59,7 @@ class FileRecording:
         self._stream: Any = None
         self._size: tuple[int, int] | None = None
         self._frames, self._last_ns = 0, 0
+        self._writing, self._closed = threading.Lock(), False
         with writing(folder):
             folder.mkdir(parents=True)
             folder.chmod(0o700)
@@ -82,6 +87,8 @@ class FileRecording:
     def question(self, question: Question) -> None:
         """Keep a question in the form that `foveal replay --ask-file` reads."""
         row: dict[str, Any] = {"at": question.asked_ns / NS_PER_S, "text": question.text}
+        if question.applied_ns is not None:
+            row["applied"] = question.applied_ns / NS_PER_S
         if question.point is not None:
             row["point"] = list(question.point)
         if question.box is not None:
@@ -94,7 +101,9 @@ class FileRecording:
 
     def message(self, message: ServerMessage, pts_ns: int) -> None:
         """Keep a message with the stream time it was sent at."""
-        self._lines[EVENTS].write({"at_ms": pts_ns // NS_PER_MS, **message.told()})
+        with self._writing:
+            if not self._closed:
+                self._lines[EVENTS].write({"at_ms": pts_ns // NS_PER_MS, **message.told()})
 
     def close(self, reason: str) -> None:
         """Finish the files; raises OutputError when the last frames cannot be written."""
@@ -107,6 +116,8 @@ class FileRecording:
             "ended": reason,
             "faces": "as they were" if self._blur is None else "hidden",
         }
+        with self._writing:
+            self._closed = True
         with writing(self._folder, av.error.FFmpegError):
             if self._container is not None:
                 self._container.mux(self._stream.encode(None))

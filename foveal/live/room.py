@@ -167,6 +167,10 @@ class Room:
         self.touched_ns = self._clock.now_ns()
         self.tell(message)
 
+    def interrupted(self) -> None:
+        """Ear: the wearer spoke while we did."""
+        self.live.stop_speaking("the wearer spoke")
+
     def asked(self, text: str) -> None:
         """Ear: a whole question was heard."""
         try:

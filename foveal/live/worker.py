@@ -1,8 +1,5 @@
-"""One thread for all models, shared fairly: sessions take turns, a job at a time.
-
-An answer takes long, so at its tokens it gives way: frames of the other sessions run in between,
-on the same thread. Models therefore need no locks, and nobody's masks stand still while somebody
-else gets an answer.
+"""One thread for all that a stream needs of the models, shared fairly: sessions take turns, a frame
+at a time. Answers are made elsewhere (`foveal.live.answer_threads`).
 """
 
 import threading
@@ -11,10 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
-from stream.clock import NS_PER_MS, Clock
-
 T = TypeVar("T")
-GIVE_WAY_NS = 60 * NS_PER_MS  # an answer gives way at most this often
 
 
 class Lane:
@@ -22,15 +16,11 @@ class Lane:
 
     def __init__(self, worker: "FairWorker") -> None:
         self._worker = worker
-        self.jobs: deque[tuple[Future[Any], Callable[[], Any], bool]] = deque()
+        self.jobs: deque[tuple[Future[Any], Callable[[], Any]]] = deque()
 
-    def submit(self, job: Callable[[], T], short: bool = False) -> Future[T]:
-        """Queue a job; a `short` one may run while another session's answer gives way."""
-        return self._worker.submit(self, job, short)
-
-    def give_way(self) -> None:
-        """In the middle of a job of this lane: let one short job of another lane run."""
-        self._worker.give_way(self)
+    def submit(self, job: Callable[[], T]) -> Future[T]:
+        """Queue a job."""
+        return self._worker.submit(self, job)
 
     def close(self) -> None:
         """Drop what waits."""
@@ -40,12 +30,9 @@ class Lane:
 class FairWorker:
     """The thread. Lanes with work are served in turn."""
 
-    def __init__(self, clock: Clock, name: str = "models") -> None:
-        self._clock = clock
+    def __init__(self, name: str = "models") -> None:
         self._changed = threading.Condition()
         self._lanes: deque[Lane] = deque()  # those with work, next first
-        self._running: list[Lane] = []  # innermost last
-        self._gave_ns = 0
         self._closed = False
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
@@ -54,7 +41,7 @@ class FairWorker:
         """A place for one more session."""
         return Lane(self)
 
-    def submit(self, lane: Lane, job: Callable[[], T], short: bool) -> Future[T]:
+    def submit(self, lane: Lane, job: Callable[[], T]) -> Future[T]:
         """See `Lane.submit`; once closed, the future is cancelled."""
         future: Future[T] = Future()
         with self._changed:
@@ -63,24 +50,14 @@ class FairWorker:
                 return future
             if not lane.jobs:
                 self._lanes.append(lane)
-            lane.jobs.append((future, job, short))
+            lane.jobs.append((future, job))
             self._changed.notify()
         return future
-
-    def give_way(self, lane: Lane) -> None:
-        """See `Lane.give_way`; a job that was given way to does not give way itself."""
-        now_ns = self._clock.now_ns()
-        if self._running != [lane] or now_ns - self._gave_ns < GIVE_WAY_NS:
-            return
-        taken = self._take(lambda other: other is not lane and other.jobs[0][2])
-        if taken is not None:
-            self._run(*taken)
-        self._gave_ns = self._clock.now_ns()
 
     def close_lane(self, lane: Lane) -> None:
         """See `Lane.close`."""
         with self._changed:
-            dropped = [future for future, _, _ in lane.jobs]
+            dropped = [future for future, _ in lane.jobs]
             lane.jobs.clear()
             if lane in self._lanes:
                 self._lanes.remove(lane)
@@ -102,39 +79,25 @@ class FairWorker:
         return not self._thread.is_alive()
 
     def _work(self) -> None:
-        while True:
-            with self._changed:
-                while not self._lanes and not self._closed:
-                    self._changed.wait()
-                if self._closed:
-                    return
-            taken = self._take(lambda _: True)
-            if taken is not None:
-                self._run(*taken)
+        while (taken := self._take()) is not None:
+            future, job = taken
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                result = job()
+            except BaseException as error:  # told to whoever waits for it
+                future.set_exception(error)
+            else:
+                future.set_result(result)
 
-    def _take(
-        self, wanted: Callable[[Lane], bool]
-    ) -> tuple[Lane, Future[Any], Callable[[], Any]] | None:
-        """The first job of the first wanted lane, which goes to the end of the line."""
+    def _take(self) -> tuple[Future[Any], Callable[[], Any]] | None:
+        """The first job of the first lane, which goes to the end of the line; None at the end."""
         with self._changed:
-            lane = next((lane for lane in self._lanes if wanted(lane)), None)
-            if lane is None:
+            self._changed.wait_for(lambda: self._lanes or self._closed)
+            if self._closed:
                 return None
-            self._lanes.remove(lane)
-            future, job, _ = lane.jobs.popleft()
+            lane = self._lanes.popleft()
+            taken = lane.jobs.popleft()
             if lane.jobs:
                 self._lanes.append(lane)
-            return lane, future, job
-
-    def _run(self, lane: Lane, future: Future[Any], job: Callable[[], Any]) -> None:
-        if not future.set_running_or_notify_cancel():
-            return
-        self._running.append(lane)
-        try:
-            result = job()
-        except BaseException as error:  # told to whoever waits for it
-            future.set_exception(error)
-        else:
-            future.set_result(result)
-        finally:
-            self._running.pop()
+            return taken

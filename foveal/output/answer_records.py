@@ -15,7 +15,7 @@ from stream.events import Answer, Evidence, Question, Region, SearchRecord, Span
 from stream.geometry import Box, Rle
 
 MAX_AT_S = 1_000_000  # eleven days; up to here seconds as float keep every nanosecond
-QUESTION_KEYS = ("at", "text", "point", "box")
+QUESTION_KEYS = ("at", "text", "point", "box", "applied")
 ASK_FORM = '"SECONDS: TEXT", such as "3.0: What is on the shelf?"'
 _SECONDS = re.compile(r"\s*[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?\s*", re.ASCII | re.IGNORECASE)
 
@@ -34,7 +34,9 @@ def read_questions(path: Path) -> list[Question]:
     """Read a JSONL file of questions, in file order.
 
     A line is {"at": seconds, "text": words} with an optional "point": [x, y] or
-    "box": [x0, y0, x1, y1] in pixels. Blank lines are skipped. Raises ConfigError with FILE:LINE.
+    "box": [x0, y0, x1, y1] in pixels. "applied": the time of the frame after which a live session
+    brought the answer's masks in; without it that is done at once. Blank lines are skipped.
+    Raises ConfigError with FILE:LINE.
     """
     questions = []
     for number, line in enumerate(_lines(path), 1):
@@ -147,7 +149,11 @@ def _question(record: Json) -> Question:
         raise ConfigError('expected a "point" or a "box", got both; leave one out')
     if box is not None and not (box[0] < box[2] and box[1] < box[3]):
         raise ConfigError(f'expected a "box" x0,y0,x1,y1 with x0 < x1 and y0 < y1, got {box}')
-    return Question(_words(text, 'in "text"'), _time(at), _tuple(point), _tuple(box))
+    applied = record.get("applied")
+    if applied is not None and (isinstance(applied, bool) or not isinstance(applied, int | float)):
+        raise ConfigError(f'expected "applied" in seconds, such as 3.5, got {_shown(applied)}')
+    applied_ns = None if applied is None else _time(applied)
+    return Question(_words(text, 'in "text"'), _time(at), _tuple(point), _tuple(box), applied_ns)
 
 
 def _time(at: int | float) -> int:

@@ -21,6 +21,7 @@ from devices.http.problems import Problem
 from devices.video.photos import MAX_BYTES, PhotoInbox
 from devices.whip.endpoint import build_app
 from devices.whip.sdp import Role
+from foveal.live.answer_threads import AnswerThreads
 from foveal.live.engine import Engine
 from foveal.live.live_session import LiveSession, Tell
 from foveal.live.message_log import Message
@@ -44,6 +45,7 @@ from stream.events import MAX_QUESTION_CHARS
 logger = logging.getLogger(__name__)
 
 JOIN_S = 5.0  # for the job that runs at shutdown
+NO_ANSWER = ("question", "internal", "stopped")  # causes with which a question ends
 ANSWER_S = 120.0  # how long `ask` waits for an answer
 
 __all__ = ["LiveServer", "ServeConfig"]
@@ -57,7 +59,8 @@ class LiveServer:
         self.config, self._clock = config, clock or MonotonicClock()
         self.admitting = True  # False: no new sessions; those that are there go on
         self._engine: Engine | None = None
-        self._worker = FairWorker(self._clock)
+        self._worker = FairWorker()
+        self._answers = AnswerThreads(self._clock)
         self._speech = ThreadPoolExecutor(1, thread_name_prefix="speech")
         self._views = ThreadPoolExecutor(1, thread_name_prefix="views")
         self._drawing = ThreadPoolExecutor(1, thread_name_prefix="drawing")
@@ -133,7 +136,7 @@ class LiveServer:
                 answer.set_exception(PromptError(f"the session ended: {data['reason']}"))
             elif mine and kind == "end":
                 answer.set_result(data)
-            elif mine and kind == "refused" and data["cause"] in ("question", "internal"):
+            elif mine and kind == "refused" and data["cause"] in NO_ANSWER:
                 answer.set_exception(PromptError(data["reason"]))
 
         stop = self.watch(watcher)
@@ -199,6 +202,7 @@ class LiveServer:
             parts = LiveParts(
                 engine.make_stages,
                 self._worker.lane(),
+                self._answers,
                 self._speech,
                 self._drawing,
                 self.config.session,
@@ -228,7 +232,8 @@ class LiveServer:
 
     async def _cleanup(self, _: web.Application) -> None:
         self._worker.close()
-        self.stuck = not await asyncio.to_thread(self._worker.join, JOIN_S)
+        ending = (self._worker, self._answers)
+        self.stuck = not all([await asyncio.to_thread(one.join, JOIN_S) for one in ending])
         self._speech.shutdown(wait=False, cancel_futures=True)
         self._views.shutdown(wait=False, cancel_futures=True)
         self._drawing.shutdown(wait=False, cancel_futures=True)

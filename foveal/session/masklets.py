@@ -7,56 +7,23 @@ out, where the tracker cannot seek); a thing that comes back gets its old id aga
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
+from torch import Tensor
 
+from foveal.session.late_masks import Carried, Carrier, LateRegion, Moment, covering
+from foveal.session.mask_tracker import Adopting, Doubting, LookingAhead, MaskTracker
 from perception.features.backbone import Features
 from perception.reid.reidentifier import Appearance, ReIdentifier, described
 from stream.clock import NS_PER_S
-from stream.errors import PromptError
 from stream.events import Region
 from stream.frame import Frame, Mask
-from stream.geometry import decode_mask, encode_mask, mask_box, mask_iou
+from stream.geometry import decode_mask, encode_mask, mask_box
 
-SAME_THING_IOU = 0.4  # a region that covers a live masklet this much is the same thing
 CHECK_NS = NS_PER_S  # each is compared with itself at least this often, in stream time
 MAX_REMEMBERED = 32  # masklets out of view that may still be recognised
 MAX_NAMES = 64
-
-
-class MaskTracker(Protocol):
-    """Any tracker that starts from masks; its state is its own affair, and bounded."""
-
-    def init_state(self) -> Any: ...
-
-    def step(
-        self, state: Any, frame: Frame, features: Features | None = None
-    ) -> tuple[Any, tuple[Region, ...]]: ...
-
-    def add(
-        self, state: Any, frame: Frame, features: Features | None, mask: Mask, /
-    ) -> tuple[Any, int]: ...
-
-    def remove(self, state: Any, track_id: int) -> Any: ...
-
-
-@runtime_checkable
-class Doubting(Protocol):
-    """A tracker that can be told that a masklet slid onto something else, and seeks it again."""
-
-    def doubt(self, state: Any, track_id: int) -> Any: ...
-
-
-@runtime_checkable
-class LookingAhead(Protocol):
-    """A tracker that can make ahead what it will need of a coming frame alone."""
-
-    @property
-    def look_every(self) -> int:
-        """Of how many frames one is worth it; 0 for none."""
-
-    def look_ahead(self, frame: Frame) -> None: ...
 
 
 @dataclass(slots=True, eq=False)
@@ -75,6 +42,7 @@ class LiveMasklets:
 
     def __init__(self, tracker: MaskTracker, limit: int) -> None:
         self._tracker = tracker
+        self.carrier = Carrier(tracker)
         self._limit = limit
         self._reid = ReIdentifier()
         self._state: Any = tracker.init_state()
@@ -127,14 +95,18 @@ class LiveMasklets:
         """The same regions with what their masklets are called."""
         return tuple(replace(one, name=self._names.get(one.track_id, "")) for one in regions)
 
-    def look_ahead(self, frame: Frame) -> None:
-        """Every frame that `step` will be given soon; from a thread of its own, if wanted."""
+    def look_ahead(self, frame: Frame, at_once: bool = False) -> None:
+        """Every frame that `step` will be given soon; from a thread of its own, if wanted.
+
+        `at_once`: it is given next, so a frame in which nothing is followed needs no look. A
+        stream without a look ahead thus renews its masks at the same frames as one with it.
+        """
         tracker = self._tracker
         if not (isinstance(tracker, LookingAhead) and self._limit and tracker.look_every):
             return
-        # Not asked: whether anything is followed now. That would depend on how far `step` is.
+        # Else not asked: whether anything is followed now. That would depend on how far `step` is.
         self._shown += 1
-        if self._shown % tracker.look_every == 0:
+        if self._shown % tracker.look_every == 0 and (self._lives or not at_once):
             tracker.look_ahead(frame)
 
     def _came_back(self, region: Region) -> bool:
@@ -160,46 +132,90 @@ class LiveMasklets:
         """Start one for a thing that stands out, if there is room."""
         if not self.room:
             return None
-        return self._start(frame, features, mask, asked=False)
+        own = self._start(Moment(frame, features, ()), mask, asked=False)
+        return Region(own, frame.pts_ns, encode_mask(mask), mask_box(mask), 1.0)
 
-    def follow(
-        self, frame: Frame, features: Features, region: Region, shown: tuple[Region, ...]
-    ) -> Region:
-        """The masklet of a region an answer names: a live one that covers it, or a new one.
+    def follow(self, region: Region, now: Moment) -> Region:
+        """The masklet of a region that an answer names in this frame: a live one or a new one.
 
-        `shown` are the masklets' regions in this frame. Raises PromptError for an unusable mask.
-        With a limit of 0 nothing is followed and the region comes back as it is.
+        Raises PromptError for an unusable mask. With a limit of 0 nothing is followed and the
+        region comes back as it is.
         """
         if self._limit < 1:
             return region
-        if region.track_id in self._lives:
-            self._lives[region.track_id].asked = True
-            return region
-        mask = decode_mask(region.mask)
-        if mask.shape != frame.size or not mask.any():
-            raise PromptError(
-                f"expected a mask with pixels of the frame's size {frame.size}, "
-                f"got {region.mask.area} pixels of {mask.shape}"
-            )
-        for other in shown:
-            same = other.box is not None and mask_iou(mask, decode_mask(other.mask))
-            if other.track_id in self._lives and same >= SAME_THING_IOU:
-                self._lives[other.track_id].asked = True
-                return replace(region, track_id=other.track_id)
-        if not self.room:
-            self._drop_least()
-        started = self._start(frame, features, mask, asked=True)
-        return replace(region, track_id=started.track_id)
+        known = self._known(region, now)
+        if known is None:
+            self._make_room()
+            known = self._start(now, decode_mask(region.mask), asked=True)
+        return replace(region, track_id=known)
 
-    def _start(self, frame: Frame, features: Features, mask: Mask, asked: bool) -> Region:
-        self._state, inner = self._tracker.add(self._state, frame, features, mask)
-        shown = described(features, mask)
-        own = self._reid.recognised(self._gone, shown)
+    def follow_late(self, late: LateRegion, now: Moment) -> tuple[Region, Region | None]:
+        """The same for a region of an earlier frame: it, and where its new masklet is now, if any.
+
+        What was a live masklet in that frame is so still. A new one is carried to the present
+        first. Raises PromptError for an unusable mask.
+        """
+        region, asked = late.region, late.asked
+        if self._limit < 1:
+            return region, None
+        known = self._known(region, asked)
+        if known is None:
+            mask = decode_mask(region.mask)
+            carried = late.carried or self.carrier.start(asked, mask)
+            carried = self.carrier.to_now(carried, late.trail, now)
+            here = replace(carried.region, track_id=0)
+            if here.box is not None:
+                known = self._known(here, now)  # it was started on its own meanwhile
+            if known is None:
+                return self._take_up(late, carried, now, described(asked.features, mask))
+        return replace(region, track_id=known), None
+
+    def _take_up(
+        self, late: LateRegion, carried: Carried, now: Moment, looks: Tensor
+    ) -> tuple[Region, Region | None]:
+        """Start a masklet from what was carried to this frame."""
+        tracker, here = self._tracker, carried.region
+        if not isinstance(tracker, Adopting) and here.box is None:
+            return late.region, None  # nothing to start from
+        self._make_room()
+        if isinstance(tracker, Adopting):
+            self._state, inner = tracker.adopt(self._state, carried.state, carried.inner)
+        else:
+            self._state, inner = tracker.add(self._state, *now.station, decode_mask(here.mask))
+        own = self._begin(inner, now.frame.pts_ns, looks, asked=True)
+        self._lives[own].here = here.box is not None
+        # It may have slid onto something else on the way.
+        here = self._true(now.features, replace(here, track_id=own))
+        if own not in self._lives:
+            return late.region, None
+        return replace(late.region, track_id=own), here
+
+    def _known(self, region: Region, moment: Moment) -> int | None:
+        """The live masklet that a region of a frame is; it is kept as asked for from now on."""
+        known: int | None = region.track_id
+        if known not in self._lives:
+            live = [one for one in moment.regions if one.track_id in self._lives]
+            known = covering(region, replace(moment, regions=tuple(live)))
+        if known is not None:
+            self._lives[known].asked = True
+        return known
+
+    def _start(self, now: Moment, mask: Mask, asked: bool) -> int:
+        self._state, inner = self._tracker.add(self._state, *now.station, mask)
+        return self._begin(inner, now.frame.pts_ns, described(now.features, mask), asked)
+
+    def _begin(self, inner: int, pts_ns: int, looks: Tensor, asked: bool) -> int:
+        """A life for what the tracker follows from now on, which looks like that; its id."""
+        own = self._reid.recognised(self._gone, looks)
         if own is None:
             own, self._next_id = self._next_id, self._next_id + 1
         self._gone.pop(own, None)
-        self._lives[own] = _Life(inner, Appearance(shown[None]), frame.pts_ns, asked)
-        return Region(own, frame.pts_ns, encode_mask(mask), mask_box(mask), 1.0)
+        self._lives[own] = _Life(inner, Appearance(looks[None]), pts_ns, asked)
+        return own
+
+    def _make_room(self) -> None:
+        if not self.room:
+            self._drop_least()
 
     def _drop_least(self) -> None:
         """Take out the one nobody asked for, longest out of view, oldest."""

@@ -17,31 +17,36 @@ from functools import partial
 from typing import TypeVar
 
 from foveal.config.schema import SessionConfig
-from foveal.session.stages import SessionSink, SessionState, Stages, detected_box, region_event
+from foveal.session.answering import Answering
+from foveal.session.stages import SessionSink, Stages, region_event
+from foveal.session.state import SessionState
 from perception.features.backbone import Features
-from perception.scene.reader import GroundedRegion, SceneView
+from perception.scene.reader import GroundedRegion
 from stream.channel import Channel, OverflowPolicy
-from stream.errors import BadFrame, ChannelClosed, FovealError, PromptError
-from stream.events import AnswerEvent, Question, Region, Span
-from stream.frame import Frame, FrameSource, Keyframe, Mask
-from stream.geometry import decode_mask, encode_mask, mask_box
+from stream.errors import BadFrame, ChannelClosed, FovealError
+from stream.events import AnswerEvent, Question, Region
+from stream.frame import Frame, FrameSource, Keyframe
 
 READ_AHEAD_FRAMES = 4
-MIN_NAME_SCORE = 0.5  # a name that is more likely than all others together
 
 T = TypeVar("T")
 
-
+Aside = Callable[[Callable[[], None]], None]
 _Seen = tuple[Frame, Features | None]  # what the first stage hands to the second
 
 
 class Session:
     """Runs one source to its end (or until cancelled)."""
 
-    def __init__(self, stages: Stages, sink: SessionSink, config: SessionConfig) -> None:
+    def __init__(
+        self, stages: Stages, sink: SessionSink, config: SessionConfig, aside: Aside | None = None
+    ) -> None:
+        """`aside` runs what need not be done before the next frame; at once, unless given."""
         self._stages = stages
         self._sink = sink
         self._config = config
+        self._aside: Aside = aside or _at_once
+        self.answering = Answering(stages, sink)
 
     def init_state(self) -> SessionState:
         """A session that has seen nothing."""
@@ -73,7 +78,8 @@ class Session:
     def answer_late(self, state: SessionState, pending: deque[Question]) -> None:
         """Answer all that wait about the last frame, if there was one; they leave `pending`."""
         if state.last is not None:
-            self._answer_due(state, state.last, pending, None, due_ns=None)
+            self._answer_due(state, pending, due_ns=None)
+            self._apply_held(state, end=True)
 
     async def _look_ahead(
         self,
@@ -104,7 +110,7 @@ class Session:
         try:
             with self._stages.tracer.span("look ahead", frame.pts_ns):
                 masklets.look_ahead(frame)
-            return self._features(frame) if masklets.live or asked else None
+            return self._stages.features(frame) if masklets.live or asked else None
         except BadFrame:
             return None
 
@@ -120,27 +126,27 @@ class Session:
         `features` are the frame's, where they were made before.
         """
         stages = self._stages
+        self._apply_held(state)
         try:
             with stages.tracer.span("keyframe", frame.pts_ns):
                 state.keyframes, keyframe = stages.selector.step(state.keyframes, frame)
             due = bool(pending) and pending[0].asked_ns <= frame.pts_ns
-            wanted = keyframe is not None or due or stages.masklets.live
-            features = (features or self._features(frame)) if wanted else None
+            passing = any(asked.trail.wants for asked in state.asked)
+            wanted = keyframe is not None or due or passing or stages.masklets.live
+            features = (features or stages.features(frame)) if wanted else None
             state.regions = self._track(frame, features, keyframe)
-            state.frames, state.last = state.frames + 1, frame
+            state.frames, state.last, state.features = state.frames + 1, frame, features
+            for asked in state.asked:
+                asked.trail.passes(frame, features)
             if keyframe is not None and features is not None:
-                self._take_keyframe(state, keyframe, features, due)
+                self._take_keyframe(state, keyframe, features)
             if due:
-                self._answer_due(state, frame, pending, features, due_ns=frame.pts_ns)
+                self._answer_due(state, pending, due_ns=frame.pts_ns)
         except BadFrame as error:
-            self._refuse(state, frame.pts_ns, "bad frame", str(error))
+            state.refuse(self._sink, frame.pts_ns, "bad frame", str(error))
             return
         with stages.tracer.span("write", frame.pts_ns):
             self._sink.frame(frame, stages.masklets.named(state.regions), keyframe)
-
-    def _features(self, frame: Frame) -> Features:
-        with self._stages.tracer.span("backbone", frame.pts_ns):
-            return self._stages.backbone.features(frame.image)
 
     def _track(
         self, frame: Frame, features: Features | None, keyframe: Keyframe | None
@@ -150,9 +156,7 @@ class Session:
         with self._stages.tracer.span("tracker", frame.pts_ns):
             return self._stages.masklets.step(frame, features, cut=keyframe is not None)
 
-    def _take_keyframe(
-        self, state: SessionState, keyframe: Keyframe, features: Features, asked: bool
-    ) -> None:
+    def _take_keyframe(self, state: SessionState, keyframe: Keyframe, features: Features) -> None:
         """Report a keyframe with its masklets, and start masklets where there is room."""
         state.keyframe_count += 1
         frame = keyframe.frame
@@ -160,122 +164,83 @@ class Session:
         self._sink.event(AnswerEvent("keyframe", frame.pts_ns, data))
         if self._stages.assistant.reads_ahead:
             self._read_ahead(state, frame, features)
-            asked = True
         if self._config.seed_tracks and self._stages.masklets.room:
-            for thing in self._new_things(state, frame, features, asked):
-                if thing.score >= self._config.min_seed_score and self._stages.masklets.room:
-                    mask = self._sharp(state, frame, thing.mask)
-                    region = self._stages.masklets.seed(frame, features, mask)
-                    if region is not None:
-                        state.regions = (*state.regions, region)
-                        self._call(replace(thing, track_id=region.track_id))
+            self._seed(state, frame, features)
         for region in state.regions:
             self._sink.event(region_event(region))
 
+    def _seed(self, state: SessionState, frame: Frame, features: Features) -> None:
+        """What stands out and is not followed starts a masklet, where there is room."""
+        for thing in self._new_things(state, frame, features):
+            if thing.score >= self._config.min_seed_score and self._stages.masklets.room:
+                mask = self._stages.sharp(state.view, frame, thing.mask)
+                region = self._stages.masklets.seed(frame, features, mask)
+                if region is not None:
+                    state.regions = (*state.regions, region)
+                    self.answering.call(replace(thing, track_id=region.track_id))
+
     def _answer_due(
-        self,
-        state: SessionState,
-        frame: Frame,
-        pending: deque[Question],
-        features: Features | None,
-        due_ns: int | None,
+        self, state: SessionState, pending: deque[Question], due_ns: int | None
     ) -> None:
         """Answer the questions that are due; `due_ns` None means all that are left."""
         while pending and (due_ns is None or pending[0].asked_ns <= due_ns):
-            question = pending.popleft()
-            try:
-                features = features or self._features(frame)
-                self._answer(state, frame, features, question)
-            except FovealError as error:
-                # One question's failure is told; the frames and the other questions go on.
-                self._refuse(state, frame.pts_ns, "question", f"{question.text[:80]}: {error}")
+            self._apply_held(state)  # what was answered before this was asked
+            self._answer(state, pending.popleft())
 
-    def _answer(
-        self, state: SessionState, frame: Frame, features: Features, question: Question
-    ) -> None:
-        view = self._asked_view(state, frame, features)
-        with self._stages.tracer.span("answer", frame.pts_ns):
-            answer = self._stages.assistant.ask(question, view, self._sink.event)
-        spans = []
-        for span in answer.spans:
-            region = span.region
-            if question.point is None and question.box is None:  # else it was cut out exactly
-                region = self._sharp_region(state, frame, region)
-            region = self._follow(state, frame, features, region)
-            self._stages.masklets.call(region.track_id, answer.name_of(span))
-            spans.append(Span(span.start, span.end, region))
-            self._sink.event(region_event(region))
-        answer = replace(answer, spans=tuple(spans))
-        state.answered += 1
-        self._sink.answer(answer, frame, tuple(span.region for span in spans))
+    def _answer(self, state: SessionState, question: Question) -> None:
+        """At once; one question's failure is told, the frames and other questions go on."""
+        waiting = list(state.asked)
+        try:
+            asked = self.answering.look(state, question)
+            answered = self.answering.answer(asked, self._sink.event)
+            if question.applied_ns is None:
+                self.answering.apply(state, answered)
+            else:
+                state.held.append(answered)
+        except FovealError as error:
+            state.asked = waiting
+            at_ns = 0 if state.last is None else state.last.pts_ns
+            state.refuse(self._sink, at_ns, "question", f"{question.text[:80]}: {error}")
+
+    def _apply_held(self, state: SessionState, end: bool = False) -> None:
+        """Apply the answers that a recording had applied by the last frame; all at the end."""
+        due = [
+            one
+            for one in state.held
+            if end or (state.last and (one.asked.question.applied_ns or 0) <= state.last.pts_ns)
+        ]
+        state.held = [one for one in state.held if one not in due]
+        for answered in due:
+            self.answering.apply(state, answered)
 
     def _new_things(
-        self, state: SessionState, frame: Frame, features: Features, asked: bool
+        self, state: SessionState, frame: Frame, features: Features
     ) -> tuple[GroundedRegion, ...]:
-        """What stands out and is not followed; a frame that is asked about is read but once."""
-        if asked:
-            things = self._view(state, frame, features).things
-            return tuple(thing for thing in things if thing.track_id is None)
+        """What stands out and is not followed."""
+        view = state.view
+        if view is not None and view.frame is frame:  # it was read ahead
+            return tuple(thing for thing in view.things if thing.track_id is None)
         with self._stages.tracer.span("scene", frame.pts_ns):
             return self._stages.reader.new_things(frame, features, state.regions)
 
     def _read_ahead(self, state: SessionState, frame: Frame, features: Features) -> None:
         """Let the model take in a keyframe before anything is asked."""
-        view = self._view(state, frame, features)
-        with self._stages.tracer.span("read ahead", frame.pts_ns):
-            self._stages.assistant.see(view)
+        stages = self._stages
+        with stages.tracer.span("scene", frame.pts_ns):
+            state.view = view = stages.reader.read(frame, features, state.regions)
+        for thing in view.things:
+            self.answering.call(thing)
+        see = stages.assistant.see(view)
 
-    def _asked_view(self, state: SessionState, frame: Frame, features: Features) -> SceneView:
-        """What a question is answered from: the frame's own features, and its scene, or the last
-        keyframe's where the model has read that one already."""
-        seen = state.view
-        if seen is None or not self._stages.assistant.reads_ahead:
-            return self._view(state, frame, features)
-        return self._stages.reader.glance(frame, features, state.regions, seen)
+        def read() -> None:
+            with stages.tracer.span("read ahead", frame.pts_ns):
+                see()
 
-    def _view(self, state: SessionState, frame: Frame, features: Features) -> SceneView:
-        """The frame's scene, read once however many questions it gets."""
-        if state.view is None or state.view.frame is not frame:
-            with self._stages.tracer.span("scene", frame.pts_ns):
-                state.view = self._stages.reader.read(frame, features, state.regions)
-            for thing in state.view.things:
-                self._call(thing)
-        return state.view
+        self._aside(read)
 
-    def _call(self, thing: GroundedRegion) -> None:
-        """A masklet gets the name that it most likely has, until an answer calls it something."""
-        if thing.track_id is not None and thing.names and thing.score >= MIN_NAME_SCORE:
-            self._stages.masklets.call(thing.track_id, thing.names[0].label, anew=False)
 
-    def _follow(
-        self, state: SessionState, frame: Frame, features: Features, region: Region
-    ) -> Region:
-        """What an answer speaks of lives on as a masklet."""
-        try:
-            followed = self._stages.masklets.follow(frame, features, region, state.regions)
-        except PromptError as error:
-            self._refuse(state, frame.pts_ns, "masklet", str(error))
-            return region
-        if all(known.track_id != followed.track_id for known in state.regions):
-            state.regions = (*state.regions, followed)
-        return followed
-
-    def _sharp_region(self, state: SessionState, frame: Frame, region: Region) -> Region:
-        """A new region of an answer along the thing's border; after the answer, which waits for
-        nothing. A masklet's own region is left as it is."""
-        if region.box is None or any(one.track_id == region.track_id for one in state.regions):
-            return region
-        mask = self._sharp(state, frame, decode_mask(region.mask))
-        return replace(region, mask=encode_mask(mask), box=mask_box(mask))
-
-    def _sharp(self, state: SessionState, frame: Frame, mask: Mask) -> Mask:
-        box = detected_box(state.view, frame, mask)
-        with self._stages.tracer.span("mask", frame.pts_ns):
-            return self._stages.cutter.sharpen(frame.image, mask, box)
-
-    def _refuse(self, state: SessionState, pts_ns: int, cause: str, reason: str) -> None:
-        state.refused[cause] = state.refused.get(cause, 0) + 1
-        self._sink.event(AnswerEvent("refused", pts_ns, {"cause": cause, "reason": reason}))
+def _at_once(work: Callable[[], None]) -> None:
+    work()
 
 
 def _thread(name: str) -> ThreadPoolExecutor:

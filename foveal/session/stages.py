@@ -1,17 +1,17 @@
-"""What a session is made of, what changes while it runs, and who takes what it makes."""
+"""What a session is made of, and who takes what it makes."""
 
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from foveal.session.masklets import LiveMasklets
-from perception.features.backbone import Backbone
+from perception.features.backbone import Backbone, Features
 from perception.masks.cutter import Cutter, EdgeCutter
 from perception.scene.reader import SceneReader, SceneView
 from reasoning.generation.conversation import Assistant
 from stream.events import Answer, AnswerEvent, Region
 from stream.frame import Frame, Keyframe, Mask
 from stream.geometry import Box, box_iou, mask_box
-from stream.keyframes.selector import KeyframeSelector, KeyframeState
+from stream.keyframes.selector import KeyframeSelector
 from stream.timing.trace import Tracer
 
 SAME_BOX = 0.5  # overlap from which a detection and a mask are of one thing
@@ -41,20 +41,16 @@ class Stages:
     tracer: Tracer
     cutter: Cutter = field(default_factory=EdgeCutter)
 
+    def features(self, frame: Frame) -> Features:
+        """The shared backbone's pass over a frame; raises BadFrame where there is none."""
+        with self.tracer.span("backbone", frame.pts_ns):
+            return self.backbone.features(frame.image)
 
-@dataclass(slots=True, eq=False)
-class SessionState:
-    """What changes while a session runs; bounded, whatever the stream's length."""
-
-    keyframes: KeyframeState
-    frames: int = 0
-    keyframe_count: int = 0
-    answered: int = 0
-    late: int = 0  # questions asked after the last frame, answered on it
-    refused: dict[str, int] = field(default_factory=dict)  # cause -> count
-    last: Frame | None = None
-    regions: tuple[Region, ...] = ()  # of the last frame
-    view: SceneView | None = None  # the last scene that was read
+    def sharp(self, view: SceneView | None, frame: Frame, mask: Mask) -> Mask:
+        """A rough mask [H, W] of a frame along the thing's border; `view` is of any frame."""
+        box = detected_box(view, frame, mask)
+        with self.tracer.span("mask", frame.pts_ns):
+            return self.cutter.sharpen(frame.image, mask, box)
 
 
 def detected_box(view: SceneView | None, frame: Frame, mask: Mask) -> Box | None:

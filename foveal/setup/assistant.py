@@ -131,10 +131,10 @@ def build_assistant(
     config = config or ReasoningConfig()
     decoder = SearchDecoder(_searcher(models, config.searcher), config.decode, clock)
     if config.model == "rules":
-        return Assistant(_rules(models, config.policy), decoder)
+        return Assistant(_rules(models, config.policy), decoder, config.patience_s)
     if config.model == "pixsearch":
-        return Assistant(trained_model(models, config.pixsearch), decoder)
-    return Assistant(load_backend(config, models.reader), decoder)
+        return Assistant(trained_model(models, config.pixsearch), decoder, config.patience_s)
+    return Assistant(load_backend(config, models.reader), decoder, config.patience_s)
 
 
 def _searcher(models: Models, name: str | None) -> Searcher:

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from foveal.config.models import EMBEDDED, MaskletSettings
-from foveal.session.masklets import MaskTracker
+from foveal.session.mask_tracker import MaskTracker
 from perception.device import CPU, Device, resolve_device
 from perception.tracking.settings import TrackerConfig
 from perception.tracking.tracker import EmbeddedTracker

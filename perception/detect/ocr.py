@@ -1,5 +1,6 @@
 """Written words in a frame, through RapidOCR (PP-OCR models carried by its wheel)."""
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -38,11 +39,12 @@ class TextReader(Protocol):
 
 
 class RapidTextReader:
-    """RapidOCR on ONNX Runtime; its models load on first use."""
+    """RapidOCR on ONNX Runtime; its models load on first use. Any thread may use it."""
 
     def __init__(self, providers: Sequence[str] = ("CPUExecutionProvider",)) -> None:
         """`providers` are ONNX Runtime's, in the order that is tried."""
         self._providers = providers
+        self._reading = threading.Lock()  # the engine keeps settings of a call in itself
 
     @cached_property
     def _engine(self) -> Any:
@@ -70,7 +72,8 @@ class RapidTextReader:
         rows, cols = small.shape[:2]
         below, right = max(0, cols // MAX_ASPECT - rows), max(0, rows // MAX_ASPECT - cols)
         small = cv2.copyMakeBorder(small, 0, below, 0, right, cv2.BORDER_REPLICATE)
-        found = self._engine(np.ascontiguousarray(small[..., ::-1]), box_thresh=MIN_BOX)
+        with self._reading:
+            found = self._engine(np.ascontiguousarray(small[..., ::-1]), box_thresh=MIN_BOX)
         if getattr(found, "txts", None) is None:  # boxes at most, and none of them read
             return ()
         lines = [

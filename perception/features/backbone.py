@@ -52,9 +52,10 @@ class Features:
     @property
     def top(self) -> torch.Tensor:
         """[1280, h32, w32] float32 head features before pooling."""
-        if not isinstance(self._top, torch.Tensor):
-            self._top = self._top()
-        return self._top
+        top = self._top  # read once: another thread may make it meanwhile, which gives the same
+        if not isinstance(top, torch.Tensor):
+            top = self._top = top()
+        return top
 
 
 class Backbone:

@@ -6,6 +6,7 @@ does not work the plain function goes on, and `Program.reason` says why.
 """
 
 import logging
+import threading
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -32,6 +33,7 @@ class Program:
         self._plain, self._mode, self._backend = function, mode, backend
         self._programs: dict[tuple[Any, ...], Function] = {}
         self._last: tuple[Any, ...] | None = None
+        self._running = threading.Lock()
         self.reason: str | None = "off" if mode == "off" else None
 
     @property
@@ -43,6 +45,10 @@ class Program:
         """The function's tensors; they are the caller's, no later call changes them."""
         if self.reason is not None:
             return self._plain(*tensors, *constants)
+        with self._running:  # a recorded program's memory is its own, and one
+            return self._run(tensors, constants)
+
+    def _run(self, tensors: Tensors, constants: tuple[Any, ...]) -> Tensors:
         key = (*((one.shape, one.dtype, one.device) for one in tensors), constants)
         settled, self._last = key == self._last, key
         program = self._programs.get(key)

@@ -108,6 +108,31 @@ class EmbeddedTracker:
         )
         return replace(state, tracks=tracks)
 
+    def carrier(self) -> "EmbeddedTracker":
+        """Follows masklets in a state of its own, for `adopt`; any thread may use it.
+
+        It cuts no mask anew: when that is due depends on how far others have looked ahead.
+        """
+        return EmbeddedTracker(self._backbone, self.config, self._refiner)
+
+    def adopt(
+        self, state: TrackerState, other: TrackerState, track_id: int
+    ) -> tuple[TrackerState, int]:
+        """Take in a masklet of another state at the same frame; its id here.
+
+        Raises PromptError for an unknown id, or too many masklets.
+        """
+        track = next((one for one in other.tracks if one.track_id == track_id), None)
+        if track is None or len(state.tracks) >= self.config.max_tracks:
+            raise PromptError(
+                f"expected a masklet {track_id} of the other state and at most "
+                f"{self.config.max_tracks} here, got {len(other.tracks)} and {len(state.tracks)}"
+            )
+        tracks = (*state.tracks, replace(track, track_id=state.next_id))
+        grey = other.grey if state.grey is None else state.grey
+        after = replace(state, tracks=tracks, grey=grey, next_id=state.next_id + 1)
+        return after, state.next_id
+
     def step(
         self, state: TrackerState, frame: Frame, features: Features | None = None
     ) -> tuple[TrackerState, tuple[Region, ...]]:

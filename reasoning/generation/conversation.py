@@ -3,9 +3,11 @@
 import dataclasses
 from collections import deque
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from perception.scene.reader import GroundedRegion, SceneView
+from reasoning.generation.cancel import CancelToken
 from reasoning.generation.decoding import SearchDecoder
 from reasoning.generation.protocol import Glimpse, Prompt, ReadsAhead, SegmentingLMM, Turn
 from reasoning.generation.tokens import neutralise
@@ -22,11 +24,37 @@ NO_TRACK = 0  # track id of a region that no masklet follows
 OnEvent = Callable[[AnswerEvent], None]
 
 
-class Assistant:
-    """Answers one wearer's questions, one after the other."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Context:
+    """What an answer depends on besides the question and its view, as it was at that time."""
 
-    def __init__(self, lmm: SegmentingLMM[Any], decoder: SearchDecoder) -> None:
+    history: tuple[Turn, ...] = ()  # oldest first
+    seen: SceneView | None = None  # the keyframe that was read ahead
+    earlier: tuple[SceneView, ...] = ()  # the keyframes before it, oldest first
+    timeline: tuple[Glimpse, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reply:
+    """An answer, and what the conversation keeps of it."""
+
+    answer: Answer
+    turn: Turn
+
+
+class Assistant:
+    """Answers one wearer's questions, one after the other.
+
+    `context`, `answer` and `remember` are the parts of `ask`: an answer depends on what it is given
+    alone, so it may be made in another thread while the wearer's stream goes on.
+    """
+
+    def __init__(
+        self, lmm: SegmentingLMM[Any], decoder: SearchDecoder, patience_s: float = 20.0
+    ) -> None:
+        """`patience_s`: how long a live wearer waits for a sign of life of an answer."""
         self._lmm, self._decoder = lmm, decoder
+        self.patience_s = patience_s
         self._history: deque[Turn] = deque(maxlen=MAX_TURNS)
         self._seen: deque[SceneView] = deque(maxlen=MAX_SEEN)  # keyframes that were read ahead
         self._timeline: deque[Glimpse] = deque(maxlen=MAX_GLIMPSES)
@@ -41,17 +69,25 @@ class Assistant:
         """Whether answering waits for a server."""
         return self._lmm.remote
 
-    def see(self, view: SceneView) -> None:
-        """Take in a keyframe as it comes: the next questions are asked on top of it.
+    @property
+    def name(self) -> str:
+        """Of the model that answers."""
+        return self._lmm.name
 
-        Their own frames still give the masks. Does nothing for a model that cannot read ahead.
+    def see(self, view: SceneView) -> Callable[[], object]:
+        """Take note of a keyframe: the next questions are asked on top of it.
+
+        Their own frames still give the masks. What comes back lets the model read it, which may
+        take as long as an answer and be left out. Both do nothing where it cannot read ahead.
         """
-        if isinstance(self._lmm, ReadsAhead):
-            self._lmm.read_view(view, tuple(self._seen))
-            self._seen.append(view)
-            names = glimpsed(view)
-            if names:
-                self._timeline.append(Glimpse(view.frame.pts_ns, names))
+        lmm, earlier = self._lmm, tuple(self._seen)
+        if not isinstance(lmm, ReadsAhead):
+            return lambda: None
+        self._seen.append(view)
+        names = glimpsed(view)
+        if names:
+            self._timeline.append(Glimpse(view.frame.pts_ns, names))
+        return lambda: lmm.read_view(view, earlier)
 
     def ask(self, question: Question, view: SceneView, on_event: OnEvent) -> Answer:
         """Answer from a view; tokens, searches and evidence go to `on_event` as they are made.
@@ -59,6 +95,24 @@ class Assistant:
         A question is shortened to its first 120 words (1000 characters). Regions carry their
         masklet's id, or 0.
         """
+        reply = self.answer(question, view, self.context(), on_event)
+        self.remember(reply)
+        return reply.answer
+
+    def context(self) -> Context:
+        """What the next answer depends on besides its question and view."""
+        seen, timeline = tuple(self._seen), tuple(self._timeline)
+        return Context(tuple(self._history), seen[-1] if seen else None, seen[:-1], timeline)
+
+    def answer(
+        self,
+        question: Question,
+        view: SceneView,
+        context: Context,
+        on_event: OnEvent,
+        cancel: CancelToken | None = None,
+    ) -> Reply:
+        """`ask` without remembering; any thread. Raises Cancelled once `cancel` is cancelled."""
         at = question.asked_ns
 
         def emit(kind: EventKind, data: Mapping[str, Any]) -> None:
@@ -66,23 +120,22 @@ class Assistant:
 
         emit("question", {"text": question.text})
         asked = dataclasses.replace(question, text=shorten(question.text))
-        *earlier, seen = self._seen or (None,)
         prompt = Prompt(
             asked,
             view,
-            tuple(self._history),
-            seen,
-            tuple(one for one in earlier if one is not None),
-            tuple(self._timeline),
+            context.history,
+            context.seen,
+            context.earlier,
+            context.timeline,
+            cancel or CancelToken(),
         )
         decoded = self._decoder.decode(self._lmm, prompt, emit)
-        self._history.append(Turn(asked.text, decoded.text, at, decoded.subject))
         spans = tuple(
             Span(span.start, span.end, as_region(span.region, view.frame.pts_ns))
             for span in decoded.spans
         )
         emit("end", {"text": decoded.text, "tokens": decoded.tokens})
-        return Answer(
+        answer = Answer(
             question,
             decoded.text,
             decoded.sequence,
@@ -91,6 +144,11 @@ class Assistant:
             decoded.timings_ns,
             self._lmm.name,
         )
+        return Reply(answer, Turn(asked.text, decoded.text, at, decoded.subject))
+
+    def remember(self, reply: Reply) -> None:
+        """The next questions follow on this answer."""
+        self._history.append(reply.turn)
 
     def forget(self) -> None:
         """Start a new conversation."""

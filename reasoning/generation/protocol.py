@@ -61,7 +61,8 @@ class ReadsAhead(Protocol):
         """Read a view's visual context and keep it as long as the view lives.
 
         `earlier` are the session's keyframes before it, oldest first: what was kept of them alone
-        may go. It is called on the thread that keeps masks alive.
+        may go. It is called beside the stream, and left out for a keyframe that was replaced by
+        a newer one while it waited; of a model in this process, never while it answers.
         """
 
 

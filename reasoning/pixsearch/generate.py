@@ -97,13 +97,14 @@ class PixSearchLMM:
     def read_view(self, view: SceneView, earlier: Sequence[SceneView] = ()) -> Any:
         """The cache of a view's visual prefix: call it as a keyframe comes, and a question costs
         only its own tokens. It looks at one view; `earlier` ones are not read."""
-        if view not in self._read:
-            cache = DynamicCache()
+        read = self._read.get(view)
+        if read is None:
+            read = DynamicCache()
             with torch.inference_mode():
                 prefix = self._model.prefix(self._visual.of_view(view))
-                self._model.states(prefix[None], cache=cache)
-            self._read[view] = cache
-        return self._read[view]
+                self._model.states(prefix[None], cache=read)
+            self._read[view] = read
+        return read
 
     def forget_view(self, view: SceneView) -> None:
         """Drop what `read_view` kept: the next question reads the view itself."""
@@ -148,14 +149,16 @@ class PixSearchLMM:
                 shown = self._visual.of_pointed(prompt.view, pointed)
                 # `prefix` begins with <image>, which was read with the view.
                 rows = torch.cat([model.prefix(shown)[1:], rows])
-            if view in self._read:
-                cache = copy.deepcopy(self._read[view])
+            read = self._read.get(view)
+            if read is not None:
+                cache = copy.deepcopy(read)
                 states = model.read(rows, cache)
             else:
                 prefix, cache = model.prefix(self._visual.of_view(view)), DynamicCache()
                 states = model.read(torch.cat([prefix, rows]), cache)
-                self._read[view] = copy.deepcopy(cache)
-                self._read[view].crop(-len(rows))
+                kept = copy.deepcopy(cache)
+                kept.crop(-len(rows))
+                self._read[view] = kept  # whole when others see it
             return cache, states[-1], model.logits(states[-1])
 
     def step(self, state: PixSearchState, may_search: bool) -> TokenStep:

@@ -35,6 +35,7 @@ class CausalLm:
         self._device = device
         self._folder: Path | None = None
         self._loading = threading.Lock()
+        self._tokenizing = threading.Lock()  # a fast tokenizer keeps settings of a call in itself
 
     @classmethod
     def load(
@@ -85,9 +86,10 @@ class CausalLm:
 
     def encode(self, text: str) -> list[int]:
         """Token ids of plain text; no special token is read out of it."""
-        ids: list[int] = self.tokenizer(
-            text, add_special_tokens=False, split_special_tokens=True
-        ).input_ids
+        with self._tokenizing:
+            ids: list[int] = self.tokenizer(
+                text, add_special_tokens=False, split_special_tokens=True
+            ).input_ids
         return ids
 
     def pieces(self, text: str) -> list[tuple[int, str]]:
@@ -95,12 +97,13 @@ class CausalLm:
 
         Characters that the vocabulary lacks come with a token beside them, or as an unknown one.
         """
-        coded = self.tokenizer(
-            text,
-            add_special_tokens=False,
-            split_special_tokens=True,
-            return_offsets_mapping=True,
-        )
+        with self._tokenizing:
+            coded = self.tokenizer(
+                text,
+                add_special_tokens=False,
+                split_special_tokens=True,
+                return_offsets_mapping=True,
+            )
         if text and not coded.input_ids:
             return [(self.tokenizer.unk_token_id or 0, text)]
         starts = [start for start, _ in coded.offset_mapping]

@@ -64,7 +64,7 @@ class ClientMessage(ProtocolMessage):
 
 
 class AskMessage(PointedQuestion, ClientMessage):
-    """A question; what is being said is cut off."""
+    """A question; what is being answered or said is cut off."""
 
     type: Literal["ask"] = "ask"
     text: Words = told(f"at most {MAX_QUESTION_CHARS:,} characters")

@@ -66,6 +66,8 @@ class LiveHearing:
 
     def _take(self, event: ListenEvent) -> None:
         action = "none" if self._barge is None else self._barge.handle(event)
+        if action == "cut":
+            self._ear.interrupted()
         if isinstance(event, SpeechStarted | SpeechEnded):
             self._ear.heard(HearingMessage(on=isinstance(event, SpeechStarted)))
         elif isinstance(event, PartialTranscript):

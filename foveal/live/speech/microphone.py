@@ -40,6 +40,9 @@ class Ear(Protocol):
     def heard(self, message: HearingMessage | TranscriptMessage) -> None:
         """Speech began or ended, or words of it."""
 
+    def interrupted(self) -> None:
+        """The wearer spoke while we did, and said something."""
+
     def asked(self, text: str) -> None:
         """A whole question was heard."""
 

@@ -64,7 +64,7 @@ class LiveMqtt(AsyncExitStack):
         self._voice.on = on
         if not on:
             for room in self._server.rooms.all:
-                room.live.stop_speaking()
+                room.live.hush()
 
     def _admit(self, on: bool) -> None:
         self._server.admitting = on

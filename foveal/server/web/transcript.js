@@ -128,9 +128,9 @@ export class Transcript {
 
   refused({turn, cause, reason}) {
     const one = this.turns.get(turn);
-    if (!one || !['question', 'internal'].includes(cause)) return;
+    if (!one || !['question', 'internal', 'stopped'].includes(cause)) return;
     one.answer.className = 'answer refused';
-    one.answer.textContent = reason;
+    one.answer.textContent = cause === 'stopped' ? `${one.answer.textContent} … (${reason})` : reason;
     this.#follow();
   }
 

@@ -14,6 +14,7 @@ from jsonschema import Draft202012Validator
 
 from devices.speaking.speaker import Speaker
 from foveal.config.schema import SessionConfig
+from foveal.live.answer_threads import AnswerThreads
 from foveal.live.engine import Engine
 from foveal.live.live_session import LiveSession
 from foveal.live.parts import LiveParts
@@ -120,10 +121,11 @@ class LiveRig:
 
     async def __aenter__(self) -> "LiveRig":
         self.clock = MonotonicClock()
-        self.worker = FairWorker(self.clock)
+        self.worker, self.answers = FairWorker(), AnswerThreads(self.clock)
         self.pool = ThreadPoolExecutor(1)
         lane = self.worker.lane()
-        parts = LiveParts(self.make, lane, self.pool, self.pool, SessionConfig(), self.speaker)
+        pools = self.pool, self.pool
+        parts = LiveParts(self.make, lane, self.answers, *pools, SessionConfig(), self.speaker)
         self.live = LiveSession(parts, self.tell, self.clock)
         return self
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from foveal.config.schema import SessionConfig
+from foveal.live.answer_threads import AnswerThreads
 from foveal.live.live_session import LiveSession
 from foveal.live.message_log import SessionLog
 from foveal.live.parts import LiveParts
@@ -94,14 +95,15 @@ async def test_a_day_of_a_wearer_loses_no_answer_and_leaves_nothing_behind(
         "foveal.live.room.SessionLog", lambda: SessionLog(300)
     )  # full after an hour
     clock = SteppedClock()
-    worker, pool = FairWorker(clock), ThreadPoolExecutor(1)
+    worker, pool = FairWorker(), ThreadPoolExecutor(1)
     limits = RoomLimits(max_session_s=25 * 3600.0, idle_s=1200.0)
 
     stages = make_stages()
 
     def make() -> Room:
         def live(tell: Any) -> LiveSession:
-            parts = LiveParts(lambda: stages, worker.lane(), pool, pool, SessionConfig())
+            lane, answers = worker.lane(), AnswerThreads(clock)
+            parts = LiveParts(lambda: stages, lane, answers, pool, pool, SessionConfig())
             return LiveSession(parts, tell, clock)
 
         return Room(live, None, limits, clock, lambda *_: None)

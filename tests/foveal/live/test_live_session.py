@@ -9,14 +9,10 @@ import pytest
 from devices.webrtc.tracks import SpeechTrack
 from foveal.live.live_session import MAX_FAILURES, MAX_WAITING
 from foveal.live.protocol.parts import PointedQuestion
-from foveal.live.worker import GIVE_WAY_NS
 from foveal.session.stages import Stages
-from stream.clock import NS_PER_S
 from stream.errors import PromptError
-from stream.events import TokenStep
 from stream.frame import Frame
 from tests.doubles.devices import ToneSpeaker
-from tests.doubles.reasoning import ScriptedLMM, ScriptState
 from tests.foveal.live.live_rig import SAID, LiveRig, QueueSource, frame, make_stages, until
 
 
@@ -197,33 +193,3 @@ async def test_forgetting_starts_again_at_zero() -> None:
         await watching
         rig.live.renew()  # also while no camera runs
         await until(lambda: len(made) == 3)
-
-
-async def test_others_are_served_while_one_gets_a_long_answer() -> None:
-    served = threading.Event()
-
-    class SlowLMM(ScriptedLMM):
-        """Goes on when somebody else was served, or after two seconds a token."""
-
-        def step(self, state: ScriptState, may_search: bool) -> TokenStep:
-            served.wait(2 * GIVE_WAY_NS / NS_PER_S)
-            return super().step(state, may_search)
-
-    lmm = SlowLMM(["one ", "two ", "three ", "four"])
-    left: list[int] = []  # words that were still to come
-
-    def serve() -> None:
-        left.append(len(lmm.states[0].left))
-        served.set()
-
-    async with LiveRig(lambda: make_stages(lmm=lmm)) as rig:
-        source = QueueSource()
-        source.put(0)
-        source.queue.put_nowait(None)
-        rig.live.ask("Tell me everything?")
-        watching = asyncio.create_task(rig.live.watch(source))
-        await rig.until("token")
-        rig.worker.lane().submit(serve, short=True)
-        await watching
-        assert left[0] > 0
-        assert (await rig.until("end"))["text"] == "one two three four"

@@ -9,6 +9,7 @@ import pytest
 import pytest_asyncio
 
 from devices.http.problems import Problem
+from foveal.live.answer_threads import AnswerThreads
 from foveal.live.live_session import LiveSession
 from foveal.live.message_log import Message
 from foveal.live.parts import LiveParts
@@ -34,7 +35,7 @@ class House:
 
     def __init__(self, **limits: Any) -> None:
         self.clock = MovedClock()
-        self.worker = FairWorker(self.clock)
+        self.worker = FairWorker()
         self.pool = ThreadPoolExecutor(1)
         self.limits = RoomLimits(**limits)
         self.told: list[tuple[str, dict[str, Any]]] = []
@@ -43,9 +44,9 @@ class House:
 
     def make(self) -> Room:
         def live(tell: Any) -> LiveSession:
-            return LiveSession(
-                LiveParts(make_stages, self.worker.lane(), self.pool, self.pool), tell, self.clock
-            )
+            threads = AnswerThreads(self.clock)
+            parts = LiveParts(make_stages, self.worker.lane(), threads, self.pool, self.pool)
+            return LiveSession(parts, tell, self.clock)
 
         def watch(_: str, kind: str, data: dict[str, Any]) -> None:
             self.told.append((kind, data))

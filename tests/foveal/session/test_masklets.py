@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from foveal.session.late_masks import Moment
 from foveal.session.masklets import MAX_REMEMBERED, LiveMasklets
 from perception.features.backbone import Features
 from perception.tracking.tracker import TrackerState
@@ -49,7 +50,7 @@ def test_seeds_start_until_there_is_no_room() -> None:
 
 def test_a_new_region_gets_a_masklet_of_its_own() -> None:
     masklets, _ = make(2)
-    followed = masklets.follow(frame(7), FEATURES, region(square(3)), ())
+    followed = masklets.follow(region(square(3)), Moment(frame(7), FEATURES, ()))
     assert followed.track_id == 1
     assert followed.score == 0.5 and followed.mask == encode_mask(square(3))
 
@@ -58,7 +59,7 @@ def test_a_region_of_a_live_masklet_is_kept() -> None:
     masklets, tracker = make(2)
     seed = masklets.seed(frame(), FEATURES, square(0))
     assert seed is not None
-    assert masklets.follow(frame(), FEATURES, seed, ()) is seed
+    assert masklets.follow(seed, Moment(frame(), FEATURES, ())) == seed
     assert list(tracker.masks) == [1]
 
 
@@ -68,7 +69,7 @@ def test_a_region_that_covers_a_live_masklet_is_that_one(side: int, track_id: in
     masklets, _ = make(2)
     masklets.seed(frame(), FEATURES, square(0))
     shown = masklets.step(frame(1), FEATURES)
-    followed = masklets.follow(frame(1), FEATURES, region(square(0, side=side)), shown)
+    followed = masklets.follow(region(square(0, side=side)), Moment(frame(1), FEATURES, shown))
     assert followed.track_id == track_id
 
 
@@ -78,14 +79,14 @@ def test_a_hidden_masklet_is_not_what_a_region_covers() -> None:
     tracker.hidden = {1}
     shown = masklets.step(frame(1), FEATURES)
     assert shown[0].box is None
-    assert masklets.follow(frame(1), FEATURES, region(square(0)), shown).track_id == 2
+    assert masklets.follow(region(square(0)), Moment(frame(1), FEATURES, shown)).track_id == 2
 
 
 def test_seeds_give_way_before_what_was_asked_for() -> None:
     masklets, tracker = make(2)
-    masklets.follow(frame(0), FEATURES, region(square(0)), ())  # 1, asked
+    masklets.follow(region(square(0)), Moment(frame(0), FEATURES, ()))  # 1, asked
     masklets.seed(frame(1), FEATURES, square(1))  # 2, newer, but nobody asked
-    masklets.follow(frame(2), FEATURES, region(square(2)), ())
+    masklets.follow(region(square(2)), Moment(frame(2), FEATURES, ()))
     assert list(tracker.masks) == [1, 3]
 
 
@@ -94,18 +95,18 @@ def test_a_seed_that_is_asked_for_counts_as_asked() -> None:
     first = masklets.seed(frame(0), FEATURES, square(0))
     masklets.seed(frame(1), FEATURES, square(1))
     assert first is not None
-    masklets.follow(frame(1), FEATURES, first, ())
-    masklets.follow(frame(2), FEATURES, region(square(2)), ())
+    masklets.follow(first, Moment(frame(1), FEATURES, ()))
+    masklets.follow(region(square(2)), Moment(frame(2), FEATURES, ()))
     assert list(tracker.masks) == [1, 3]
 
 
 def test_what_is_longest_out_of_view_gives_way() -> None:
     masklets, tracker = make(3)
     for n in range(3):
-        masklets.follow(frame(n), FEATURES, region(square(n)), ())
+        masklets.follow(region(square(n)), Moment(frame(n), FEATURES, ()))
     tracker.hidden = {2}
     masklets.step(frame(10), FEATURES)
-    masklets.follow(frame(11), FEATURES, region(square(5)), ())
+    masklets.follow(region(square(5)), Moment(frame(11), FEATURES, ()))
     assert list(tracker.masks) == [1, 3, 4]
 
 
@@ -113,14 +114,14 @@ def test_of_equals_the_oldest_gives_way() -> None:
     masklets, tracker = make(3)
     for n in range(3):
         masklets.seed(frame(0), FEATURES, square(n))
-    masklets.follow(frame(0), FEATURES, region(square(5)), ())
+    masklets.follow(region(square(5)), Moment(frame(0), FEATURES, ()))
     assert list(tracker.masks) == [2, 3, 4]
 
 
 def test_nothing_is_followed_with_a_limit_of_zero() -> None:
     masklets, tracker = make(0)
     asked = region(square(0))
-    assert masklets.follow(frame(), FEATURES, asked, ()) is asked
+    assert masklets.follow(asked, Moment(frame(), FEATURES, ())) is asked
     assert masklets.seed(frame(), FEATURES, square(0)) is None
     assert masklets.step(frame(), FEATURES) == () and tracker.masks == {}
 
@@ -130,7 +131,7 @@ def test_an_unusable_mask_costs_no_masklet(mask: Mask) -> None:
     masklets, tracker = make(1)
     masklets.seed(frame(), FEATURES, square(0))
     with pytest.raises(PromptError, match="expected a mask"):
-        masklets.follow(frame(), FEATURES, region(mask), ())
+        masklets.follow(region(mask), Moment(frame(), FEATURES, ()))
     assert list(tracker.masks) == [1] and masklets.live == 1
 
 
@@ -148,7 +149,7 @@ def test_whatever_happens_the_limit_holds(limit: int, calls: list[tuple[str, int
         if call == "seed":
             masklets.seed(frame(now), FEATURES, square(number))
         elif call == "follow":
-            followed = masklets.follow(frame(now), FEATURES, region(square(number)), shown)
+            followed = masklets.follow(region(square(number)), Moment(frame(now), FEATURES, shown))
             assert followed.track_id in tracker.masks
         elif call == "hide":
             tracker.hidden ^= {number}
@@ -169,20 +170,20 @@ def colours(rgb: tuple[float, float, float]) -> Features:
 def test_after_a_cut_a_masklet_that_slid_is_dropped_and_comes_back_by_its_look() -> None:
     red, blue = colours((1, 0, 0)), colours((0, 0, 1))
     masklets, _ = make(2)
-    first = masklets.follow(frame(0), red, region(square(0)), ())
+    first = masklets.follow(region(square(0)), Moment(frame(0), red, ()))
     assert [one.track_id for one in masklets.step(frame(1), red, cut=True)] == [first.track_id]
     assert masklets.step(frame(2), blue, cut=True) == ()
     assert masklets.live == 0
-    other = masklets.follow(frame(3), blue, region(square(4)), ())
+    other = masklets.follow(region(square(4)), Moment(frame(3), blue, ()))
     assert other.track_id != first.track_id
-    again = masklets.follow(frame(4), red, region(square(2)), ())
+    again = masklets.follow(region(square(2)), Moment(frame(4), red, ()))
     assert again.track_id == first.track_id
 
 
 def test_looks_are_compared_once_a_second_without_a_cut() -> None:
     red, blue = colours((1, 0, 0)), colours((0, 0, 1))
     masklets, _ = make(1)
-    masklets.follow(frame(0), red, region(square(0)), ())
+    masklets.follow(region(square(0)), Moment(frame(0), red, ()))
     assert len(masklets.step(frame(NS_PER_S - 1), blue)) == 1
     assert masklets.step(frame(NS_PER_S), blue) == ()
 
@@ -192,7 +193,7 @@ def test_no_more_than_some_looks_are_remembered() -> None:
     for number in range(3 * MAX_REMEMBERED):
         features = colours((0, 0, 0))
         features.top[number % 1280, 0, 0] = 1.0
-        masklets.follow(frame(number), features, region(square(number % 8)), ())
+        masklets.follow(region(square(number % 8)), Moment(frame(number), features, ()))
     assert len(masklets._gone) <= MAX_REMEMBERED
 
 
@@ -208,7 +209,7 @@ def test_a_tracker_that_can_doubt_is_told_and_the_masklet_stays() -> None:
     red, blue = colours((1, 0, 0)), colours((0, 0, 1))
     tracker = DoubtingTracker()
     masklets = LiveMasklets(tracker, 1)
-    first = masklets.follow(frame(0), red, region(square(0)), ())
+    first = masklets.follow(region(square(0)), Moment(frame(0), red, ()))
     (slid,) = masklets.step(frame(1), blue, cut=True)
     assert (slid.track_id, slid.box, slid.mask.area) == (first.track_id, None, 0)
     assert len(tracker.hidden) == 1
@@ -218,7 +219,7 @@ def test_what_comes_back_is_compared_at_once() -> None:
     red, blue = colours((1, 0, 0)), colours((0, 0, 1))
     tracker = DoubtingTracker()
     masklets = LiveMasklets(tracker, 1)
-    first = masklets.follow(frame(0), red, region(square(0)), ())
+    first = masklets.follow(region(square(0)), Moment(frame(0), red, ()))
     masklets.step(frame(1), blue, cut=True)
     tracker.hidden.clear()
     (other,) = masklets.step(frame(2), blue)

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from foveal.config.schema import SessionConfig
 from foveal.session.masklets import LiveMasklets
 from foveal.session.pipeline import READ_AHEAD_FRAMES, Session
-from foveal.session.stages import SessionState, Stages
+from foveal.session.stages import Stages
+from foveal.session.state import SessionState
 from perception.features.backbone import Backbone, Features
 from perception.scene.reader import GroundedRegion, SceneReader, SceneView
 from perception.tracking.tracker import TrackerState

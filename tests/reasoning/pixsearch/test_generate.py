@@ -181,7 +181,7 @@ def test_a_view_read_ahead_answers_token_by_token_as_a_cold_one() -> None:
     scene = view(5)
     assistants = [Assistant(one, decoder()) for one in (cold, warm)]
     assert all(assistant.reads_ahead for assistant in assistants)
-    assistants[1].see(scene)
+    assistants[1].see(scene)()
     assert len(reads) == 1
     for text in ("What is this?", "And what else is there?"):
         said = []

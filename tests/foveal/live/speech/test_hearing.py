@@ -41,6 +41,7 @@ class Wearer:
     ) -> None:
         self.told: list[tuple[str, dict[str, Any]]] = []
         self.questions: list[str] = []
+        self.cuts = 0
         clock = VirtualClock()
         self.track = SpeechTrack(clock)
         self.voice = LiveVoice(
@@ -50,6 +51,9 @@ class Wearer:
         hearing = Hearing(LevelDetector(), ScriptedTranscriber(script))
         self.listener: Any = listener_maker(hearing, config)(self, clock)
         self.samples = 0
+
+    def interrupted(self) -> None:
+        self.cuts += 1
 
     def heard(self, message: HearingMessage | TranscriptMessage) -> None:
         self.told.append((message.type, message.data()))
