@@ -39,9 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--config", default="embedded", metavar="PROFILE|FILE", help="settings (default embedded)"
     )
     parser.add_argument("--reader", choices=("pyav", "decord"), default="pyav")
-    parser.add_argument(
-        "--tracker", metavar="NAME", help="embedded, sam2:ID or edgetam:ID (default: the profile's)"
-    )
+    parser.add_argument("--tracker", metavar="NAME", help="embedded, sam2:ID, edgetam:ID, sam3:ID")
     parser.add_argument("--tracks", type=int, metavar="N", help="masklets kept alive")
     parser.add_argument("--no-video", action="store_true", help="do not write annotated.mp4")
     parser.add_argument("--show-scores", action="store_true", help="ids and scores in the video")

@@ -67,7 +67,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add(parser, "--remove", "N", "stop following object N", int)
     parser.add_argument("--out", type=Path, help="output folder (default runs/track-<clip name>)")
     parser.add_argument(
-        "--tracker", default="embedded", metavar="NAME", help="embedded, sam2:ID or edgetam:ID"
+        "--tracker",
+        default="embedded",
+        metavar="NAME",
+        help="embedded, sam2:ID, edgetam:ID, sam3:ID",
     )
     parser.add_argument("--duration", type=float, metavar="S", help="stop after this long")
     parser.add_argument(
@@ -75,8 +78,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--no-video", action="store_true", help="do not write annotated.mp4")
     parser.add_argument("--json", action="store_true", help="print the summary as one JSON object")
-    own = parser.add_argument_group("of sam2 and edgetam")
-    own.add_argument("--image-size", type=int, metavar="PX", help="1024 (default), 768, 512")
+    own = parser.add_argument_group("of sam2, edgetam and sam3")
+    own.add_argument(
+        "--image-size", type=int, metavar="PX", help="1024 (default; sam3: 1008), 768, 512"
+    )
     own.add_argument(
         "--precision",
         choices=("auto", "float32", "mixed", "bfloat16", "float16"),

@@ -19,7 +19,7 @@ from stream.bounds import Share, within
 from stream.errors import ConfigError
 
 EMBEDDED = "embedded"
-KINDS = ("sam2", "edgetam")
+KINDS = ("sam2", "edgetam", "sam3")
 SAM3_PATCH = 14  # pixels
 BUILT_IN = ("rules", "pixsearch")
 FORMER = {"composed": "rules"}  # names that were in use
@@ -107,10 +107,11 @@ class PhraseSettings:
 class MaskletSettings:
     """The tracker of a session; all but `tracker` concern SAM 2 and EdgeTAM only.
 
-    Raises ConfigError for a tracker that is none of the three.
+    Raises ConfigError for a tracker that is none of the four.
     """
 
-    tracker: str = EMBEDDED  # or sam2:ID, edgetam:ID; ID: a hub id, a folder, a sam2 package's .pt
+    # or sam2:ID, edgetam:ID, sam3:ID; ID: a hub id, a folder, of SAM 2 also the package's .pt
+    tracker: str = EMBEDDED
     image_size: int | None = None  # px; None is what the model was trained at (1024)
     precision: Precision = "auto"
     device: DeviceName = "auto"  # auto is that of models.device
@@ -124,10 +125,11 @@ class MaskletSettings:
         if not (built_in or extensions.named("trackers", self.tracker)):
             added = "".join(f", {one}" for one in sorted(extensions.known("trackers")))
             raise ConfigError(
-                "expected a tracker embedded, sam2:ID or edgetam:ID (ID: a hub id, a folder or a "
-                f".pt of the sam2 package){added}; got {self.tracker!r}"
+                "expected a tracker embedded, sam2:ID, edgetam:ID or sam3:ID (ID: a hub id, a "
+                f"folder or a .pt of the sam2 package){added}; got {self.tracker!r}"
             )
-        if self.image_size is not None and (self.image_size < 64 or self.image_size % 64):
+        step = SAM3_PATCH if kind == "sam3" else 64
+        if self.image_size is not None and (self.image_size < step or self.image_size % step):
             raise ConfigError(
-                f"expected an image_size that is a multiple of 64, got {self.image_size}"
+                f"expected an image_size that is a multiple of {step}, got {self.image_size}"
             )

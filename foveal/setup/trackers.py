@@ -43,13 +43,16 @@ def load_renewer(device: Device = CPU) -> "Renewer | None":
 
 
 def open_sam2(settings: MaskletSettings, max_tracks: int) -> "Sam2Tracker":
-    """A SAM 2 or EdgeTAM tracker; a frame of another shape goes on, as sessions need it."""
+    """A SAM 2, EdgeTAM or SAM 3 tracker; a frame of another shape goes on, as sessions need it."""
     from perception.sam2_tracking.open import best_precision, load_sam2_tracker
     from perception.sam2_tracking.state import Sam2Config
+    from perception.sam3.tracker import load_sam3_tracker
 
     kind, _, name = settings.tracker.partition(":")
     device = resolve_device(settings.device).name
     precision = settings.precision
+    if precision == "auto":
+        precision = "mixed" if kind == "sam3" and device == "cuda" else best_precision(device)
     config = Sam2Config(
         max_tracks=max(1, max_tracks),
         policy=settings.policy,
@@ -57,18 +60,19 @@ def open_sam2(settings: MaskletSettings, max_tracks: int) -> "Sam2Tracker":
         any_shape=True,
         compile=settings.compile,
     )
+    load = load_sam3_tracker if kind == "sam3" else load_sam2_tracker
     try:
-        tracker = load_sam2_tracker(
+        tracker = load(
             name,
             config,
             image_size=settings.image_size,
-            precision=best_precision(device) if precision == "auto" else precision,
+            precision=precision,
             device=device,
         )
     except AssetError as error:
         raise AssetError(_advice(settings.tracker, name, error)) from error
-    if tracker.networks.edge != (kind == "edgetam"):
-        right = "edgetam" if tracker.networks.edge else "sam2"
+    right = tracker.networks.kind
+    if right != kind:
         raise ConfigError(f"expected a model of the kind {kind} at {name}; write {right}:{name}")
     return tracker
 

@@ -1,12 +1,13 @@
 """SAM 2's networks, batched over objects and free of any session: pure functions of tensors.
 
 Ravi et al., "SAM 2: Segment Anything in Images and Videos", arXiv 2408.00714. The weights live in
-transformers' `Sam2VideoModel` or `EdgeTamVideoModel`; this module calls their parts directly,
-because their own session keeps every frame and walks the objects one by one.
+transformers' `Sam2VideoModel`, `EdgeTamVideoModel` or `Sam3TrackerVideoModel` (SAM 3's tracker is
+SAM 2 on another image encoder); this module calls their parts directly, because their own session
+keeps every frame and walks the objects one by one.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -31,7 +32,15 @@ from perception.sam2.upload import Uploader
 from stream.errors import ConfigError
 from stream.frame import Image, Mask
 
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+Kind = Literal["sam2", "edgetam", "sam3"]
+KINDS: dict[str, Kind] = {  # by the model type of their configuration
+    "sam2_video": "sam2",
+    "edgetam_video": "edgetam",
+    "sam3_tracker_video": "sam3",
+}
+IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # mean and deviation of pixels
+NORMALS = {"sam2": IMAGENET, "edgetam": IMAGENET, "sam3": ((0.5,) * 3, (0.5,) * 3)}
+MASK_CELL = 16  # mask pixels down one cell of the grid that enter memory
 MASK_SCALE, MASK_BIAS = 20.0, -10.0  # a given mask as logits
 
 
@@ -52,11 +61,12 @@ class Sam2Networks:
     ) -> None:
         self._model = model.eval().requires_grad_(False)
         config = model.config
-        if config.model_type not in ("sam2_video", "edgetam_video"):
+        if config.model_type not in KINDS:
             raise ConfigError(
-                f"expected a sam2_video or edgetam_video model, got {config.model_type}"
+                f"expected a model of type {' or '.join(KINDS)}, got {config.model_type}"
             )
-        self.edge = config.model_type == "edgetam_video"
+        self.kind = KINDS[config.model_type]
+        self.edge = self.kind == "edgetam"
         self.image_size: int = int(config.image_size)
         self.memory_frames: int = config.num_maskmem - 1  # unprompted ones
         self.pointer_frames: int = config.max_object_pointers_in_encoder - 1  # unprompted ones
@@ -64,6 +74,8 @@ class Sam2Networks:
         weight = model.no_memory_embedding
         self.device, self.dtype = weight.device, weight.dtype
         self.grid: tuple[int, int] = tuple(config.vision_config.backbone_feature_sizes[-1])
+        self._mask_side = MASK_CELL * self.grid[0]  # SAM 3: 1152 for pictures of 1008
+        self._mixed = mixed
         with torch.inference_mode():
             self._encoder = _encoder(model, self.grid[0], mixed)
             self._prepare_constants()
@@ -80,8 +92,9 @@ class Sam2Networks:
         """Everything that depends on the model alone, not on pictures."""
         model = self._model
         self._wide_positions = model.get_image_wide_positional_embeddings()
-        self._mean = torch.tensor(MEAN, device=self.device)[:, None, None]
-        self._std = torch.tensor(STD, device=self.device)[:, None, None]
+        mean, std = NORMALS[self.kind]
+        self._mean = torch.tensor(mean, device=self.device)[:, None, None]
+        self._std = torch.tensor(std, device=self.device)[:, None, None]
         none = torch.zeros(1, 1, 1, 2, device=self.device, dtype=self.dtype)
         label = -torch.ones(1, 1, 1, dtype=torch.int32, device=self.device)
         self._no_points, self._no_mask = model.prompt_encoder(none, label, None, None)
@@ -104,9 +117,10 @@ class Sam2Networks:
         return FrameFeatures(*self.encoding(self.pixels(image)))
 
     def _encode(self, pixels: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """transformers' own pass, for backbones other than Hiera."""
-        outputs = self._model.get_image_features(pixels, return_dict=True)
-        fine, middle, coarse = outputs.fpn_hidden_states  # each [h*w, 1, C]
+        """transformers' own pass, for backbones other than Hiera and RepViT."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._mixed):
+            outputs = self._model.get_image_features(pixels, return_dict=True)
+        fine, middle, coarse = (one.to(self.dtype) for one in outputs.fpn_hidden_states)
         height, width = self.grid
         return (
             coarse[:, 0],
@@ -232,9 +246,9 @@ class Sam2Networks:
         return DecodedMasks(logits[:, 0], self.choose(found).pointers, sure, torch.ones_like(sure))
 
     def _fit_mask(self, mask: Mask) -> torch.Tensor:
-        """[H, W] bool -> [1, 1, S, S] float 0 or 1, never empty."""
+        """[H, W] bool -> [1, 1, M, M] float 0 or 1, never empty; M is 16 cells of the grid."""
         tensor = torch.from_numpy(np.ascontiguousarray(mask)).to(self.device).float()[None, None]
-        side = (self.image_size, self.image_size)
+        side = (self._mask_side, self._mask_side)
         if tensor.shape[-2:] == side:
             return tensor
         soft = F.interpolate(tensor, side, mode="bilinear", align_corners=False, antialias=True)
@@ -255,6 +269,11 @@ class Sam2Networks:
         shown = (full > 0).float() if prompted else torch.sigmoid(full)
         config = self._config
         shown = shown * config.sigmoid_scale_for_mem_enc + config.sigmoid_bias_for_mem_enc
+        if self._mask_side != self.image_size:  # as the `sam3` package's memory encoder does
+            cells = (self._mask_side, self._mask_side)
+            shown = F.interpolate(
+                shown, cells, mode="bilinear", align_corners=False, antialias=True
+            )
         tokens = self._memory_encoder(features.tokens, shown.to(self.dtype))
         hidden_embedding = self._model.occlusion_spatial_embedding_parameter
         if hidden_embedding is not None:

@@ -64,7 +64,7 @@ def tiny_phrase_config(side: int = SIDE, hidden: int = 32, lite: bool = False) -
     )
 
 
-def tiny_tracker_config(side: int = SIDE, hidden: int = 64) -> Any:
+def tiny_tracker_config(side: int = SIDE, hidden: int = 128) -> Any:
     """A `Sam3TrackerVideoConfig` of about a million parameters."""
     from transformers import Sam3TrackerVideoConfig
 
@@ -81,7 +81,6 @@ def tiny_tracker_config(side: int = SIDE, hidden: int = 64) -> Any:
         memory_attention_feed_forward_hidden_size=2 * hidden,
         memory_attention_num_layers=2,
         memory_encoder_hidden_size=hidden,
-        memory_encoder_output_channels=hidden // 2,
         mask_downsampler_embed_dim=hidden,
         memory_fuser_embed_dim=hidden,
         memory_fuser_intermediate_dim=2 * hidden,
@@ -97,8 +96,8 @@ def random_phrase_model(config: Any, seed: int = 0) -> Any:
     return model
 
 
-def random_tracker_model(config: Any, seed: int = 0) -> Any:
-    """A `Sam3TrackerVideoModel` whose parts, memory included, all show in the masks."""
+def random_tracker_model(config: Any, seed: int = 0, gain: float = MEMORY_GAIN) -> Any:
+    """A `Sam3TrackerVideoModel` whose parts all show in the masks, memory more with `gain`."""
     from transformers import Sam3TrackerVideoModel
 
     model = Sam3TrackerVideoModel(config)
@@ -107,8 +106,8 @@ def random_tracker_model(config: Any, seed: int = 0) -> Any:
         model.mask_decoder.pred_obj_score_head.proj_out.bias.fill_(PRESENCE_BIAS)
         for name, parameter in model.memory_attention.named_parameters():
             if "cross" in name and name.endswith(("q_proj.weight", "k_proj.weight")):
-                parameter.mul_(MEMORY_GAIN)  # look at single memories, not at their average
-        model.memory_encoder.mask_downsampler.final_conv.weight.mul_(MEMORY_GAIN)
+                parameter.mul_(gain)  # look at single memories, not at their average
+        model.memory_encoder.mask_downsampler.final_conv.weight.mul_(gain)
         shared = model.shared_image_embedding.positional_embedding
         model.prompt_encoder.shared_embedding.positional_embedding.copy_(shared)
     return model

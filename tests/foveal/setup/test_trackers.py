@@ -2,10 +2,11 @@
 
 import asyncio
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from foveal.cli import main
 from foveal.config.load import load_config, parse_config
 from foveal.config.models import MaskletSettings
 from foveal.config.schema import Config
@@ -14,11 +15,12 @@ from foveal.jobs.replay import ReplayRequest, replay
 from foveal.output.answer_records import read_answers
 from foveal.setup.stages import load_stages
 from perception.sam2_tracking.tracker import Sam2Tracker
-from stream.errors import ConfigError
+from stream.errors import AssetError, ConfigError
 from stream.events import Question
 from stream.sources.playback import PlaybackOptions
 from stream.timing.trace import Tracer
 from tests.doubles.sam2_random import random_model, tiny_config, tiny_edgetam_config
+from tests.doubles.sam3_random import random_tracker_model, tiny_tracker_config
 
 if TYPE_CHECKING:
     from foveal.setup.assistant import Models
@@ -32,12 +34,17 @@ def shared_models(models: "Models", monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("foveal.setup.stages.open_models", lambda config: models)
 
 
+def random_weights(kind: str) -> Any:
+    if kind == "sam3":
+        return random_tracker_model(tiny_tracker_config(56, 64), seed=1)
+    return random_model((tiny_config if kind == "sam2" else tiny_edgetam_config)(64, 64), seed=1)
+
+
 @pytest.mark.assets
 @pytest.mark.usefixtures("shared_models")
-@pytest.mark.parametrize("kind", ["sam2", "edgetam"])
+@pytest.mark.parametrize("kind", ["sam2", "edgetam", "sam3"])
 def test_a_whole_replay_on_the_tracker_that_a_file_names(kind: str, tmp_path: Path) -> None:
-    config = tiny_config(64, 64) if kind == "sam2" else tiny_edgetam_config(64, 64)
-    random_model(config, seed=1).save_pretrained(tmp_path / "weights")
+    random_weights(kind).save_pretrained(tmp_path / "weights")
     path = tmp_path / "mine.yaml"
     path.write_text(
         f"profile: edge\nmasklets:\n  tracker: {kind}:{tmp_path / 'weights'}\n"
@@ -46,7 +53,7 @@ def test_a_whole_replay_on_the_tracker_that_a_file_names(kind: str, tmp_path: Pa
     settings = load_config(path)
     stages = load_stages(settings)(Tracer())
     tracker = stages.masklets._tracker
-    assert isinstance(tracker, Sam2Tracker) and tracker.networks.edge == (kind == "edgetam")
+    assert isinstance(tracker, Sam2Tracker) and tracker.networks.kind == kind
     assert tracker.config.max_tracks == 2 and tracker.config.reidentify
     clip = render_demo(tmp_path / "tiny.mp4", TINY).clip
     asked = (Question("What is this?", 250_000_000), Question("Where is the cup?", 900_000_000))
@@ -73,6 +80,32 @@ def test_unknown_trackers_are_refused_by_key(name: str) -> None:
         parse_config({"masklets": {"tracker": name}})
     with pytest.raises(ConfigError, match="masklets: expected an image_size"):
         parse_config({"masklets": {"image_size": 100}})
+
+
+def test_image_sizes_of_sam_3_are_multiples_of_its_patches() -> None:
+    settings = {"tracker": "sam3:facebook/sam3", "image_size": 1008}
+    assert parse_config({"masklets": settings}).masklets.image_size == 1008
+    with pytest.raises(ConfigError, match="masklets: expected an image_size .* multiple of 14"):
+        parse_config({"masklets": {**settings, "image_size": 1024}})
+
+
+def test_sam_3_track_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    random_weights("sam3").save_pretrained(tmp_path / "weights")
+    clip = render_demo(tmp_path / "tiny.mp4", TINY).clip
+    asked = ["track", str(clip), "--box", "100,60,200,140", "--tracker", f"sam3:{tmp_path}/weights"]
+    assert main([*asked, "--out", str(tmp_path / "out"), "--no-video"]) == 0
+    told = capsys.readouterr().out
+    assert "12 frames" in told and "#1 in view on" in told
+
+
+def test_models_of_another_kind_are_refused(tmp_path: Path) -> None:
+    from foveal.setup.trackers import open_sam2
+
+    random_weights("sam2").save_pretrained(tmp_path)
+    with pytest.raises(AssetError, match=r"sam3_tracker_video at .*got sam2_video"):
+        open_sam2(MaskletSettings(f"sam3:{tmp_path}"), 1)
+    with pytest.raises(AssetError, match=r"SAM 3\.1"):
+        open_sam2(MaskletSettings("sam3:facebook/sam3.1"), 1)
 
 
 def test_a_limit_of_no_masklets_still_opens(tmp_path: Path) -> None:

@@ -146,7 +146,7 @@ def test_both_parts_of_one_published_checkpoint(tmp_path: Path) -> None:
     from tests.doubles.sam3_random import tiny_phrase_config
 
     config = Sam3VideoConfig(
-        detector_config=tiny_phrase_config(hidden=64), tracker_config=tiny_tracker_config()
+        detector_config=tiny_phrase_config(hidden=64), tracker_config=tiny_tracker_config(hidden=64)
     )
     whole = Sam3VideoModel(config)
     randomise(whole, 5)
