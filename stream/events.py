@@ -116,6 +116,7 @@ class Answer:
     searches: tuple[SearchRecord, ...]
     timings_ns: dict[str, int] = field(default_factory=dict)  # stage -> duration
     model: str = ""
+    cut: str = ""  # why it is but a part of what was to be said; empty for a whole answer
 
     def name_of(self, span: Span) -> str:
         """What the answer calls a thing, without its article; empty where that says nothing."""

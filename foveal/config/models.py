@@ -12,6 +12,7 @@ from reasoning.generation.config import (
     PolicyConfig,
     VlmConfig,
 )
+from reasoning.vlm.coordinates import format_of
 from reasoning.vlm.endpoint import Endpoint
 from reasoning.vlm.hub_name import HubName
 from stream import extensions
@@ -70,6 +71,8 @@ class ReasoningConfig:
 
     def __post_init__(self) -> None:
         check_model(self.model)
+        for grounding in (self.chat.grounding, self.vlm.grounding):
+            format_of(self.model, grounding)
         if self.searcher is not None and not extensions.named("searchers", self.searcher):
             added = ", ".join(sorted(extensions.known("searchers"))) or "none is installed"
             raise ConfigError(

@@ -71,6 +71,8 @@ def answer_record(answer: Answer, *, timed: bool) -> Json:
         "spans": [_span_record(span, answer.text) for span in answer.spans],
         "searches": [_search_record(search) for search in answer.searches],
     }
+    if answer.cut:
+        record["cut"] = answer.cut
     if timed:
         timings = answer.timings_ns.items()
         record["timings_ms"] = {stage: taken / NS_PER_MS for stage, taken in timings}
@@ -95,6 +97,7 @@ def answer_from_record(record: Mapping[str, Any]) -> Answer:
             stage: round(taken * NS_PER_MS) for stage, taken in record.get("timings_ms", {}).items()
         },
         model=record["model"],
+        cut=record.get("cut", ""),
     )
 
 

@@ -80,7 +80,10 @@ class Answering:
             self._stages.masklets.call(region.track_id, answer.name_of(span))
             spans.append(Span(span.start, span.end, region))
             self._sink.event(region_event(region))
-        state.answered += 1
+        if answer.cut:  # told already, while it was made
+            state.refused["cut off"] = state.refused.get("cut off", 0) + 1
+        else:
+            state.answered += 1
         answer = replace(answer, spans=tuple(spans))
         self._sink.answer(answer, asked.moment.frame, tuple(span.region for span in spans))
 

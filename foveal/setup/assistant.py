@@ -125,16 +125,22 @@ def trained_finder(models: Models) -> PhraseGrounder:
 
 
 def build_assistant(
-    models: Models, config: ReasoningConfig | None = None, clock: Clock | None = None
+    models: Models,
+    config: ReasoningConfig | None = None,
+    clock: Clock | None = None,
+    tracker: object = None,
 ) -> Assistant:
-    """The model that is configured behind the search decoder; `clock` measures its timings."""
+    """The model that is configured behind the search decoder; `clock` measures its timings.
+
+    `tracker`: see `load_backend`.
+    """
     config = config or ReasoningConfig()
     decoder = SearchDecoder(_searcher(models, config.searcher), config.decode, clock)
     if config.model == "rules":
         return Assistant(_rules(models, config.policy), decoder, config.patience_s)
     if config.model == "pixsearch":
         return Assistant(trained_model(models, config.pixsearch), decoder, config.patience_s)
-    return Assistant(load_backend(config, models.reader), decoder, config.patience_s)
+    return Assistant(load_backend(config, models.reader, tracker), decoder, config.patience_s)
 
 
 def _searcher(models: Models, name: str | None) -> Searcher:

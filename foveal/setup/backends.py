@@ -8,26 +8,34 @@ NAME:REST             a model of another installed package (docs/library.md)
 Their packages take seconds to import: each is imported where it is asked for.
 """
 
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from foveal.config.models import SCHEMES, ReasoningConfig, check_model
 from perception.device import resolve_device
 from perception.scene.reader import SceneReader
+from reasoning.generation.config import ChatConfig
 from reasoning.generation.protocol import SegmentingLMM
 from reasoning.vlm.endpoint import Endpoint
 from reasoning.vlm.hub_name import HubName
 from stream import extensions
 from stream.errors import ConfigError
 
+if TYPE_CHECKING:
+    from reasoning.vlm.tagged_stream import Grounder
+
 
 @lru_cache(maxsize=1)  # sessions of one server share it
-def load_backend(config: ReasoningConfig, reader: SceneReader) -> SegmentingLMM[Any]:
+def load_backend(
+    config: ReasoningConfig, reader: SceneReader, tracker: object = None
+) -> SegmentingLMM[Any]:
     """The model that is configured; on the accelerator in bfloat16 where there is one.
 
+    `tracker`: the session's; where it is SAM 2 or EdgeTAM it also cuts out what a model points at.
     Raises ConfigError for an unknown name, AssetError for a checkpoint that does not fit.
     """
     name = config.model
@@ -37,18 +45,13 @@ def load_backend(config: ReasoningConfig, reader: SceneReader) -> SegmentingLMM[
         added: SegmentingLMM[Any] = extensions.load("models", scheme)(rest, reader)
         return added
     if scheme == "openai":
-        from reasoning.segmenting.box_to_mask import SceneGrounder
-        from reasoning.vlm.openai_client import ChatClient
-        from reasoning.vlm.openai_vlm import ChatVlm
-
-        return ChatVlm(ChatClient(Endpoint.parse(name)), SceneGrounder(reader), config.chat)
+        return load_chat(name, load_grounder(reader, tracker), config.chat)
     if scheme == "hf":
-        from reasoning.segmenting.box_to_mask import SceneGrounder
         from reasoning.vlm.local.model import VlmLMM
         from reasoning.vlm.local.open import open_model
 
         opened = open_model(HubName.parse(rest), config.vlm)
-        return VlmLMM(opened, SceneGrounder(reader), config.vlm)
+        return VlmLMM(opened, load_grounder(reader, tracker), config.vlm)
     if scheme == "sa2va":
         from reasoning.segmenting.sa2va import load_sa2va
 
@@ -56,3 +59,30 @@ def load_backend(config: ReasoningConfig, reader: SceneReader) -> SegmentingLMM[
         dtype = torch.float32 if device.name == "cpu" else device.dtype
         return load_sa2va(Path(rest).expanduser(), reader, device.name, dtype)
     raise ConfigError(f"expected a large model ({', '.join(SCHEMES)}), got {name!r}")
+
+
+def load_chat(name: str, grounder: "Grounder", chat: ChatConfig) -> SegmentingLMM[Any]:
+    """A chat model behind a server: nothing is sent yet."""
+    from reasoning.vlm.openai_client import ChatClient
+    from reasoning.vlm.openai_vlm import ChatVlm, WarmChatVlm
+
+    endpoint = replace(
+        Endpoint.parse(name),
+        timeout_s=chat.timeout_s,
+        retry_s=chat.retry_s,
+        api_key_env=chat.api_key_env,
+        headers=chat.headers,
+        extra_body=chat.extra_body,
+    )
+    kind = WarmChatVlm if chat.warm_up else ChatVlm
+    return kind(ChatClient(endpoint), grounder, chat)
+
+
+def load_grounder(reader: SceneReader, tracker: object = None) -> "Grounder":
+    """Who makes masks of places: SAM 2 or EdgeTAM where one tracks, else the scene's cutter."""
+    from perception.sam2_tracking.tracker import Sam2Tracker
+    from reasoning.segmenting.box_to_mask import Sam2Grounder, SceneGrounder
+
+    if isinstance(tracker, Sam2Tracker):
+        return Sam2Grounder(tracker, reader)
+    return SceneGrounder(reader)

@@ -31,7 +31,7 @@ def load_stages(config: Config, models: Models | None = None) -> Callable[[Trace
             shared.backbone,
             LiveMasklets(tracker, limit),
             shared.reader,
-            build_assistant(shared, config.reasoning),
+            build_assistant(shared, config.reasoning, tracker=tracker),
             tracer,
             cutter,
         )

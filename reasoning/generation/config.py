@@ -1,10 +1,13 @@
 """Settings of answering: plain values without torch, so that a configuration is read quickly."""
 
-from dataclasses import dataclass
-from typing import Annotated, Literal
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
 
 from stream.bounds import Share, check_bounds, within
 
+ServerName = Literal[
+    "auto", "vllm", "ollama", "llamacpp", "lmstudio", "openai", "sglang", "transformers"
+]
 SearchMode = Literal["model", "text", "image", "region"]
 
 
@@ -72,12 +75,27 @@ class GroundConfig:
 
 @dataclass(frozen=True, slots=True)
 class ChatConfig:
-    """How a server is spoken to."""
+    """How a chat server is spoken to (docs/chat_servers.md); `auto` goes by the server's kind."""
 
-    calls: Literal["tags", "tools"] = "tags"
-    grounding: str = "auto"  # how places are written: by the model's name, or one of FORMATS
-    resume: Literal["message", "prefix"] = "message"  # prefix: vLLM's continue_final_message
-    temperature: Annotated[float, within(0.0, 2.0)] = 0.0
+    server: ServerName = "auto"  # by its host or its usual port
+    calls: Literal["auto", "tags", "tools"] = "auto"  # how a search is asked for
+    resume: Literal["auto", "message", "prefix", "prefill"] = "auto"  # how an answer goes on
+    grounding: str = "auto"  # how places are written: by the model's name, or a family's name
+    constrain: bool = False  # hold the model to the tags by the server's grammar, if it has one
+    warm_up: bool = False  # have the server read each keyframe before anything is asked
+    temperature: Annotated[float, within(0.0, 2.0)] | None = None  # None: the server's own
+    max_tokens: Annotated[int, within(1, 100_000)] = 400  # of one request
+    stop: tuple[str, ...] = ()
+    max_pixels: Annotated[int, within(10_000, 100_000_000)] = 1_310_720  # of a picture as sent
+    jpeg_quality: Annotated[int, within(10, 100)] = 90
+    timeout_s: Annotated[float, within(0.1, 3600.0)] = 60.0  # between one word and the next
+    retry_s: Annotated[float, within(0.0, 600.0)] = 15.0  # waited for a busy server, in all
+    api_key_env: str = "OPENAI_API_KEY"  # the variable that holds the key
+    headers: dict[str, str] = field(default_factory=dict, hash=False)
+    extra_body: dict[str, Any] = field(default_factory=dict, hash=False)  # of every request
+
+    def __post_init__(self) -> None:
+        check_bounds(self)
 
 
 @dataclass(frozen=True, slots=True)

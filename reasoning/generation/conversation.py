@@ -15,6 +15,7 @@ from stream.events import Answer, AnswerEvent, EventKind, Question, Region, Span
 from stream.geometry import encode_mask
 
 MAX_TURNS = 8  # of the conversation that are kept
+MAX_WRITTEN = 4000  # characters of a model's own text that are kept of a turn
 MAX_WORDS, MAX_CHARS = 120, 1000  # of a question that are read
 MAX_SEEN = 4  # keyframes whose pictures are kept for a model that reads ahead
 MAX_GLIMPSES = 12  # keyframes whose names are kept for it
@@ -143,8 +144,10 @@ class Assistant:
             decoded.searches,
             decoded.timings_ns,
             self._lmm.name,
+            decoded.cut,
         )
-        return Reply(answer, Turn(asked.text, decoded.text, at, decoded.subject))
+        written = decoded.written[:MAX_WRITTEN]
+        return Reply(answer, Turn(asked.text, decoded.text, at, decoded.subject, written))
 
     def remember(self, reply: Reply) -> None:
         """The next questions follow on this answer."""

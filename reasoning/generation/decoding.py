@@ -11,7 +11,13 @@ from typing import Any, Generic
 
 from reasoning.generation.config import DecodeConfig
 from reasoning.generation.grammar import Call, Grammar, visible
-from reasoning.generation.protocol import EntitySpan, Prompt, SegmentingLMM, State
+from reasoning.generation.protocol import (
+    EntitySpan,
+    KeepsWriting,
+    Prompt,
+    SegmentingLMM,
+    State,
+)
 from reasoning.generation.tokens import (
     END,
     END_INFORMATION,
@@ -23,7 +29,7 @@ from reasoning.generation.tokens import (
 )
 from retrieval.search import Searcher
 from stream.clock import Clock, MonotonicClock
-from stream.errors import QueryError
+from stream.errors import BackendError, QueryError
 from stream.events import EventKind, Evidence, Query, SearchRecord, TokenStep
 from stream.geometry import encode_mask
 
@@ -41,6 +47,8 @@ class Decoded:
     tokens: int  # of the model's own
     subject: str
     timings_ns: dict[str, int]
+    written: str = ""  # the model's own text, with its marks
+    cut: str = ""  # why it is but a part of the answer; empty for a whole one
 
 
 @dataclass(slots=True)
@@ -55,6 +63,7 @@ class _Run(Generic[State]):
     pieces: list[str] = field(default_factory=list)
     searches: list[SearchRecord] = field(default_factory=list)
     tokens: int = 0
+    cut: str = ""
     timings_ns: dict[str, int] = field(default_factory=dict)
 
 
@@ -85,16 +94,26 @@ class SearchDecoder:
         began = self._clock.now_ns()
         run = _Run(prompt, lmm.prefill(prompt), emit, began)
         run.timings_ns["prefill"] = self._clock.now_ns() - began
-        while run.grammar.place != "ended" and run.tokens < self.config.max_tokens:
+        try:
+            self._write(run, lmm)
+        except BackendError as error:
             prompt.cancel.check()
+            if not run.pieces:
+                raise
+            run.cut = str(error)  # what was said stands, as a part
+        self._close(run)
+        return self._finish(run, lmm)
+
+    def _write(self, run: _Run[State], lmm: SegmentingLMM[State]) -> None:
+        """Token by token to the answer's end or the limit of tokens."""
+        while run.grammar.place != "ended" and run.tokens < self.config.max_tokens:
+            run.prompt.cancel.check()
             may_search = len(run.searches) < self.config.max_searches
             step = lmm.step(run.state, may_search)
             run.tokens += 1
             call = self._take(run, lmm, step)
             if call is not None:
                 self._search(run, lmm, call)
-        self._close(run)
-        return self._finish(run, lmm)
 
     def _take(self, run: _Run[State], lmm: SegmentingLMM[State], step: TokenStep) -> Call | None:
         """Follow one token; raises GrammarError when the model breaks the grammar."""
@@ -155,17 +174,19 @@ class SearchDecoder:
         return Query("region", payload, self.config.k, image, encode_mask(mask), asked), None
 
     def _close(self, run: _Run[State]) -> None:
-        """Bring a sequence that met its limit to an end: an open call is dropped."""
+        """Bring a sequence that met its limit or broke off to an end: an open call is dropped."""
         if run.grammar.place == "ended":
             return
-        cut = "the answer"
-        if run.grammar.place == "payload":
-            cut = "the last search"
+        place, run.grammar.place = run.grammar.place, "ended"
+        if place in ("payload", "called"):
             while run.pieces and run.pieces.pop() != SEARCH:
                 pass
+        if run.cut:
+            run.emit("refused", {"cause": "cut off", "reason": run.cut})
+            return
+        cut = "the last search" if place == "payload" else "the answer"
         reason = f"{cut} was cut off after {run.tokens} tokens"
         run.emit("refused", {"cause": "token limit", "reason": reason})
-        run.grammar.place = "ended"
 
     def _finish(self, run: _Run[State], lmm: SegmentingLMM[State]) -> Decoded:
         sequence = "".join(run.pieces)
@@ -189,6 +210,8 @@ class SearchDecoder:
             run.tokens,
             lmm.subject(run.state),
             run.timings_ns,
+            lmm.written(run.state) if isinstance(lmm, KeepsWriting) else "",
+            run.cut,
         )
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from perception.scene.reader import GroundedRegion, SceneView
 from reasoning.generation.cancel import CancelToken
@@ -20,6 +20,9 @@ class Turn:
     answer: str
     asked_ns: int
     subject: str = ""  # the entity it was about, when known
+    # The answer as the model wrote it, with its marks of places and searches; empty where it
+    # keeps none.
+    written: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,14 @@ class ReadsAhead(Protocol):
         may go. It is called beside the stream, and left out for a keyframe that was replaced by
         a newer one while it waited; of a model in this process, never while it answers.
         """
+
+
+@runtime_checkable
+class KeepsWriting(Protocol):
+    """A model whose later turns are better for its own text than for what was said of it."""
+
+    def written(self, state: Any) -> str:
+        """All that it wrote in an answer, its marks and what its searches brought included."""
 
 
 class SegmentingLMM(Protocol[State]):

@@ -7,48 +7,70 @@ from perception.sam2_tracking.tracker import Sam2Tracker
 from perception.scene.reader import GroundedRegion, Scene, SceneView
 from reasoning.vlm.coordinates import SCALE
 from stream.errors import PromptError
-from stream.geometry import decode_mask
+from stream.events import Question
+from stream.geometry import Box, Point, decode_mask
 
 
 class SceneGrounder:
-    """Cuts the thing out along the picture's edges (perception/masks/grabcut.py)."""
+    """Cuts the thing out with the scene's own cutter: the small SAM, or along edges without it."""
 
     def __init__(self, scene: Scene) -> None:
         self._scene = scene
 
     def ground(self, view: SceneView, place: Sequence[float]) -> GroundedRegion | None:
-        """See BoxGrounder."""
+        """See Grounder."""
         try:
-            pixels = in_pixels(place, view.frame.size)
-            if len(pixels) == 4:
-                x0, y0, x1, y1 = pixels
-                return self._scene.point_at(view, None, (x0, y0, x1, y1))
-            return self._scene.point_at(view, (pixels[0], pixels[1]), None)
+            point, box = prompt_of(place, view.frame.size)
+            return self._at(view, point, box)
         except PromptError:
             return None
 
+    def meant(self, view: SceneView, question: Question, words: str) -> GroundedRegion | None:
+        """See Grounder."""
+        try:
+            if question.point is not None or question.box is not None:
+                return self._at(view, question.point, question.box)
+        except PromptError:
+            pass  # outside the picture
+        for phrase in filter(None, (words.strip(), question.text)):
+            try:
+                return self._scene.find(view, phrase)
+            except PromptError:
+                continue
+        return None
 
-class Sam2Grounder:
-    """Hands the prompt to SAM 2 or EdgeTAM: one frame, a fresh state."""
+    def _at(self, view: SceneView, point: Point | None, box: Box | None) -> GroundedRegion:
+        """What is pointed at, in pixels; raises PromptError."""
+        return self._scene.point_at(view, point, box)
+
+
+class Sam2Grounder(SceneGrounder):
+    """Hands points and boxes to SAM 2 or EdgeTAM: one frame, a fresh state."""
 
     def __init__(self, tracker: Sam2Tracker, scene: Scene) -> None:
-        self._tracker, self._scene = tracker, scene
+        super().__init__(scene)
+        self._tracker = tracker
 
-    def ground(self, view: SceneView, place: Sequence[float]) -> GroundedRegion | None:
-        """See BoxGrounder."""
-        try:
-            pixels = in_pixels(place, view.frame.size)
-            prompt: BoxPrompt | PointsPrompt
-            if len(pixels) == 4:
-                x0, y0, x1, y1 = pixels
-                prompt = BoxPrompt((x0, y0, x1, y1))
-            else:
-                prompt = PointsPrompt(((pixels[0], pixels[1]),))
-            state, _ = self._tracker.add(self._tracker.init_state(), view.frame, None, prompt)
-            _, (region,) = self._tracker.step(state, view.frame, None)
-            return self._scene.names_of(view, decode_mask(region.mask))
-        except PromptError:
-            return None
+    def _at(self, view: SceneView, point: Point | None, box: Box | None) -> GroundedRegion:
+        prompt: BoxPrompt | PointsPrompt
+        if box is not None:
+            prompt = BoxPrompt(box)
+        elif point is not None:
+            prompt = PointsPrompt((point,))
+        else:
+            raise PromptError("expected a point or a box, got neither")
+        state, _ = self._tracker.add(self._tracker.init_state(), view.frame, None, prompt)
+        _, (region,) = self._tracker.step(state, view.frame, None)
+        return self._scene.names_of(view, decode_mask(region.mask))
+
+
+def prompt_of(place: Sequence[float], size: tuple[int, int]) -> tuple[Point | None, Box | None]:
+    """Thousandths -> a point or a box in pixels of a (height, width) frame; raises PromptError."""
+    pixels = in_pixels(place, size)
+    if len(pixels) == 4:
+        x0, y0, x1, y1 = pixels
+        return None, (x0, y0, x1, y1)
+    return (pixels[0], pixels[1]), None
 
 
 def in_pixels(place: Sequence[float], size: tuple[int, int]) -> tuple[int, ...]:

@@ -1,7 +1,9 @@
 """Where a chat model is served; light, because configurations are checked with it."""
 
 import urllib.parse
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from stream.errors import ConfigError
 
@@ -15,6 +17,10 @@ class Endpoint:
     url: str  # up to /v1
     model: str
     timeout_s: float = 120.0  # for every read
+    retry_s: float = 15.0  # in all, that a busy server is waited for before the first word
+    api_key_env: str = "OPENAI_API_KEY"  # the variable with the key; sent when it is set
+    headers: Mapping[str, str] = field(default_factory=dict)
+    extra_body: Mapping[str, Any] = field(default_factory=dict)  # fields of every request
 
     @classmethod
     def parse(cls, text: str) -> "Endpoint":

@@ -1,28 +1,48 @@
-"""A client of OpenAI-compatible chat servers (vLLM, llama.cpp, and others): plain HTTP, streamed.
+"""A client of OpenAI-compatible chat servers, on the `openai` package: streamed, cancelled at once.
 
-Synchronous, because the decode loop is; one connection per request, with a time limit on every
-read. Nothing is retried: a request that failed may have been carried out.
+Connections are kept and used again. A busy or failing server (429, 5xx) is asked again while no
+word came, within a time limit; `Retry-After` is heeded. What a server refuses of a request (an
+option that it does not know) is left out from then on. A stream without an end is a broken one.
 """
 
+import asyncio
 import base64
-import http.client
-import json
+import concurrent.futures
+import math
 import os
-import urllib.parse
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import cv2
+import httpx2
+import openai
 
+from reasoning.generation.cancel import CancelToken
 from reasoning.vlm.endpoint import Endpoint
+from reasoning.vlm.network_thread import NetworkThread
 from stream.errors import BackendError
 from stream.frame import Image
 
-KEY_VARIABLE = "OPENAI_API_KEY"  # sent as a bearer token when it is set
-MAX_BYTES = 16 << 20  # of one answer
+MAX_BYTES = 8 << 20  # of one answer, on the wire
+PAUSE_S, MAX_PAUSE_S = 0.5, 8.0  # before a server is asked again, doubled each time
+CONNECT_S = 10.0
+NO_KEY = "no-key-required"  # servers that need none ignore it
 JPEG_QUALITY = 90
+MAX_TOLD = 300  # characters of a server's own words
+LIMITS = ("max_completion_tokens", "max_tokens")
+NEEDED = ("messages", "stream", "n", "tools")  # without them the answer would be another one
+KNOWN = (*NEEDED, *LIMITS, "temperature", "stop")  # what the package takes by name
+ADVICE = {
+    401: "; put a valid key into the variable that reasoning.chat.api_key_env names",
+    403: "; the key may not use this model",
+    404: "; is the URL's path right (most end in /v1), and is the model's name?",
+    405: "; is it a chat server?",
+    413: "; send smaller pictures (reasoning.chat.max_pixels)",
+    429: "; it is busy, or its limit is reached",
+}
 
 Message = Mapping[str, Any]
 
@@ -38,119 +58,237 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """One streamed step: words, or a finished call of a function."""
+    """One streamed step: words, a finished call of a function, or the end."""
 
     text: str = ""
     call: ToolCall | None = None
+    finish: str = ""  # stop, length, tool_calls, content_filter …: the last step has one
 
 
 class ChatClient:
-    """Asks one endpoint."""
+    """Asks one endpoint; safe from several threads."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
-        self._parts = urllib.parse.urlsplit(endpoint.url)
+        self._thread = NetworkThread()
+        self._warming: concurrent.futures.Future[list[str]] | None = None
+        self._refused: frozenset[str] = frozenset()  # options that the server does not take
+        key = os.environ.get(endpoint.api_key_env)
+        # Packed bytes could unpack to more than is bounded.
+        headers = {"Accept-Encoding": "identity"}
+        self._api = openai.AsyncOpenAI(
+            base_url=endpoint.url,
+            api_key=key or NO_KEY,
+            timeout=openai.Timeout(endpoint.timeout_s, connect=CONNECT_S),
+            max_retries=0,
+            default_headers=headers | dict(endpoint.headers),
+            http_client=openai.DefaultAsyncHttpxClient(event_hooks={"response": [_bound]}),
+        )
 
     def complete(self, messages: Sequence[Message], count: int = 1, **options: Any) -> list[str]:
-        """The words of `count` answers; options are the API's own (max_tokens, temperature …)."""
-        with self._post({"messages": list(messages), "n": count, **options}) as response:
-            body = response.read(MAX_BYTES)
-        try:
-            choices = json.loads(body)["choices"]
-            return [str(choice["message"].get("content") or "") for choice in choices]
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise self._strange(body, error) from error
+        """The words of `count` answers; options are the API's own (max_tokens, temperature …).
 
-    def stream(self, messages: Sequence[Message], **options: Any) -> Iterator[Delta]:
-        """Words as they are made, then the functions that are to be called."""
-        body = {"messages": list(messages), "stream": True, **options}
+        Raises BackendError.
+        """
+        return self._thread.wait(self._complete(messages, n=count, **options))
+
+    def stream(
+        self, messages: Sequence[Message], cancel: CancelToken | None = None, **options: Any
+    ) -> Generator[Delta, None, None]:
+        """Words as they are made, then the functions that are to be called, then the end.
+
+        Raises BackendError, also for a stream that breaks off; Cancelled at once when `cancel` is
+        cancelled. Closing the iterator closes the request.
+        """
+        deltas = self._deltas(messages, **options)
+        try:
+            while (delta := self._thread.wait(_next(deltas), cancel)) is not None:
+                yield delta
+        finally:
+            self._thread.start(deltas.aclose())
+
+    def warm(self, messages: Sequence[Message], limit: str) -> None:
+        """Let the server read a prefix; nobody waits for it, and failures cost nothing.
+
+        Nothing is sent while it still reads an earlier one. `limit` names the field for tokens.
+        """
+        if self._warming is None or self._warming.done():
+            self._warming = self._thread.start(self._complete(messages, **{limit: 1}))
+
+    async def _complete(self, messages: Sequence[Message], **options: Any) -> list[str]:
+        async with _told(self.endpoint):
+            made = await self._send({"messages": list(messages), **options})
+            return [str(choice.message.content or "") for choice in made.choices]
+
+    async def _deltas(
+        self, messages: Sequence[Message], **options: Any
+    ) -> AsyncGenerator[Delta, None]:
         calls: dict[int, ToolCall] = {}
-        with self._post(body) as response:
-            for event in _events(response):
-                try:
-                    delta = json.loads(event)["choices"][0]["delta"]
-                    text, parts = delta.get("content"), delta.get("tool_calls") or ()
-                    for part in parts:
-                        _add_call(calls, part)
-                except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
-                    raise self._strange(event.encode(), error) from error
-                if text:
-                    yield Delta(str(text))
+        finish = ""
+        async with _told(self.endpoint):
+            chunks = await self._send({"messages": list(messages), "stream": True, **options})
+            async with chunks:
+                async for chunk in chunks:
+                    # A chunk of figures has no choices; the first and the last may have no words.
+                    for choice in chunk.choices[:1]:
+                        finish = choice.finish_reason or finish
+                        for part in choice.delta.tool_calls or ():
+                            _add_call(calls, part)
+                        if choice.delta.content:
+                            yield Delta(str(choice.delta.content))
+        if not finish:
+            raise BackendError(
+                f"expected an answer of {self.endpoint.url} with an end, but it broke off: "
+                "look at the server's log, and whether it is a chat server"
+            )
         for number in sorted(calls):
             yield Delta(call=calls[number])
+        yield Delta(finish=finish)
 
-    @contextmanager
-    def _post(self, body: Mapping[str, Any]) -> Iterator[http.client.HTTPResponse]:
-        kind = (
-            http.client.HTTPSConnection
-            if self._parts.scheme == "https"
-            else http.client.HTTPConnection
-        )
-        connection = kind(
-            self._parts.hostname or "", self._parts.port, timeout=self.endpoint.timeout_s
-        )
-        headers = {"Content-Type": "application/json"}
-        if key := os.environ.get(KEY_VARIABLE):
-            headers["Authorization"] = f"Bearer {key}"
-        payload = json.dumps({"model": self.endpoint.model, **body})
-        try:
-            path = f"{self._parts.path}/chat/completions"
-            connection.request("POST", path, payload, headers)
-            response = connection.getresponse()
-            if response.status != 200:
-                told = response.read(2000).decode("utf-8", "replace")
-                raise BackendError(
-                    f"expected an answer of {self.endpoint.url}, got status {response.status}: "
-                    f"{told[:300]}"
-                )
-            yield response
-        except (OSError, http.client.HTTPException) as error:
-            raise BackendError(
-                f"expected a chat server at {self.endpoint.url}: {type(error).__name__}: {error}"
-            ) from error
-        finally:
-            connection.close()
+    async def _send(self, body: dict[str, Any]) -> Any:
+        """The server's answer as it begins; asked again while it is busy, and without what it
+        refuses."""
+        waited, pause = 0.0, PAUSE_S
+        while True:
+            try:
+                return await self._create(body)
+            except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
+                named = self._named_in(error.response.text, body)
+                if not named:
+                    raise
+                self._refused |= {named}
+            except (openai.RateLimitError, openai.InternalServerError) as error:
+                asked = _retry_after(error.response.headers)
+                wait = pause if asked is None else asked
+                if waited + wait > self.endpoint.retry_s:
+                    raise
+                await asyncio.sleep(wait)
+                waited, pause = waited + wait, min(2 * pause, MAX_PAUSE_S)
 
-    def _strange(self, body: bytes, error: Exception) -> BackendError:
-        shown = body[:200].decode("utf-8", "replace")
-        return BackendError(
-            f"expected a chat completion of {self.endpoint.url}, got {shown!r} ({error!r})"
+    async def _create(self, body: Mapping[str, Any]) -> Any:
+        taken = {name: value for name, value in body.items() if name not in self._refused}
+        for limit, other in (LIMITS, LIMITS[::-1]):
+            if limit in body and limit in self._refused and other not in self._refused:
+                taken[other] = body[limit]
+        known = {name: taken.pop(name) for name in KNOWN if name in taken}
+        return await self._api.chat.completions.create(
+            model=self.endpoint.model,
+            extra_body={**taken, **dict(self.endpoint.extra_body)} or None,
+            **known,
         )
 
+    def _named_in(self, message: str, body: Mapping[str, Any]) -> str:
+        """The option that a refusal speaks of and that can be left out."""
+        given = [name for name in body if name not in (*NEEDED, *self._refused)]
+        named = [name for name in given if re.search(rf"\b{name}\b", message)]
+        return min(named, key=message.find, default="")
 
-def picture_part(image: Image) -> dict[str, Any]:
-    """[H, W, 3] RGB -> a message part with the picture inside."""
-    done, coded = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+
+async def _next(deltas: AsyncGenerator[Delta, None]) -> Delta | None:
+    return await anext(deltas, None)
+
+
+@asynccontextmanager
+async def _told(endpoint: Endpoint) -> AsyncIterator[None]:
+    """Whatever a client's library raises, as a BackendError that says what to do."""
+    try:
+        yield
+    except openai.APITimeoutError as error:
+        raise BackendError(
+            f"expected words of {endpoint.url} within {endpoint.timeout_s:g} s, got none: the "
+            "server hangs or is slow (reasoning.chat.timeout_s)"
+        ) from error
+    except openai.APIConnectionError as error:
+        raise BackendError(
+            f"expected a chat server at {endpoint.url}: {_cause(error)}; is it running there?"
+        ) from error
+    except openai.APIStatusError as error:
+        raise BackendError(
+            f"expected an answer of {endpoint.url}, got status {error.status_code}: "
+            f"{_short(error.response.text)}{ADVICE.get(error.status_code, '')}"
+        ) from error
+    except openai.OpenAIError as error:
+        raise BackendError(
+            f"expected an answer of {endpoint.url}, got an error: {_short(str(error))}"
+        ) from error
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
+        raise BackendError(
+            f"expected a chat completion of {endpoint.url}, got something else "
+            f"({type(error).__name__}: {_short(str(error))})"
+        ) from error
+
+
+def _cause(error: BaseException) -> str:
+    inner = error.__cause__ or error
+    return f"{type(inner).__name__}: {_short(str(inner))}"
+
+
+def _short(text: str) -> str:
+    return " ".join(text.split())[:MAX_TOLD]
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds that a server asks to wait; None where it does not say so in seconds."""
+    try:
+        seconds = float(headers.get("retry-after", ""))
+    except ValueError:
+        return None
+    return max(0.0, seconds) if math.isfinite(seconds) else None
+
+
+def picture_part(
+    image: Image, max_pixels: int | None = None, quality: int = JPEG_QUALITY
+) -> dict[str, Any]:
+    """[H, W, 3] RGB -> a message part with the picture inside, made smaller above `max_pixels`."""
+    height, width = sent_size(image.shape[:2], max_pixels)
+    if (height, width) != image.shape[:2]:
+        image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+    done, coded = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not done:
         raise BackendError(f"expected a picture that can be coded as JPEG, got {image.shape}")
     data = base64.b64encode(coded.tobytes()).decode("ascii")
     return {"type": "image_url", "image_url": {"url": f"data:image/jpeg;base64,{data}"}}
 
 
-def _events(response: http.client.HTTPResponse) -> Iterator[str]:
-    """The data of server-sent events up to `[DONE]`."""
-    read = 0
-    while True:
-        line = response.readline(MAX_BYTES)
-        read += len(line)
-        if not line or read > MAX_BYTES:
-            return
-        text = line.decode("utf-8", "replace").strip()
-        if not text.startswith("data:"):
-            continue  # comments, other fields and the empty lines between events
-        data = text.removeprefix("data:").strip()
-        if data == "[DONE]":
-            return
-        yield data
+def sent_size(size: tuple[int, ...], max_pixels: int | None) -> tuple[int, int]:
+    """(height, width) of a picture as it is sent: its shape is kept."""
+    height, width = size
+    if max_pixels is None or height * width <= max_pixels:
+        return height, width
+    scale = math.sqrt(max_pixels / (height * width))
+    return max(1, int(height * scale)), max(1, int(width * scale))
 
 
-def _add_call(calls: dict[int, ToolCall], part: Mapping[str, Any]) -> None:
+async def _bound(response: httpx2.Response) -> None:
+    """No answer is read without end, whatever a server sends."""
+    if isinstance(response.stream, httpx2.AsyncByteStream):
+        response.stream = _Bounded(response.stream)
+
+
+class _Bounded(httpx2.AsyncByteStream):
+    """Another stream's first bytes; more of them is an error."""
+
+    def __init__(self, stream: httpx2.AsyncByteStream) -> None:
+        self._stream = stream
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        read = 0
+        async for part in self._stream:
+            read += len(part)
+            if read > MAX_BYTES:
+                raise BackendError(f"expected an answer of at most {MAX_BYTES >> 20} MB, got more")
+            yield part
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+def _add_call(calls: dict[int, ToolCall], part: Any) -> None:
     """A function call comes in pieces, told apart by their index."""
-    index = int(part.get("index", 0))
+    index, function = int(part.index or 0), part.function
     before = calls.get(index, ToolCall("", "", ""))
-    function = part.get("function") or {}
     calls[index] = ToolCall(
-        before.id or str(part.get("id") or ""),
-        before.name + str(function.get("name") or ""),
-        before.arguments + str(function.get("arguments") or ""),
+        before.id or str(part.id or ""),
+        before.name + str((function and function.name) or ""),
+        before.arguments + str((function and function.arguments) or ""),
     )

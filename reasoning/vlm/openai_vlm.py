@@ -2,31 +2,28 @@
 
 It grounds by the boxes it writes, handed to a segmenter, and searches by tags in its words (see
 reasoning/vlm/markup.py) or by function calls. Evidence goes back as a new message: the
-server's prefix cache keeps what was read.
+server's prefix cache keeps what was read. What differs from server to server is in
+reasoning/vlm/servers.py.
 """
 
 import json
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
-from perception.scene.reader import GroundedRegion, SceneView
+from perception.scene.reader import SceneView
 from reasoning.generation.config import ChatConfig
 from reasoning.generation.grammar import Call
 from reasoning.generation.protocol import Prompt
-from reasoning.generation.tokens import (
-    END_SEARCH,
-    IMAGE,
-    REGION,
-    SEARCH,
-    neutralise,
-)
+from reasoning.generation.tokens import END_SEARCH, IMAGE, REGION, SEARCH, neutralise
 from reasoning.vlm.coordinates import SCALE, GroundingFormat, format_of, instructions
 from reasoning.vlm.grounding_formats import TagParser
-from reasoning.vlm.openai_client import ChatClient, Delta, ToolCall, picture_part
-from reasoning.vlm.tagged_stream import TaggedLMM, TaggedState
+from reasoning.vlm.openai_client import ChatClient, Delta, ToolCall, picture_part, sent_size
+from reasoning.vlm.servers import CONTINUE, server_of
+from reasoning.vlm.tagged_stream import Grounder, TaggedLMM, TaggedState
+from stream.errors import BackendError
+from stream.frame import Image
 
-MAX_TOKENS = 400  # of one request
 MAX_REQUESTS = 8  # of one answer: a model that only searches comes to an end
 NO_MORE = "No more searches are possible. Finish the answer with what you know."
 GO_ON = "Go on with the sentence where it was broken off; do not repeat it."
@@ -48,13 +45,6 @@ SEARCH_TOOL: dict[str, Any] = {
 }
 
 
-class BoxGrounder(Protocol):
-    """Makes a region of a box (four numbers) or a point (two), in thousandths of the frame."""
-
-    def ground(self, view: SceneView, place: Sequence[float]) -> GroundedRegion | None:
-        """The region, or None when nothing is there."""
-
-
 @dataclass(slots=True, eq=False)
 class ChatState(TaggedState):
     """One answer while it is made."""
@@ -62,9 +52,12 @@ class ChatState(TaggedState):
     messages: list[dict[str, Any]] = field(default_factory=list)
     deltas: Iterator[Delta] = field(default_factory=lambda: iter(()))
     said: str = ""  # what the model wrote since its last message was closed
+    before: str = ""  # what it wrote and was told before that, as it is kept for later turns
     requests: int = 0
+    may_search: bool = True
     waiting: ToolCall | None = None  # a call whose answer the server is owed
     read: int = 0  # characters of `said` up to the end of the call
+    broken: BackendError | None = None  # why no more words come
 
 
 class ChatVlm(TaggedLMM[ChatState]):
@@ -73,51 +66,90 @@ class ChatVlm(TaggedLMM[ChatState]):
     remote = True
 
     def __init__(
-        self, client: ChatClient, grounder: BoxGrounder, config: ChatConfig | None = None
+        self, client: ChatClient, grounder: Grounder, config: ChatConfig | None = None
     ) -> None:
-        self._client, self._grounder = client, grounder
-        self._config = config or ChatConfig()
+        self._client, self.grounder = client, grounder
+        self._config = config = config or ChatConfig()
+        self._server = server_of(client.endpoint.url, config.server)
+        self._calls = self._server.calls if config.calls == "auto" else config.calls
+        self._resume = self._server.resume if config.resume == "auto" else config.resume
         self.name = client.endpoint.model
-        self._format = format_of(self.name, self._config.grounding)
+        self._format = format_of(self.name, config.grounding)
 
     def prefill(self, prompt: Prompt) -> ChatState:
-        """Put the conversation together; the first step sends it."""
-        messages: list[dict[str, Any]] = [
-            {"role": "system", "content": instructions(self._format, self._config.calls)}
-        ]
-        for turn in prompt.history:
-            messages.append({"role": "user", "content": neutralise(turn.question)})
-            messages.append({"role": "assistant", "content": neutralise(turn.answer)})
-        words = {"type": "text", "text": _asked(prompt, self._format)}
-        picture = picture_part(prompt.view.frame.image)
-        messages.append({"role": "user", "content": [picture, words]})
-        state = ChatState(prompt, messages=messages)
+        """Put the conversation together and have it sent with the first step."""
+        state = ChatState(prompt, messages=self._conversation(prompt))
         self._send(state)
         return state
+
+    def written(self, state: ChatState) -> str:
+        """See KeepsWriting: its own words with their places, its searches and what they brought."""
+        return state.before + state.said
+
+    def _conversation(self, prompt: Prompt) -> list[dict[str, Any]]:
+        """System words, what was said before as the model wrote it, picture and question."""
+        messages = [self._told()]
+        for turn in prompt.history:
+            messages.append({"role": "user", "content": neutralise(turn.question)})
+            messages.append({"role": "assistant", "content": turn.written or turn.answer})
+        image = prompt.view.frame.image
+        words = {"type": "text", "text": _asked(prompt, self._format, self._sent(image))}
+        messages.append({"role": "user", "content": [self._picture(image), words]})
+        return messages
+
+    def _told(self) -> dict[str, Any]:
+        return {"role": "system", "content": instructions(self._format, self._calls)}
+
+    def _picture(self, image: Image) -> dict[str, Any]:
+        return picture_part(image, self._config.max_pixels, self._config.jpeg_quality)
+
+    def _sent(self, image: Image) -> tuple[int, int]:
+        return sent_size(image.shape[:2], self._config.max_pixels)
 
     def _send(self, state: ChatState) -> None:
         """Ask the server to go on."""
         state.requests += 1
-        options: dict[str, Any] = {
-            "max_tokens": MAX_TOKENS,
-            "temperature": self._config.temperature,
-        }
-        if self._config.calls == "tools":
+        going_on = state.messages[-1]["role"] == "assistant"
+        options = self._options(state.may_search, going_on)
+        state.deltas = self._client.stream(state.messages, state.prompt.cancel, **options)
+        on = self._format.on(self._sent(state.prompt.view.frame.image))
+        state.parser, state.said, state.read, state.broken = TagParser(on), "", 0, None
+
+    def _options(self, may_search: bool, going_on: bool) -> dict[str, Any]:
+        """What goes along with the messages; only what is set."""
+        config, server = self._config, self._server
+        options: dict[str, Any] = {server.limit: config.max_tokens}
+        if config.temperature is not None:
+            options["temperature"] = config.temperature
+        if config.stop:
+            options["stop"] = list(config.stop)
+        if self._calls == "tools":
             options["tools"] = [SEARCH_TOOL]
-        if state.messages[-1]["role"] == "assistant":
-            options |= {"continue_final_message": True, "add_generation_prompt": False}
-        state.deltas = self._client.stream(state.messages, **options)
-        size = state.prompt.view.frame.size
-        state.parser, state.said, state.read = TagParser(self._format.on(size)), "", 0
+            options |= {} if may_search else {"tool_choice": "none"}
+        elif config.constrain:
+            options |= server.constrained(may_search)
+        if going_on and self._resume == "prefix":
+            options |= CONTINUE
+        return options
 
     def _read_on(self, state: ChatState) -> bool:
-        """Take the next delta; raises BackendError when the server fails."""
-        delta = next(state.deltas, None)
+        """Take the next delta; raises BackendError when the server fails and no words are left."""
+        if state.broken is not None:
+            raise state.broken
+        try:
+            delta = next(state.deltas, None)
+        except BackendError as error:
+            state.broken = error
+            state.queue.extend(state.parser.close())
+            return True
         if delta is None:
-            left = state.parser.close()
-            state.queue.extend(left)
-            return bool(left)
+            return False
+        if delta.finish:
+            state.queue.extend(state.parser.close())
+            state.broken = self._cut(delta.finish)
+            return bool(state.queue) or state.broken is not None
         if delta.call is not None:
+            state.queue.extend(state.parser.close())
             state.waiting = delta.call
             state.queue.append(_called(delta.call))
             return True
@@ -125,10 +157,19 @@ class ChatVlm(TaggedLMM[ChatState]):
         state.queue.extend(state.parser.push(delta.text))
         return True
 
-    def _region(self, state: ChatState, place: Sequence[float]) -> GroundedRegion | None:
-        return self._grounder.ground(state.prompt.view, place)
+    def _cut(self, finish: str) -> BackendError | None:
+        """Why an answer that the server ended is not a whole one."""
+        if finish == "length":
+            return BackendError(
+                f"expected an answer of at most {self._config.max_tokens} tokens, got more "
+                "(reasoning.chat.max_tokens)"
+            )
+        if finish == "content_filter":
+            return BackendError(f"the filter of {self._client.endpoint.url} ended the answer")
+        return None
 
     def _begin_call(self, state: ChatState, call: Call, may_search: bool) -> None:
+        state.may_search = may_search
         if state.waiting is None:
             begun = state.said.find(call.payload, state.said.find(SEARCH))
             state.read = state.said.find(END_SEARCH, begun) + len(END_SEARCH)
@@ -140,19 +181,14 @@ class ChatVlm(TaggedLMM[ChatState]):
         if isinstance(state.deltas, Generator):
             state.deltas.close()  # what else it was writing is not read
         said = state.said[: state.read] if state.read else state.said
+        state.before += said if state.waiting is not None else said + content
         if state.requests >= MAX_REQUESTS:
-            state.deltas = iter(())
+            state.deltas, state.said = iter(()), ""
             return
         if state.waiting is not None:
-            function = {"name": state.waiting.name, "arguments": state.waiting.arguments}
-            call = {"id": state.waiting.id, "type": "function", "function": function}
-            state.messages.append(
-                {"role": "assistant", "content": said or None, "tool_calls": [call]}
-            )
-            result = {"role": "tool", "tool_call_id": state.waiting.id, "content": content}
-            state.messages.append(result)
+            state.messages += _answered(state.waiting, said, content)
             state.waiting = None
-        elif self._config.resume == "prefix":
+        elif self._resume != "message":
             self._extend(state, said + content)
         else:
             state.messages.append({"role": "assistant", "content": said})
@@ -167,15 +203,50 @@ class ChatVlm(TaggedLMM[ChatState]):
             state.messages.append({"role": "assistant", "content": text})
 
 
-def _asked(prompt: Prompt, form: GroundingFormat) -> str:
-    """The question, and what is pointed at in the model's own form."""
+class WarmChatVlm(ChatVlm):
+    """The same, and the server reads each keyframe ahead.
+
+    The picture that was read stands before all that was said, so that what the server keeps of it
+    (its prefix cache) fits whatever is asked; a newer picture comes with the question.
+    """
+
+    def read_view(self, view: SceneView, earlier: Sequence[SceneView] = ()) -> None:
+        """See ReadsAhead: the server reads system words and picture, nobody waits for it."""
+        first = {"role": "user", "content": [self._picture(view.frame.image)]}
+        self._client.warm([self._told(), first], limit=self._server.limit)
+
+    def _conversation(self, prompt: Prompt) -> list[dict[str, Any]]:
+        messages = super()._conversation(prompt)
+        if prompt.seen is None:
+            return messages
+        same = prompt.seen.frame is prompt.view.frame
+        if same or not self._server.many_pictures:
+            messages[-1]["content"].pop(0)
+        words = messages[1]["content"]
+        parts = [{"type": "text", "text": words}] if isinstance(words, str) else words
+        messages[1]["content"] = [self._picture(prompt.seen.frame.image), *parts]
+        return messages
+
+
+def _answered(call: ToolCall, said: str, content: str) -> list[dict[str, Any]]:
+    """The messages of a function call and of what it brought."""
+    function = {"name": call.name, "arguments": call.arguments}
+    named = {"id": call.id, "type": "function", "function": function}
+    return [
+        {"role": "assistant", "content": said or None, "tool_calls": [named]},
+        {"role": "tool", "tool_call_id": call.id, "content": content},
+    ]
+
+
+def _asked(prompt: Prompt, form: GroundingFormat, sent: tuple[int, int]) -> str:
+    """The question, and what is pointed at in the model's own form on the picture as sent."""
     text, (height, width) = neutralise(prompt.question.text), prompt.view.frame.size
     place = prompt.question.box or prompt.question.point
     if place is None:
         return text
     sides = (width, height, width, height)
     thousandths = [v / side * SCALE for v, side in zip(place, sides[: len(place)], strict=True)]
-    return f"{text} (I point at {form.write('this', thousandths, (height, width))}.)"
+    return f"{text} (I point at {form.write('this', thousandths, sent)}.)"
 
 
 def _called(call: ToolCall) -> Call:

@@ -8,9 +8,9 @@ import re
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
-from perception.scene.reader import GroundedRegion
+from perception.scene.reader import GroundedRegion, SceneView
 from reasoning.generation.grammar import Call
 from reasoning.generation.protocol import EntitySpan, Prompt, evidence_steps
 from reasoning.generation.tokens import (
@@ -25,12 +25,24 @@ from reasoning.generation.tokens import (
 )
 from reasoning.vlm.grounding_formats import TagParser
 from reasoning.vlm.markup import NamedMask, NamedPlace, ParsedPiece, PlainText
-from stream.events import Evidence, TokenStep
+from stream.events import Evidence, Question, TokenStep
 
 MAX_RECENT = 120  # characters in which the name of a place is looked for
 _STOP = re.compile(r"[.,;:!?\n]")
 WORD = 0  # the id of every ordinary token
 FIRST_CONTROL = 1
+
+
+class Grounder(Protocol):
+    """Makes regions of the places and the words that a language model gives."""
+
+    def ground(self, view: SceneView, place: Sequence[float]) -> GroundedRegion | None:
+        """What is in a box (four numbers) or at a point (two), in thousandths of the frame; None
+        when nothing is there."""
+
+    def meant(self, view: SceneView, question: Question, words: str) -> GroundedRegion | None:
+        """What is spoken of without a place: what the wearer points at, else what the words, or
+        those of the question, name; None when nothing in view fits."""
 
 
 @dataclass(slots=True, eq=False)
@@ -53,6 +65,7 @@ class TaggedLMM(Generic[StateT]):
     """Most of a SegmentingLMM; a model of a kind says how words are got and calls answered."""
 
     controls = ControlIds(FIRST_CONTROL)
+    grounder: Grounder | None = None  # None: the model makes its regions itself
     remote = False
 
     def step(self, state: StateT, may_search: bool) -> TokenStep:
@@ -94,13 +107,10 @@ class TaggedLMM(Generic[StateT]):
         """Take note of a call; what the model wrote behind it is forgotten, it was a guess."""
         raise NotImplementedError
 
-    def _region(self, state: StateT, place: Sequence[float]) -> GroundedRegion | None:
-        """What is at a place in the picture; None without a mask."""
-        return None
-
     def _name(self, state: StateT, piece: NamedPlace) -> TokenStep | None:
         """Words that name a thing in a place; those that were just said are not said again."""
-        region = self._region(state, piece.place)
+        view = state.prompt.view
+        region = self.grounder.ground(view, piece.place) if self.grounder else None
         step = None
         start, end = self._said_before(state, piece.text)
         if piece.text and start == end:
@@ -146,11 +156,23 @@ class TaggedLMM(Generic[StateT]):
                 return self._search(state, piece) if may_search else None
 
     def _search(self, state: StateT, call: Call) -> TokenStep:
+        if call.kind == "region" and not state.spans:
+            self._point_out(state)
         state.recent = ""
         payload = {"region": REGION, "image": IMAGE}.get(call.kind)
         state.queue.append(payload or PlainText(f" {neutralise(call.payload)} "))
         state.queue.append(END_SEARCH)
         return self._write(state, SEARCH, self.controls.id_of(SEARCH))
+
+    def _point_out(self, state: StateT) -> None:
+        """A region is to be searched and none was named: the words before get one."""
+        if self.grounder is None:
+            return
+        start, end = self._said_before(state, "")
+        words = state.recent.rstrip()[start - end :] if end > start else ""
+        region = self.grounder.meant(state.prompt.view, state.prompt.question, words)
+        if region is not None:
+            state.spans.append(EntitySpan(start, end, region))
 
     @staticmethod
     def _write(state: StateT, text: str, token: int) -> TokenStep:

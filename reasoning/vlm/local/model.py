@@ -8,7 +8,7 @@ they are made (reasoning/vlm/markup.py), within the grammar of searches.
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from perception.scene.reader import GroundedRegion, SceneView
+from perception.scene.reader import SceneView
 from reasoning.generation.config import VlmConfig
 from reasoning.generation.grammar import Call
 from reasoning.generation.protocol import Glimpse, Prompt
@@ -22,8 +22,7 @@ from reasoning.vlm.local.pictures import as_picture, fitted, resized_by
 from reasoning.vlm.local.read_ahead import ReadAhead, Views
 from reasoning.vlm.local.search_grammar import allows, closing, likeliest, payload
 from reasoning.vlm.markup import ParsedPiece
-from reasoning.vlm.openai_vlm import BoxGrounder
-from reasoning.vlm.tagged_stream import TaggedLMM, TaggedState
+from reasoning.vlm.tagged_stream import Grounder, TaggedLMM, TaggedState
 from stream.clock import NS_PER_S
 from stream.events import TokenStep
 
@@ -51,10 +50,10 @@ class VlmLMM(TaggedLMM[VlmState]):
 
     remote = False
 
-    def __init__(self, opened: Opened, grounder: BoxGrounder, config: VlmConfig) -> None:
+    def __init__(self, opened: Opened, grounder: Grounder, config: VlmConfig) -> None:
         """Raises AssetError for a model whose chat template takes no pictures."""
         self.name = opened.name
-        self._config, self._grounder = config, grounder
+        self._config, self.grounder = config, grounder
         self._network = Network(opened.model)
         form = format_of(opened.model.config.model_type, config.grounding)
         if form.resized is not None:
@@ -186,9 +185,6 @@ class VlmLMM(TaggedLMM[VlmState]):
         inner = self._dialogue.plain_ids(content.removesuffix(END_INFORMATION))[:MAX_EVIDENCE]
         state.unread += [*inner, *self._dialogue.plain_ids(END_INFORMATION)]
         self._catch_up(state)
-
-    def _region(self, state: VlmState, place: Sequence[float]) -> GroundedRegion | None:
-        return self._grounder.ground(state.prompt.view, place)
 
 
 def _captions(views: Views) -> list[str]:

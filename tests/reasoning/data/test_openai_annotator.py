@@ -78,5 +78,5 @@ def test_a_plan_keeps_only_what_is_well_formed() -> None:
 
 
 def test_a_server_that_fails_ends_the_run() -> None:
-    with chat_server([503]) as (client, _), pytest.raises(BackendError, match="503"):
+    with chat_server([503], retry_s=0.0) as (client, _), pytest.raises(BackendError, match="503"):
         OpenAiAnnotator(client, picture).question_type(SAMPLE)

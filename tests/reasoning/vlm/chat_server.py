@@ -1,18 +1,33 @@
 """A chat server on the loopback that replays recorded answers and keeps what it was asked."""
 
 import asyncio
+import contextlib
 import json
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from aiohttp import web
 
 from reasoning.vlm.endpoint import Endpoint
 from reasoning.vlm.openai_client import ChatClient
+
+
+@dataclass(frozen=True)
+class Raw:
+    """Bytes as they go over the wire, and what happens behind them."""
+
+    body: bytes | str = b""
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    then: Literal["end", "cut", "stall"] = "end"  # the connection is cut, or nothing more comes
+    times: int = 1  # that the body is sent
+
+
+Script = str | dict[str, Any] | int | Raw
 
 
 @dataclass
@@ -23,16 +38,22 @@ class Replay:
     number is an HTTP status.
     """
 
-    answers: deque[str | dict[str, Any] | int]
+    answers: deque[Script]
     chunk: int = 7
     requests: list[dict[str, Any]] = field(default_factory=list)
-    headers: list[dict[str, str]] = field(default_factory=list)
+    headers: list[Mapping[str, str]] = field(default_factory=list)
+    peers: list[object] = field(default_factory=list)  # address of each request's connection
+    stalling: asyncio.Event = field(default_factory=asyncio.Event)
+    gone: threading.Event = field(default_factory=threading.Event)  # a stalled client left
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         body = await request.json()
         self.requests.append(body)
-        self.headers.append(dict(request.headers))
+        self.headers.append(request.headers.copy())
+        self.peers.append(request.transport and request.transport.get_extra_info("peername"))
         answer = self.answers.popleft() if self.answers else ""
+        if isinstance(answer, Raw):
+            return await self._raw(request, answer)
         if isinstance(answer, int):
             return web.Response(status=answer, text="the server says no")
         if not body.get("stream"):
@@ -44,7 +65,28 @@ class Replay:
         for delta in self._deltas(answer):
             event = {"choices": [{"index": 0, "delta": delta, "finish_reason": None}]}
             await response.write(f"data: {json.dumps(event)}\n\n".encode())
+        reason = "stop" if isinstance(answer, str) else "tool_calls"
+        event = {"choices": [{"index": 0, "delta": {}, "finish_reason": reason}]}
+        await response.write(f"data: {json.dumps(event)}\n\n".encode())
         await response.write(b": a comment\n\ndata: [DONE]\n\n")
+        return response
+
+    async def _raw(self, request: web.Request, answer: Raw) -> web.StreamResponse:
+        head = {"Content-Type": "text/event-stream", **answer.headers}
+        response = web.StreamResponse(status=answer.status, headers=head)
+        await response.prepare(request)
+        body = answer.body.encode() if isinstance(answer.body, str) else answer.body
+        with contextlib.suppress(ConnectionError):
+            for _ in range(answer.times):
+                await response.write(body)
+        if answer.then == "cut" and request.transport is not None:
+            request.transport.abort()
+        if answer.then == "stall":
+            try:
+                await self.stalling.wait()
+            except asyncio.CancelledError:
+                self.gone.set()
+                raise
         return response
 
     def _deltas(self, answer: str | dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -64,14 +106,17 @@ class Replay:
 
 @contextmanager
 def chat_server(
-    answers: Sequence[str | dict[str, Any] | int], chunk: int = 7
+    answers: Sequence[Script], chunk: int = 7, model: str = "tiny", **endpoint: Any
 ) -> Iterator[tuple[ChatClient, Replay]]:
-    """A client of a server that runs in a thread of its own while the block does."""
+    """A client of a server that runs in a thread of its own while the block does.
+
+    `endpoint`: more fields of the client's Endpoint.
+    """
     replay = Replay(deque(answers), chunk)
     loop = asyncio.new_event_loop()
-    app = web.Application()
+    app = web.Application(client_max_size=1 << 24)
     app.router.add_post("/v1/chat/completions", replay.handle)
-    runner = web.AppRunner(app)
+    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
 
     async def start() -> int:
         await runner.setup()
@@ -84,9 +129,9 @@ def chat_server(
     thread.start()
     try:
         port = asyncio.run_coroutine_threadsafe(start(), loop).result(10)
-        endpoint = Endpoint.parse(f"openai:http://127.0.0.1:{port}/v1#tiny")
-        yield ChatClient(endpoint), replay
+        yield ChatClient(Endpoint(f"http://127.0.0.1:{port}/v1", model, **endpoint)), replay
     finally:
+        loop.call_soon_threadsafe(replay.stalling.set)
         asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(10)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(10)

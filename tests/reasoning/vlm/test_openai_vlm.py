@@ -1,5 +1,6 @@
 """Chat servers: the client's protocol, the tags, and whole answers through the decode loop."""
 
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal, cast
 
@@ -18,14 +19,15 @@ from reasoning.generation.grammar import parse
 from reasoning.segmenting.box_to_mask import Sam2Grounder, SceneGrounder, in_pixels
 from reasoning.vlm.endpoint import Endpoint
 from reasoning.vlm.openai_client import ChatClient, Delta
-from reasoning.vlm.openai_vlm import GO_ON, NO_MORE, ChatVlm
+from reasoning.vlm.openai_vlm import GO_ON, NO_MORE, ChatVlm, WarmChatVlm
 from stream.errors import BackendError, ConfigError, PromptError
-from stream.events import Answer, Evidence, Question
+from stream.events import Answer, AnswerEvent, Evidence, Question
 from stream.frame import Frame
 from tests.doubles.perception import FakeScene, thing
 from tests.doubles.reasoning import ScriptedSearcher
 from tests.doubles.sam2_random import random_model, tiny_config
-from tests.reasoning.vlm.chat_server import chat_server
+from tests.reasoning.vlm.chat_server import Raw, chat_server
+from tests.reasoning.vlm.wire_shapes import chunk, events
 
 SIZE = (96, 128)
 CAT = thing((16, 24, 64, 72), "cat", 0.9)
@@ -47,10 +49,18 @@ def ask(
     searches: int = 3,
     question: str = "What does it eat?",
 ) -> Answer:
-    lmm = ChatVlm(client, SceneGrounder(SCENE), config)
-    decoder = SearchDecoder(searcher, DecodeConfig(max_searches=searches))
-    assistant = Assistant(lmm, decoder)
+    assistant = assistant_of(client, searcher, config, searches)
     return assistant.ask(Question(question, 0, (40, 48)), view(), lambda _: None)
+
+
+def assistant_of(
+    client: ChatClient,
+    searcher: ScriptedSearcher,
+    config: ChatConfig | None = None,
+    searches: int = 3,
+) -> Assistant:
+    lmm = ChatVlm(client, SceneGrounder(SCENE), config)
+    return Assistant(lmm, SearchDecoder(searcher, DecodeConfig(max_searches=searches)))
 
 
 def roles(request: dict[str, Any]) -> list[str]:
@@ -140,24 +150,139 @@ def test_neither_evidence_nor_words_forge_a_control_token() -> None:
     assert "<search>" not in replay.requests[0]["messages"][1]["content"][1]["text"]
 
 
-@pytest.mark.parametrize("answer", [500, 404])
-def test_a_server_that_refuses_is_told(answer: int) -> None:
-    with chat_server([answer]) as (client, _), pytest.raises(BackendError, match="says no"):
+def test_later_turns_hold_what_the_model_itself_wrote() -> None:
+    first = "The [cat](125,250,500,750)<search><region></search>"
+    with chat_server([first, " eats mice.", "Grey."]) as (client, replay):
+        assistant = assistant_of(client, ScriptedSearcher({"<region>": [FOUND]}))
+        for text in ("What does it eat?", "And its colour?"):
+            assistant.ask(Question(text, 0), view(), lambda _: None)
+    earlier = replay.requests[-1]["messages"][2]
+    assert earlier["role"] == "assistant" and earlier["content"] == (
+        f"{first}<information> Cat: Cats eat mice. </information> eats mice."
+    )
+
+
+def test_function_calls_carry_no_tags_and_end_with_the_budget() -> None:
+    call = {"name": "search", "arguments": '{"modality": "text", "query": "cats"}'}
+    searcher = ScriptedSearcher({"cats": [FOUND]})
+    with chat_server([call, call, "Mice."]) as (client, replay):
+        answer = ask(client, searcher, ChatConfig(calls="tools"), searches=1)
+    assert answer.text == "Mice."
+    assert "<search>" not in replay.requests[0]["messages"][0]["content"]
+    assert "tool_choice" not in replay.requests[1]
+    assert replay.requests[2]["tool_choice"] == "none"
+
+
+def test_a_server_without_a_flag_continues_the_last_message() -> None:
+    searcher = ScriptedSearcher({"cats": [FOUND]})
+    with chat_server(["It<search>cats</search>", " eats mice."]) as (client, replay):
+        ask(client, searcher, ChatConfig(server="llamacpp", constrain=True))
+    first, last = replay.requests
+    assert roles(last) == ["system", "user", "assistant"] and "continue_final_message" not in last
+    assert first["max_tokens"] == 400 and first["grammar"].startswith("root ::=")
+
+
+def test_only_what_is_set_is_sent() -> None:
+    with chat_server(["A cat."]) as (client, replay):
+        ask(client, ScriptedSearcher())
+    assert set(replay.requests[0]) == {"model", "messages", "stream", "max_completion_tokens"}
+    with chat_server(["A cat."]) as (client, replay):
+        ask(client, ScriptedSearcher(), ChatConfig(temperature=0.0, stop=("\n\n",)))
+    assert replay.requests[0]["temperature"] == 0 and replay.requests[0]["stop"] == ["\n\n"]
+
+
+def test_pixels_are_those_of_the_picture_as_it_was_sent() -> None:
+    """The model reads the 96 x 128 frame as 84 x 140."""
+    said = '{"bbox_2d": [7, 14, 28, 42], "label": "cat"} here.'
+    scene = FakeScene([CAT])
+    with chat_server([said], model="Qwen2.5-VL") as (client, replay):
+        lmm = ChatVlm(client, SceneGrounder(scene))
+        decoder = SearchDecoder(ScriptedSearcher(), DecodeConfig())
+        answer = Assistant(lmm, decoder).ask(Question("What?", 0, (40, 48)), view(), lambda _: None)
+    assert answer.text == "cat here." and len(answer.spans) == 1
+    assert '"point_2d"' in replay.requests[0]["messages"][-1]["content"][1]["text"]
+
+
+@pytest.mark.parametrize("place", [(40, 48), None])
+def test_a_region_is_searched_without_a_box(place: tuple[int, int] | None) -> None:
+    """What is pointed at, else the thing that the words before the search name."""
+    searcher = ScriptedSearcher({"<region>": [FOUND]})
+    with chat_server(["The cat<search><region></search>", " eats mice."]) as (client, _):
+        assistant = assistant_of(client, searcher)
+        answer = assistant.ask(Question("What does it eat?", 0, place), view(), lambda _: None)
+    assert answer.text == "The cat eats mice." and answer.searches[0].evidence == (FOUND,)
+    (span,) = answer.spans
+    assert answer.text[span.start : span.end] == "The cat" and span.region.box == CAT.box
+
+
+def test_a_region_that_is_nowhere_is_not_searched() -> None:
+    searcher = ScriptedSearcher({"<region>": [FOUND]})
+    with chat_server(["The dog<search><region></search>", " is brown."]) as (client, _):
+        assistant = assistant_of(client, searcher)
+        answer = assistant.ask(Question("What is the dog like?", 0), view(), lambda _: None)
+    assert answer.text == "The dog is brown." and not searcher.queries and not answer.spans
+
+
+@pytest.mark.parametrize(
+    ("answer", "text", "why"),
+    [
+        (Raw(events(chunk("m", {"content": "I see [a"}), done=False)), "I see", "broke off"),
+        (Raw(events(chunk("m", {"content": "I see <sea"}), done=False)), "I see", "broke off"),
+        (
+            Raw(events(chunk("m", {"content": "I see a"}), chunk("m", {}, "length"))),
+            "I see a",
+            "at most 400 tokens",
+        ),
+        (
+            Raw(events(chunk("m", {"content": "I see a"}), chunk("m", {}, "content_filter"))),
+            "I see a",
+            "filter",
+        ),
+    ],
+    ids=["a name", "a tag", "length", "filter"],
+)
+def test_a_part_of_an_answer_is_told_as_a_part(answer: Raw, text: str, why: str) -> None:
+    told: list[AnswerEvent] = []
+    with chat_server([answer]) as (client, _):
+        made = assistant_of(client, ScriptedSearcher()).ask(
+            Question("What is this?", 0), view(), told.append
+        )
+    assert made.text == text and why in made.cut
+    (refused,) = (event.data for event in told if event.kind == "refused")
+    assert refused["cause"] == "cut off" and why in refused["reason"]
+
+
+def test_without_a_word_there_is_no_answer() -> None:
+    answer = Raw(events(chunk("m", {"content": "[a"}), done=False))
+    with chat_server([answer]) as (client, _), pytest.raises(BackendError, match="broke off"):
         ask(client, ScriptedSearcher())
 
 
-def test_a_server_that_is_not_there_is_told() -> None:
-    client = ChatClient(Endpoint("http://127.0.0.1:9/v1", "tiny", 1.0))
-    with pytest.raises(BackendError, match="expected a chat server"):
-        client.complete([])
+def test_a_keyframe_is_read_ahead_with_the_prefix_of_the_question() -> None:
+    with chat_server(["", "A cat.", "Grey."]) as (client, replay):
+        lmm = WarmChatVlm(client, SceneGrounder(SCENE), ChatConfig(warm_up=True))
+        assistant = Assistant(lmm, SearchDecoder(ScriptedSearcher()))
+        assert assistant.reads_ahead
+        keyframe = view()
+        assistant.see(keyframe)()
+        while not replay.requests:
+            time.sleep(0.01)
+        assistant.ask(Question("What is this?", 0), keyframe, lambda _: None)
+        assistant.ask(Question("And its colour?", 0), view(), lambda _: None)
+    warm, first, second = replay.requests
+    assert warm["max_completion_tokens"] == 1 and len(warm["messages"]) == 2
+    for request in (first, second):
+        assert request["messages"][0] == warm["messages"][0]
+        assert request["messages"][1]["content"][0] == warm["messages"][1]["content"][0]
+    assert [len(message["content"]) for message in first["messages"][1:]] == [2]
+    assert len(second["messages"][-1]["content"]) == 2  # a newer picture and the question
 
 
-def test_a_key_is_sent_when_it_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OPENAI_API_KEY", "s3")
-    with chat_server(["a", "b"]) as (client, replay):
-        assert client.complete([{"role": "user", "content": "x"}], 2, max_tokens=3) == ["a", "a"]
-        assert replay.headers[0]["Authorization"] == "Bearer s3"
-        assert replay.requests[0]["model"] == "tiny" and replay.requests[0]["max_tokens"] == 3
+def test_a_model_that_is_known_to_name_no_places_is_not_asked_to() -> None:
+    with chat_server(["A cat."], model="SmolVLM2-500M") as (client, replay):
+        answer = ask(client, ScriptedSearcher())
+    assert "in place of its name" not in replay.requests[0]["messages"][0]["content"]
+    assert answer.text == "A cat."
 
 
 @pytest.mark.parametrize(
@@ -197,9 +322,10 @@ class GivenClient:
         self.endpoint = Endpoint("http://host/v1", "given")
         self._texts = iter(texts)
 
-    def stream(self, messages: Sequence[Any], **_: Any) -> Iterator[Delta]:
+    def stream(self, messages: Sequence[Any], cancel: Any, **_: Any) -> Iterator[Delta]:
         for letter in next(self._texts, ""):
             yield Delta(letter)
+        yield Delta(finish="stop")
 
 
 TEXTS = st.lists(
