@@ -244,6 +244,7 @@ async def test_a_hanging_server_costs_its_own_question_alone(words: int) -> None
             await rig.until("started", 2)
             async with asyncio.timeout(SOON_S):
                 await rig.live.close("the server is shutting down")
+            assert await asyncio.to_thread(rig.answers.join, SOON_S)  # the reads were broken off
             for ending, one in ((source, task), (beside, other_task)):
                 ending.queue.put_nowait(None)
                 await one
