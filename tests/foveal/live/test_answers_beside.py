@@ -1,11 +1,7 @@
 """Answers beside the stream: masks go on, and an answer can be stopped or given up at any time."""
 
 import asyncio
-import json
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -17,7 +13,6 @@ from reasoning.generation.conversation import Assistant
 from reasoning.generation.decoding import SearchDecoder
 from reasoning.generation.protocol import SegmentingLMM
 from reasoning.segmenting.box_to_mask import SceneGrounder
-from reasoning.vlm.endpoint import Endpoint
 from reasoning.vlm.openai_client import ChatClient
 from reasoning.vlm.openai_vlm import ChatVlm
 from stream.clock import NS_PER_S, MonotonicClock
@@ -25,6 +20,8 @@ from stream.events import TokenStep
 from tests.doubles.perception import FakeScene
 from tests.doubles.reasoning import Mention, ScriptedLMM, ScriptedSearcher, ScriptState
 from tests.foveal.live.live_rig import CUP, LiveRig, QueueSource, make_stages, until
+from tests.reasoning.vlm.chat_server import Raw, chat_server
+from tests.reasoning.vlm.wire_shapes import chunk, events
 
 WORDS = ("one ", "two ", "three ", "four")
 SOON_S = 1.0  # in which an answer that is stopped must be over
@@ -185,49 +182,20 @@ def test_model_servers_are_asked_beside_all_others() -> None:
 # A real client and a real server, which hangs.
 
 
-@contextmanager
-def chat_server(words: int) -> Iterator[tuple[str, threading.Event]]:
-    """Streams so many words, then says nothing until it is let; its URL, and what lets it."""
-    let = threading.Event()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
-            if not words:
-                let.wait(30)
-            self.send_response(200)
-            self.send_header("Content-Type", "text/event-stream")
-            self.end_headers()
-            for number in range(words):
-                choice = {"index": 0, "delta": {"content": f"word{number} "}, "finish_reason": None}
-                self.wfile.write(f"data: {json.dumps({'choices': [choice]})}\n\n".encode())
-                self.wfile.flush()
-            let.wait(30)
-
-        def log_message(self, format: str, *args: object) -> None:
-            """Nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}/v1", let
-    finally:
-        let.set()
-        server.shutdown()
-        server.server_close()
+def stalled(words: int) -> Raw:
+    """A stream of so many words, and then nothing more."""
+    chunks = [chunk("tiny", {"content": f"word{number} "}) for number in range(words)]
+    return Raw(events(*chunks, done=False), then="stall")
 
 
-def chat(url: str) -> ChatVlm:
-    client = ChatClient(Endpoint.parse(f"openai:{url}#tiny"))
+def chat(client: ChatClient) -> ChatVlm:
     return ChatVlm(client, SceneGrounder(FakeScene([CUP])))
 
 
 @pytest.mark.parametrize("words", [0, 3], ids=["says nothing", "stalls in the middle"])
 async def test_a_hanging_server_costs_its_own_question_alone(words: int) -> None:
-    with chat_server(words) as (url, _):
-        lmm = chat(url)
+    with chat_server([stalled(words), stalled(words)]) as (client, server):
+        lmm = chat(client)
         async with LiveRig(lambda: stages(lmm)) as rig, LiveRig() as other:
             source, task = await watching(rig)
             beside, other_task = await watching(other)
@@ -245,14 +213,15 @@ async def test_a_hanging_server_costs_its_own_question_alone(words: int) -> None
             async with asyncio.timeout(SOON_S):
                 await rig.live.close("the server is shutting down")
             assert await asyncio.to_thread(rig.answers.join, SOON_S)  # the reads were broken off
+            assert await asyncio.to_thread(server.gone.wait, SOON_S)
             for ending, one in ((source, task), (beside, other_task)):
                 ending.queue.put_nowait(None)
                 await one
 
 
 async def test_a_server_that_hangs_is_told_to_the_wearer() -> None:
-    with chat_server(0) as (url, _):
-        lmm = chat(url)
+    with chat_server([stalled(0)]) as (client, server):
+        lmm = chat(client)
         async with LiveRig(lambda: stages(lmm, patience_s=0.4)) as rig:
             began_ns = MonotonicClock().now_ns()
             source, task = await watching(rig)
@@ -260,6 +229,7 @@ async def test_a_server_that_hangs_is_told_to_the_wearer() -> None:
             refused = await rig.until("refused")
             assert refused["reason"] == "no answer came of tiny within 0.4 s"
             assert MonotonicClock().now_ns() - began_ns < 30 * NS_PER_S  # not the client's limit
+            assert await asyncio.to_thread(server.gone.wait, SOON_S)
             await frames_go_on(rig, source, 200)
             source.queue.put_nowait(None)
             await task

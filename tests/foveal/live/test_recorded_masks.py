@@ -31,7 +31,7 @@ from stream.sources.open import open_source
 from stream.sources.playback import PlaybackOptions
 from stream.timing.trace import Tracer
 from tests.doubles.perception import FakeScene, thing
-from tests.doubles.reasoning import Mention, ScriptedLMM, ScriptedSearcher
+from tests.doubles.reasoning import Mention, ScriptedLMM, ScriptedSearcher, ScriptPiece
 from tests.foveal.live.live_rig import LiveRig, QueueSource, until
 from tests.foveal.live.test_answers_beside import SteppedLMM
 from tests.perception.rendered import SIZE, cat, compose, face
@@ -39,7 +39,10 @@ from tests.perception.rendered import SIZE, cat, compose, face
 STEP_MS = 60
 FACE = thing((34, 39, 86, 105), "face", size=SIZE)
 CAT = thing((167, 63, 233, 117), "cat", size=SIZE)
-TURNS = (["It is ", Mention("a face", FACE), "."], ["And ", Mention("a cat", CAT), "."])
+TURNS: tuple[list[ScriptPiece], ...] = (
+    ["It is ", Mention("a face", FACE), "."],
+    ["And ", Mention("a cat", CAT), "."],
+)
 
 
 def picture(n: int) -> Frame:
@@ -90,7 +93,7 @@ async def record(folder: Path, backbone: Backbone, renewer: Renewer | None) -> N
             for n in numbers:
                 count = len(rig.of("regions"))
                 source.queue.put_nowait(picture(n))
-                await until(lambda count=count: len(rig.of("regions")) > count, 60)
+                await rig.until("regions", count + 1)
 
         await show(*range(4))
         rig.live.ask(PointedQuestion(text="What is this?"))
