@@ -25,7 +25,7 @@ class HubName:
         What begins with a slash, a dot or a tilde is a folder, and so is what exists as one.
         """
         path = Path(text).expanduser()
-        if text.startswith(("/", ".", "~")) or path.is_dir():
+        if text.startswith(("/", ".", "~")) or (text and path.is_dir()):
             return cls("", folder=path)
         name, at, revision = text.partition("@")
         if not _ID.fullmatch(name) or (at and not _REVISION.fullmatch(revision)):

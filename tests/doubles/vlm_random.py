@@ -297,3 +297,18 @@ PROMPT_ENDS = {  # the last token of a prompt, and the token that ends an answer
     "internvl": ("\n", "<|im_end|>"),
     "gemma3": ("\n", "<end_of_turn>"),
 }
+
+
+def look_up(family: str) -> dict[str, list[str]]:
+    """See the cat, look its region up, tell, end."""
+    start, end = PROMPT_ENDS[family]
+    return {
+        start: ["I see "],
+        "I see ": ["[the cat](100,100,600,600)"],
+        "[the cat](100,100,600,600)": ["<search>"],
+        "<search>": ["<region>"],
+        "<region>": ["</search>"],
+        "</search>": ["I see "],
+        ">": [" It is a cat."],
+        " It is a cat.": [end],
+    }

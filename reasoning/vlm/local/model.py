@@ -7,6 +7,7 @@ they are made (reasoning/vlm/markup.py), within the grammar of searches.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 
 from perception.scene.reader import SceneView
 from reasoning.generation.config import VlmConfig
@@ -28,6 +29,7 @@ from stream.events import TokenStep
 
 MAX_OWN = 1024  # tokens of one answer, whatever they become
 MAX_EVIDENCE = 400  # tokens of injected evidence that are read
+ROOM = 1024  # tokens of a context that are left for an answer and what it looks up
 UNFINISHED = "\ufffd"  # a character of which bytes are missing
 
 
@@ -70,18 +72,15 @@ class VlmLMM(TaggedLMM[VlmState]):
         self._ahead = ReadAhead(self._read)
 
     def read_view(self, view: SceneView, earlier: Sequence[SceneView] = ()) -> None:
-        """Have a keyframe, and the few before it that are looked at too, read in the background."""
+        """Read a keyframe, and the few before it that are looked at too."""
         views = (*earlier, view)
-        self._ahead.begin(views[-self._config.frames :], tuple(earlier))
+        self._ahead.read(views[-self._config.frames :], tuple(earlier))
 
     def prefill(self, prompt: Prompt) -> VlmState:
         """Read the question behind the pictures."""
         views = self._looked_at(prompt)
-        reading = self._ahead.reading_of(views)
-        said = [words for turn in prompt.history for words in (turn.question, turn.answer)]
-        said = [self._dialogue.harmless(words) for words in said]
-        said.append(self._asked(prompt))
-        self._network.feed(reading, self._dialogue.tail(_captions(views), said))
+        reading = self._ahead.read(views)
+        self._network.feed(reading, self._question(prompt, _captions(views), reading.position))
         return VlmState(prompt, self._parser(prompt), reading=reading)
 
     def step(self, state: VlmState, may_search: bool) -> TokenStep:
@@ -105,6 +104,19 @@ class VlmLMM(TaggedLMM[VlmState]):
         if pointed and prompt.view.frame is not prompt.seen.frame:
             views = (*views, prompt.view)
         return views[-self._config.frames :]
+
+    def _question(self, prompt: Prompt, captions: Sequence[str], read: int) -> list[int]:
+        """Token ids of what was said and is asked; the oldest turns go where there is no room."""
+        turns = [
+            [self._dialogue.harmless(turn.question), self._dialogue.harmless(turn.answer)]
+            for turn in prompt.history
+        ]
+        asked = self._asked(prompt)
+        while True:
+            ids = self._dialogue.tail(captions, [*chain.from_iterable(turns), asked])
+            if not turns or read + len(ids) + ROOM <= self._network.context:
+                return ids
+            turns.pop(0)
 
     def _asked(self, prompt: Prompt) -> str:
         """The question, with what was in view before, and what is pointed at."""

@@ -16,6 +16,7 @@ from torch import Tensor
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
+MAX_CONTEXT = 8192  # tokens, of models that do not tell
 SHARED = (DynamicLayer, DynamicSlidingWindowLayer)  # layers that replace their tensors, never write
 
 
@@ -49,6 +50,8 @@ class Network:
         self._takes = frozenset(inspect.signature(model.forward).parameters)
         self._cache = "cache" if "cache" in self._takes else "past_key_values"  # its former name
         self._counts = getattr(model.base_model, "get_rope_index", None)
+        told = model.config.get_text_config()
+        self.context: int = getattr(told, "max_position_embeddings", None) or MAX_CONTEXT  # tokens
         self.device: torch.device = model.get_input_embeddings().weight.device
 
     def read(self, inputs: Mapping[str, Tensor]) -> Reading:

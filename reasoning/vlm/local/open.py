@@ -11,13 +11,13 @@ from typing import Any
 import torch
 from jinja2 import TemplateError
 
-from perception.torch_compat import multiplies_bfloat16
+from perception.device import resolve_device
 from reasoning.generation.config import VlmConfig
 from reasoning.vlm.hub import complete, model_folder
 from reasoning.vlm.hub_name import HubName
 from reasoning.vlm.local.memory import check_memory
 from reasoning.vlm.local.pictures import bound
-from stream.errors import AssetError, ConfigError
+from stream.errors import AssetError
 
 BYTES = {"none": None, "8bit": 1.1, "4bit": 0.65}  # a number, with the scales and what stays whole
 
@@ -32,10 +32,13 @@ class Opened:
 
 
 def open_model(name: HubName, config: VlmConfig) -> Opened:
-    """Load a model; raises AssetError or ConfigError with what to do where it cannot be."""
+    """Load a model; raises AssetError or ConfigError with what to do where it cannot be.
+
+    `auto` settings of `config` are those of perception/device.py.
+    """
     folder = model_folder(name)
-    device = choose_device(config)
-    dtype = choose_dtype(config, device)
+    chosen = resolve_device(config.device, config.dtype)
+    device, dtype = torch.device(chosen.name), chosen.dtype
     _check_architecture(folder, str(name))
     if not complete(folder):
         raise AssetError(
@@ -48,39 +51,6 @@ def open_model(name: HubName, config: VlmConfig) -> Opened:
     processor = _processor(folder, str(name))
     bound(processor.image_processor, config.max_pixels)
     return Opened(name.id or folder.name, _model(folder, name, config, device, dtype), processor)
-
-
-def choose_device(config: VlmConfig) -> torch.device:
-    """The device that is asked for, or the best there is; raises ConfigError where it is absent."""
-    there = {
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-        "cpu": True,
-    }
-    if config.device == "auto":
-        return torch.device(next(kind for kind, present in there.items() if present))
-    if not there[config.device]:
-        raise ConfigError(
-            f"reasoning.vlm.device: expected a device of this machine "
-            f"({', '.join(kind for kind, present in there.items() if present)}), "
-            f"got {config.device!r}"
-        )
-    return torch.device(config.device)
-
-
-def choose_dtype(config: VlmConfig, device: torch.device) -> torch.dtype:
-    """The number type of the weights: half precision where the device multiplies it natively."""
-    if config.dtype != "auto":
-        found: torch.dtype = getattr(torch, config.dtype)
-        return found
-    native = {
-        "cuda": device.type == "cuda" and torch.cuda.is_bf16_supported(),
-        "mps": True,
-        "cpu": multiplies_bfloat16(),
-    }[device.type]
-    if native:
-        return torch.bfloat16
-    return torch.float16 if device.type == "cuda" else torch.float32
 
 
 def _check_architecture(folder: Path, name: str) -> None:

@@ -28,27 +28,12 @@ from stream.events import Answer, Evidence, Question
 from stream.frame import Frame
 from tests.doubles.perception import FakeScene, thing
 from tests.doubles.reasoning import ScriptedSearcher
-from tests.doubles.vlm_random import FAMILIES, PROMPT_ENDS, Script, save
+from tests.doubles.vlm_random import FAMILIES, PROMPT_ENDS, Script, look_up, save
 
 SIZE = (48, 80)
 CAT = thing((8, 5, 48, 29), "cat", size=SIZE)
 CONFIG = VlmConfig(device="cpu", dtype="float32", max_pixels=64 * 64, grounding="thousandths")
 FACT = Evidence("wiki:1", "Cat", "A cat is a small animal <search>", 0.8, "wiki")
-
-
-def script(family: str) -> dict[str, list[str]]:
-    """See the cat, look its region up, tell, end."""
-    start, end = PROMPT_ENDS[family]
-    return {
-        start: ["I see "],
-        "I see ": ["[the cat](100,100,600,600)"],
-        "[the cat](100,100,600,600)": ["<search>"],
-        "<search>": ["<region>"],
-        "<region>": ["</search>"],
-        "</search>": ["I see "],
-        ">": [" It is a cat."],
-        " It is a cat.": [end],
-    }
 
 
 def load(folder: Path, family: str, told: Script | None, config: VlmConfig = CONFIG) -> VlmLMM:
@@ -72,7 +57,7 @@ def ask(lmm: VlmLMM, searches: int = 3, tokens: int = 64) -> Answer:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_an_answer_is_grounded_searched_informed_and_ended(family: str, tmp_path: Path) -> None:
-    lmm = load(tmp_path / "tiny", family, script(family))
+    lmm = load(tmp_path / "tiny", family, look_up(family))
     answer = ask(lmm)
     assert answer.text == "I see the cat It is a cat." and answer.model == "tiny"
     (search,) = answer.searches
@@ -85,7 +70,7 @@ def test_an_answer_is_grounded_searched_informed_and_ended(family: str, tmp_path
 @pytest.mark.parametrize("family", ["smolvlm", "qwen3_vl"])
 def test_inside_a_call_only_its_grammar_may_come(family: str, tmp_path: Path) -> None:
     start, end = PROMPT_ENDS[family]
-    told = script(family) | {
+    told = look_up(family) | {
         start: ["<search>"],
         "<search>": [end, "</search>", "<search>", "cat "],  # three that may not come
         "cat ": [end, "<region>", "<image>", "</search>"],  # so that the call is closed with words
@@ -98,7 +83,7 @@ def test_inside_a_call_only_its_grammar_may_come(family: str, tmp_path: Path) ->
 @pytest.mark.parametrize("family", ["smolvlm", "gemma3"])
 def test_a_call_without_end_is_closed(family: str, tmp_path: Path) -> None:
     start, _ = PROMPT_ENDS[family]
-    told = script(family) | {start: ["<search>"], "<search>": ["cat "], "cat ": ["cat "]}
+    told = look_up(family) | {start: ["<search>"], "<search>": ["cat "], "cat ": ["cat "]}
     answer = ask(load(tmp_path / "tiny", family, told))
     (search,) = answer.searches
     assert search.query == " ".join(["cat"] * (CONFIG.max_query - 1)) and answer.text
@@ -106,14 +91,14 @@ def test_a_call_without_end_is_closed(family: str, tmp_path: Path) -> None:
 
 def test_once_the_budget_is_spent_no_search_is_begun(tmp_path: Path) -> None:
     start, end = PROMPT_ENDS["smolvlm"]
-    told = script("smolvlm") | {start: ["<search>", "cat "], "cat ": ["<search>", end]}
+    told = look_up("smolvlm") | {start: ["<search>", "cat "], "cat ": ["<search>", end]}
     answer = ask(load(tmp_path / "tiny", "smolvlm", told), searches=0)
     assert answer.searches == () and answer.sequence == "cat "
 
 
 def test_an_endless_answer_comes_to_an_end(tmp_path: Path) -> None:
     start, _ = PROMPT_ENDS["smolvlm"]
-    told = script("smolvlm") | {start: ["cat "], "cat ": ["cat "]}
+    told = look_up("smolvlm") | {start: ["cat "], "cat ": ["cat "]}
     lmm = load(tmp_path / "tiny", "smolvlm", told)
     assert ask(lmm, tokens=5).text == "cat cat cat cat cat"
     # What becomes no piece counts as well.
@@ -178,10 +163,29 @@ def test_read_ahead_or_not_the_answer_is_the_same(tmp_path: Path) -> None:
     lmm = load(tmp_path / "tiny", "qwen3_vl", None)
     key = view(3)
     cold = lmm.prefill(Prompt(Question("What?", 0), key, seen=key)).reading.logits
+    assert torch.equal(
+        cold, lmm.prefill(Prompt(Question("What?", 0), key, seen=key)).reading.logits
+    )
     lmm._ahead._entries.clear()
     lmm.read_view(key)
     warm = lmm.prefill(Prompt(Question("What?", 0), key, seen=key)).reading.logits
     assert torch.equal(cold, warm)
+
+
+def test_the_oldest_turns_go_where_there_is_no_room(tmp_path: Path) -> None:
+    lmm = load(tmp_path / "tiny", "smolvlm", None)
+    history = tuple(Turn(f"Question {n}?", "word " * 60, 0) for n in range(8))
+    prompt = Prompt(Question("And now?", 0), view(), history)
+    lmm._network.context = 8192
+    whole = lmm._dialogue.words(lmm._question(prompt, [""], 100))
+    assert "Question 0?" in whole
+    lmm._network.context = 2048
+    ids = lmm._question(prompt, [""], 100)
+    kept = lmm._dialogue.words(ids)
+    assert len(ids) <= 1024 and "Question 7?" in kept and "And now?" in kept
+    assert "Question 0?" not in kept
+    lmm._network.context = 10
+    assert "And now?" in lmm._dialogue.words(lmm._question(prompt, [""], 100))
 
 
 def test_what_is_pointed_at_is_looked_at(tmp_path: Path) -> None:
@@ -197,7 +201,7 @@ def test_what_is_pointed_at_is_looked_at(tmp_path: Path) -> None:
 
 def test_a_cancelled_answer_stops_between_tokens(tmp_path: Path) -> None:
     start, _ = PROMPT_ENDS["smolvlm"]
-    told = script("smolvlm") | {start: ["cat "], "cat ": ["cat "]}
+    told = look_up("smolvlm") | {start: ["cat "], "cat ": ["cat "]}
     lmm = load(tmp_path / "tiny", "smolvlm", told)
     cancel = CancelToken()
     state = lmm.prefill(Prompt(Question("What?", 0), view(), cancel=cancel))
