@@ -134,8 +134,9 @@ class KnowledgeSearcher:
         number = self._number.get(evidence.id)
         if number is None:
             raise QueryError(f"expected an entry of {self.store.source}, got {evidence.id!r}")
-        vector, _ = self._encode(question)
-        text, nearest = self._read(number, vector)
+        vector, words = self._encode(question)
+        dense, lexical = self._passage_scores(np.array([number]), vector, words)
+        text, nearest = self._read(number, vector, self._mix(dense, lexical))
         return dataclasses.replace(evidence, text=text, nearest=nearest)
 
     def _search_text(self, text: str, k: int) -> list[Evidence]:
@@ -162,7 +163,9 @@ class KnowledgeSearcher:
             entry = int(entries[place])
             span = mixed[bounds[place] :][: starts[entry + 1] - starts[entry]]
             quoted = (
-                self._quote(entry, span, OTHER_PASSAGES) if found else self._read(entry, vector)
+                self._quote(entry, span, OTHER_PASSAGES)
+                if found
+                else self._read(entry, vector, span)
             )
             one = self._evidence(entry, quoted[0], float(scores[place]), None)
             found.append(dataclasses.replace(one, nearest=quoted[1]))
@@ -215,15 +218,20 @@ class KnowledgeSearcher:
             return stored
         return class_vectors(self.encoder, classes)
 
-    def _read(self, entry: int, vector: Vectors) -> tuple[str, tuple[str, ...]]:
+    def _read(self, entry: int, vector: Vectors, likely: Vectors) -> tuple[str, tuple[str, ...]]:
         """The passages of an entry that are nearest to a question, read with the title before them.
+
+        Of many, those that the index finds `likely` ([passages]) are read: the last line of a long
+        list may be the one.
 
         "It is an obligate carnivore" says nothing of cats until it is read under "Cat", and the
         index holds it without; the best entry is short enough to be read again.
         """
         found = self.store.entries[entry]
-        shown = [f"{found.title}. {passage}" for passage in found.passages[:MAX_READ]]
-        near = (self.encoder.encode_text(shown) @ vector[0]).astype(np.float32)
+        read = np.argsort(-likely, kind="stable")[:MAX_READ]
+        shown = [f"{found.title}. {found.passages[number]}" for number in read]
+        near = np.full(len(found.passages), -np.inf, np.float32)
+        near[read] = self.encoder.encode_text(shown) @ vector[0]
         return self._quote(entry, near, FIRST_PASSAGES)
 
     def _quote(self, entry: int, scores: Vectors, count: int) -> tuple[str, tuple[str, ...]]:

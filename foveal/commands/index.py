@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from stream.frame import Image
     from stream.geometry import Box
 
+SHOWN = 20  # of what was left out
 HELP = "build the knowledge index and query it"
 EPILOG = """examples:
   foveal index build                                   # Wikipedia summaries, about two minutes
@@ -75,8 +76,11 @@ def _build(args: argparse.Namespace) -> int:
         f"{row['entries']} entries, {row['passages']} passages, {row['rows']} vectors "
         f"in {row['seconds']} s -> {folder}"
     )
-    for reason in knowledge.skipped:
+    for reason in knowledge.skipped[:SHOWN]:
         print(f"skipped {reason}", file=sys.stderr)
+    if knowledge.skipped:
+        more = "; --json names all" if len(knowledge.skipped) > SHOWN else ""
+        print(f"{len(knowledge.skipped)} skipped in all{more}", file=sys.stderr)
     return 0
 
 

@@ -208,17 +208,26 @@ def _numbers(text: str, count: int, form: str) -> list[float]:
 
 
 def _read_mask(path: Path) -> Any:
-    """[H, W] bool: where the picture is not black."""
+    """[H, W] bool: where the picture is opaque if it has another alpha, else where it is not black.
+
+    Of a lossily compressed picture only what is at least half as bright as its brightest pixel.
+    """
     import cv2
     import numpy as np
 
     from stream.errors import SourceError
 
     data = path.read_bytes() if path.is_file() else b""
-    picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+    kind = cv2.IMREAD_UNCHANGED
+    picture = cv2.imdecode(np.frombuffer(data, np.uint8), kind) if data else None
     if picture is None:
         raise SourceError(f"expected a mask picture at {path}, found none that can be read")
-    return np.asarray(picture).max(axis=-1) > 0
+    planes = np.atleast_3d(np.asarray(picture))
+    alpha = planes[..., 3] if planes.shape[2] == 4 else None
+    seen = planes[..., :3].max(axis=-1) if alpha is None or alpha.all() else alpha
+    lossy = data.startswith(b"\xff\xd8") or data[12:16] == b"VP8 "  # JPEG, WebP
+    half = int(seen.max()) // 2 if lossy or seen is alpha else 0
+    return np.asarray(seen > half)
 
 
 def _text(summary: dict[str, Any]) -> str:
@@ -229,6 +238,7 @@ def _text(summary: dict[str, Any]) -> str:
         lines.append(f"  #{name} was not started: {reason}")
     for reason, count in summary["refused"].items():
         lines.append(f"  {count} frames refused: {reason}")
+    lines += [f"  {cause}: {count}" for cause, count in summary["faults"].items()]
     if summary["skipped"]["late"]:
         lines.append(f"  {summary['skipped']['late']} frames left out: late")
     return "\n".join(lines)

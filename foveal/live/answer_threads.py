@@ -81,7 +81,7 @@ class Seat:
     def hand_on(self) -> None:
         """Between two tokens: let those who wait have the turn; raises Cancelled."""
         self._cancel.check()
-        if self._turn is not None and self._turn.wanted:
+        if self._turn is not None and self._held and self._turn.wanted:
             self.leave()
             self._take()
 

@@ -140,13 +140,14 @@ class Conversation:
         job.sign_ns = self.clock.now_ns()  # its turn has come
 
         def tell(event: AnswerEvent) -> None:
-            seat.hand_on()
+            job.asked.cancel.check()
             job.sign_ns, job.begun = self.clock.now_ns(), job.begun or event.kind == "token"
             if event.kind == "end":
                 seat.leave()  # what follows needs no language model
                 self.worded(job.turn.told.turn)
             else:
                 self._told(event, job.turn, job.recording)
+            seat.hand_on()
 
         outcome: Answered | Exception
         try:

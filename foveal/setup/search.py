@@ -11,8 +11,10 @@ from foveal.assets.convert import network_path
 from foveal.assets.registry import asset_path, cache_root
 from retrieval.encoders.text import MiniLmEncoder, Progress
 from retrieval.search import KnowledgeSearcher
-from retrieval.sources.entries import WIKI_SOURCE, Knowledge, load_folder, load_jsonl, load_wiki
+from retrieval.sources.entries import WIKI_SOURCE, Knowledge, load_jsonl, load_wiki
+from retrieval.sources.folder import load_folder
 from retrieval.store.knowledge import (
+    EMBEDDED_PASSAGES,
     KnowledgeStore,
     build_store,
     check_target,
@@ -34,6 +36,7 @@ logger = logging.getLogger(__name__)
 
 BACKBONE = ("efficientnet-lite2", "efficientnet-lite2-9656183e.pth")
 DETECTOR = "human-models"
+EMBEDDED_NOTES = 1000  # passages of a note: what stands below the top is looked for, too
 SUMMARIES = "summaries_en-us.json"
 
 
@@ -102,7 +105,7 @@ def read_source(source: str) -> tuple[Knowledge, str]:
         for entry in knowledge.entries:
             digest.update(f"{entry.title}\n{entry.passages}\n".encode())
         return knowledge, digest.hexdigest()
-    if path.is_file() and path.suffix == ".jsonl":
+    if path.is_file() and path.suffix.lower() == ".jsonl":
         return load_jsonl(path), file_sha256(path)
     raise SourceError(
         f"expected {WIKI_SOURCE}, a folder of .txt and .md files, or a .jsonl file; got {source}"
@@ -121,7 +124,8 @@ def build_index(
     check_target(folder)  # before minutes of work
     encoder = load_encoder(providers=onnx_providers(resolve_device()))
     recogniser = load_recogniser()
-    store = build_store(knowledge, encoder, recogniser.class_synonyms, kind, progress)
+    embedded = EMBEDDED_PASSAGES if source == WIKI_SOURCE else EMBEDDED_NOTES
+    store = build_store(knowledge, encoder, recogniser.class_synonyms, kind, progress, embedded)
     save_store(store, folder, digest)
     return folder, store, knowledge
 

@@ -4,8 +4,10 @@ Sources are the Wikipedia vital-article summaries (text CC BY-SA 4.0, attributed
 link), a folder of .txt and .md files, or a JSONL file of {"title", "text"} objects.
 """
 
+import codecs
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +34,7 @@ _LIFE = re.compile(
 class Entry:
     """One thing the knowledge base knows about."""
 
-    id: str  # source:title, unique in the base
+    id: str  # source:title, source:path of a note; unique in the base
     title: str
     description: str  # a few words, may be empty
     passages: tuple[str, ...]  # one sentence each (short ones joined), never empty
@@ -114,33 +116,35 @@ def load_wiki(summaries: Path) -> Knowledge:
             f"expected a JSON object of title -> summary in {summaries}, "
             f"got {type(document).__name__}"
         )
-    return _collect(WIKI_SOURCE, _wiki_records(document))
-
-
-def load_folder(folder: Path) -> Knowledge:
-    """Each .txt or .md file is an entry; its first heading or its name is the title."""
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in (".txt", ".md"))
-    if not files:
-        raise SourceError(f"expected .txt or .md files in {folder}, found none")
-    return _collect(folder.name or "folder", (_file_record(path, folder) for path in files))
+    return collected(WIKI_SOURCE, _wiki_records(document))
 
 
 def load_jsonl(path: Path) -> Knowledge:
     """One {"title", "text"} object a line ("extract" also serves); raises SourceError."""
-    return _collect(path.stem, _jsonl_records(path))
+    return collected(path.stem, _jsonl_records(path))
 
 
-def _collect(source: str, records: Iterable[Mapping[str, Any]]) -> Knowledge:
-    """Clean records into entries; those without words or with a title seen before are skipped."""
+def collected(
+    source: str, records: Iterable[Mapping[str, Any]], left_out: Iterable[str] = ()
+) -> Knowledge:
+    """Clean records into entries; those without words or with a key seen before are skipped.
+
+    A record's key is its title unless it has a "key". Its "passages" are taken as they are, its
+    "text" is split into sentences.
+    """
     entries: dict[str, Entry] = {}
-    skipped: list[str] = []
+    skipped = list(left_out)
     for record in records:
         title = clean(str(record.get("title") or ""))[:MAX_TITLE_CHARS]
-        passages = tuple(sentences(clean(str(record.get("text") or ""))))
+        passages = tuple(
+            record["passages"]
+            if "passages" in record
+            else sentences(clean(str(record.get("text") or "")))
+        )
         if not title or not passages:
             skipped.append(f"{title or '(no title)'}: no {'text' if title else 'title'}")
             continue
-        key = f"{source}:{title}"
+        key = f"{source}:{record.get('key') or title}"
         if key in entries:
             skipped.append(f"{title}: duplicate title")
             continue
@@ -175,7 +179,8 @@ def _wiki_records(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _jsonl_records(path: Path) -> Iterator[dict[str, Any]]:
-    for number, line in enumerate(_read_text(path).splitlines(), start=1):
+    known: Counter[str] = Counter()  # titles so far
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
         if not line.strip():
             continue
         try:
@@ -184,29 +189,26 @@ def _jsonl_records(path: Path) -> Iterator[dict[str, Any]]:
             raise SourceError(f"expected JSON on line {number} of {path}: {error}") from error
         if not isinstance(value, dict):
             raise SourceError(f"expected a JSON object on line {number} of {path}")
-        yield {**value, "text": value.get("text") or value.get("extract")}
+        title = str(value.get("title") or "")
+        known[title] += 1
+        record = {name: value.get(name) for name in ("description", "topic", "url", "license")}
+        record |= {"title": title, "text": value.get("text") or value.get("extract")}
+        yield record if known[title] == 1 else {**record, "key": f"{title} #{known[title]}"}
 
 
-def _file_record(path: Path, folder: Path) -> dict[str, Any]:
-    text = _read_text(path)
-    title = path.stem.replace("_", " ").replace("-", " ")
-    if path.suffix.lower() == ".md":
-        headings = [line for line in text.splitlines() if line.startswith("#")]
-        title = headings[0].lstrip("# ") if headings else title
-        text = "\n".join(line for line in text.splitlines() if not line.startswith("#"))
-    return {"title": title, "text": text, "url": path.relative_to(folder).as_posix()}
-
-
-def _read_text(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """UTF-8, or UTF-16 that says so by its byte order mark."""
     try:
-        return path.read_text(encoding="utf-8")
+        data = path.read_bytes()
+        utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        return data.decode("utf-16" if utf16 else "utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise SourceError(f"expected UTF-8 text in {path}: {error}") from error
 
 
 def _read_json(path: Path) -> Any:
     try:
-        return json.loads(_read_text(path))
+        return json.loads(read_text(path))
     except json.JSONDecodeError as error:
         raise SourceError(
             f"expected JSON in {path}: {error}; "

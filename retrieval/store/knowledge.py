@@ -27,7 +27,7 @@ from stream.errors import AssetError, OutputError
 from stream.writing import writing
 
 VERSION = 1
-EMBEDDED_PASSAGES = 3  # per entry; later ones are found by their words only
+EMBEDDED_PASSAGES = 3  # per entry unless told; later ones are found by their words only
 MANIFEST = "manifest.json"
 FILES = ("entries.jsonl", "vectors.faiss", "words.npz", "classes.npz")
 OWN = {*FILES, MANIFEST, ".DS_Store"}  # what may lie in an index's folder
@@ -52,6 +52,7 @@ class KnowledgeStore:
     words: Bm25  # one document per passage, title words included
     classes: tuple[str, ...] = ()  # names of each class whose vector was stored, joined
     class_vectors: Vectors | None = None  # [C, D]
+    embedded: int = EMBEDDED_PASSAGES  # passages of an entry that have a vector, at most
 
     @property
     def passage_entry(self) -> Numbers:
@@ -65,14 +66,16 @@ def build_store(
     classes: Sequence[Sequence[str]] = (),
     kind: IndexKind = "flat",
     progress: Progress | None = None,
+    embedded: int = EMBEDDED_PASSAGES,
 ) -> KnowledgeStore:
     """Encode and index a knowledge base; the slow part reports (texts done, texts in all).
 
-    `classes` are an image classifier's names, whose vectors are kept for its queries.
+    `classes` are an image classifier's names, whose vectors are kept for its queries. `embedded`
+    is how many of an entry's passages get a vector.
     """
     entries = knowledge.entries
     starts = _starts(entries)
-    row_passage = _embedded(starts)
+    row_passage = _embedded(starts, embedded)
     passages = [passage for entry in entries for passage in entry.passages]
     texts = [entry.entity_text for entry in entries]
     texts += [passages[number] for number in row_passage]
@@ -89,6 +92,7 @@ def build_store(
         words,
         class_keys(classes),
         class_vectors(encoder, classes) if classes else None,
+        embedded,
     )
 
 
@@ -154,7 +158,8 @@ def load_store(folder: Path, encoder_id: str | None = None) -> KnowledgeStore:
     entries = tuple(Entry.from_json(json.loads(line)) for line in lines)
     index = FaissIndex.load(folder / "vectors.faiss")
     starts = _starts(entries)
-    row_passage = _embedded(starts)
+    embedded = manifest.get("embedded", EMBEDDED_PASSAGES)
+    row_passage = _embedded(starts, embedded)
     got = (len(entries), index.size, index.dim)
     wanted = (manifest["entries"], manifest["rows"], manifest["dim"])
     if got != wanted or index.size != len(entries) + len(row_passage):
@@ -173,6 +178,7 @@ def load_store(folder: Path, encoder_id: str | None = None) -> KnowledgeStore:
         words,
         classes,
         vectors,
+        embedded,
     )
 
 
@@ -205,10 +211,10 @@ def _starts(entries: Sequence[Entry]) -> Numbers:
     return np.concatenate(([0], np.cumsum([len(e.passages) for e in entries]))).astype(np.int64)
 
 
-def _embedded(starts: Numbers) -> Numbers:
+def _embedded(starts: Numbers, count: int) -> Numbers:
     """Passage numbers that have a vector: the first few of each entry."""
     order = np.arange(starts[-1]) - np.repeat(starts[:-1], np.diff(starts))
-    return np.flatnonzero(order < EMBEDDED_PASSAGES).astype(np.int64)
+    return np.flatnonzero(order < count).astype(np.int64)
 
 
 def _manifest(store: KnowledgeStore, source_sha256: str) -> dict[str, Any]:
@@ -222,6 +228,7 @@ def _manifest(store: KnowledgeStore, source_sha256: str) -> dict[str, Any]:
         "entries": len(store.entries),
         "passages": int(store.starts[-1]),
         "rows": store.index.size,
+        "embedded": store.embedded,
         "licenses": sorted({entry.license for entry in store.entries if entry.license}),
     }
 

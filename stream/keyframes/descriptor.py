@@ -28,6 +28,7 @@ _PIXEL_SCALE = 1 / (255 * 3 * SIDE * SIDE)
 _COUNT_SCALE = np.float32(1 / SAMPLES)  # of a square-rooted count
 _LAYOUT_SCALE = np.float32(1 / LAYOUT_SIDE**2)
 _FLAT = 2.0 * LAYOUT_SIDE  # length of a layout whose brightness varies by 2 levels of 255
+FLAT_LENGTH = 0.99  # a unit layout that is shorter varies by less
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,6 +38,11 @@ class FrameDescriptor:
     small: Thumbnail
     colours: Floats  # [LEVELS ** 3] square root of the colour histogram, unit length
     layout: Floats  # [LAYOUT_SIDE ** 2] brightness, mean-free, unit length (shorter if nearly flat)
+
+    @property
+    def flat(self) -> bool:
+        """Whether there is nothing to see: no place is brighter than another."""
+        return float(self.layout.dot(self.layout)) < FLAT_LENGTH**2
 
 
 def describe(image: Image) -> FrameDescriptor:

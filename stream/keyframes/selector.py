@@ -18,6 +18,7 @@ RECENT = 4  # distances whose maximum is the level of motion
 LEVEL_WEIGHT = 1.5
 ANCHOR_RATE = 0.2  # moving average that makes the anchor while a segment settles
 SETTLE_NS = NS_PER_S // 3  # then the anchor stays, or slow change would drag it along
+FLAT_NS = NS_PER_S  # nothing to see for so long is a scene; for less, a flash or a lost picture
 
 Decision = tuple[KeyframeReason | None, float]  # why it is a keyframe (or None), signal value
 
@@ -34,6 +35,7 @@ class KeyframeState:
     keyframe_ns: int = 0  # time of the last keyframe
     scene_ns: int = 0  # time of the last one that began a scene
     frames: int = 0
+    flat_ns: int | None = None  # since when there is nothing to see
 
 
 class KeyframeSelector:
@@ -64,9 +66,10 @@ class KeyframeSelector:
     ) -> Decision:
         """Learn the two signals and say whether one of them calls for a keyframe."""
         config = self.config
+        if _passes(state, pts_ns, seen):
+            return None, 0.0
         first = state.previous is None
         state.previous = seen
-        state.frames += 1
         if first:
             return _start(state, pts_ns, seen, "first", 0.0)
         gap_ns = pts_ns - state.keyframe_ns
@@ -88,6 +91,20 @@ class KeyframeSelector:
         if gap_ns < SETTLE_NS and moved and state.anchor is not None:
             state.anchor = state.anchor + ANCHOR_RATE * (seen.layout - state.anchor)
         return None, 0.0
+
+
+def _passes(state: KeyframeState, pts_ns: int, seen: FrameDescriptor) -> bool:
+    """Whether this is a flat picture (white of a flash, black of a shutter) that may soon be over.
+
+    It is no keyframe, and nothing is learned of it: what follows is compared with what was before.
+    """
+    state.frames += 1
+    if not seen.flat or state.previous is None:
+        state.flat_ns = None
+        return False
+    if state.flat_ns is None:
+        state.flat_ns = pts_ns
+    return pts_ns - state.flat_ns < FLAT_NS
 
 
 def _start(

@@ -1,5 +1,6 @@
-"""A folder of pictures as a recording, in name order."""
+"""A folder of pictures as a recording, in the order of their names, numbers as numbers."""
 
+import re
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -13,7 +14,10 @@ from stream.sources.reader import IMAGE_SUFFIXES, Faults, SourceInfo
 
 
 class FolderReader:
-    """Reads pictures at a fixed rate; an unreadable one is counted and its time slot left out."""
+    """Reads pictures at a fixed rate; an unreadable one is counted and its time slot left out.
+
+    Hidden files (twins of macOS, ._frame.jpg) are no pictures; files of other kinds are counted.
+    """
 
     def __init__(self, path: Path, fps: Fraction) -> None:
         if fps <= 0:
@@ -21,7 +25,10 @@ class FolderReader:
         self.faults = Faults()
         self._path = path
         self._fps = fps
-        self._files = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+        shown = [p for p in path.iterdir() if p.is_file() and not p.name.startswith(".")]
+        self._files = sorted((p for p in shown if _is_picture(p)), key=_in_order)
+        for other in (p for p in shown if not _is_picture(p)):
+            self.faults.add(f"left out: {other.suffix.lower() or 'file without a suffix'}")
         if not self._files:
             wanted = " ".join(sorted(IMAGE_SUFFIXES))
             raise SourceError(f"expected pictures ({wanted}) in {path}; there are none")
@@ -51,6 +58,16 @@ class FolderReader:
 
     def _pts_ns(self, index: int) -> int:
         return int(index * NS_PER_S / self._fps)
+
+
+def _is_picture(file: Path) -> bool:
+    return file.suffix.lower() in IMAGE_SUFFIXES
+
+
+def _in_order(file: Path) -> tuple[list[tuple[int, str]], str]:
+    """Numbers inside a name compare as numbers: frame_2 comes before frame_10."""
+    parts = re.findall(r"([0-9]+)|([^0-9]+)", file.name)
+    return [(int(digits or 0), text) for digits, text in parts], file.name
 
 
 def _load(file: Path) -> Image | None:

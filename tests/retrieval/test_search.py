@@ -138,3 +138,19 @@ def test_queries_that_cannot_be_run(searcher: KnowledgeSearcher) -> None:
     )
     with pytest.raises(QueryError, match="classifier"):
         blind.search(Query("image", "<image>", 1, image))
+
+
+@pytest.mark.parametrize("embedded", [3, 1000])
+def test_the_last_line_of_a_long_list_is_found_and_read(embedded: int) -> None:
+    lines = [f"Thing number {number}: box in the cellar" for number in range(60)]
+    lines.append("Spare fuses: blue drawer in the hall")
+    entries = (
+        Entry("n:inventory", "Where things are", "", tuple(lines)),
+        Entry("n:boiler", "Boiler", "", ("The boiler was serviced in May.",)),
+    )
+    store = build_store(Knowledge("n", entries), HashEncoder(), embedded=embedded)
+    long = KnowledgeSearcher(store, HashEncoder())
+    (best,) = long.search(Query("text", "Where are the spare fuses?", k=1))
+    assert best.id == "n:inventory" and best.nearest[0] == lines[-1] and lines[-1] in best.text
+    again = long.reread(best, "Where are the spare fuses?")
+    assert again.nearest[0] == lines[-1]

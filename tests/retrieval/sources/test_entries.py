@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from retrieval.sources.entries import Entry, load_folder, load_jsonl, load_wiki
+from retrieval.sources.entries import Entry, load_jsonl, load_wiki
 from stream.errors import SourceError
 
 
@@ -64,18 +64,6 @@ def test_missing_and_non_text_files_are_refused(tmp_path: Path) -> None:
         load_wiki(tmp_path / "bytes.json")
 
 
-def test_folder_of_notes(tmp_path: Path) -> None:
-    (tmp_path / "deep").mkdir()
-    (tmp_path / "blue_mug.txt").write_text("The blue mug was made in Leeds in 1998.")
-    (tmp_path / "deep" / "x.md").write_text("# The red door\n\nIt leads to the garden shed.")
-    (tmp_path / "picture.png").write_bytes(b"\x89PNG")
-    entries = load_folder(tmp_path).entries
-    assert {entry.title for entry in entries} == {"blue mug", "The red door"}
-    assert all("#" not in entry.passages[0] for entry in entries)
-    with pytest.raises(SourceError, match=r"\.txt or \.md"):
-        load_folder(tmp_path / "nothing")
-
-
 def test_jsonl(tmp_path: Path) -> None:
     path = tmp_path / "facts.jsonl"
     path.write_text('{"title": "A", "text": "Text of the entry A."}\n\n{"title": "B"}\n')
@@ -88,6 +76,27 @@ def test_jsonl(tmp_path: Path) -> None:
     path.write_text("[1]\n")
     with pytest.raises(SourceError, match="object on line 1"):
         load_jsonl(path)
+
+
+def test_records_of_one_title_are_both_kept(tmp_path: Path) -> None:
+    path = tmp_path / "facts.jsonl"
+    lines = [{"title": "Notes", "text": f"The thing number {n} is there."} for n in range(3)]
+    path.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8-sig")
+    knowledge = load_jsonl(path)
+    assert [entry.id for entry in knowledge.entries] == [
+        "facts:Notes",
+        "facts:Notes #2",
+        "facts:Notes #3",
+    ]
+    assert {entry.title for entry in knowledge.entries} == {"Notes"}
+
+
+def test_a_line_ends_where_json_ends_it(tmp_path: Path) -> None:
+    path = tmp_path / "facts.jsonl"
+    record = {"title": "Cup", "text": "A cup is a small\u2028open container."}
+    path.write_text(json.dumps(record, ensure_ascii=False) + "\r\n", encoding="utf-8")
+    (entry,) = load_jsonl(path).entries
+    assert entry.passages == ("A cup is a small open container.",)
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,25 @@ def test_rows_are_entities_then_first_passages() -> None:
     assert store.passage_entry.tolist() == [0, 0, 0, 0, 0, 1, 2]
 
 
+def test_more_passages_may_be_embedded_and_the_folder_says_how_many(tmp_path: Path) -> None:
+    many = [f"Oak fact number {count} about acorns." for count in range(5)]
+    knowledge = Knowledge("t", (entry("Oak", *many), entry("Cup", "A cup holds tea.")))
+    store = build_store(knowledge, HashEncoder(), embedded=1000)
+    assert store.index.size == 2 + 6 and store.row_passage.tolist() == [0, 1, 2, 3, 4, 5]
+    save_store(store, tmp_path / "index")
+    again = load_store(tmp_path / "index")
+    assert again.embedded == 1000 and again.row_passage.tolist() == store.row_passage.tolist()
+
+
+def test_an_index_from_before_embedded_was_told_is_read(tmp_path: Path) -> None:
+    save_store(small_store(), tmp_path / "index")
+    path = tmp_path / "index" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    del manifest["embedded"]
+    path.write_text(json.dumps(manifest))
+    assert load_store(tmp_path / "index").row_passage.tolist() == [0, 1, 2, 5, 6]
+
+
 def test_progress_counts_every_text() -> None:
     seen: list[tuple[int, int]] = []
     knowledge = Knowledge("t", (entry("Cup", "A cup holds tea."),))

@@ -73,6 +73,22 @@ def test_a_black_screen_gives_no_keyframes() -> None:
     assert select(images) == [(0, "first")]
 
 
+@pytest.mark.parametrize("level", [0, 255])
+@pytest.mark.parametrize("length", [1, 3, 9])
+def test_a_flash_or_a_lost_picture_is_no_keyframe(level: int, length: int) -> None:
+    flat = [np.full((72, 128, 3), level, np.uint8)] * length
+    still, after = noisy(1, 1), noisy(2, 20)
+    assert select(still * 30 + flat + still * 30) == [(0, "first")]
+    cut = 30 + length  # behind it lies another scene
+    assert select(still * 30 + flat + after) == [(0, "first"), (cut, "scene")]
+
+
+def test_a_picture_that_stays_dark_is_a_scene() -> None:
+    dark, still = [np.zeros((72, 128, 3), np.uint8)] * 30, noisy(1, 1)
+    found = select(still * 30 + dark + still * 30)
+    assert found == [(0, "first"), (40, "scene"), (60, "scene")]
+
+
 def test_slow_change_ends_a_segment() -> None:
     first, second = noisy(1, 1)[0].astype(float), noisy(2, 1)[0].astype(float)
     mixed = [(first * (1 - t) + second * t).astype(np.uint8) for t in np.linspace(0, 1, 60)]

@@ -143,6 +143,35 @@ def test_folder_with_a_broken_picture(tmp_path: Path) -> None:
     assert recording.info().width == 12
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        [f"frame_{number}" for number in range(1, 13)],
+        [f"{number:04d}" for number in range(8, 12)],  # padded
+        ["a1b2", "a1b10", "a2b1", "a10"],
+        ["IMG_20240101_000009", "IMG_20240101_000010", "IMG_20240102_000001"],
+    ],
+)
+def test_numbers_in_names_of_pictures_are_numbers(tmp_path: Path, names: list[str]) -> None:
+    for name in sorted(names, reverse=True):
+        cv2.imwrite(str(tmp_path / f"{name}.png"), np.zeros((8, 12, 3), np.uint8))
+    assert [Path(frame.source).stem for frame in play(tmp_path)[0]] == names
+
+
+def test_what_is_no_picture_is_left_out_and_counted(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "a.JPG"), np.zeros((8, 12, 3), np.uint8))
+    for name in ("b.HEIC", "c.heic", "notes.txt", "._a.JPG", ".DS_Store", "README"):
+        (tmp_path / name).write_bytes(b"\x00")
+    (tmp_path / "deeper.png").mkdir()
+    frames, recording = play(tmp_path)
+    assert [frame.source for frame in frames] == ["a.JPG"]
+    assert recording.faults == {
+        "left out: .heic": 2,
+        "left out: .txt": 1,
+        "left out: file without a suffix": 1,
+    }
+
+
 @pytest.mark.parametrize("rate,expected_ms", [(1.0, 500), (2.0, 250), (0.0, 0)])
 async def test_rate_on_the_virtual_clock(tmp_path: Path, rate: float, expected_ms: int) -> None:
     clock = VirtualClock()
