@@ -232,7 +232,7 @@ def internvl() -> tuple[Any, Any]:
             "context_image_token": "<IMG_CONTEXT>",
             "video_token": "<video>",
         },
-        ("<|im_start|>",),
+        ("<|im_start|>", "<ref>", "</ref>", "<box>", "</box>"),
     )
     config = tf.InternVLConfig(
         text_config={"model_type": "qwen2", "vocab_size": len(tokenizer), **LANGUAGE},

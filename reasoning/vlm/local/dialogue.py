@@ -44,8 +44,9 @@ class Dialogue:
         # To some models <image> is a picture: they write another word for it (SmolVLM, LLaVA).
         self.image_tag = IMAGE if IMAGE not in known else PICTURE
         self._instructions = instructions.replace(IMAGE, self.image_tag)
-        silent = (word for word in known if word not in markup)
-        self._silent = frozenset(self._tokenizer.convert_tokens_to_ids(list(silent)))
+        silent = [word for word in known if word not in markup]
+        self._not_own = sorted(silent, key=len, reverse=True)
+        self._silent = frozenset(self._tokenizer.convert_tokens_to_ids(silent))
         self._system = self._has_system()
         self._check(name)
 
@@ -90,6 +91,12 @@ class Dialogue:
         for word in self._specials:
             plain = plain.replace(word, word.strip("[]{}|‹›"))
         return plain
+
+    def own(self, text: str) -> str:
+        """What the model wrote before, with its marks; letters that spell special tokens go."""
+        for word in self._not_own:
+            text = text.replace(word, "")
+        return text
 
     def ends(self) -> frozenset[int]:
         """Tokens that end an answer: the tokenizer's own, and what the template puts behind one."""

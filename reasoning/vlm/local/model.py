@@ -17,12 +17,13 @@ from reasoning.generation.tokens import END_INFORMATION, IMAGE, REGION
 from reasoning.vlm.coordinates import SCALE, format_of, instructions
 from reasoning.vlm.grounding_formats import END_THINK, THINK, TagParser
 from reasoning.vlm.local.dialogue import Dialogue
+from reasoning.vlm.local.drift import STILL, Shift, drift, moved
 from reasoning.vlm.local.network import Network, Reading
 from reasoning.vlm.local.open import Opened
 from reasoning.vlm.local.pictures import as_picture, fitted, resized_by
 from reasoning.vlm.local.read_ahead import ReadAhead, Views
 from reasoning.vlm.local.search_grammar import allows, closing, likeliest, payload
-from reasoning.vlm.markup import ParsedPiece
+from reasoning.vlm.markup import NamedPlace, ParsedPiece
 from reasoning.vlm.tagged_stream import Grounder, TaggedLMM, TaggedState
 from stream.clock import NS_PER_S
 from stream.events import TokenStep
@@ -38,6 +39,9 @@ class VlmState(TaggedState):
     """One answer while it is made; owned by the decode loop."""
 
     reading: Reading = field(kw_only=True)
+    looked: SceneView = field(kw_only=True)  # the newest picture that is looked at
+    shift: Shift = STILL  # of the asked frame against it
+    said: str = ""  # own words with their marks, over all calls
     unread: list[int] = field(default_factory=list)  # chosen, and read with what comes next
     own: list[int] = field(default_factory=list)  # own tokens since the last call
     shown: str = ""  # their text
@@ -81,12 +85,18 @@ class VlmLMM(TaggedLMM[VlmState]):
         views = self._looked_at(prompt)
         reading = self._ahead.read(views)
         self._network.feed(reading, self._question(prompt, _captions(views), reading.position))
-        return VlmState(prompt, self._parser(prompt), reading=reading)
+        looked, asked = views[-1], prompt.view.frame
+        shift = STILL if looked.frame is asked else drift(looked.frame.image, asked.image)
+        return VlmState(prompt, self._parser(looked), reading=reading, looked=looked, shift=shift)
 
     def step(self, state: VlmState, may_search: bool) -> TokenStep:
         """The next piece of what the model writes."""
         state.may_search = may_search
         return super().step(state, may_search)
+
+    def written(self, state: VlmState) -> str:
+        """What the model wrote, with its marks: its own history."""
+        return state.said
 
     def _read(self, views: Views) -> Reading:
         """The system's words and the pictures."""
@@ -108,7 +118,10 @@ class VlmLMM(TaggedLMM[VlmState]):
     def _question(self, prompt: Prompt, captions: Sequence[str], read: int) -> list[int]:
         """Token ids of what was said and is asked; the oldest turns go where there is no room."""
         turns = [
-            [self._dialogue.harmless(turn.question), self._dialogue.harmless(turn.answer)]
+            [
+                self._dialogue.harmless(turn.question),
+                self._dialogue.own(turn.written) or self._dialogue.harmless(turn.answer),
+            ]
             for turn in prompt.history
         ]
         asked = self._asked(prompt)
@@ -126,16 +139,18 @@ class VlmLMM(TaggedLMM[VlmState]):
         if place is not None:
             sides = (width, height, width, height)
             shown = [v / side * SCALE for v, side in zip(place, sides, strict=False)]
-            text = f"{text} (I point at {self._form.write('this', shown, self._size(prompt))}.)"
+            text = (
+                f"{text} (I point at {self._form.write('this', shown, self._size(prompt.view))}.)"
+            )
         told = _timeline(prompt.timeline, prompt.view.frame.pts_ns)
         return f"{self._dialogue.harmless(told)}\n{text}" if told else text
 
-    def _size(self, prompt: Prompt) -> tuple[int, int]:
-        """(height, width) of the picture that is made of the asked frame."""
-        return fitted(prompt.view.frame.size, self._config.max_pixels)
+    def _size(self, view: SceneView) -> tuple[int, int]:
+        """(height, width) of the picture that is made of a frame."""
+        return fitted(view.frame.size, self._config.max_pixels)
 
-    def _parser(self, prompt: Prompt) -> TagParser:
-        return TagParser(self._form.on(self._size(prompt)))
+    def _parser(self, view: SceneView) -> TagParser:
+        return TagParser(self._form.on(self._size(view)))
 
     def _read_on(self, state: VlmState) -> bool:
         """Let the model write one token, and take it; a call that takes too long is closed."""
@@ -174,6 +189,7 @@ class VlmLMM(TaggedLMM[VlmState]):
         state.unread += ids
         state.made += len(ids)
         state.shown = text
+        state.said += added
         state.asked = state.asked + 1 if payload(text) is not None else 0
         state.queue.extend(state.parser.push(added))
 
@@ -189,8 +205,12 @@ class VlmLMM(TaggedLMM[VlmState]):
             piece = Call("image", IMAGE)
         return super()._play(state, piece, may_search)
 
+    def _name(self, state: VlmState, piece: NamedPlace) -> TokenStep | None:
+        place = moved(piece.place, state.shift)
+        return super()._name(state, NamedPlace(piece.text, place))
+
     def _begin_call(self, state: VlmState, call: Call, may_search: bool) -> None:
-        state.parser, state.own, state.shown, state.asked = self._parser(state.prompt), [], "", 0
+        state.parser, state.own, state.shown, state.asked = self._parser(state.looked), [], "", 0
 
     def _answer_call(self, state: VlmState, content: str) -> None:
         """Evidence is read on top of the cache, as words; of a long one the beginning."""

@@ -5,6 +5,7 @@ for searches (tests/doubles/vlm_random.py); the grammar, the cache and the token
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from reasoning.segmenting.box_to_mask import SceneGrounder
 from reasoning.vlm.hub_name import HubName
 from reasoning.vlm.local.model import VlmLMM, VlmState
 from reasoning.vlm.local.open import open_model
+from reasoning.vlm.markup import NamedPlace
 from stream.errors import Cancelled
 from stream.events import Answer, Evidence, Question
 from stream.frame import Frame
@@ -188,6 +190,34 @@ def test_the_oldest_turns_go_where_there_is_no_room(tmp_path: Path) -> None:
     assert "And now?" in lmm._dialogue.words(lmm._question(prompt, [""], 100))
 
 
+def test_the_next_turn_reads_what_the_model_wrote(tmp_path: Path) -> None:
+    lmm = load(tmp_path / "tiny", "qwen3_vl", look_up("qwen3_vl"))
+    decoder = SearchDecoder(ScriptedSearcher({"<region>": [FACT]}))
+    assistant = Assistant(lmm, decoder)
+    assistant.ask(Question("What is it?", 0), view(), lambda _: None)
+    (turn,) = assistant.context().history
+    marks = "[the cat](100,100,600,600)<search><region></search>"
+    assert turn.written == f"I see {marks} It is a cat."
+    prompt = Prompt(Question("And now?", 0), view(), (turn,))
+    assert marks in lmm._dialogue.words(lmm._question(prompt, [""], 0))
+    assert lmm._dialogue.own("a <|im_end|><search>b</search>") == "a <search>b</search>"
+
+
+def test_boxes_go_with_the_picture(tmp_path: Path) -> None:
+    from skimage import data
+
+    lmm = load(tmp_path / "tiny", "smolvlm", look_up("smolvlm"))
+    photo = data.coffee()
+    key, now = (
+        FakeScene([CAT]).read(Frame(n, n, np.ascontiguousarray(part), "test"))
+        for n, part in enumerate((photo[50:350, 60:540], photo[50:350, 84:564]))
+    )
+    state = lmm.prefill(Prompt(Question("What?", 1), now, seen=key))
+    assert state.looked is key and state.shift == pytest.approx((-50, 0), abs=4)
+    same = lmm.prefill(Prompt(Question("What?", 1, point=(9, 9)), now, seen=key))
+    assert same.looked is now and same.shift == (0, 0)
+
+
 def test_what_is_pointed_at_is_looked_at(tmp_path: Path) -> None:
     lmm = load(tmp_path / "tiny", "smolvlm", None)
     keys, now = (view(1, 10), view(2, 20)), view(3, 30)
@@ -212,6 +242,18 @@ def test_a_cancelled_answer_stops_between_tokens(tmp_path: Path) -> None:
         while True:
             lmm.step(state, True)
     assert state.made == made
+
+
+def test_marks_that_are_special_tokens_are_read(tmp_path: Path) -> None:
+    """InternVL's own form of boxes, of its own special tokens."""
+    lmm = load(tmp_path / "tiny", "internvl", None, replace(CONFIG, grounding="auto"))
+    state = lmm.prefill(Prompt(Question("What?", 0), view()))
+    ids = lmm._dialogue._ids("A <ref>cat</ref><box>[[100, 100, 600, 600]]</box><img> here")
+    for token in ids:
+        lmm._take(state, [token], lmm._spelled(state, token))
+    lmm._take(state, [], state.shown)
+    places = [piece for piece in state.queue if isinstance(piece, NamedPlace)]
+    assert places == [NamedPlace("cat", (100, 100, 600, 600))] and "<img>" not in state.shown
 
 
 def test_words_of_others_hold_no_special_token(tmp_path: Path) -> None:
