@@ -78,9 +78,14 @@ def open_sam2(settings: MaskletSettings, max_tracks: int) -> "Sam2Tracker":
 
 
 def _advice(tracker: str, name: str, error: AssetError) -> str:
-    return (
-        f"the weights of {tracker} are out of reach ({error}). Where the hub can be reached, "
-        f"`hf download {name} --local-dir DIR`, then name the folder: "
-        f"{tracker.partition(':')[0]}:DIR. Without weights, the tracker embedded needs none "
+    kind = tracker.partition(":")[0]
+    told = f"{error}. "  # of SAM 3, which is gated, it says what to do
+    if kind != "sam3":
+        told = (
+            f"the weights of {tracker} are out of reach ({error}). Where the hub can be reached, "
+            f"`hf download {name} --local-dir DIR`, then name the folder: {kind}:DIR. "
+        )
+    return told + (
+        "Without weights, the tracker embedded needs none "
         "(masklets: tracker: embedded, or --tracker embedded)"
     )

@@ -104,8 +104,9 @@ def test_models_of_another_kind_are_refused(tmp_path: Path) -> None:
     random_weights("sam2").save_pretrained(tmp_path)
     with pytest.raises(AssetError, match=r"sam3_tracker_video at .*got sam2_video"):
         open_sam2(MaskletSettings(f"sam3:{tmp_path}"), 1)
-    with pytest.raises(AssetError, match=r"SAM 3\.1"):
+    with pytest.raises(AssetError, match=r"^SAM 3\.1 .*the tracker embedded needs none") as refused:
         open_sam2(MaskletSettings("sam3:facebook/sam3.1"), 1)
+    assert "hf download" not in str(refused.value)  # of no help there
 
 
 def test_a_limit_of_no_masklets_still_opens(tmp_path: Path) -> None:
