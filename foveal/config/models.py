@@ -47,11 +47,11 @@ def check_model(name: str) -> None:
         raise ConfigError(f"expected {FORMER[name]!r}, as the model {name!r} is called now")
     if scheme not in SCHEMES or not rest:
         added = sorted(extensions.known("models"))
-        known = ", ".join((*BUILT_IN, "hf:MODEL", "openai:URL#MODEL", "sa2va:FOLDER", *added))
+        known = ", ".join((*BUILT_IN, "hf:MODEL", "openai:URL#MODEL", "sa2va:MODEL", *added))
         raise ConfigError(f"expected a model of {known}; got {name!r}")
     if scheme == "openai":
         Endpoint.parse(name)
-    if scheme == "hf":
+    if scheme in ("hf", "sa2va"):
         HubName.parse(rest)
 
 

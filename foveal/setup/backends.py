@@ -1,22 +1,18 @@
 """Large models by the name that `reasoning.model` gives them.
 
-hf:MODEL[@REVISION]   a vision-language model of the hub, or of a folder, in this process
-openai:URL#MODEL      a chat model behind an OpenAI-compatible server
-sa2va:FOLDER          a downloaded Sa2VA checkpoint
-NAME:REST             a model of another installed package (docs/library.md)
+hf:MODEL[@REVISION]    a vision-language model of the hub, or of a folder, in this process
+openai:URL#MODEL       a chat model behind an OpenAI-compatible server
+sa2va:MODEL[@REVISION] a Sa2VA checkpoint of the hub, or of a folder
+NAME:REST              a model of another installed package (docs/library.md)
 
 Their packages take seconds to import: each is imported where it is asked for.
 """
 
 from dataclasses import replace
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from foveal.config.models import SCHEMES, ReasoningConfig, check_model
-from perception.device import resolve_device
 from perception.scene.reader import SceneReader
 from reasoning.generation.config import ChatConfig
 from reasoning.generation.protocol import SegmentingLMM
@@ -55,9 +51,7 @@ def load_backend(
     if scheme == "sa2va":
         from reasoning.segmenting.sa2va import load_sa2va
 
-        device = resolve_device(config.vlm.device)
-        dtype = torch.float32 if device.name == "cpu" else device.dtype
-        return load_sa2va(Path(rest).expanduser(), reader, device.name, dtype)
+        return load_sa2va(HubName.parse(rest), reader, config.vlm)
     raise ConfigError(f"expected a large model ({', '.join(SCHEMES)}), got {name!r}")
 
 

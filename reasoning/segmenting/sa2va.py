@@ -12,8 +12,10 @@ from typing import Any
 
 import torch
 
+from perception.device import resolve_device
 from perception.sam2.convert import convert
 from perception.scene.reader import Scene
+from reasoning.generation.config import VlmConfig
 from reasoning.segmenting.answering import SegLanguage
 from reasoning.segmenting.checkpoint import Weights, fit, part, read_config, read_weights
 from reasoning.segmenting.internvl import PARTS, load_internvl
@@ -22,7 +24,10 @@ from reasoning.segmenting.marked_picture import MarkedPictures
 from reasoning.segmenting.sam2_masks import Sam2WordMasks
 from reasoning.segmenting.seg_token import SegParts, SegTokenLMM
 from reasoning.vlm.hf import ProcessorModel
-from stream.errors import AssetError
+from reasoning.vlm.hub import model_folder
+from reasoning.vlm.hub_name import HubName
+from reasoning.vlm.local.memory import check_memory
+from stream.errors import AssetError, ConfigError
 
 LANGUAGE, GROUNDING, PROJECTION = "model.", "grounding_encoder.sam2_model.", "text_hidden_fcs."
 
@@ -37,33 +42,42 @@ class PictureSizes:
 
 
 def load_sa2va(
-    folder: Path,
+    name: HubName,
     scene: Scene,
-    device: str = "cpu",
-    precision: torch.dtype = torch.float32,
+    config: VlmConfig | None = None,
     sizes: PictureSizes | None = None,
 ) -> SegTokenLMM:
-    """A downloaded checkpoint folder -> SegTokenLMM; raises AssetError when it does not fit.
+    """A checkpoint of the hub, or of a folder -> SegTokenLMM.
 
-    `precision` is of the language side. SAM 2 keeps float32: its masks are made of sums that
-    bfloat16 rounds visibly.
+    `config`: device and number type of the language side; SAM 2 keeps float32, its masks are made
+    of sums that bfloat16 rounds visibly. Raises AssetError or ConfigError with what to do.
     """
-    sizes = sizes or PictureSizes()
-    settings, weights = read_config(folder), read_weights(folder)
+    config, sizes = config or VlmConfig(), sizes or PictureSizes()
+    if config.quantise != "none" or config.device_map is not None:
+        raise ConfigError(
+            "expected reasoning.vlm with quantise: none and without a device_map for sa2va:, whose "
+            "grounding needs whole states on one device"
+        )
+    folder, where = model_folder(name), resolve_device(config.device, config.dtype)
+    device, precision = torch.device(where.name), where.dtype
+    settings = read_config(folder)
+    check_memory(folder, torch.empty((), dtype=precision).element_size(), device)
+    weights = read_weights(folder)
     if "llm_config" in settings:
         language = _internvl(folder, settings, weights, device, precision, sizes.tiles)
     else:
         language = _qwen(folder, settings, weights, device, precision, sizes.pixels)
     sam2 = convert(part(weights, GROUNDING), sizes.sam2).to(device, torch.float32)
     project = Projection(part(weights, PROJECTION)).to(device, torch.float32)
-    return SegTokenLMM(SegParts(folder.name, language, project, Sam2WordMasks(sam2)), scene)
+    called = name.id or folder.name
+    return SegTokenLMM(SegParts(called, language, project, Sam2WordMasks(sam2)), scene)
 
 
 def _internvl(
     folder: Path,
     settings: dict[str, Any],
     weights: Weights,
-    device: str,
+    device: torch.device,
     precision: torch.dtype,
     tiles: int,
 ) -> SegLanguage:
@@ -76,7 +90,7 @@ def _qwen(
     folder: Path,
     settings: dict[str, Any],
     weights: Weights,
-    device: str,
+    device: torch.device,
     precision: torch.dtype,
     pixels: tuple[int, int],
 ) -> SegLanguage:

@@ -55,8 +55,8 @@ class ScriptedLanguage:
 
     def feed(self, reading: VlmState, ids: Sequence[int]) -> Tensor:
         self.read += ids
-        if list(ids) == self._ids[:1]:
-            self._ids.pop(0)
+        if len(ids) == 1:  # its own; where another token was taken than it wanted, it goes on
+            del self._ids[:1]
         states = torch.tensor([[float(token), len(self.read), 0, 0] for token in ids])
         reading.logits = self._logits()
         return states

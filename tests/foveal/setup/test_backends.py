@@ -23,6 +23,7 @@ READER = cast(SceneReader, FakeScene())
         "pixsearch",
         "openai:http://host:8000/v1#m",
         "sa2va:/x",
+        "sa2va:ByteDance/Sa2VA-InternVL3-2B@main",
         "hf:a/b",
         "hf:a/b@v1.0",
         "hf:~/x",

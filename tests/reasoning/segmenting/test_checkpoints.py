@@ -1,7 +1,7 @@
 """Published checkpoint layouts: saved from small real models, loaded back, same numbers."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from perception.sam2.convert import convert
-from reasoning.generation.config import DecodeConfig
+from reasoning.generation.config import DecodeConfig, VlmConfig
 from reasoning.generation.conversation import Assistant
 from reasoning.generation.decoding import SearchDecoder
 from reasoning.segmenting.checkpoint import part, read_weights
@@ -19,7 +19,8 @@ from reasoning.segmenting.sa2va import PictureSizes, Projection, load_sa2va
 from reasoning.segmenting.sam2_masks import Sam2WordMasks
 from reasoning.segmenting.seg_token import SegTokenLMM
 from reasoning.vlm.hf import ProcessorModel
-from stream.errors import AssetError
+from reasoning.vlm.hub_name import HubName
+from stream.errors import AssetError, ConfigError
 from stream.events import Question
 from stream.frame import Frame
 from tests.doubles.perception import FakeScene, thing
@@ -89,6 +90,11 @@ def grounding(shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, t
     return published_encoder(shared_data, monkeypatch)
 
 
+def load(folder: Path, dtype: Literal["float32", "bfloat16"] = "float32") -> SegTokenLMM:
+    config = VlmConfig(device="cpu", dtype=dtype)
+    return load_sa2va(HubName.parse(str(folder)), SCENE, config, SIZES)
+
+
 def answered(lmm: SegTokenLMM, tokens: int = 12) -> str:
     """The loaded model answers through the decode loop."""
     decoder = SearchDecoder(ScriptedSearcher(), DecodeConfig(max_tokens=tokens))
@@ -112,7 +118,7 @@ def test_sa2va_on_qwen_loads_from_its_published_layout(
     grounding: dict[str, torch.Tensor], tmp_path: Path
 ) -> None:
     model, weights = save_sa2va(tmp_path / "tiny", grounding)
-    lmm = load_sa2va(tmp_path / "tiny", SCENE, sizes=SIZES)
+    lmm = load(tmp_path / "tiny")
     assert isinstance(lmm._parts.language, MarkedPictures)
     inner = lmm._parts.language._language
     assert isinstance(inner, ProcessorModel)
@@ -127,7 +133,7 @@ def test_sa2va_on_internvl_loads_from_its_published_layout(
     grounding: dict[str, torch.Tensor], tmp_path: Path, internlm: bool
 ) -> None:
     weights, _ = save_sa2va_internvl(tmp_path / "tiny", grounding, internlm)
-    lmm = load_sa2va(tmp_path / "tiny", SCENE, sizes=SIZES)
+    lmm = load(tmp_path / "tiny")
     assert isinstance(lmm._parts.language, InternVlLanguage)
     check_projection(lmm, weights)
     answered(lmm)
@@ -137,7 +143,7 @@ def test_the_language_side_may_be_halved_while_masks_stay_whole(
     grounding: dict[str, torch.Tensor], tmp_path: Path
 ) -> None:
     save_sa2va_internvl(tmp_path / "tiny", grounding)
-    lmm = load_sa2va(tmp_path / "tiny", SCENE, precision=torch.bfloat16, sizes=SIZES)
+    lmm = load(tmp_path / "tiny", "bfloat16")
     assert isinstance(lmm._parts.language, InternVlLanguage)
     assert lmm._parts.language._model.dtype == torch.bfloat16
     assert isinstance(lmm._parts.masks, Sam2WordMasks)
@@ -149,7 +155,7 @@ def test_reading_in_steps_equals_reading_at_once(
     grounding: dict[str, torch.Tensor], tmp_path: Path
 ) -> None:
     save_sa2va(tmp_path / "tiny", grounding)
-    language = load_sa2va(tmp_path / "tiny", SCENE, sizes=SIZES)._parts.language
+    language = load(tmp_path / "tiny")._parts.language
     asked = [{"role": "user", "content": "What is it?"}]
     ids = [70, 71, 72, 73, 74]
     whole = language.begin(picture(), asked)
@@ -166,7 +172,7 @@ def test_a_region_is_drawn_for_a_model_without_visual_prompts(
     grounding: dict[str, torch.Tensor], tmp_path: Path
 ) -> None:
     save_sa2va(tmp_path / "tiny", grounding)
-    language = load_sa2va(tmp_path / "tiny", SCENE, sizes=SIZES)._parts.language
+    language = load(tmp_path / "tiny")._parts.language
     asked = [{"role": "user", "content": "What is it?"}]
     mask = np.zeros((48, 64), bool)
     plain = language.begin(picture(), asked).logits
@@ -184,11 +190,11 @@ def test_a_checkpoint_that_does_not_fit_is_told(
 ) -> None:
     folder = tmp_path / "tiny"
     with pytest.raises(AssetError, match=r"config\.json"):
-        load_sa2va(tmp_path, SCENE)
+        load(tmp_path)
     _, weights = save_sa2va(folder, grounding)
     (folder / "config.json").write_text('{"vision_config": {"model_type": "other"}}')
     with pytest.raises(AssetError, match="qwen3_vl"):
-        load_sa2va(folder, SCENE, sizes=SIZES)
+        load(folder)
     with pytest.raises(AssetError, match="under 'nothing'"):
         part(weights, "nothing")
     with pytest.raises(AssetError, match="two linear layers"):
@@ -203,20 +209,30 @@ def test_half_a_download_is_told_by_what_is_missing(
     second = folder / "model-00002-of-00002.safetensors"
     whole = second.read_bytes()
     second.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(AssetError, match="can be read"):
-        load_sa2va(folder, SCENE, sizes=SIZES)
+    with pytest.raises(AssetError, match="half a download"):
+        load(folder)
     second.unlink()
     with pytest.raises(AssetError, match=r"1 are missing \(model-00002-of-00002"):
-        load_sa2va(folder, SCENE, sizes=SIZES)
+        load(folder)
     (folder / "model.safetensors.index.json").write_text("{}")
     with pytest.raises(AssetError, match="weight_map"):
         read_weights(folder)
     (folder / "model.safetensors.index.json").unlink()
     with pytest.raises(AssetError, match="InternVLForConditionalGeneration: .* missing"):
-        load_sa2va(folder, SCENE, sizes=SIZES)
+        load(folder)
     (folder / "model-00001-of-00002.safetensors").unlink()
     with pytest.raises(AssetError, match=r"expected \*\.safetensors"):
         read_weights(folder)
     (folder / "config.json").write_text("[]")
     with pytest.raises(AssetError, match="an object"):
-        load_sa2va(folder, SCENE)
+        load(folder)
+
+
+def test_what_cannot_be_done_is_told_before_anything_is_read(tmp_path: Path) -> None:
+    name = HubName.parse(str(tmp_path))
+    with pytest.raises(ConfigError, match="quantise: none"):
+        load_sa2va(name, SCENE, VlmConfig(quantise="4bit"))
+    with pytest.raises(ConfigError, match="without a device_map"):
+        load_sa2va(name, SCENE, VlmConfig(device_map="auto"))
+    with pytest.raises(AssetError, match="the folder of a model"):
+        load_sa2va(HubName.parse(str(tmp_path / "none")), SCENE)

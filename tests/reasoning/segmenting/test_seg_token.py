@@ -12,6 +12,7 @@ from reasoning.generation.config import DecodeConfig
 from reasoning.generation.conversation import Assistant
 from reasoning.generation.decoding import SearchDecoder
 from reasoning.generation.grammar import parse
+from reasoning.segmenting.answering import MAX_OWN, MAX_QUERY
 from reasoning.segmenting.seg_token import SegParts, SegTokenLMM
 from stream.errors import AssetError
 from stream.events import Answer, Evidence, Question
@@ -123,7 +124,22 @@ def test_a_search_reads_evidence_on_top_of_the_cache() -> None:
 
 def test_no_search_where_none_may_be_made() -> None:
     answer = Rig("It<search>x</search> eats.", searches=0).ask()
-    assert answer.searches == () and answer.text == "It eats."
+    assert answer.searches == () and answer.text.endswith(" eats.")
+    assert "search>" not in answer.text  # the tag was not begun
+
+
+def test_inside_a_search_there_are_words_alone_and_it_is_closed() -> None:
+    searcher = ScriptedSearcher({"ab": [FOUND]})
+    answer = Rig("It <search>a", "[SEG]", "b</search> eats.", searcher=searcher).ask()
+    assert [one.kind for one in answer.searches] == ["text"]
+    endless = Rig("It <search>" + "cat " * 20).ask()
+    (search,) = endless.searches
+    assert search.query.startswith("cat cat") and len(search.query) <= MAX_QUERY
+
+
+def test_what_becomes_no_word_counts_as_well() -> None:
+    rig = Rig("A cat", *["<p>"] * (MAX_OWN + 10), " sits.")
+    assert rig.ask().text == "A cat" and len(rig.language.read) <= MAX_OWN + 1
 
 
 def test_evidence_and_questions_hold_no_special_token() -> None:
