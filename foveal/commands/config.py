@@ -15,7 +15,7 @@ EPILOG = """examples:
   foveal config check mine.yaml
 
 A file holds only what differs: sections as in `foveal config show`, and `profile: NAME` if it
-starts from another profile than embedded. Profiles: embedded, edge, server, replay.
+starts from another profile than embedded. Profiles: embedded, laptop, edge, server, replay.
 """
 
 

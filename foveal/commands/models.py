@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+    from foveal.assets.hub import HubModel
     from foveal.assets.registry import Asset
 
-HELP = "list, pull and verify the pinned assets"
+HELP = "list, pull and verify the pinned assets and published models"
 EPILOG = """examples:
   foveal models list
   foveal models pull                     # what `make demo` needs
   foveal models pull whisper-tiny-en
+  foveal models pull --config edge       # all that a profile or a settings file needs
+  foveal models list --config mine.yaml
   FOVEAL_CACHE=/data/models foveal models pull --all
   foveal models verify --json
 """
@@ -26,29 +29,67 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Of the sub-command."""
     parser.add_argument("action", choices=("list", "pull", "verify"))
     parser.add_argument("names", nargs="*", help="assets (default: the embedded ones)")
+    parser.add_argument(
+        "--config", metavar="PROFILE|FILE", help="what these settings need, published models too"
+    )
     parser.add_argument("--all", action="store_true", help="every asset in the registry")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(args: argparse.Namespace) -> int:
     """0 when every named asset is there and right, 1 otherwise."""
+    from foveal.assets.hub import pull_all
     from foveal.assets.registry import ASSETS, find_asset
 
+    models, whisper = _of_settings(args.config) if args.config else ((), None)
     if args.names:
         assets = [find_asset(name) for name in args.names]
     else:
-        everything = args.all or args.action == "list"
-        assets = [asset for asset in ASSETS if asset.embedded or everything]
+        everything = args.all or (args.action == "list" and not args.config)
+        assets = [
+            asset for asset in ASSETS if asset.embedded or everything or asset.name == whisper
+        ]
     if args.action == "pull":
         _pull(assets, required=args.names)
+        pull_all(models, lambda line: print(line, file=sys.stderr))
     rows = [_state(asset) for asset in assets]
+    published = [_published(model) for model in models]
     if args.json:
-        print(json.dumps({"assets": rows}))
+        print(json.dumps({"assets": rows, **({"models": published} if args.config else {})}))
     else:
-        _print(rows)
+        _print([*rows, *published], args.config)
     spare = {asset.name for asset in assets if not asset.needed} - set(args.names)
     failed = any(row["state"] != "ok" for row in rows if row["name"] not in spare)
+    failed = failed or any(row["state"] != "ok" for row in published)
     return int(failed and args.action != "list")
+
+
+def _of_settings(what: str) -> "tuple[tuple[HubModel, ...], str | None]":
+    """The published models that settings name, and the asset that hears, if one does."""
+    from foveal.assets.hub import needed
+    from foveal.config.load import load_config
+    from foveal.config.models import EMBEDDED
+
+    config = load_config(what)
+    return needed(config), "whisper-tiny-en" if config.hearing.model == EMBEDDED else None
+
+
+def _published(model: "HubModel") -> dict[str, object]:
+    """A row as `_state` gives of an asset."""
+    from foveal.assets.hub import snapshot
+
+    folder = snapshot(model)
+    return {
+        "name": model.id,
+        "what": model.what,
+        "licence": model.licence,
+        "needed": True,
+        "megabytes": model.megabytes,
+        "revision": model.revision,
+        "unpinned": model.unpinned,
+        "folder": None if folder is None else str(folder),
+        "state": "missing" if folder is None else "ok",
+    }
 
 
 def _pull(assets: "list[Asset]", required: Sequence[str]) -> None:
@@ -115,7 +156,7 @@ def _state(asset: "Asset") -> dict[str, object]:
     }
 
 
-def _print(rows: list[dict[str, object]]) -> None:
+def _print(rows: list[dict[str, object]], settings: str | None) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -124,12 +165,14 @@ def _print(rows: list[dict[str, object]]) -> None:
         table.add_column(column, overflow="fold", no_wrap=column == "name")
     for row in rows:
         state = str(row["state"])
-        if "is missing" in state:  # told once, below
+        if "missing" in state:  # told once, below
             missing, state = True, "missing"
         table.add_row(*(str(row[c]) for c in ("name", "what", "licence", "megabytes")), state)
     console = Console()
     console.print(table)
-    if missing:
+    if missing and settings:
+        console.print(f"`foveal models pull --config {settings}` brings what is missing.")
+    elif missing:
         console.print(
             "`foveal models pull` brings what is needed, `foveal models pull NAME` one of them."
         )

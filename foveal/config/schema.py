@@ -10,16 +10,23 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, with_config
 
-from foveal.config.models import DeviceName, MaskletSettings, PhraseSettings, ReasoningConfig
+from foveal.config.models import (
+    EMBEDDED,
+    DeviceName,
+    MaskletSettings,
+    PhraseSettings,
+    ReasoningConfig,
+)
 from foveal.config.reading import STRICT, FilePath, nearest
 from perception.tracking.settings import TrackerConfig
+from reasoning.vlm.hub_name import HubName
 from stream import extensions
 from stream.bounds import Share, within
 from stream.errors import ConfigError
 from stream.keyframes.gates import KeyframeConfig
 
 BACKENDS = ("hibari", "espeak", "none")  # voices that are built in
-ProfileName = Literal["embedded", "edge", "server", "replay"]
+ProfileName = Literal["embedded", "laptop", "edge", "server", "replay"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +51,26 @@ class SpeechSettings:
     """Who speaks the answers."""
 
     backend: Annotated[str, BeforeValidator(_voice)] = "hibari"  # or NAME:REST of an extension
+
+
+def _whisper(name: object) -> object:
+    if name != EMBEDDED:
+        scheme, _, rest = str(name).partition(":")
+        if scheme != "hf" or not rest:
+            raise ValueError(
+                f"expected embedded or hf:MODEL (a whisper for CTranslate2: a hub id or a folder), "
+                f"got {name!r}"
+            )
+        HubName.parse(rest)
+    return name
+
+
+@dataclass(frozen=True, slots=True)
+class HearingSettings:
+    """Who hears the wearer."""
+
+    # embedded is whisper-tiny.en; or hf:MODEL, a hub id or a folder of a whisper for CTranslate2
+    model: Annotated[str, BeforeValidator(_whisper)] = EMBEDDED
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +117,7 @@ class Config:
     session: SessionConfig = field(default_factory=SessionConfig)
     reasoning: ReasoningConfig = field(default_factory=ReasoningConfig)
     speech: SpeechSettings = field(default_factory=SpeechSettings)
+    hearing: HearingSettings = field(default_factory=HearingSettings)
     recording: RecordingSettings = field(default_factory=RecordingSettings)
     index: IndexSettings = field(default_factory=IndexSettings)
     models: ModelSettings = field(default_factory=ModelSettings)
@@ -119,15 +147,23 @@ def placed(config: Config) -> Config:
 
 PROFILES: dict[ProfileName, dict[str, Any]] = {
     "embedded": {},
+    "laptop": {
+        "masklets": {"tracker": "edgetam:yonigozlan/EdgeTAM-hf", "image_size": 512},
+        "reasoning": {"model": "hf:HuggingFaceTB/SmolVLM2-500M-Video-Instruct"},
+        "hearing": {"model": "hf:Systran/faster-whisper-base"},
+    },
     "edge": {
         "masklets": {"tracker": "edgetam:yonigozlan/EdgeTAM-hf"},
         "session": {"max_tracks": 8},
+        "reasoning": {"model": "hf:Qwen/Qwen3-VL-2B-Instruct"},
+        "hearing": {"model": "hf:Systran/faster-whisper-small"},
         "models": {"backbone_height": 352},
     },
     "server": {
         "masklets": {"tracker": "sam2:facebook/sam2.1-hiera-large"},
         "session": {"max_tracks": 16},
-        "reasoning": {"decode": {"k": 5}},
+        "reasoning": {"model": "hf:Qwen/Qwen3-VL-8B-Instruct", "decode": {"k": 5}},
+        "hearing": {"model": "hf:Systran/faster-whisper-small"},
         "models": {"backbone_height": 352},
     },
     "replay": {

@@ -73,7 +73,8 @@ class ReplayRequest:
         )
         config = _config(args)
         if args.ask_audio:
-            hearing = load_hearing(device=whisper_device(device_of(config)))
+            ears = whisper_device(device_of(config))
+            hearing = load_hearing(device=ears, model=config.hearing.model)
             asked = spoken_questions(clip, hearing, args.wake)
             questions += [question for question in asked if _played(question, playback)]
         return cls(

@@ -42,7 +42,8 @@ def _load_listeners(hearing: LiveHearingConfig | None, config: Config) -> MakeLi
     """Hearing; None without its package or its model, which are optional."""
     try:
         pool = ThreadPoolExecutor(1, thread_name_prefix="hearing")
-        return load_listener_maker(pool, hearing, whisper_device(device_of(config)))
+        ears = whisper_device(device_of(config))
+        return load_listener_maker(pool, hearing, ears, config.hearing.model)
     except AssetError as error:
         logger.warning("questions can be written, not spoken: %s", error)
         return None

@@ -12,6 +12,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from foveal.assets.hub import LANGUAGE, pinned
 from foveal.config.models import SCHEMES, ReasoningConfig, check_model
 from perception.scene.reader import SceneReader
 from reasoning.generation.config import ChatConfig
@@ -46,7 +47,7 @@ def load_backend(
         from reasoning.vlm.local.model import VlmLMM
         from reasoning.vlm.local.open import open_model
 
-        opened = open_model(HubName.parse(rest), config.vlm)
+        opened = open_model(HubName.parse(pinned(rest, files=LANGUAGE)), config.vlm)
         return VlmLMM(opened, load_grounder(reader, tracker), config.vlm)
     if scheme == "sa2va":
         from reasoning.segmenting.sa2va import load_sa2va

@@ -11,8 +11,11 @@ from devices.listening.speech_events import FinalTranscript, ListenEvent, OnList
 from devices.listening.speech_segmenter import WindowGate
 from devices.listening.vad import SileroDetector, VoiceDetector
 from devices.listening.whisper import Transcriber, WhisperTranscriber
+from foveal.assets.hub import WHISPER, pinned
 from foveal.assets.registry import asset_path
+from foveal.config.models import EMBEDDED
 from stream.clock import Clock, VirtualClock
+from stream.errors import AssetError
 from stream.events import Question
 
 
@@ -37,13 +40,29 @@ class Hearing:
         )
 
 
-def load_hearing(pool: Executor | None = None, threads: int = 1, device: str = "cpu") -> Hearing:
+def load_hearing(
+    pool: Executor | None = None, threads: int = 1, device: str = "cpu", model: str = EMBEDDED
+) -> Hearing:
     """Voice detection and whisper, the latter on CTranslate2's `device`, cpu or cuda.
 
     Raises AssetError with what to do.
     """
-    folder = asset_path("whisper-tiny-en", "model.bin").parent
-    return Hearing(SileroDetector(), WhisperTranscriber(folder, threads, device=device), pool)
+    whisper = WhisperTranscriber(_whisper(model), threads, device=device)
+    return Hearing(SileroDetector(), whisper, pool)
+
+
+def _whisper(model: str) -> Path:
+    """The folder of a whisper, as `hearing.model` names it."""
+    if model == EMBEDDED:
+        return asset_path("whisper-tiny-en", "model.bin").parent
+    name = model.partition(":")[2]
+    folder = Path(pinned(name, "speech recognition", WHISPER)).expanduser()
+    if not folder.is_dir():
+        raise AssetError(
+            f"the speech recognition {name} is not on this machine; `foveal models pull --config "
+            "PROFILE|FILE` brings it, and hearing: model: embedded is the small one"
+        )
+    return folder
 
 
 def hear_file(

@@ -4,6 +4,7 @@ import logging
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from foveal.assets.hub import pinned
 from foveal.config.models import EMBEDDED, PhraseSettings
 from stream.errors import AssetError
 
@@ -26,7 +27,7 @@ def open_phrase_segmenter(settings: PhraseSettings) -> "PhraseSegmenter | None":
     mixed = settings.precision == "mixed" or (settings.precision == "auto" and device == "cuda")
     try:
         segmenter = load_phrase_segmenter(
-            name,
+            pinned(name),
             Sam3PhraseConfig(min_score=settings.min_score),
             image_size=settings.image_size,
             device=device,

@@ -1,7 +1,9 @@
 """The composition root of a session: its configuration -> its parts."""
 
+import logging
 from collections.abc import Callable
 
+from foveal.assets.hub import tell_missing
 from foveal.config.schema import Config, placed
 from foveal.session.masklets import LiveMasklets
 from foveal.session.stages import Stages
@@ -12,6 +14,8 @@ from foveal.setup.trackers import open_tracker
 from stream.keyframes.selector import KeyframeSelector
 from stream.timing.trace import Tracer
 
+logger = logging.getLogger(__name__)
+
 
 def load_stages(config: Config, models: Models | None = None) -> Callable[[Tracer], Stages]:
     """Load everything once; what comes back gives each session parts of its own around it.
@@ -19,6 +23,9 @@ def load_stages(config: Config, models: Models | None = None) -> Callable[[Trace
     Raises AssetError, QueryError or ConfigError with what to do.
     """
     config = placed(config)
+    lacking = tell_missing(config)
+    if lacking:
+        logger.warning("%s", lacking)
     shared = models or open_models(config)
     limit = config.session.max_tracks  # a tracker keeps no state: sessions share it
     tracker = open_tracker(config.masklets, config.tracker, shared.backbone, limit)

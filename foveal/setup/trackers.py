@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from foveal.assets.hub import pinned
 from foveal.config.models import EMBEDDED, MaskletSettings
 from foveal.session.mask_tracker import MaskTracker
 from perception.device import CPU, Device, resolve_device
@@ -63,7 +64,7 @@ def open_sam2(settings: MaskletSettings, max_tracks: int) -> "Sam2Tracker":
     load = load_sam3_tracker if kind == "sam3" else load_sam2_tracker
     try:
         tracker = load(
-            name,
+            pinned(name),
             config,
             image_size=settings.image_size,
             precision=precision,

@@ -4,11 +4,13 @@ The hub's own cache is looked at first; only what is missing there is asked of t
 HF_HUB_OFFLINE=1 nothing is. Code that lies beside the weights is never fetched.
 """
 
-from collections.abc import Sequence
+import errno
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from reasoning.vlm.hub_name import HubName
-from stream.errors import AssetError
+from stream.errors import AssetError, FovealError
 
 FILES = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")
 
@@ -43,6 +45,15 @@ def _cached(name: HubName, files: Sequence[str]) -> Path | None:
 
 def _fetched(name: HubName, files: Sequence[str]) -> Path:
     from huggingface_hub import snapshot_download
+
+    with hub_errors(name):
+        found = snapshot_download(name.id, revision=name.revision, allow_patterns=list(files))
+    return Path(found)
+
+
+@contextmanager
+def hub_errors(name: HubName) -> Iterator[None]:
+    """What the hub or the disk refuses inside, as AssetError with what to do."""
     from huggingface_hub.errors import (
         GatedRepoError,
         RepositoryNotFoundError,
@@ -50,7 +61,7 @@ def _fetched(name: HubName, files: Sequence[str]) -> Path:
     )
 
     try:
-        found = snapshot_download(name.id, revision=name.revision, allow_patterns=list(files))
+        yield
     except GatedRepoError as error:
         raise AssetError(
             f"the model {name} is gated: accept its terms at https://huggingface.co/{name.id}, "
@@ -65,14 +76,24 @@ def _fetched(name: HubName, files: Sequence[str]) -> Path:
         raise AssetError(
             f"expected a model of the hub, found no {name.id} (or it is private: `hf auth login`)"
         ) from error
+    except FovealError:
+        raise
     except Exception as error:  # of several HTTP clients, which share no root
-        reason = " ".join(str(error).split())[:200]
-        raise AssetError(
-            f"the model {name} is not complete on this machine, and the hub is out of reach "
-            f"({reason}). Where it can be reached: `hf download {name.id}"
-            f"{f' --revision {name.revision}' if name.revision else ''}`; or name a folder"
-        ) from error
-    return Path(found)
+        raise AssetError(_unreached(name, error)) from error
+
+
+def _unreached(name: HubName, error: Exception) -> str:
+    reason = " ".join(str(error).split())[:200]
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return (
+            f"the disk is full: the model {name} does not fit; free some space, or set HF_HOME to "
+            "a folder on a larger disk. What has come is kept, and the next pull goes on there"
+        )
+    return (
+        f"the model {name} is not complete on this machine, and the hub is out of reach "
+        f"({reason}). Where it can be reached: `hf download {name.id}"
+        f"{f' --revision {name.revision}' if name.revision else ''}`; or name a folder"
+    )
 
 
 def complete(folder: Path) -> bool:

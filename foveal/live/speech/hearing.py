@@ -17,6 +17,7 @@ from devices.listening.speech_events import (
     SpeechStarted,
     Woken,
 )
+from foveal.config.models import EMBEDDED
 from foveal.live.protocol.server import HearingMessage, TranscriptMessage
 from foveal.live.speech.microphone import Ear, Listener, MakeListener
 from foveal.setup.hearing import Hearing, load_hearing
@@ -97,10 +98,13 @@ def listener_maker(hearing: Hearing, config: LiveHearingConfig | None = None) ->
 
 
 def load_listener_maker(
-    pool: Executor, config: LiveHearingConfig | None = None, device: str = "cpu"
+    pool: Executor,
+    config: LiveHearingConfig | None = None,
+    device: str = "cpu",
+    model: str = EMBEDDED,
 ) -> MakeListener:
-    """Load the voice detector, and whisper on CTranslate2's `device`.
+    """Load the voice detector, and the settings' `model` of whisper on CTranslate2's `device`.
 
     Raises AssetError with what to do.
     """
-    return listener_maker(load_hearing(pool, device=device), config)
+    return listener_maker(load_hearing(pool, device=device, model=model), config)

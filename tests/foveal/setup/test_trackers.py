@@ -48,7 +48,7 @@ def test_a_whole_replay_on_the_tracker_that_a_file_names(kind: str, tmp_path: Pa
     path = tmp_path / "mine.yaml"
     path.write_text(
         f"profile: edge\nmasklets:\n  tracker: {kind}:{tmp_path / 'weights'}\n"
-        "session:\n  max_tracks: 2\nspeech:\n  backend: none\n"
+        "session:\n  max_tracks: 2\nspeech:\n  backend: none\nreasoning:\n  model: rules\n"
     )
     settings = load_config(path)
     stages = load_stages(settings)(Tracer())

@@ -1,0 +1,162 @@
+"""Published models: what settings need, and how it comes from a hub that speaks the real wire."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from foveal.assets.hub import REGISTRY, HubModel, _check_space, needed
+from foveal.assets.registry import ASSETS, cache_root
+from foveal.config.load import load_config, parse_config
+from foveal.config.schema import PROFILES
+from stream.errors import AssetError, ConfigError
+from tests.doubles.sam2_random import random_model, tiny_edgetam_config
+from tests.foveal.assets.hub_server import COMMIT, Hub, served
+
+ROOT = Path(__file__).resolve().parents[3]
+NAME = "own/tiny-edgetam"
+
+
+def test_every_profile_names_models_at_a_commit_with_a_licence() -> None:
+    for profile in PROFILES:
+        for model in needed(load_config(profile)):
+            assert model == REGISTRY[model.id] and not model.unpinned
+            assert len(model.revision) == 40 and int(model.revision, 16)
+            assert model.licence and model.megabytes
+    assert needed(load_config("embedded")) == () == needed(load_config("replay"))
+    assert [len(needed(load_config(name))) for name in ("laptop", "edge", "server")] == [3, 3, 3]
+
+
+def test_no_registered_file_may_hold_code_or_pickles() -> None:
+    for model in REGISTRY.values():
+        for pattern in model.files:
+            assert pattern == "model.bin" or Path(pattern).suffix in (
+                ".safetensors", ".json", ".txt", ".model", ".jinja",
+            )  # fmt: skip
+        assert ("model.bin" in model.files) == model.id.startswith("Systran/faster-whisper")
+
+
+def test_a_commit_in_the_settings_goes_before_the_registrys(tmp_path: Path) -> None:
+    config = parse_config({
+        "masklets": {"tracker": f"edgetam:yonigozlan/EdgeTAM-hf@{COMMIT}"},
+        "reasoning": {"model": "hf:someone/model"},
+        "hearing": {"model": f"hf:{tmp_path}"},
+    })  # fmt: skip
+    tracker, model = needed(config)
+    assert (tracker.revision, tracker.unpinned) == (COMMIT, False)
+    assert (model.revision, model.unpinned) == ("main", True)
+
+
+@pytest.mark.parametrize("name", ["tiny", "hf:", "hf:no spaces here/x", "openai:x"])
+def test_a_whisper_that_is_none_is_refused_by_key(name: str) -> None:
+    with pytest.raises(ConfigError, match="hearing.model"):
+        parse_config({"hearing": {"model": name}})
+
+
+def test_a_disk_without_room_is_told_before_anything_is_fetched(tmp_path: Path) -> None:
+    model = HubModel("own/huge", "main", "model", "MIT", 0, ("*.json",))
+    with pytest.raises(AssetError, match=r"expected \d+ MB of free space in .* set HF_HOME"):
+        _check_space(model, 10**18, tmp_path / "not" / "yet")
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    folder = tmp_path_factory.mktemp("model")
+    random_model(tiny_edgetam_config(), seed=1).save_pretrained(folder)
+    weights = {path.name: path.read_bytes() for path in folder.iterdir()}
+    return {**weights, "pytorch_model.bin": b"a pickle", "modeling.py": b"print('code')"}
+
+
+@pytest.fixture
+def hub(files: dict[str, bytes]) -> Iterator[Hub]:
+    with served(Hub(NAME, files)) as running:
+        yield running
+
+
+def foveal(hub: Hub, home: Path, code: str, **env: str) -> subprocess.CompletedProcess[str]:
+    """A fresh process: the hub's library reads its settings when it is imported."""
+    if any(not (cache_root() / asset.name).is_dir() for asset in ASSETS if asset.embedded):
+        pytest.skip("the embedded assets are not here; run `foveal models pull`")
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
+    settings = {"HF_ENDPOINT": hub.url, "HF_HOME": str(home), "PYTHONPATH": str(ROOT), **env}
+    return subprocess.run(
+        [sys.executable, "-c", code], env={**inherited, **settings}, capture_output=True, text=True
+    )
+
+
+def pulled(
+    hub: Hub, tmp_path: Path, name: str = NAME, *more: str, **env: str
+) -> subprocess.CompletedProcess[str]:
+    settings = tmp_path / "mine.yaml"
+    settings.write_text(f"masklets: {{tracker: 'edgetam:{name}'}}\n")
+    words = ["models", "pull", "small-sam", "--config", str(settings), *more]
+    return foveal(
+        hub, tmp_path / "home", f"from foveal.cli import main; exit(main({words}))", **env
+    )
+
+
+OPEN = """
+from foveal.config.models import MaskletSettings
+from foveal.setup.trackers import open_sam2
+print(type(open_sam2(MaskletSettings("edgetam:NAME"), 2)).__name__)
+""".replace("NAME", NAME)
+
+
+@pytest.mark.assets
+def test_what_was_pulled_is_what_is_needed_and_loads_without_a_network(
+    hub: Hub, tmp_path: Path
+) -> None:
+    done = pulled(hub, tmp_path, NAME, "--json")
+    assert done.returncode == 0, done.stderr
+    assert "NOT pinned" in done.stderr  # no commit of it is known
+    (model,) = json.loads(done.stdout)["models"]
+    assert (model["state"], model["unpinned"]) == ("ok", True)
+    assert {path.name for path in Path(model["folder"]).iterdir()} == {
+        "config.json", "model.safetensors",
+    }  # fmt: skip
+    assert {name for name, _ in hub.fetched} == {"config.json", "model.safetensors"}
+    hub.fetched.clear()
+    opened = foveal(hub, tmp_path / "home", OPEN, HF_HUB_OFFLINE="1")
+    assert opened.stdout.strip() == "Sam2Tracker", opened.stderr
+    assert pulled(hub, tmp_path).returncode == 0 and not hub.fetched  # nothing twice
+
+
+@pytest.mark.assets
+def test_half_a_download_is_none_and_goes_on_with_the_files_that_lack(
+    hub: Hub, tmp_path: Path
+) -> None:
+    hub.cut = len(hub.files["model.safetensors"]) // 2
+    broken = pulled(hub, tmp_path)
+    assert broken.returncode == 1 and NAME in broken.stderr.splitlines()[-1]
+    opened = foveal(hub, tmp_path / "home", OPEN, HF_HUB_OFFLINE="1")
+    assert opened.returncode == 1 and "AssetError: the weights of" in opened.stderr
+    hub.cut = None
+    hub.fetched.clear()
+    assert pulled(hub, tmp_path).returncode == 0
+    assert {name for name, _ in hub.fetched} == {"model.safetensors"}
+
+
+@pytest.mark.assets
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        ("gated", "accept its terms at https://huggingface.co/own/tiny-edgetam"),
+        ("unknown", "found no own/other"),
+        ("revision", "found no 'v9'"),
+        ("huge", "of free space"),
+        ("offline", "hf download own/tiny-edgetam"),
+    ],
+)
+def test_what_cannot_be_pulled_is_told_in_one_line(
+    hub: Hub, tmp_path: Path, fault: str, told: str
+) -> None:
+    hub.gated, hub.gigabytes = fault == "gated", 10**6 if fault == "huge" else 0
+    name = {"unknown": "own/other", "revision": f"{NAME}@v9"}.get(fault, NAME)
+    done = pulled(hub, tmp_path, name, **({"HF_HUB_OFFLINE": "1"} if fault == "offline" else {}))
+    line = done.stderr.splitlines()[-1]
+    assert done.returncode == 1 and line.startswith("foveal: AssetError") and told in line, done
+    assert "Traceback" not in done.stderr
