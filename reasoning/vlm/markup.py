@@ -16,12 +16,13 @@ import supervision.detection.vlm as written
 from transformers.models.kosmos2.processing_kosmos2 import patch_index_to_coordinate
 
 from reasoning.generation.grammar import Call, read_payload
-from reasoning.generation.tokens import END_SEARCH, SEARCH, neutralise
+from reasoning.generation.tokens import END_SEARCH, IMAGE, SEARCH, neutralise
 from reasoning.vlm import mask_codes
 from reasoning.vlm.coordinates import PATCHES, SCALE, THOUSANDTHS, Coordinates
 from stream.errors import GrammarError
 
 EDGE = "\0"  # stands before the first character of a stream and behind the last one
+PICTURE = "<picture>"  # for <image> in a search: to some models that word is a picture itself
 SQUARE = (SCALE, SCALE)
 MAX_NAME, MAX_TAG, MAX_JSON = 120, 400, 4000  # characters
 NUMBER = r"-?\d{1,5}(?:\.\d{1,4})?"
@@ -83,10 +84,18 @@ def _form(pattern: str, read: Read, limit: int = MAX_TAG) -> Form:
 
 def _search(match: "regex.Match[str]", _: Coordinates) -> Sequence[ParsedPiece]:
     try:
-        call = read_payload(match["payload"])
+        call = read_payload(match["payload"].replace(PICTURE, IMAGE))
     except GrammarError:
         return ()  # an empty or mixed payload asks for nothing
     return (call,) if call.kind != "text" or neutralise(call.payload) else ()
+
+
+def after_search(text: str, call: Call) -> int:
+    """Where a search for a call ends in what was written; its length where there is none."""
+    for match in _SEARCHES.finditer(text):
+        if call in _search(match, THOUSANDTHS):
+            return int(match.end())
+    return len(text)
 
 
 def _nothing(match: "regex.Match[str]", _: Coordinates) -> Sequence[ParsedPiece]:
@@ -262,8 +271,9 @@ _MASK = (
     r"(?:<\|mt_end\|>|(?=[^<]|<[^|]|<\|[^m]|<\|m[^t]|<\|mt[^_]|<\|mt_s))"
 )
 OPENERS = regex.compile(rf"[<\[{{(*`]|(?<=[\n{EDGE}])[ \t#>+\-•]")  # where a form may begin
+_SEARCHES = regex.compile(rf"{SEARCH}(?P<payload>.*?){END_SEARCH}", regex.DOTALL)
 FORMS = (
-    _form(rf"{SEARCH}(?P<payload>.*?){END_SEARCH}", _search),
+    Form(_SEARCHES, _search),
     _form(rf"<ref>{_INNER}</ref>\s*<box>{_LIST}</box>", _boxes),
     _form(
         rf"<\|object_ref_start\|>{_INNER}<\|object_ref_end\|><\|box_start\|>{_LIST}<\|box_end\|>",

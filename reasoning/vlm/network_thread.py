@@ -4,7 +4,7 @@ import asyncio
 import concurrent.futures
 import threading
 import weakref
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from reasoning.generation.cancel import CancelToken
@@ -18,7 +18,9 @@ class NetworkThread:
     The thread begins with the first coroutine and ends with the object.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, at_end: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """`at_end`: closes what the coroutines have opened; it must not hold this object."""
+        self._at_end = at_end
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -43,10 +45,8 @@ class NetworkThread:
         with self._lock:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
-                thread = threading.Thread(
-                    target=_run, args=(self._loop,), name="network", daemon=True
-                )
-                thread.start()
+                given = (self._loop, self._at_end)
+                threading.Thread(target=_run, args=given, name="network", daemon=True).start()
                 weakref.finalize(self, self._loop.call_soon_threadsafe, self._loop.stop)
         try:
             return asyncio.run_coroutine_threadsafe(work, self._loop)
@@ -57,13 +57,13 @@ class NetworkThread:
             return none
 
 
-def _run(loop: asyncio.AbstractEventLoop) -> None:
+def _run(loop: asyncio.AbstractEventLoop, at_end: Callable[[], Coroutine[Any, Any, None]]) -> None:
     asyncio.set_event_loop(loop)
     loop.run_forever()
     left = asyncio.all_tasks(loop)
     for task in left:
         task.cancel()
-    loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+    loop.run_until_complete(asyncio.gather(*left, at_end(), return_exceptions=True))
     loop.close()
 
 

@@ -70,7 +70,6 @@ class ChatClient:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
-        self._thread = NetworkThread()
         self._warming: concurrent.futures.Future[list[str]] | None = None
         self._refused: frozenset[str] = frozenset()  # options that the server does not take
         key = os.environ.get(endpoint.api_key_env)
@@ -84,6 +83,7 @@ class ChatClient:
             default_headers=headers | dict(endpoint.headers),
             http_client=openai.DefaultAsyncHttpxClient(event_hooks={"response": [_bound]}),
         )
+        self._thread = NetworkThread(self._api.close)
 
     def complete(self, messages: Sequence[Message], count: int = 1, **options: Any) -> list[str]:
         """The words of `count` answers; options are the API's own (max_tokens, temperature …).

@@ -15,9 +15,10 @@ from perception.scene.reader import SceneView
 from reasoning.generation.config import ChatConfig
 from reasoning.generation.grammar import Call
 from reasoning.generation.protocol import Prompt
-from reasoning.generation.tokens import END_SEARCH, IMAGE, REGION, SEARCH, neutralise
+from reasoning.generation.tokens import IMAGE, REGION, neutralise
 from reasoning.vlm.coordinates import SCALE, GroundingFormat, format_of, instructions
 from reasoning.vlm.grounding_formats import TagParser
+from reasoning.vlm.markup import PICTURE, after_search
 from reasoning.vlm.openai_client import ChatClient, Delta, ToolCall, picture_part, sent_size
 from reasoning.vlm.servers import CONTINUE, server_of
 from reasoning.vlm.tagged_stream import Grounder, TaggedLMM, TaggedState
@@ -98,7 +99,8 @@ class ChatVlm(TaggedLMM[ChatState]):
         return messages
 
     def _told(self) -> dict[str, Any]:
-        return {"role": "system", "content": instructions(self._format, self._calls)}
+        told = instructions(self._format, self._calls).replace(IMAGE, PICTURE)
+        return {"role": "system", "content": told}
 
     def _picture(self, image: Image) -> dict[str, Any]:
         return picture_part(image, self._config.max_pixels, self._config.jpeg_quality)
@@ -171,8 +173,7 @@ class ChatVlm(TaggedLMM[ChatState]):
     def _begin_call(self, state: ChatState, call: Call, may_search: bool) -> None:
         state.may_search = may_search
         if state.waiting is None:
-            begun = state.said.find(call.payload, state.said.find(SEARCH))
-            state.read = state.said.find(END_SEARCH, begun) + len(END_SEARCH)
+            state.read = after_search(state.said, call)
         if not may_search:
             self._answer_call(state, NO_MORE)
 

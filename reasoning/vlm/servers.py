@@ -23,7 +23,7 @@ CONTINUE: Mapping[str, Any] = MappingProxyType(
 # llama.cpp calls GBNF; vLLM and SGLang (xgrammar) read the same.
 GRAMMAR = """root ::= (word | search)*
 word ::= [^<] | "<" [^s] | "<s" [^e]
-search ::= "<search>" ("<region>" | "<image>" | [^<>\\n]+) "</search>"
+search ::= "<search>" ("<region>" | "<picture>" | [^<>\\n]+) "</search>"
 """
 NO_SEARCH = """root ::= word*
 word ::= [^<] | "<" [^s] | "<s" [^e]

@@ -14,11 +14,11 @@ from PIL.Image import Image as Picture
 from torch import Tensor
 
 from reasoning.generation.tokens import IMAGE, neutralise
+from reasoning.vlm.markup import PICTURE
 from stream.errors import AssetError
 
 MARK = "foveal-words-follow"  # stands where the wearer's words begin
 ANSWER = "foveal-answer"
-PICTURE = "<picture>"  # in a search, where the tokenizer has another use for <image>
 FAULTS = (TemplateError, ValueError, TypeError, KeyError, IndexError)  # of templates
 
 

@@ -13,7 +13,7 @@ from perception.scene.reader import SceneView
 from reasoning.generation.config import VlmConfig
 from reasoning.generation.grammar import Call
 from reasoning.generation.protocol import Glimpse, Prompt
-from reasoning.generation.tokens import END_INFORMATION, IMAGE, REGION
+from reasoning.generation.tokens import END_INFORMATION, REGION
 from reasoning.vlm.coordinates import SCALE, format_of, instructions
 from reasoning.vlm.grounding_formats import END_THINK, THINK, TagParser
 from reasoning.vlm.local.dialogue import Dialogue
@@ -23,7 +23,7 @@ from reasoning.vlm.local.open import Opened
 from reasoning.vlm.local.pictures import as_picture, fitted, resized_by
 from reasoning.vlm.local.read_ahead import ReadAhead, Views
 from reasoning.vlm.local.search_grammar import allows, closing, likeliest, payload
-from reasoning.vlm.markup import NamedPlace, ParsedPiece
+from reasoning.vlm.markup import NamedPlace
 from reasoning.vlm.tagged_stream import Grounder, TaggedLMM, TaggedState
 from stream.clock import NS_PER_S
 from stream.events import TokenStep
@@ -197,13 +197,6 @@ class VlmLMM(TaggedLMM[VlmState]):
         """Read what was given out: later than that, so that the first word comes sooner."""
         unread, state.unread = state.unread, []
         self._network.feed(state.reading, unread)
-
-    def _play(
-        self, state: VlmState, piece: ParsedPiece | str, may_search: bool
-    ) -> TokenStep | None:
-        if isinstance(piece, Call) and piece.payload == self._dialogue.image_tag:
-            piece = Call("image", IMAGE)
-        return super()._play(state, piece, may_search)
 
     def _name(self, state: VlmState, piece: NamedPlace) -> TokenStep | None:
         place = moved(piece.place, state.shift)

@@ -122,6 +122,7 @@ SAMPLES: list[tuple[str, str, list[object]]] = [
     # What none of them writes on purpose, but all of them may.
     ("ours", "It<search>what cats eat</search> x", ["It", Call("text", "what cats eat"), " x"]),
     ("ours", "<search> <region> </search><search></search>", [REGION]),
+    ("ours", "<search><picture></search>.", [Call("image", "<image>"), "."]),
     ("ours", "<think>A [cup](1,2)? <search>x</search></think>\n\nA cup", ["\n\nA cup"]),
     ("ours", "A cup<think>and then", ["A cup"]),
     ("ours", "# Cups\n- **one** is *red*\n  * `two` is not", ["Cups\none is red\ntwo is not"]),

@@ -162,6 +162,17 @@ def test_later_turns_hold_what_the_model_itself_wrote() -> None:
     )
 
 
+def test_a_picture_search_is_written_without_the_word_that_is_a_picture_to_some_models() -> None:
+    said = "<search></search>It<search><picture></search> I guess"
+    searcher = ScriptedSearcher({"<image>": [FOUND]})
+    with chat_server([said, " is a cat."]) as (client, replay):
+        answer = ask(client, searcher)
+    assert answer.text == "It is a cat." and searcher.queries[0].kind == "image"
+    assert "<image>" not in str(replay.requests)
+    kept = replay.requests[1]["messages"][2]["content"]
+    assert kept == "<search></search>It<search><picture></search>"
+
+
 def test_function_calls_carry_no_tags_and_end_with_the_budget() -> None:
     call = {"name": "search", "arguments": '{"modality": "text", "query": "cats"}'}
     searcher = ScriptedSearcher({"cats": [FOUND]})
