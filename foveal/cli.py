@@ -15,6 +15,7 @@ from stream import extensions
 from stream.errors import ConfigError, FovealError, MissingDeviceError
 
 _NO_LIBRARY = re.compile(r"(\S+\.so[.\d]*): cannot open shared object file")
+_NEGATIVE = re.compile(r"-\.?\d")
 _DEBIAN = {  # OpenCV's wheel links these; a slim image lacks them
     "libGL.so.1": "libgl1 (or opencv-python-headless in the place of opencv-python)",
     "libglib-2.0.so.0": "libglib2.0-0",
@@ -65,9 +66,21 @@ def _in_words(error: FovealError | ImportError | OSError) -> str | None:
     return ": ".join(filter(None, (str(error.filename or ""), error.strerror or str(error))))
 
 
+def _joined(words: Sequence[str]) -> list[str]:
+    """`--box -5,80,60,120` as `--box=-5,80,60,120`: argparse takes the numbers for an option."""
+    joined: list[str] = []
+    for word in words:
+        before = joined[-1] if joined else ""
+        if _NEGATIVE.match(word) and before.startswith("--") and "=" not in before:
+            joined[-1] += f"={word}"
+        else:
+            joined.append(word)
+    return joined
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; 0 done, 1 refused with a reason, 2 bad usage, 130 interrupted."""
-    args = build_parser().parse_args(argv)
+    args = build_parser().parse_args(_joined(sys.argv[1:] if argv is None else argv))
     try:
         code = int(args.run(args))
         sys.stdout.flush()  # a full disk or a reader that has gone is met here, not at exit

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from stream.events import Evidence, Query
     from stream.frame import Image
-    from stream.geometry import Box
 
 SHOWN = 20  # of what was left out
 HELP = "build the knowledge index and query it"
@@ -100,6 +99,7 @@ def _query(args: argparse.Namespace) -> int:
 def _make_query(args: argparse.Namespace) -> "Query":
     import numpy as np
 
+    from foveal.jobs.pixels import parse_box
     from stream.errors import PromptError
     from stream.events import Query
     from stream.geometry import clip_box, encode_mask
@@ -111,22 +111,10 @@ def _make_query(args: argparse.Namespace) -> "Query":
     image = _read_image(args.image or args.region)
     if args.region is None:
         return Query("image", "<image>", args.k, image)
-    x0, y0, x1, y1 = clip_box(_parse_box(args.box), *image.shape[:2])
+    x0, y0, x1, y1 = clip_box(parse_box(args.box or ""), *image.shape[:2])
     mask = np.zeros(image.shape[:2], dtype=bool)
     mask[y0:y1, x0:x1] = True
     return Query("region", "<region>", args.k, image, encode_mask(mask))
-
-
-def _parse_box(text: str | None) -> "Box":
-    from stream.errors import PromptError
-
-    try:
-        x0, y0, x1, y1 = (int(part) for part in (text or "").split(","))
-    except ValueError as error:
-        raise PromptError(
-            f"expected --box X0,Y0,X1,Y1 in whole pixels with --region, got {text!r}"
-        ) from error
-    return x0, y0, x1, y1
 
 
 def _read_image(path: str) -> "Image":

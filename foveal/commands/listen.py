@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
 HELP = "find and transcribe what is said in a recording"
@@ -22,6 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", type=Path, help="sound or video file")
     parser.add_argument("--wake", metavar="PHRASE", help="only what follows this phrase")
     parser.add_argument(
+        "--sound-track", type=int, default=1, metavar="N", help="of the file's sound tracks (1)"
+    )
+    parser.add_argument(
         "--silence",
         type=float,
         default=0.512,
@@ -40,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     from devices.listening.endpointing import EndpointConfig
     from devices.listening.listener import ListenConfig
     from devices.listening.speech_events import FinalTranscript, Refused
-    from foveal.setup.hearing import hear_file, load_hearing
+    from foveal.setup.hearing import hear_file, load_hearing, tell_sound
     from stream.clock import NS_PER_S, seconds_to_ns
     from stream.errors import ConfigError
     from stream.writing import keep_apart, writing
@@ -56,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
         unfinished_ns=2 * silence_ns,
     )
     config = ListenConfig(endpoint, wake_phrase=args.wake)
-    events = hear_file(args.file, load_hearing(), config)
+    events = hear_file(args.file, load_hearing(), config, args.sound_track)
     heard = [event for event in events if isinstance(event, FinalTranscript)]
     for event in events:
         if not isinstance(event, FinalTranscript | Refused):
@@ -73,6 +75,5 @@ def run(args: argparse.Namespace) -> int:
         lines = [{"at": round(one.ended_ns / NS_PER_S, 3), "text": one.text} for one in heard]
         with writing(args.ask_file):
             args.ask_file.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    if not heard:
-        print("nothing was said that could be understood", file=sys.stderr)
+    tell_sound(args.file, args.sound_track, len(heard))
     return 0

@@ -28,6 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--wake", metavar="PHRASE", help="... and only what follows this phrase")
     parser.add_argument(
+        "--sound-track", type=int, default=1, metavar="N", help="... of this sound track (1)"
+    )
+    parser.add_argument(
         "--rate", type=float, default=0.0, help="playback rate; 0 = as fast as possible (default)"
     )
     parser.add_argument("--start-offset", type=float, default=0.0, metavar="S")
@@ -51,14 +54,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Replay one clip; 0 when it was played to its end."""
+    """Replay one clip; 0 when it was played to its end, 1 when a question was refused."""
     import asyncio
 
     from foveal.jobs.progress import progress
-    from foveal.jobs.replay import ReplayRequest, print_summary, replay
+    from foveal.jobs.replay import ReplayRequest, replay
+    from foveal.jobs.replay_summary import print_summary
 
     request = ReplayRequest.from_args(args)
     with progress("loading models", "replaying") as advance:
         summary = asyncio.run(replay(request, advance))
     print_summary(summary, as_json=args.json)
-    return 0
+    return 1 if summary.unanswered else 0

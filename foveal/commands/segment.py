@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from perception.scene.reader import GroundedRegion
     from stream.frame import Image
+    from stream.geometry import Box, Point
 
 HELP = "the mask of a thing from a point, a box or a phrase"
 EPILOG = """examples:
@@ -36,14 +37,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """0 when a mask was found and written."""
+    from foveal.jobs.pixels import parse_box, parse_point
+    from stream.geometry import clip_box
     from stream.writing import keep_apart
 
     out = args.out or args.picture.with_suffix(".mask.png")
     beside = out.with_name(f"{out.stem}.shown.jpg")
     keep_apart((out, beside), [args.picture])
     image = _read(args.picture)  # before the models are loaded, which takes a while
-    point = None if args.point is None else _numbers(args.point, 2)
-    box = None if args.box is None else _numbers(args.box, 4)
+    point = None if args.point is None else parse_point(args.point)
+    box = None if args.box is None else clip_box(parse_box(args.box), *image.shape[:2])
 
     from dataclasses import replace
 
@@ -83,7 +86,7 @@ def _read(path: Path) -> "Image":
 
 
 def _ground(
-    args: argparse.Namespace, image: "Image", point: list[int] | None, box: list[int] | None
+    args: argparse.Namespace, image: "Image", point: "Point | None", box: "Box | None"
 ) -> "GroundedRegion":
     from dataclasses import replace
 
@@ -107,21 +110,9 @@ def _ground(
         mask = load_cutter(device).sharpen(image, found.mask)
         return replace(found, mask=mask, box=mask_box(mask) or found.box)
     if point is not None:
-        return reader.point_at(view, (point[0], point[1]), None)
+        return reader.point_at(view, point, None)
     assert box is not None  # argparse wants one of the three
-    return reader.point_at(view, None, (box[0], box[1], box[2], box[3]))
-
-
-def _numbers(text: str, count: int) -> list[int]:
-    from stream.errors import ConfigError
-
-    try:
-        numbers = [int(part) for part in text.split(",")]
-    except ValueError:
-        numbers = []
-    if len(numbers) != count:
-        raise ConfigError(f"expected {count} whole numbers with commas between, got {text!r}")
-    return numbers
+    return reader.point_at(view, None, box)
 
 
 def _print(region: "GroundedRegion", out: Path, as_json: bool) -> None:

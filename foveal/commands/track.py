@@ -182,29 +182,17 @@ def _cues(given: _Given) -> Any:
 
 
 def _prompt(kind: str, text: str) -> "Prompt":
+    from foveal.jobs.pixels import parse_box, parse_numbers
     from perception.masks.prompts import BoxPrompt, MaskPrompt, PointsPrompt
 
     if kind == "mask":
         return MaskPrompt(_read_mask(Path(text)))
     if kind == "box":
-        x0, y0, x1, y1 = _numbers(text, 4, "--box X0,Y0,X1,Y1")
-        return BoxPrompt((int(x0), int(y0), int(x1), int(y1)))
+        return BoxPrompt(parse_box(text))
     parts = [part.strip() for part in text.split(";")]
     on = tuple(not part.startswith("-") for part in parts)
-    points = [_numbers(part.lstrip("-"), 2, "--point X,Y[;[-]X,Y]") for part in parts]
+    points = [parse_numbers(part.lstrip("-"), 2, "--point X,Y[;[-]X,Y]") for part in parts]
     return PointsPrompt(tuple((x, y) for x, y in points), on)
-
-
-def _numbers(text: str, count: int, form: str) -> list[float]:
-    from stream.errors import PromptError
-
-    try:
-        values = [float(part) for part in text.split(",")]
-    except ValueError:
-        values = []
-    if len(values) != count or not all(abs(value) < 1e9 for value in values):
-        raise PromptError(f"expected {form} in pixels, got {text!r}")
-    return values
 
 
 def _read_mask(path: Path) -> Any:

@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import dataclasses
-import json
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from typing import Any
 from devices.speaking.speaker import open_speaker
 from foveal.config.load import load_config
 from foveal.config.schema import Config, RecordingSettings, SpeechSettings
+from foveal.jobs.replay_summary import Summary
 from foveal.output.answer_records import parse_ask, read_questions
 from foveal.output.blur import FaceBlur
 from foveal.output.recorder import RESULTS, Recorder
@@ -22,7 +22,7 @@ from foveal.session.pipeline import Session
 from foveal.session.state import SessionState
 from foveal.setup.faces import blur_maker
 from foveal.setup.footprint import bound_arenas, peak_memory_mb
-from foveal.setup.hearing import load_hearing, spoken_questions
+from foveal.setup.hearing import load_hearing, spoken_questions, tell_sound
 from foveal.setup.processors import device_of, whisper_device
 from foveal.setup.stages import load_stages
 from foveal.setup.threads import share_cores
@@ -30,7 +30,7 @@ from stream.clock import NS_PER_S, Clock, MonotonicClock, VirtualClock, seconds_
 from stream.errors import ConfigError, SourceError
 from stream.events import Question
 from stream.frame import Frame
-from stream.sources.open import ReaderName, Recording, open_source
+from stream.sources.open import ReaderName, Recording, folder_rate, open_source
 from stream.sources.playback import PlaybackOptions
 from stream.sources.reader import Reader, SourceInfo
 from stream.timing.trace import Tracer
@@ -75,8 +75,10 @@ class ReplayRequest:
         if args.ask_audio:
             ears = whisper_device(device_of(config))
             hearing = load_hearing(device=ears, model=config.hearing.model)
-            asked = spoken_questions(clip, hearing, args.wake)
-            questions += [question for question in asked if _played(question, playback)]
+            asked = spoken_questions(clip, hearing, args.wake, args.sound_track)
+            heard = [question for question in asked if _played(question, playback)]
+            tell_sound(clip, args.sound_track, len(heard))
+            questions += heard
         return cls(
             clip=clip,
             out=out,
@@ -84,7 +86,7 @@ class ReplayRequest:
             playback=playback,
             config=config,
             reader=args.reader,
-            folder_fps=_rate("--fps", args.fps),
+            folder_fps=folder_rate(args.fps),
             video=not args.no_video,
             scores=args.show_scores,
         )
@@ -106,12 +108,6 @@ def _played(question: Question, playback: PlaybackOptions) -> bool:
     return after_ns >= 0 and (playback.duration_ns is None or after_ns < playback.duration_ns)
 
 
-def _rate(name: str, fps: float) -> Fraction:
-    if not 0.001 <= fps <= 1000:
-        raise ConfigError(f"expected {name} from 0.001 to 1000 frames per second, got {fps}")
-    return Fraction(fps).limit_denominator(1000)
-
-
 def _config(args: argparse.Namespace) -> Config:
     """The profile or file, with what the command line says on top."""
     config = load_config(args.config)
@@ -128,15 +124,6 @@ def _config(args: argparse.Namespace) -> Config:
     if args.no_speech:
         config = dataclasses.replace(config, speech=SpeechSettings("none"))
     return config
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """What a replay did."""
-
-    out: Path
-    figures: dict[str, Any]  # JSON values
-    stages: dict[str, dict[str, Any]]  # stage -> Tracer's figures
 
 
 async def replay(request: ReplayRequest, on_frame: OnFrame | None = None) -> Summary:
@@ -173,7 +160,7 @@ async def replay(request: ReplayRequest, on_frame: OnFrame | None = None) -> Sum
             if request.playback.start_paused:
                 asyncio.get_running_loop().run_in_executor(None, _wait_for_enter, recording)
             state = await session.run(source, request.questions)
-            figures = _figures(request, recording, state, wall.now_ns() - began)
+            figures = _figures(request, recording, recorder, state, wall.now_ns() - began)
             summary = tracer.summary()
             recorder.finish({"clip": str(request.clip), **figures, "stages": summary})
     if state.frames == 0:
@@ -218,7 +205,11 @@ class _TimedReader:
 
 
 def _figures(
-    request: ReplayRequest, recording: Recording, state: SessionState, took_ns: int
+    request: ReplayRequest,
+    recording: Recording,
+    recorder: Recorder,
+    state: SessionState,
+    took_ns: int,
 ) -> dict[str, Any]:
     stream_ns = state.last.pts_ns if state.last is not None else 0
     return {
@@ -232,6 +223,7 @@ def _figures(
         "speed_fps": round(state.frames * NS_PER_S / max(1, took_ns), 2),
         "peak_rss_mb": peak_memory_mb(),
         "refused": dict(state.refused),
+        "reasons": recorder.reasons,
         "faults": recording.faults,
     }
 
@@ -240,39 +232,3 @@ def _wait_for_enter(recording: Recording) -> None:
     print("paused; press Enter to play", file=sys.stderr)
     sys.stdin.readline()
     recording.player.resume()
-
-
-def print_summary(summary: Summary, as_json: bool) -> None:
-    """A short table, or one JSON object."""
-    if as_json:
-        record = {"out": str(summary.out), **summary.figures, "stages": summary.stages}
-        print(json.dumps(record))
-        return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title=f"{summary.out}", title_justify="left")
-    for column in ("stage", "runs", "p50 ms", "p95 ms", "share"):
-        table.add_column(column, justify="left" if column == "stage" else "right")
-    for name, one in summary.stages.items():
-        table.add_row(
-            name,
-            str(one["count"]),
-            f"{one['p50_ms']:.1f}",
-            f"{one['p95_ms']:.1f}",
-            f"{100 * one['share']:.0f} %",
-        )
-    figures = summary.figures
-    console = Console()
-    console.print(table)
-    console.print(
-        f"{figures['frames']} frames ({figures['stream_s']} s) in {figures['took_s']} s: "
-        f"{figures['speed_fps']} fps, {figures['keyframes']} keyframes, "
-        f"{figures['answers']} of {figures['questions']} questions answered"
-    )
-    if figures["asked_after_the_end"]:
-        late = figures["asked_after_the_end"]
-        console.print(f"  {late} asked after the end: answered on the last frame")
-    for cause, count in {**figures["refused"], **figures["faults"]}.items():
-        console.print(f"  {cause}: {count}")
-    console.print(f"open {summary.out / 'report.html'}")

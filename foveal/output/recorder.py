@@ -53,6 +53,7 @@ class Recorder:
         self.folder = folder
         self.answers: list[Answer] = []
         self.refused: Counter[str] = Counter()  # cause -> count, of what this recorder refused
+        self.reasons: dict[str, str] = {}  # cause -> why, of the first that was refused for it
         self._narrator = Narrator(speaker) if speaker is not None else None
         self._timed = timed
         self._tracer = tracer or Tracer()
@@ -98,6 +99,8 @@ class Recorder:
         at_s = event.stream_ns / NS_PER_S
         # Nested, because a search has a kind of its own.
         self._events.write({"event": event.kind, "at_s": at_s, "data": event.data})
+        if event.kind == "refused":
+            self.reasons.setdefault(str(event.data["cause"]), str(event.data["reason"]))
         if event.kind == "question" and self._narrator is not None:
             self._narrator.begin()
         elif event.kind == "token" and event.data.get("spoken"):

@@ -5,6 +5,7 @@ import ipaddress
 import os
 import ssl
 from collections.abc import Callable, Sequence
+from urllib.parse import urlsplit
 
 from aiortc import RTCIceServer
 from aiortc.rtcicetransport import parse_stun_turn_uri
@@ -24,6 +25,7 @@ from stream.errors import ConfigError
 
 MB = 1024 * 1024
 ANY_ADDRESS = ("0.0.0.0", "::")
+DEFAULT_PORTS = {"http": ":80", "https": ":443"}  # left out of an origin
 TURN_PASSWORD = "FOVEAL_TURN_PASSWORD"  # environment: what is on the command line others can read
 
 
@@ -41,7 +43,7 @@ def serve_config(args: argparse.Namespace, config: Config, token: str | None) ->
     )
     return ServeConfig(
         _grants(args, token),
-        tuple(args.origin),
+        tuple(map(_origin, args.origin)),
         limits,
         config.session,
         _record(args, config),
@@ -67,6 +69,20 @@ def _check(args: argparse.Namespace) -> None:
         raise ConfigError(f"expected --consent-minutes above 0, got {args.consent_minutes}")
     if not args.keep_days > 0 or args.keep_mb < 1:
         raise ConfigError("expected --keep-days above 0 and --keep-mb of 1 or more")
+
+
+def _origin(text: str) -> str:
+    """A page's origin as browsers send it: without a slash at the end, in lower case.
+
+    Raises ConfigError for what no browser would send.
+    """
+    if text == "*":
+        return text
+    parts = urlsplit(text)
+    if not parts.scheme or not parts.hostname or parts.path.strip("/") or parts.query:
+        raise ConfigError(f"expected --origin such as https://app.example.com, got {text!r}")
+    host = parts.netloc.lower().removesuffix(DEFAULT_PORTS.get(parts.scheme, "/"))
+    return f"{parts.scheme}://{host}"
 
 
 def _grants(args: argparse.Namespace, token: str | None) -> Callable[[], Sequence[Grant]] | None:

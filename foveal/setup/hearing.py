@@ -1,11 +1,12 @@
 """The composition root of hearing: pinned assets -> listeners; and whole recordings as speech."""
 
 import asyncio
+import sys
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from devices.audio.recorded import read_sound
+from devices.audio.recorded import read_sound, sound_tracks
 from devices.listening.listener import ListenConfig, SpeechListener
 from devices.listening.speech_events import FinalTranscript, ListenEvent, OnListen
 from devices.listening.speech_segmenter import WindowGate
@@ -105,3 +106,13 @@ def spoken_questions(
         for event in events
         if isinstance(event, FinalTranscript)
     ]
+
+
+def tell_sound(path: Path, track: int, heard: int) -> None:
+    """Say on standard error when nothing was understood, and when there are other tracks."""
+    if not heard:
+        print(f"nothing was said in {path} that could be understood", file=sys.stderr)
+    count = sound_tracks(path)
+    if count > 1:
+        hint = f"{count} sound tracks, number {track} was heard; --sound-track N takes another"
+        print(f"{path}: {hint}", file=sys.stderr)

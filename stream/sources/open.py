@@ -7,6 +7,7 @@ from typing import Literal
 
 from stream import extensions
 from stream.clock import Clock
+from stream.errors import ConfigError
 from stream.frame import Frame
 from stream.sources.container import readable
 from stream.sources.playback import PlaybackOptions, Player
@@ -54,6 +55,16 @@ def open_source(
     path = Path(path)
     readable(path)
     return Recording(_reader(path, reader, folder_fps), clock, options or PlaybackOptions())
+
+
+def folder_rate(fps: float) -> Fraction:
+    """Frames per second of a folder of pictures, as `open_source` takes them; raises ConfigError.
+
+    Of a time lapse, too: 0.5 is a picture every two seconds.
+    """
+    if not 0.001 <= fps <= 1000:  # NaN is in no range
+        raise ConfigError(f"expected --fps from 0.001 to 1000 frames per second, got {fps}")
+    return Fraction(fps).limit_denominator(1000)
 
 
 def _reader(path: Path, reader: ReaderName, folder_fps: Fraction) -> Reader:

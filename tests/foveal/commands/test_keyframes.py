@@ -82,3 +82,21 @@ def test_bad_input_is_refused_in_one_line(
     assert main(["keyframes", *named]) == EXIT_FAILED
     captured = capsys.readouterr()
     assert message in captured.err and captured.err.count("\n") == 1 and not captured.out
+
+
+def test_numbers_that_count_from_an_offset_say_so(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["keyframes", str(folder), "--json", "--start-offset", "1.5"]) == EXIT_OK
+    rows = json.loads(capsys.readouterr().out)["keyframes"]
+    assert [row["frame_from_offset"] for row in rows] == [0, 5]
+    assert all("frame" not in row for row in rows)
+
+
+@pytest.mark.parametrize("fps,second_s", [("29.97", 20 / 29.97), ("0.5", 40.0)])
+def test_a_broken_or_slow_rate(
+    folder: Path, capsys: pytest.CaptureFixture[str], fps: str, second_s: float
+) -> None:
+    code = main(["keyframes", str(folder), "--json", "--fps", fps, "--max-gap", "1000"])
+    rows = json.loads(capsys.readouterr().out)["keyframes"]
+    assert code == EXIT_OK and rows[1]["pts_s"] == pytest.approx(second_s, abs=0.001)

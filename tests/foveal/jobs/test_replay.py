@@ -14,7 +14,8 @@ import pytest
 from foveal.cli import main
 from foveal.config.schema import Config, SessionConfig, SpeechSettings
 from foveal.demo.clip import DemoFiles, DemoOptions, render_demo
-from foveal.jobs.replay import ReplayRequest, Summary, replay
+from foveal.jobs.replay import ReplayRequest, replay
+from foveal.jobs.replay_summary import Summary
 from foveal.output.answer_records import read_answers
 from stream.errors import ConfigError, OutputError, SourceError
 from stream.events import Question
@@ -238,3 +239,18 @@ def _remux(source: Path, target: Path) -> None:
             if packet.dts is not None:
                 packet.stream = copied
                 outside.mux(packet)
+
+
+@pytest.mark.assets
+@pytest.mark.usefixtures("shared_models")
+def test_a_refused_question_is_told_with_its_reason(
+    clip: DemoFiles, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "server.yaml"
+    config.write_text("reasoning:\n  model: openai:http://127.0.0.1:9/v1#model\n")  # nobody there
+    flags = ["--no-video", "--no-speech", "--duration", "0.3", "--out", str(tmp_path / "out")]
+    asked = ["--ask", "0.1: What is this?", "--config", str(config)]
+    assert main(["replay", str(clip.clip), *asked, *flags]) == 1
+    told = " ".join(capsys.readouterr().out.split())
+    assert "0 of 1 questions answered" in told
+    assert "question: 1 (What is this?: " in told and "127.0.0.1:9" in told

@@ -251,3 +251,11 @@ def test_an_answer_is_on_screen_while_it_is_spoken(
     assert tail[0] == (49, "A dog.")
     assert tail[-1][1] == "Two."
     assert tail[-1][0] == 49 + len("A dog.Two.") + BREATH_NS // STEP_NS
+
+
+def test_why_something_was_refused_is_kept_once_a_cause(tmp_path: Path) -> None:
+    with Recorder(tmp_path, None, timed=False, video=False) as recorder:
+        for reason in ("a point outside", "another"):
+            data = {"cause": "question", "reason": reason}
+            recorder.event(AnswerEvent("refused", 0, data))
+    assert recorder.reasons == {"question": "a point outside"}
