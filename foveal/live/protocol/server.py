@@ -142,7 +142,7 @@ class RefusedMessage(NumberedMessage):
 
     type: Literal["refused"] = "refused"
     turn: Turn | None = optional("the question's number, where it is one's")
-    cause: str = told("question, stopped, speech, internal, masklet, bad frame")
+    cause: str = told("question, stopped, cut off, speech, internal, masklet, bad frame")
     reason: str = told("in words")
     pts_ms: PtsMs | None = optional("stream time, where it has one")
 

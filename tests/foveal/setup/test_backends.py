@@ -8,10 +8,14 @@ import pytest
 from foveal.config.load import parse_config
 from foveal.config.models import ReasoningConfig, check_model
 from foveal.setup.backends import load_backend
+from perception.sam2.networks import Sam2Networks
+from perception.sam2_tracking.tracker import Sam2Tracker
 from perception.scene.reader import SceneReader
-from reasoning.vlm.openai_vlm import ChatVlm
+from reasoning.segmenting.box_to_mask import Sam2Grounder, SceneGrounder
+from reasoning.vlm.openai_vlm import ChatVlm, WarmChatVlm
 from stream.errors import AssetError, ConfigError
 from tests.doubles.perception import FakeScene
+from tests.doubles.sam2_random import random_model, tiny_config
 
 READER = cast(SceneReader, FakeScene())
 
@@ -57,6 +61,48 @@ def test_names_that_are_not(name: str) -> None:
 def test_a_chat_model_is_made_without_asking_its_server() -> None:
     made = load_backend(ReasoningConfig("openai:http://127.0.0.1:9/v1#m"), READER)
     assert isinstance(made, ChatVlm) and made.name == "m"
+
+
+def test_how_a_server_is_spoken_to_comes_from_a_file() -> None:
+    config = parse_config(
+        {
+            "reasoning": {
+                "model": "openai:http://127.0.0.1:9/v1#m",
+                "chat": {
+                    "server": "vllm",
+                    "grounding": "qwen3_vl",
+                    "warm_up": True,
+                    "temperature": 0.2,
+                    "stop": ["END"],
+                    "timeout_s": 5,
+                    "headers": {"X-Team": "one"},
+                    "extra_body": {"chat_template_kwargs": {"enable_thinking": False}},
+                },
+            }
+        }
+    ).reasoning
+    made = load_backend(config, READER)
+    assert isinstance(made, WarmChatVlm) and load_backend(config, READER) is made
+    endpoint = made._client.endpoint
+    assert endpoint.timeout_s == 5 and endpoint.headers == {"X-Team": "one"}
+    assert endpoint.extra_body == {"chat_template_kwargs": {"enable_thinking": False}}
+
+
+@pytest.mark.parametrize(
+    "chat", [{"server": "olama"}, {"grounding": "qwen"}, {"jpeg_quality": 0}, {"headers": ["a"]}]
+)
+def test_what_no_server_takes_is_refused_when_it_is_read(chat: dict[str, object]) -> None:
+    with pytest.raises(ConfigError, match="expected"):
+        parse_config({"reasoning": {"model": "openai:http://h/v1#m", "chat": chat}})
+
+
+def test_places_become_masks_by_sam2_where_it_tracks() -> None:
+    tracker = Sam2Tracker(Sam2Networks(random_model(tiny_config())))
+    config = ReasoningConfig("openai:http://127.0.0.1:9/v1#sam")
+    made = load_backend(config, READER, tracker)
+    assert isinstance(made, ChatVlm) and isinstance(made.grounder, Sam2Grounder)
+    made = load_backend(config, READER, object())
+    assert isinstance(made, ChatVlm) and type(made.grounder) is SceneGrounder
 
 
 def test_a_checkpoint_that_is_not_there_is_told(tmp_path: Path) -> None:
