@@ -11,7 +11,8 @@ import pytest
 from foveal.config.models import ReasoningConfig
 from foveal.config.schema import Config, SessionConfig, SpeechSettings
 from foveal.demo.clip import DemoOptions, render_demo
-from foveal.jobs.replay import ReplayRequest, Summary, replay
+from foveal.jobs.replay import ReplayRequest, replay
+from foveal.jobs.replay_summary import Summary
 from foveal.output.answer_records import read_answers
 from foveal.setup.backends import load_backend
 from reasoning.generation.config import ChatConfig, DecodeConfig
