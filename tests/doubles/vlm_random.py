@@ -109,7 +109,7 @@ def follow(model: Any, tokenizer: Any, script: Script) -> None:
     the logits: 10 for the first that may follow, 9 for the second, and so on.
     """
     for name, value in model.named_parameters():
-        if name.endswith(("o_proj.weight", "down_proj.weight")):
+        if name.endswith(("o_proj.weight", "out_proj.weight", "down_proj.weight")):
             value.zero_()
     known = {str(tokenizer.decode([number])): number for number in range(len(tokenizer))}
     wanted = torch.zeros(len(script), model.lm_head.weight.shape[0])
@@ -220,6 +220,25 @@ def qwen3_vl() -> tuple[Any, Any]:
     return tf.Qwen3VLForConditionalGeneration(tf.Qwen3VLConfig(**config)), processor
 
 
+def qwen3_5() -> tuple[Any, Any]:
+    """Qwen3.5: three layers in four are of linear attention, whose state is written in place."""
+    import transformers as tf
+
+    text = {
+        "layer_types": ["linear_attention", "full_attention"],
+        "linear_key_head_dim": 8,
+        "linear_value_head_dim": 8,
+        "linear_num_key_heads": 2,
+        "linear_num_value_heads": 2,
+    }
+    config, pictures, tokenizer = _qwen(text, {"num_position_embeddings": 64})
+    config["text_config"]["rope_parameters"]["partial_rotary_factor"] = 1.0
+    processor = tf.Qwen3VLProcessor(
+        pictures, tokenizer, tf.Qwen3VLVideoProcessor(), chat_template=QWEN_TEMPLATE
+    )
+    return tf.Qwen3_5ForConditionalGeneration(tf.Qwen3_5Config(**config)), processor
+
+
 def internvl() -> tuple[Any, Any]:
     """InternVL: tiles of 32 pixels and the whole beside them."""
     import transformers as tf
@@ -286,6 +305,7 @@ FAMILIES: dict[str, Callable[[], tuple[Any, Any]]] = {
     "idefics3": idefics3,
     "qwen2_5_vl": qwen2_5_vl,
     "qwen3_vl": qwen3_vl,
+    "qwen3_5": qwen3_5,
     "internvl": internvl,
     "gemma3": gemma3,
 }
@@ -294,6 +314,7 @@ PROMPT_ENDS = {  # the last token of a prompt, and the token that ends an answer
     "idefics3": (":", "<end_of_utterance>"),
     "qwen2_5_vl": ("\n", "<|im_end|>"),
     "qwen3_vl": ("\n", "<|im_end|>"),
+    "qwen3_5": ("\n", "<|im_end|>"),
     "internvl": ("\n", "<|im_end|>"),
     "gemma3": ("\n", "<end_of_turn>"),
 }
