@@ -9,6 +9,7 @@ from PIL import Image as Pillow
 from torch import Tensor
 from transformers import DynamicCache
 
+from reasoning.vlm.local.network import Network, Reading
 from stream.frame import Image
 
 
@@ -18,6 +19,8 @@ class VlmState:
 
     logits: Tensor  # [V] of the next token
     cache: Any = field(default_factory=DynamicCache)
+    position: int = 0  # of the next token, where positions have several directions
+    axes: int = 0  # how many; 0 where the cache counts words
 
 
 class VisionLanguage(Protocol):
@@ -38,6 +41,7 @@ class ProcessorModel:
 
     def __init__(self, model: Any, processor: Any) -> None:
         self._model, self._processor = model.eval(), processor
+        self._network = Network(model)
         self.tokenizer = processor.tokenizer
         self.device: torch.device = next(model.parameters()).device
 
@@ -49,24 +53,13 @@ class ProcessorModel:
         ]
         told[-1]["content"].insert(0, {"type": "image"})
         text = self._processor.apply_chat_template(told, tokenize=False, add_generation_prompt=True)
-        inputs = self._processor(
-            text=[text], images=[Pillow.fromarray(image)], return_tensors="pt"
-        ).to(self.device)
-        cache = DynamicCache()
-        with torch.inference_mode():
-            out = self._model(**inputs, past_key_values=cache, use_cache=True)
-        return VlmState(out.logits[0, -1].float(), cache)
+        inputs = self._processor(text=[text], images=[Pillow.fromarray(image)], return_tensors="pt")
+        read = self._network.read(dict(inputs))
+        return VlmState(read.logits, read.cache, read.position, read.axes)
 
     def feed(self, reading: VlmState, ids: Sequence[int]) -> Tensor:
         """See VisionLanguage."""
-        tensor = torch.tensor([list(ids)], device=self.device)
-        with torch.inference_mode():
-            out = self._model(
-                input_ids=tensor,
-                past_key_values=reading.cache,
-                use_cache=True,
-                output_hidden_states=True,
-            )
-        states: Tensor = out.hidden_states[-1][0]
-        reading.logits = out.logits[0, -1].float()
+        read = Reading(reading.cache, reading.logits, reading.position, reading.axes)
+        states = self._network.states(read, ids)
+        reading.logits, reading.position = read.logits, read.position
         return states

@@ -65,22 +65,32 @@ class Network:
             for name, value in given.items()
             if name in self._takes and name != "attention_mask"
         }
-        logits = self._run(cache, positions, **told)
+        logits = _last(self._run(cache, positions, **told))
         if positions is None:
             return Reading(cache, logits, length, 0)
         return Reading(cache, logits, int(positions.max()) + 1, positions.shape[0])
 
     def feed(self, reading: Reading, ids: Sequence[int]) -> None:
         """Read words on top of what was read."""
-        if not ids:
-            return
+        if ids:
+            self._read_words(reading, ids)
+
+    def states(self, reading: Reading, ids: Sequence[int]) -> Tensor:
+        """`feed`, of one word at least; [n, D] states of the last layer, of the weights' type."""
+        out = self._read_words(reading, ids, output_hidden_states=True)
+        states: Tensor = out.hidden_states[-1][0]
+        return states
+
+    def _read_words(self, reading: Reading, ids: Sequence[int], **more: Any) -> Any:
         words = torch.tensor([list(ids)], device=self.device)
         positions = None
         if reading.axes:
             line = torch.arange(reading.position, reading.position + len(ids), device=self.device)
             positions = line.expand(reading.axes, 1, -1)
-        reading.logits = self._run(reading.cache, positions, input_ids=words)
+        out = self._run(reading.cache, positions, input_ids=words, **more)
+        reading.logits = _last(out)
         reading.position += len(ids)
+        return out
 
     def _positions(self, given: Mapping[str, Tensor]) -> Tensor | None:
         """[3, 1, L] of a first pass; None for models that count words one by one."""
@@ -94,13 +104,17 @@ class Network:
     def _as_weights(self, value: Tensor) -> Tensor:
         return value.to(self._model.dtype) if value.is_floating_point() else value
 
-    def _run(self, cache: Any, positions: Tensor | None, **told: Any) -> Tensor:
-        """[V] float32 logits after the last word."""
+    def _run(self, cache: Any, positions: Tensor | None, **told: Any) -> Any:
+        """The model's output; its logits may be those of the last word alone."""
         if positions is not None:
             told["position_ids"] = positions
         if "logits_to_keep" in self._takes:
             told["logits_to_keep"] = 1
         with torch.inference_mode():
-            out = self._model(**told, **{self._cache: cache}, use_cache=True)
-        last: Tensor = out.logits[0, -1]
-        return last.float()
+            return self._model(**told, **{self._cache: cache}, use_cache=True)
+
+
+def _last(out: Any) -> Tensor:
+    """[V] float32 logits after the last word."""
+    logits: Tensor = out.logits[0, -1]
+    return logits.float()

@@ -40,7 +40,7 @@ def bound(eyes: Any, max_pixels: int) -> None:
     Qwen-VL's bound pixels; Idefics3's and SmolVLM's enlarge to a longest edge and cut it into
     squares; InternVL's and the like choose a number of tiles. What has one size keeps it.
     """
-    size = getattr(eyes, "size", None)
+    size: Any = getattr(eyes, "size", None)
     if hasattr(eyes, "merge_size") and getattr(size, "longest_edge", None):
         least = min(size.shortest_edge, max_pixels)
         eyes.size = type(size)(shortest_edge=least, longest_edge=min(size.longest_edge, max_pixels))

@@ -7,6 +7,7 @@ for searches (tests/doubles/vlm_random.py); the grammar, the cache and the token
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -227,6 +228,28 @@ def test_what_is_pointed_at_is_looked_at(tmp_path: Path) -> None:
     assert lmm._looked_at(pointed) == (keys[1], now)
     assert "(I point at [this](500,500).)" in lmm._asked(pointed)
     assert lmm._looked_at(Prompt(Question("What?", 30), now)) == (now,)
+
+
+def test_a_keyframe_is_read_while_an_answer_is_made(tmp_path: Path) -> None:
+    lmm = load(tmp_path / "tiny", "qwen2_5_vl", None)
+    keys = [view(n, n) for n in range(4)]
+    asked = Prompt(Question("What is it?", 0), keys[0], seen=keys[0])
+
+    def answer() -> str:
+        state = lmm.prefill(asked)
+        return "".join(lmm.step(state, True).text for _ in range(12))
+
+    alone = answer()
+
+    def read() -> None:
+        for one in keys[1:] * 3:
+            lmm.read_view(one)
+
+    reading = Thread(target=read)
+    reading.start()
+    beside = answer()
+    reading.join()
+    assert beside == alone
 
 
 def test_a_cancelled_answer_stops_between_tokens(tmp_path: Path) -> None:
