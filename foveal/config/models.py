@@ -24,7 +24,7 @@ KINDS = ("sam2", "edgetam", "sam3")
 SAM3_PATCH = 14  # pixels
 BUILT_IN = ("rules", "pixsearch")
 FORMER = {"composed": "rules"}  # names that were in use
-SCHEMES = ("hf", "openai", "sa2va")
+SCHEMES = ("hf", "openai", "sa2va", "samtok")
 Precision = Literal["auto", "float32", "mixed", "bfloat16", "float16"]
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 
@@ -47,11 +47,12 @@ def check_model(name: str) -> None:
         raise ConfigError(f"expected {FORMER[name]!r}, as the model {name!r} is called now")
     if scheme not in SCHEMES or not rest:
         added = sorted(extensions.known("models"))
-        known = ", ".join((*BUILT_IN, "hf:MODEL", "openai:URL#MODEL", "sa2va:MODEL", *added))
+        large = ("hf:MODEL", "openai:URL#MODEL", "sa2va:MODEL", "samtok:MODEL")
+        known = ", ".join((*BUILT_IN, *large, *added))
         raise ConfigError(f"expected a model of {known}; got {name!r}")
     if scheme == "openai":
         Endpoint.parse(name)
-    if scheme in ("hf", "sa2va"):
+    if scheme in ("hf", "sa2va", "samtok"):
         HubName.parse(rest)
 
 
@@ -64,7 +65,10 @@ class ReasoningConfig:
     policy: PolicyConfig = field(default_factory=PolicyConfig)  # of rules
     pixsearch: PixSearchConfig = field(default_factory=PixSearchConfig)
     chat: ChatConfig = field(default_factory=ChatConfig)  # of openai:
-    vlm: VlmConfig = field(default_factory=VlmConfig)  # of hf:
+    vlm: VlmConfig = field(default_factory=VlmConfig)  # of hf:, sa2va: and samtok:
+    # File of a SAMTok mask tokenizer: of samtok: the one beside the model unless given, of openai:
+    # for a model that writes masks as codes.
+    mask_tokenizer: FilePath | None = None
     # Of a live session: so long without a sign of life, and an answer is given up.
     patience_s: Annotated[float, within(0.1, 3600.0)] = 20.0
     searcher: str | None = None  # NAME:REST of an extension; None searches the index

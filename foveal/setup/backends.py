@@ -3,6 +3,7 @@
 hf:MODEL[@REVISION]    a vision-language model of the hub, or of a folder, in this process
 openai:URL#MODEL       a chat model behind an OpenAI-compatible server
 sa2va:MODEL[@REVISION] a Sa2VA checkpoint of the hub, or of a folder
+samtok:MODEL[@REV…]    a SAMTok model of the hub, or of a folder
 NAME:REST              a model of another installed package (docs/library.md)
 
 Their packages take seconds to import: each is imported where it is asked for.
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from foveal.assets.hub import LANGUAGE, pinned
 from foveal.config.models import SCHEMES, ReasoningConfig, check_model
+from perception.device import resolve_device
 from perception.scene.reader import SceneReader
 from reasoning.generation.config import ChatConfig
 from reasoning.generation.protocol import SegmentingLMM
@@ -42,7 +44,10 @@ def load_backend(
         added: SegmentingLMM[Any] = extensions.load("models", scheme)(rest, reader)
         return added
     if scheme == "openai":
-        return load_chat(name, load_grounder(reader, tracker), config.chat)
+        grounder = load_grounder(reader, tracker)
+        if config.mask_tokenizer is not None:
+            grounder = load_codes(config, grounder, reader)
+        return load_chat(name, grounder, config.chat)
     if scheme == "hf":
         from reasoning.vlm.local.model import VlmLMM
         from reasoning.vlm.local.open import open_model
@@ -53,6 +58,12 @@ def load_backend(
         from reasoning.segmenting.sa2va import load_sa2va
 
         return load_sa2va(HubName.parse(rest), reader, config.vlm)
+    if scheme == "samtok":
+        from reasoning.segmenting.samtok import load_samtok
+
+        grounder = load_grounder(reader, tracker)
+        named = HubName.parse(rest)
+        return load_samtok(named, reader, grounder, config.vlm, config.mask_tokenizer)
     raise ConfigError(f"expected a large model ({', '.join(SCHEMES)}), got {name!r}")
 
 
@@ -71,6 +82,16 @@ def load_chat(name: str, grounder: "Grounder", chat: ChatConfig) -> SegmentingLM
     )
     kind = WarmChatVlm if chat.warm_up else ChatVlm
     return kind(ChatClient(endpoint), grounder, chat)
+
+
+def load_codes(config: ReasoningConfig, inner: "Grounder", reader: SceneReader) -> "Grounder":
+    """The masks of a model that writes them as codes, on a server."""
+    from reasoning.segmenting.mask_tokenizer import load_mask_tokenizer
+    from reasoning.segmenting.samtok import CodedMasks
+
+    assert config.mask_tokenizer is not None
+    device = resolve_device(config.vlm.device).name
+    return CodedMasks(load_mask_tokenizer(config.mask_tokenizer, device), inner, reader)
 
 
 def load_grounder(reader: SceneReader, tracker: object = None) -> "Grounder":

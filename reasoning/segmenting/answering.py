@@ -27,9 +27,6 @@ MAX_OWN = 1024  # tokens of one answer, whatever they become
 MAX_EVIDENCE = 400  # tokens of injected evidence that are read
 MAX_QUERY = 24  # tokens of a search
 UNFINISHED = "\ufffd"  # a character of which bytes are missing
-GROUNDED = (
-    "Please respond with interleaved segmentation masks for the corresponding parts of the answer."
-)
 ENDS = ("<|im_end|>", "<|endoftext|>")  # of a turn, beside the tokenizer's own
 
 

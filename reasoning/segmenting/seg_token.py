@@ -16,14 +16,13 @@ from reasoning.generation.grammar import Call
 from reasoning.generation.protocol import EntitySpan, Prompt
 from reasoning.generation.tokens import unbracket
 from reasoning.segmenting.answering import (
-    GROUNDED,
     LocalLMM,
     LocalState,
     SegLanguage,
     conversation,
     harmless,
 )
-from reasoning.vlm.coordinates import SEARCHES
+from reasoning.vlm.coordinates import INTERLEAVED, SEARCHES
 from reasoning.vlm.markup import NamedPlace, ParsedPiece, PlainText
 from stream.errors import AssetError
 from stream.events import TokenStep
@@ -84,7 +83,7 @@ class SegTokenLMM(LocalLMM[SegState]):
 
     def prefill(self, prompt: Prompt) -> SegState:
         """Read picture and conversation; the mask decoder sees a view once."""
-        asked = f"{SEARCHES}\n{harmless(prompt.question.text)} {GROUNDED}"
+        asked = f"{SEARCHES}\n{harmless(prompt.question.text)} {INTERLEAVED}"
         image = prompt.view.frame.image
         pointed = self._pointed(prompt)
         reading = self._language.begin(image, conversation(prompt, asked), pointed)

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from string import Template
 
+from reasoning.vlm import mask_codes
 from stream.errors import ConfigError
 
 SCALE = 1000  # of places inside this project
@@ -80,6 +81,8 @@ class GroundingFormat:
     coordinates: Coordinates = THOUSANDTHS
     resized: ResizedInput | None = None  # numbers are pixels of the resized picture
     unit: str = f"0..{SCALE} of the picture's sides"
+    asks: str = ""  # what a question ends with, so that a model grounds as it was trained to
+    tokens: str = ""  # of the vocabulary, that belong to what the model says
 
     @property
     def grounds(self) -> bool:
@@ -125,6 +128,10 @@ def _patch(corner: Sequence[float]) -> str:
 
 OURS, OUR_POINT = "[$name]($x0,$y0,$x1,$y1)", "[$name]($x,$y)"
 PIXELS = "pixels of the picture"
+# As Sa2VA and SAMTok were trained to be asked.
+INTERLEAVED = (
+    "Please respond with interleaved segmentation masks for the corresponding parts of the answer."
+)
 FORMATS = (
     GroundingFormat("thousandths", OURS, OUR_POINT),
     GroundingFormat("fractions", OURS, OUR_POINT, Coordinates(1, 1, decimals=3), unit="0..1"),
@@ -177,6 +184,8 @@ FORMATS = (
         coordinates=Coordinates(999, 999),
         unit="0..999 of the picture's sides",
     ),
+    # Masks as words, read by reasoning/vlm/markup.py; the family writes no boxes.
+    GroundingFormat("samtok", asks=INTERLEAVED, tokens=mask_codes.TOKENS),
     GroundingFormat("none"),
 )
 BY_NAME = {one.name: one for one in FORMATS}
@@ -184,6 +193,7 @@ BY_NAME = {one.name: one for one in FORMATS}
 # Parts of a hub id, of a server's name for a model or of transformers' model_type, letters and
 # digits only; the first that fits. What is not known is asked in this project's own form.
 FAMILIES = (
+    ("samtok", "samtok"),
     ("qwen25vl", "qwen2_5_vl"),
     ("qwen25omni", "qwen2_5_vl"),
     ("qwen2vl", "qwen2_vl"),

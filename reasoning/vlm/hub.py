@@ -40,7 +40,9 @@ def _cached(name: HubName, files: Sequence[str]) -> Path | None:
     except (OSError, ValueError):
         return None
     folder = Path(found)
-    return folder if complete(folder) else None
+    named = [file for file in files if "*" not in file]
+    whole = complete(folder) and all((folder / file).is_file() for file in named)
+    return folder if whole else None
 
 
 def _fetched(name: HubName, files: Sequence[str]) -> Path:

@@ -94,7 +94,10 @@ class ChatVlm(TaggedLMM[ChatState]):
             messages.append({"role": "user", "content": neutralise(turn.question)})
             messages.append({"role": "assistant", "content": turn.written or turn.answer})
         image = prompt.view.frame.image
-        words = {"type": "text", "text": _asked(prompt, self._format, self._sent(image))}
+        words = {
+            "type": "text",
+            "text": _asked(prompt, self._format, self._sent(image), self.pointed(prompt)),
+        }
         messages.append({"role": "user", "content": [self._picture(image), words]})
         return messages
 
@@ -239,10 +242,17 @@ def _answered(call: ToolCall, said: str, content: str) -> list[dict[str, Any]]:
     ]
 
 
-def _asked(prompt: Prompt, form: GroundingFormat, sent: tuple[int, int]) -> str:
-    """The question, and what is pointed at in the model's own form on the picture as sent."""
+def _asked(prompt: Prompt, form: GroundingFormat, sent: tuple[int, int], codes: str) -> str:
+    """The question, and what is pointed at in the model's own form on the picture as sent.
+
+    `codes`: its mask in words, for a model that reads such.
+    """
     text, (height, width) = neutralise(prompt.question.text), prompt.view.frame.size
     place = prompt.question.box or prompt.question.point
+    if form.asks:
+        return (
+            f"{text} (I mean this region {codes}.) {form.asks}" if codes else f"{text} {form.asks}"
+        )
     if place is None:
         return text
     sides = (width, height, width, height)

@@ -8,7 +8,7 @@ import re
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 from perception.scene.reader import GroundedRegion, SceneView
 from reasoning.generation.grammar import Call
@@ -43,6 +43,17 @@ class Grounder(Protocol):
     def meant(self, view: SceneView, question: Question, words: str) -> GroundedRegion | None:
         """What is spoken of without a place: what the wearer points at, else what the words, or
         those of the question, name; None when nothing in view fits."""
+
+
+@runtime_checkable
+class MaskCodes(Protocol):
+    """A grounder of a model that writes masks as codes (reasoning/vlm/mask_codes.py)."""
+
+    def coded(self, view: SceneView, codes: Sequence[int]) -> GroundedRegion | None:
+        """The region of a mask's codes; None for an empty mask, or codes that mean none."""
+
+    def pointed(self, view: SceneView, question: Question) -> str:
+        """The codes, spelled, of what the wearer points at; empty when that is nothing."""
 
 
 @dataclass(slots=True, eq=False)
@@ -107,10 +118,23 @@ class TaggedLMM(Generic[StateT]):
         """Take note of a call; what the model wrote behind it is forgotten, it was a guess."""
         raise NotImplementedError
 
-    def _name(self, state: StateT, piece: NamedPlace) -> TokenStep | None:
+    def pointed(self, prompt: Prompt) -> str:
+        """What the wearer points at as a mask in words; empty for a model that reads none."""
+        if not isinstance(self.grounder, MaskCodes):
+            return ""
+        return self.grounder.pointed(prompt.view, prompt.question)
+
+    def _region(self, view: SceneView, piece: NamedPlace | NamedMask) -> GroundedRegion | None:
+        """What is in a place, or under a mask."""
+        if isinstance(piece, NamedPlace):
+            return self.grounder.ground(view, piece.place) if self.grounder else None
+        if isinstance(self.grounder, MaskCodes):
+            return self.grounder.coded(view, piece.codes)
+        return None
+
+    def _name(self, state: StateT, piece: NamedPlace | NamedMask) -> TokenStep | None:
         """Words that name a thing in a place; those that were just said are not said again."""
-        view = state.prompt.view
-        region = self.grounder.ground(view, piece.place) if self.grounder else None
+        region = self._region(state.prompt.view, piece)
         step = None
         start, end = self._said_before(state, piece.text)
         if piece.text and start == end:
@@ -146,10 +170,8 @@ class TaggedLMM(Generic[StateT]):
                 return self._write(state, piece, self.controls.id_of(piece))
             case PlainText(text):
                 return self._say(state, text)
-            case NamedPlace():
+            case NamedPlace() | NamedMask():
                 return self._name(state, piece)
-            case NamedMask(text):
-                return self._say(state, text) if text else None
             case Call():
                 state.queue.clear()
                 self._begin_call(state, piece, may_search)

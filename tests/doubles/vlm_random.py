@@ -5,6 +5,7 @@ the product's own path.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,13 @@ WORDS = (  # of scripts: one token each
     "</search>",
     "cat ",
     " It is a cat.",
+    "<|object_ref_start|>",
+    "<|object_ref_end|>",
+    "a cat",
+    "<|mt_start|>",
+    "<|mt_0003|>",
+    "<|mt_0265|>",
+    "<|mt_end|>",
 )
 
 
@@ -80,6 +88,7 @@ def byte_tokenizer(end: str, named: dict[str, str], others: tuple[str, ...] = ()
     return tokenizer
 
 
+CODES = ("<|mt_start|>", "<|mt_0003|>", "<|mt_0265|>", "<|mt_end|>")
 Script = Mapping[str, Sequence[str]]  # a token's text -> what follows it, likeliest first
 
 
@@ -318,6 +327,14 @@ PROMPT_ENDS = {  # the last token of a prompt, and the token that ends an answer
     "internvl": ("\n", "<|im_end|>"),
     "gemma3": ("\n", "<end_of_turn>"),
 }
+
+
+def mask_codes(family: str) -> dict[str, list[str]]:
+    """The same, the cat's mask as SAMTok's codes."""
+    told = look_up(family)
+    written = "<|object_ref_start|>", "a cat", "<|object_ref_end|>", *CODES
+    told |= {word: [after] for word, after in pairwise(("I see ", *written, "<search>"))}
+    return told | {"</search>": ["I see "]}
 
 
 def look_up(family: str) -> dict[str, list[str]]:

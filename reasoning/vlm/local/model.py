@@ -23,7 +23,7 @@ from reasoning.vlm.local.open import Opened
 from reasoning.vlm.local.pictures import as_picture, fitted, resized_by
 from reasoning.vlm.local.read_ahead import ReadAhead, Views
 from reasoning.vlm.local.search_grammar import allows, closing, likeliest, payload
-from reasoning.vlm.markup import NamedPlace
+from reasoning.vlm.markup import NamedMask, NamedPlace
 from reasoning.vlm.tagged_stream import Grounder, TaggedLMM, TaggedState
 from stream.clock import NS_PER_S
 from stream.events import TokenStep
@@ -65,7 +65,7 @@ class VlmLMM(TaggedLMM[VlmState]):
         if form.resized is not None:
             form = replace(form, resized=resized_by(opened.processor.image_processor))
         self._form = form
-        markup = f"{form.box}{form.point}{THINK}{END_THINK}"
+        markup = f"{form.box}{form.point}{form.tokens}{THINK}{END_THINK}"
         told = instructions(form)
         self._dialogue = Dialogue(opened.processor, told, opened.name, markup)
         self._tags = (REGION, self._dialogue.image_tag)
@@ -135,13 +135,16 @@ class VlmLMM(TaggedLMM[VlmState]):
         """The question, with what was in view before, and what is pointed at."""
         question, (height, width) = prompt.question, prompt.view.frame.size
         text = self._dialogue.harmless(question.text)
-        place = question.box or question.point
-        if place is not None:
+        place, codes = question.box or question.point, self.pointed(prompt)
+        if codes:
+            text = f"{text} (I mean this region {codes}.)"
+        elif place is not None and not self._form.asks:
             sides = (width, height, width, height)
             shown = [v / side * SCALE for v, side in zip(place, sides, strict=False)]
             text = (
                 f"{text} (I point at {self._form.write('this', shown, self._size(prompt.view))}.)"
             )
+        text = f"{text} {self._form.asks}".rstrip()
         told = _timeline(prompt.timeline, prompt.view.frame.pts_ns)
         return f"{self._dialogue.harmless(told)}\n{text}" if told else text
 
@@ -198,9 +201,10 @@ class VlmLMM(TaggedLMM[VlmState]):
         unread, state.unread = state.unread, []
         self._network.feed(state.reading, unread)
 
-    def _name(self, state: VlmState, piece: NamedPlace) -> TokenStep | None:
-        place = moved(piece.place, state.shift)
-        return super()._name(state, NamedPlace(piece.text, place))
+    def _name(self, state: VlmState, piece: NamedPlace | NamedMask) -> TokenStep | None:
+        if isinstance(piece, NamedPlace):
+            piece = NamedPlace(piece.text, moved(piece.place, state.shift))
+        return super()._name(state, piece)
 
     def _begin_call(self, state: VlmState, call: Call, may_search: bool) -> None:
         state.parser, state.own, state.shown, state.asked = self._parser(state.looked), [], "", 0
