@@ -224,7 +224,9 @@ class WarmChatVlm(ChatVlm):
         if prompt.seen is None:
             return messages
         same = prompt.seen.frame is prompt.view.frame
-        if same or not self._server.many_pictures:
+        if not (same or self._server.many_pictures):
+            return messages  # the one picture that may be sent is the asked one
+        if same:
             messages[-1]["content"].pop(0)
         words = messages[1]["content"]
         parts = [{"type": "text", "text": words}] if isinstance(words, str) else words

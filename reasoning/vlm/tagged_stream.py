@@ -66,6 +66,7 @@ class TaggedState:
     spans: list[EntitySpan] = field(default_factory=list)
     written: int = 0  # characters of the sequence
     recent: str = ""  # words since the last thing that was named, the last of them
+    spaced: bool = False  # a space was said, and a place without words came behind it
     subject: str = ""
 
 
@@ -141,6 +142,7 @@ class TaggedLMM(Generic[StateT]):
             start = state.written
             step = self._say(state, piece.text)
             end = state.written
+        state.spaced = step is None and state.recent.endswith(" ")
         state.recent = ""
         if region is not None and end > start:
             state.spans.append(EntitySpan(start, end, region))
@@ -161,6 +163,8 @@ class TaggedLMM(Generic[StateT]):
 
     def _say(self, state: StateT, text: str) -> TokenStep:
         """Words."""
+        text = text.removeprefix(" ") if state.spaced else text
+        state.spaced = False
         state.recent = (state.recent + text)[-MAX_RECENT:]
         return self._write(state, unbracket(text), WORD)
 

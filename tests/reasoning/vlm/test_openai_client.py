@@ -191,6 +191,16 @@ def test_a_hanging_read_is_cancelled_at_once(body: str) -> None:
         assert said(client) == "A cup."
 
 
+def test_waiting_for_a_busy_server_is_cancelled_at_once() -> None:
+    cancel = CancelToken()
+    with chat_server([Raw("later", 429, {"Retry-After": "14"})]) as (client, replay):
+        timer = threading.Timer(0.2, cancel.cancel, ("barge-in",))
+        timer.start()
+        with pytest.raises(Cancelled, match="barge-in"):
+            list(client.stream(ASKED, cancel))
+        assert len(replay.requests) == 1
+
+
 def test_an_answer_that_is_not_wanted_is_not_begun() -> None:
     cancel = CancelToken()
     cancel.cancel("too late")

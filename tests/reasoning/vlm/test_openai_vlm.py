@@ -214,6 +214,29 @@ def test_pixels_are_those_of_the_picture_as_it_was_sent() -> None:
     assert '"point_2d"' in replay.requests[0]["messages"][-1]["content"][1]["text"]
 
 
+@pytest.mark.parametrize(
+    ("said", "model", "named"),
+    [
+        ('The {"bbox_2d": [125, 250, 500, 750], "label": "cat"} eats.', "qwen3-vl", "cat"),
+        ('The cat {"bbox_2d": [125, 250, 500, 750], "label": "cat"} eats.', "qwen3-vl", "cat"),
+        ('The cat {"bbox_2d": [125, 250, 500, 750]} eats.', "qwen3-vl", "The cat"),
+        ('The {"box_2d": [250, 125, 750, 500], "label": "cat"} eats.', "gemma3:4b", "cat"),
+        ("The cat<loc_125><loc_250><loc_500><loc_750> eats.", "florence-2", "The cat"),
+        ("The <ref>cat</ref><box>[[125, 250, 500, 750]]</box> eats.", "internvl3", "cat"),
+        ("The **[cat](125,250,500,750)** eats.", "gpt-5", "cat"),
+    ],
+)
+def test_every_familys_places_become_regions_of_the_words(
+    said: str, model: str, named: str
+) -> None:
+    """A name just said is not said again; a place without words is that of those before."""
+    with chat_server([said], model=model) as (client, _):
+        answer = ask(client, ScriptedSearcher())
+    assert answer.text == "The cat eats."
+    (span,) = answer.spans
+    assert answer.text[span.start : span.end] == named and span.region.box == CAT.box
+
+
 @pytest.mark.parametrize("place", [(40, 48), None])
 def test_a_region_is_searched_without_a_box(place: tuple[int, int] | None) -> None:
     """What is pointed at, else the thing that the words before the search name."""
@@ -287,6 +310,19 @@ def test_a_keyframe_is_read_ahead_with_the_prefix_of_the_question() -> None:
         assert request["messages"][1]["content"][0] == warm["messages"][1]["content"][0]
     assert [len(message["content"]) for message in first["messages"][1:]] == [2]
     assert len(second["messages"][-1]["content"]) == 2  # a newer picture and the question
+
+
+def test_where_one_picture_may_be_sent_it_is_the_asked_one() -> None:
+    with chat_server(["", "A cat."]) as (client, replay):
+        config = ChatConfig(server="ollama", warm_up=True)
+        lmm = WarmChatVlm(client, SceneGrounder(SCENE), config)
+        assistant = Assistant(lmm, SearchDecoder(ScriptedSearcher()))
+        assistant.see(view())()
+        while not replay.requests:
+            time.sleep(0.01)
+        assistant.ask(Question("What is this?", 0), view(), lambda _: None)
+    (message,) = replay.requests[1]["messages"][1:]
+    assert [part["type"] for part in message["content"]] == ["image_url", "text"]
 
 
 def test_a_model_that_is_known_to_name_no_places_is_not_asked_to() -> None:
