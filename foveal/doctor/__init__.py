@@ -1,0 +1,1 @@
+"""What this machine has, which profile fits it, and whether each stage works here."""
