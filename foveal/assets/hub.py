@@ -66,7 +66,7 @@ def needed(config: Config) -> tuple[HubModel, ...]:
     asked = (
         (tracker if kind in KINDS and not tracker.endswith(".pt") else "", "tracker", NETWORK),
         (segmenter, "phrase segmenter", LANGUAGE),
-        (answering if scheme == "hf" else "", "vision-language model", LANGUAGE),
+        (answering if scheme in ("hf", "sa2va") else "", "vision-language model", LANGUAGE),
         (hearing, "speech recognition", WHISPER),
     )
     names = [(HubName.parse(text), what, files) for text, what, files in asked if text]
@@ -91,13 +91,22 @@ def snapshot(model: HubModel) -> Path | None:
     return folder if _whole(folder) or weights else None
 
 
-def pinned(text: str, what: str = "model", files: tuple[str, ...] = NETWORK) -> str:
+def pinned(text: str, files: tuple[str, ...] = NETWORK) -> str:
     """The name of a model -> its folder, if the pinned commit was pulled; else the name itself."""
     name = HubName.parse(text)
     if name.folder is not None:
         return text
-    folder = snapshot(hub_model(name, what, files))
+    folder = snapshot(hub_model(name, "model", files))
     return text if folder is None else str(folder)
+
+
+def at_commit(name: HubName) -> HubName:
+    """A registered model at its commit, unless only another one was pulled."""
+    if name.folder is not None or name.revision is not None or name.id not in REGISTRY:
+        return name
+    model = REGISTRY[name.id]
+    other = snapshot(replace(model, revision="main"))
+    return name if snapshot(model) is None and other is not None else model.name
 
 
 def pull(model: HubModel) -> Path:

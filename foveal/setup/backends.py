@@ -13,7 +13,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from foveal.assets.hub import LANGUAGE, pinned
+from foveal.assets.hub import at_commit
 from foveal.config.models import SCHEMES, ReasoningConfig, check_model
 from perception.device import resolve_device
 from perception.scene.reader import SceneReader
@@ -52,7 +52,7 @@ def load_backend(
         from reasoning.vlm.local.model import VlmLMM
         from reasoning.vlm.local.open import open_model
 
-        opened = open_model(HubName.parse(pinned(rest, files=LANGUAGE)), config.vlm)
+        opened = open_model(at_commit(HubName.parse(rest)), config.vlm)
         return VlmLMM(opened, load_grounder(reader, tracker), config.vlm)
     if scheme == "sa2va":
         from reasoning.segmenting.sa2va import load_sa2va

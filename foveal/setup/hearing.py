@@ -57,7 +57,7 @@ def _whisper(model: str) -> Path:
     if model == EMBEDDED:
         return asset_path("whisper-tiny-en", "model.bin").parent
     name = model.partition(":")[2]
-    folder = Path(pinned(name, "speech recognition", WHISPER)).expanduser()
+    folder = Path(pinned(name, WHISPER)).expanduser()
     if not folder.is_dir():
         raise AssetError(
             f"the speech recognition {name} is not on this machine; `foveal models pull --config "

@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from huggingface_hub import constants
 
-from foveal.assets.hub import REGISTRY, HubModel, _check_space, needed
+from foveal.assets.hub import REGISTRY, HubModel, _check_space, at_commit, needed
 from foveal.assets.registry import ASSETS, cache_root
 from foveal.config.load import load_config, parse_config
 from foveal.config.schema import PROFILES
+from reasoning.vlm.hub_name import HubName
 from stream.errors import AssetError, ConfigError
 from tests.doubles.sam2_random import random_model, tiny_edgetam_config
 from tests.foveal.assets.hub_server import COMMIT, Hub, served
@@ -49,6 +51,24 @@ def test_a_commit_in_the_settings_goes_before_the_registrys(tmp_path: Path) -> N
     tracker, model = needed(config)
     assert (tracker.revision, tracker.unpinned) == (COMMIT, False)
     assert (model.revision, model.unpinned) == ("main", True)
+
+
+def test_a_registered_model_is_asked_for_at_its_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    name = "Qwen/Qwen3-VL-2B-Instruct"
+    assert at_commit(HubName(name)) == HubName(name, REGISTRY[name].revision)
+    assert at_commit(HubName(name, "v2")) == HubName(name, "v2")
+    assert at_commit(HubName("own/model")) == HubName("own/model")
+    assert at_commit(HubName("", folder=tmp_path)) == HubName("", folder=tmp_path)
+    branch = tmp_path / "models--Qwen--Qwen3-VL-2B-Instruct"
+    (branch / "refs").mkdir(parents=True)
+    (branch / "refs" / "main").write_text(COMMIT)
+    (branch / "snapshots" / COMMIT).mkdir(parents=True)
+    for file in ("config.json", "model.safetensors"):
+        (branch / "snapshots" / COMMIT / file).write_text("{}")
+    assert at_commit(HubName(name)) == HubName(name)  # what is there is used
 
 
 @pytest.mark.parametrize("name", ["tiny", "hf:", "hf:no spaces here/x", "openai:x"])
