@@ -83,7 +83,7 @@ async def test_frames_of_the_own_session_go_on_while_it_gets_its_answer() -> Non
         assert not rig.of("end")
         lmm.let.release(2)
         end = await rig.until("end")
-        assert (end["pts_ms"], end["text"]) == (100, "one two three four cup")
+        assert end["pts_ms"] <= 100 and end["text"] == "one two three four cup"
         await frames_go_on(rig, source, now_ms)
         assert [one["track_id"] for one in rig.of("regions")[-1]["regions"]] == [1]
         assert [one["track_id"] for one in end["spans"]] == [1]
@@ -200,7 +200,7 @@ async def test_a_hanging_server_costs_its_own_question_alone(words: int) -> None
             source, task = await watching(rig)
             beside, other_task = await watching(other)
             await ask(rig, source, 100)
-            await until(lambda: len(rig.of("token")) >= words - 1)
+            await until(lambda: server.requests and len(rig.of("token")) >= words - 1)
             now_ms = await frames_go_on(rig, source, 200)
             await ask(other, beside, 100)
             await other.until("end")
@@ -222,12 +222,13 @@ async def test_a_hanging_server_costs_its_own_question_alone(words: int) -> None
 async def test_a_server_that_hangs_is_told_to_the_wearer() -> None:
     with chat_server([stalled(0)]) as (client, server):
         lmm = chat(client)
-        async with LiveRig(lambda: stages(lmm, patience_s=0.4)) as rig:
+        async with LiveRig(lambda: stages(lmm, patience_s=2.0)) as rig:
             began_ns = MonotonicClock().now_ns()
             source, task = await watching(rig)
             await ask(rig, source, 100)
+            await until(lambda: server.requests)
             refused = await rig.until("refused")
-            assert refused["reason"] == "no answer came of tiny within 0.4 s"
+            assert refused["reason"] == "no answer came of tiny within 2 s"
             assert MonotonicClock().now_ns() - began_ns < 30 * NS_PER_S  # not the client's limit
             assert await asyncio.to_thread(server.gone.wait, SOON_S)
             await frames_go_on(rig, source, 200)
