@@ -11,6 +11,8 @@ All three filter before they shrink. `sam2` reads .mp4 files through decord, who
 bicubic) is none of them.
 """
 
+import threading
+
 import numpy as np
 import PIL.Image
 import torch
@@ -33,6 +35,7 @@ class Uploader:
 
     def __init__(self, device: torch.device, size: int, resize: Resize) -> None:
         self._device, self._size, self._resize = device, size, resize
+        self._lock = threading.Lock()  # an answer may ask for a mask while frames come
         self._pinned: list[torch.Tensor] = []
         self._done: list[torch.cuda.Event | None] = [None] * SLOTS
         self._slot = 0
@@ -43,16 +46,18 @@ class Uploader:
 
     def stage(self, image: Image) -> None:
         """Start the copy of a picture that `take` will be asked for soon."""
-        self._staged = [*self._staged, (image, *self._send(image))][-SLOTS:]
+        with self._lock:
+            self._staged = [*self._staged, (image, *self._send(image))][-SLOTS:]
 
     def take(self, image: Image) -> torch.Tensor:
         """[3, S, S] the picture on the device, ready for work queued from now on."""
-        found = next((one for one in self._staged if one[0] is image), None)
-        if found is None:
-            tensor, done = self._send(image)
-        else:
-            _, tensor, done = found
-            self._staged = [one for one in self._staged if one is not found]
+        with self._lock:
+            found = next((one for one in self._staged if one[0] is image), None)
+            if found is None:
+                tensor, done = self._send(image)
+            else:
+                _, tensor, done = found
+                self._staged = [one for one in self._staged if one is not found]
         if done is not None:
             current = torch.cuda.current_stream(self._device)
             current.wait_event(done)

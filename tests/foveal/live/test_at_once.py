@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -61,7 +62,7 @@ def stream_jobs(reader: SceneReader, shown: list[Frame]) -> list[Job]:
     def sharp(frame: Frame) -> Any:
         return encode_mask(cutter.sharpen(frame.image, first, None))
 
-    return [lambda job=job, one=one: job(one) for one in shown for job in (track, new, sharp)]
+    return [partial(job, one) for one in shown for job in (track, new, sharp)]
 
 
 def answer_jobs(reader: SceneReader, shown: list[Frame]) -> list[Job]:
@@ -78,7 +79,7 @@ def answer_jobs(reader: SceneReader, shown: list[Frame]) -> list[Job]:
             found = None
         return told(view), pointed.box, lines, around, found, view.whole[0].label
 
-    return [lambda one=one: ask(one) for one in shown]
+    return [partial(ask, one) for one in shown]
 
 
 def test_perception_and_answers_at_once_as_one_after_the_other(reader: SceneReader) -> None:
