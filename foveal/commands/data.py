@@ -19,8 +19,8 @@ EPILOG = """examples:
   foveal data import refcoco refcoco/ --images train2014/ --out refcoco.jsonl
   foveal data import infoseek infoseek_train.jsonl --images oven/ --out infoseek.jsonl
   foveal data check data.jsonl
-DIR holds coco-mini/ (COCO's layout), coco128-seg/ (YOLO segmentation) and imagenet-samples/, each
-optional; only their training parts are read. Composites are written beside the JSONL file.
+DIR holds coco-mini/ (COCO's layout), coco128-seg/ (YOLO segmentation) and imagenet-samples/, at
+least one of them; only their training parts are read. Composites are written beside the JSONL file.
 """
 
 
@@ -70,12 +70,18 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _build(args: argparse.Namespace) -> int:
+    from foveal.setup.threads import share_cores
     from foveal.training.data.build import BuildOptions, build_data
+    from foveal.training.data.pictures import missing_sets
     from stream.errors import SourceError
 
     for folder in (args.data, args.cutouts):
         if folder is not None and not folder.is_dir():
             raise SourceError(f"expected a folder of pictures at {folder}, found none")
+    if args.data is not None:
+        for missing in missing_sets(args.data):
+            print(f"not there, so not used: {missing}", file=sys.stderr)
+    share_cores()
     options = BuildOptions(
         args.out, args.data, args.cutouts, args.composites, args.limit, args.annotator, args.index,
         args.seed, tuple(args.without),

@@ -52,11 +52,13 @@ def run(args: argparse.Namespace) -> int:
 def _build(args: argparse.Namespace) -> int:
     from foveal.jobs.progress import progress
     from foveal.setup.search import build_index, index_dir
+    from foveal.setup.threads import share_cores
 
     present = args.out or (index_dir() if args.source == "wiki-vital" else None)
     if args.if_missing and present is not None and (present / "manifest.json").is_file():
         print(f"{present} is there", file=sys.stderr)
         return 0
+    share_cores()
     began = time.perf_counter()
     with progress("reading texts", "encoding texts") as advance:
         folder, store, knowledge = build_index(args.source, args.out, args.kind, advance)
@@ -85,7 +87,9 @@ def _build(args: argparse.Namespace) -> int:
 
 def _query(args: argparse.Namespace) -> int:
     from foveal.setup.search import load_recogniser, open_searcher
+    from foveal.setup.threads import share_cores
 
+    share_cores()
     query = _make_query(args)
     recogniser = None if query.kind == "text" else load_recogniser()
     found = open_searcher(args.index, recogniser).search(query)

@@ -38,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """0 when a mask was found and written."""
     from foveal.jobs.pixels import parse_box, parse_point
+    from foveal.setup.threads import share_cores
     from stream.geometry import clip_box
     from stream.writing import keep_apart
 
@@ -47,6 +48,8 @@ def run(args: argparse.Namespace) -> int:
     image = _read(args.picture)  # before the models are loaded, which takes a while
     point = None if args.point is None else parse_point(args.point)
     box = None if args.box is None else clip_box(parse_box(args.box), *image.shape[:2])
+
+    share_cores()
 
     from dataclasses import replace
 

@@ -9,6 +9,7 @@ from typing import Any
 from foveal.config.models import MaskletSettings
 from foveal.jobs.followers import Follower, open_follower
 from foveal.output.track_writer import TrackWriter
+from foveal.setup.threads import share_cores
 from perception.masks.prompts import Prompt
 from stream.clock import NS_PER_S, Clock, MonotonicClock, VirtualClock
 from stream.errors import BadFrame, PromptError, SourceError
@@ -63,6 +64,7 @@ async def follow_clip(request: TrackRequest, on_frame: OnFrame | None = None) ->
     used is refused and the others go on. Raises SourceError when no frame lies at or after a
     cue's time, PromptError when no prompt can be used, OutputError when --out cannot be written.
     """
+    share_cores()
     cues = sorted(request.cues, key=lambda cue: (cue.at_ns, cue.prompt is None, cue.number))
     live = request.skipping is not None
     clock: Clock = MonotonicClock() if live else VirtualClock()

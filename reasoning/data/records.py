@@ -84,6 +84,9 @@ class TrainingRecord:
     turns: tuple[TurnRecord, ...]
 
 
+EXPECTED = "expected a training record as `foveal data build` writes it (docs/training_data.md)"
+
+
 def sequence_of(segments: Sequence[Segment]) -> str:
     """The answer as it is decoded: `The cat<search><region></search><information> … `."""
     return "".join(_written(segment) for segment in segments)
@@ -108,10 +111,10 @@ def from_json(value: Any) -> TrainingRecord:
         size = (_whole(value["size"][0]), _whole(value["size"][1]))
         turns = tuple(_turn(turn) for turn in value["turns"])
         return TrainingRecord(_text(value["id"]), _text(value["image"]), size, turns)
-    except (KeyError, IndexError, TypeError, ValueError, PromptError) as error:
-        raise SourceError(
-            f"expected a training record (docs/training_data.md): {type(error).__name__}: {error}"
-        ) from error
+    except KeyError as error:
+        raise SourceError(f"{EXPECTED}, got one without {error}") from error
+    except (IndexError, TypeError, ValueError, PromptError) as error:
+        raise SourceError(f"{EXPECTED}: {type(error).__name__}: {error}") from error
 
 
 def problems(record: TrainingRecord) -> list[str]:

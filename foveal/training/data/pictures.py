@@ -38,6 +38,11 @@ TITLES = {
 SKIMAGE = "skimage:"  # records name scikit-image's photographs by it
 PHOTOGRAPHS = ("astronaut", "brick", "camera", "coffee", "grass", "gravel", "rocket", "retina")
 
+SETS = (  # what a data folder may hold: what is read of it
+    "coco-mini/annotations/instances_train2017.json",
+    "coco128-seg/images/train2017",
+    "imagenet-samples",
+)
 UNNAMED = frozenset({"person", ""})  # nobody is told what a man or a woman is
 # Photographs of ImageNet's that reported questions ask about: never trained on.
 HELD_OUT = frozenset(
@@ -64,6 +69,14 @@ def coco_training(data: Path) -> Iterator[AnnotatedPicture]:
         for picture in yolo_pictures(images, labels, names):
             if Path(picture.image).stem in first:
                 yield picture
+
+
+def missing_sets(data: Path) -> list[Path]:
+    """Which of the sets that `data` may hold are not there; raises SourceError where none is."""
+    missing = [data / place for place in SETS if not (data / place).exists()]
+    if len(missing) == len(SETS):
+        raise SourceError(f"expected one of {', '.join(SETS)} in {data}, found none")
+    return missing
 
 
 def imagenet_training(data: Path) -> Iterator[AnnotatedPicture]:

@@ -15,6 +15,7 @@ from foveal.training.data.pictures import (
     entries_by_name,
     imagenet_training,
     load_picture,
+    missing_sets,
     scene_of,
     written,
 )
@@ -101,6 +102,33 @@ def test_check_opens_pictures(
     assert main(["data", "check", str(path), "--images"]) == 1
     assert complaint in capsys.readouterr().out
     assert main(["data", "check", str(path)]) == 0
+
+
+def test_check_of_another_file_says_what_a_record_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "asked.jsonl"
+    path.write_text('{"at": 3.0, "text": "What is this?"}\n')
+    assert main(["data", "check", str(path)]) == 1
+    told = capsys.readouterr().out
+    assert "asked.jsonl:1: expected a training record as `foveal data build` writes it" in told
+    assert "got one without 'size'" in told and "KeyError" not in told
+
+
+def test_a_folder_without_any_set_ends_the_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "data.jsonl"
+    assert main(["data", "build", "--out", str(out), "--data", str(tmp_path)]) == 1
+    assert "expected one of coco-mini" in capsys.readouterr().err and not out.exists()
+
+
+def test_sets_that_are_not_there_are_named(tmp_path: Path) -> None:
+    (tmp_path / "imagenet-samples").mkdir()
+    assert [path.relative_to(tmp_path).parts[0] for path in missing_sets(tmp_path)] == [
+        "coco-mini",
+        "coco128-seg",
+    ]
 
 
 def test_check_finds_an_id_used_twice_and_an_empty_file(
