@@ -6,6 +6,7 @@ entity's mask is chosen among what perception found (region_selector.py).
 """
 
 import copy
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -95,8 +96,8 @@ class PixSearchModel(nn.Module):
         out = self.lm.model(
             inputs_embeds=embeddings.to(self.dtype),
             attention_mask=known,
-            past_key_values=cache,
             use_cache=cache is not None,
+            **{_cache_name(self.lm.model): cache},
         )
         result: Tensor = out.last_hidden_state.float()
         return result
@@ -123,6 +124,11 @@ class PixSearchModel(nn.Module):
         before = torch.cat([torch.zeros_like(states[:, :1]), states[:, :-1]], 1)
         words = embeddings.float() * self.word_scale
         return self.tagger(torch.cat([states, before, words], -1))  # type: ignore[no-any-return]
+
+
+def _cache_name(model: Any) -> str:
+    """What this transformers calls a cache that is handed in; the longer name is the former one."""
+    return "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
 
 
 def own_copy(lm: Any, dtype: torch.dtype = torch.float32) -> Any:

@@ -137,6 +137,7 @@ def _informed(text: str) -> str:
     return f"<information> {text} </information>"
 
 
+@pytest.mark.filterwarnings("error::FutureWarning")
 def test_the_cache_through_evidence_equals_reading_it_all_again() -> None:
     model = lmm()
     state = model.prefill(prompt())
