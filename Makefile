@@ -15,7 +15,7 @@ demo: $(STAMP) models index  ## replay a real clip, ask questions, write runs/de
 test: $(STAMP) models  ## all tests; those that need a GPU or optional data skip with the reason
 	$(BIN)/python -m pytest -q
 
-check: $(STAMP)  ## ruff, mypy, import-linter, deptry (undeclared and unused packages), vulture (dead code)
+check: $(STAMP)  ## ruff (with bandit's rules), mypy, import-linter, deptry (undeclared and unused packages), vulture (dead code)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

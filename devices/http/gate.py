@@ -1,10 +1,11 @@
-"""What every HTTP endpoint here does first: rate limit, bearer token, bounded body, CORS."""
+"""What every HTTP endpoint here does first: rate limit, origin, token, bounded body, CORS."""
 
 import asyncio
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from aiohttp import web
 
@@ -13,7 +14,8 @@ from devices.http.form import read_form
 from devices.http.problems import Problem
 from stream.clock import Clock, UnixClock
 
-Handler = Callable[[web.Request], Awaitable[web.Response]]
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})  # change nothing (RFC 9110 section 9.2.1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +46,14 @@ class Gate:
         self._limit = RateLimit(clock, config.requests_per_s, config.burst)
 
     def guard(self, handle: Handler) -> Handler:
-        """Rate limit before, refusals as problem documents, CORS headers on all that goes out."""
+        """Rate limit and origin before, refusals as problem documents, CORS on what goes out."""
 
-        async def guarded(request: web.Request) -> web.Response:
+        async def guarded(request: web.Request) -> web.StreamResponse:
             try:
                 if request.method != "OPTIONS":
                     self.throttle(request)
+                if request.method not in SAFE:
+                    self.check_origin(request)
                 response = await handle(request)
             except Problem as problem:
                 response = problem.response()
@@ -83,6 +87,19 @@ class Gate:
             raise Problem(
                 403, f"this token lacks the scope {scope}", {"WWW-Authenticate": challenge}
             )
+
+    def check_origin(self, request: web.Request) -> None:
+        """Raises Problem 403 for a page of another site, unless it is among the allowed ones.
+
+        Browsers name the page that makes a request that changes something (Fetch, "Origin header"),
+        or opens a WebSocket (RFC 6455 section 10.2): it must not use what its visitor may do.
+        Programs name none.
+        """
+        origin = request.headers.get("Origin")
+        if origin is None or self._allows(origin):
+            return
+        if urlsplit(origin).netloc.lower() != request.host.lower():
+            raise Problem(403, "this page's origin is not allowed here (see `serve --origin`)")
 
     async def body(self, request: web.Request) -> bytes:
         """The whole body; raises Problem 413 when it is too long, 408 when it takes too long."""
@@ -125,10 +142,12 @@ class Gate:
         except TimeoutError as error:
             raise Problem(408, f"expected all of it within {timeout_s:g} s") from error
 
-    def _add_cors(self, request: web.Request, response: web.Response) -> None:
+    def _allows(self, origin: str) -> bool:
+        return "*" in self._config.allowed_origins or origin in self._config.allowed_origins
+
+    def _add_cors(self, request: web.Request, response: web.StreamResponse) -> None:
         origin = request.headers.get("Origin")
-        allowed = self._config.allowed_origins
-        if origin is None or not ("*" in allowed or origin in allowed):
+        if origin is None or not self._allows(origin):
             return
         response.headers["Access-Control-Allow-Origin"] = origin
         response.headers["Vary"] = "Origin"

@@ -120,7 +120,7 @@ class Backoff:
     def __init__(self, first_ns: int, most_ns: int, seed: int | None = None) -> None:
         self._first_ns, self._most_ns = first_ns, most_ns
         self._attempt = 0
-        self._random = random.Random(seed)
+        self._random = random.Random(seed)  # noqa: S311 - jitter, no secret
 
     def next_ns(self, lasted_ns: int) -> int:
         """The next delay: between half and all of `first * 2^attempt`, at most `most`.

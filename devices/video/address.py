@@ -5,9 +5,34 @@ from urllib.parse import SplitResult, urlsplit
 
 from stream.errors import ConfigError
 
-SCHEMES = frozenset({"rtsp", "rtsps", "rtmp", "rtmps", "srt", "udp", "rtp", "tcp", "http", "https"})
+# By scheme, the containers that FFmpeg may find there, and what it may open on the way. Whatever
+# names further addresses or files (HLS, DASH, concat, SDP, image lists) is not among them: a camera
+# must not make this machine read for it.
+_STREAMS = "mpegts,flv,matroska,webm,mov,mjpeg,mpjpeg,h264,hevc,av1,obu,mpegvideo,m4v,ivf,nut,ogg"
+_ALLOWED = {
+    "rtsp": ("rtsp", "rtp,udp,tcp"),
+    "rtsps": ("rtsp", "rtp,udp,tls,tcp"),
+    "rtmp": (_STREAMS, "rtmp,tcp"),
+    "rtmps": (_STREAMS, "rtmps,tls,tcp"),
+    "srt": (_STREAMS, "srt"),
+    "udp": (_STREAMS, "udp"),
+    "rtp": ("rtp", "rtp,udp"),
+    "tcp": (_STREAMS, "tcp"),
+    "http": (_STREAMS, "http,tcp"),
+    "https": (_STREAMS, "https,http,tls,tcp"),
+}
+SCHEMES = frozenset(_ALLOWED)
 _SECRET = re.compile(r"(user|login|pass|pwd|token|secret|key|auth)\w*=", re.IGNORECASE)
 ESCAPES = "write # in a user or password as %23, / as %2F, ? as %3F and @ as %40"
+
+
+def fences(url: str) -> dict[str, str]:
+    """FFmpeg's options that hold it to this address of `SCHEMES`: no other one, no file."""
+    scheme = urlsplit(url).scheme.lower()
+    formats, protocols = _ALLOWED[scheme]
+    fenced = {"format_whitelist": formats, "protocol_whitelist": protocols}
+    # A redirect is an address that the camera chose.
+    return {**fenced, "max_redirects": "0"} if scheme in ("http", "https") else fenced
 
 
 def public_name(url: str) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 import av
 import av.error
 
-from devices.video.address import public_name
+from devices.video.address import fences, public_name
 from devices.video.picture_buffer import DecodedPicture, PictureQueue
 from devices.video.policy import ReceiveOptions
 from devices.video.stream_time import StreamTime
@@ -150,7 +150,7 @@ class UrlSource:
         options = self._options
         timeout = (options.open_timeout_s, options.read_timeout_s)
         over = {"rtsp_transport": "tcp"} if self._over_tcp else {}
-        settings = {**LOW_DELAY, **over, **options.options}
+        settings = {**LOW_DELAY, **over, **fences(self._url), **options.options}
         opening: dict[str, Any] = {"format": options.format, "timeout": timeout, **ANY_TEXT}
         with av.open(self._url, options=settings, **opening) as box:
             seen = main_video(box)

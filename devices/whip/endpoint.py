@@ -23,6 +23,7 @@ from aiortc import RTCIceServer
 
 from devices.http.gate import Gate, GateConfig
 from devices.http.problems import Problem
+from devices.http.proxies import PREFIX
 from devices.video.policy import ReceiveOptions
 from devices.whip.sdp import Role, check_offer, parse_fragment
 from devices.whip.session import PeerSession
@@ -122,7 +123,8 @@ class SignalServer:
         self._sessions[session.id] = session
         self._spawn(self._run(session))
         response = web.Response(status=201, text=answer, content_type=SDP)
-        response.headers["Location"] = f"{request.path.rstrip('/')}/{session.id}"
+        endpoint = request.get(PREFIX, "") + request.path.rstrip("/")
+        response.headers["Location"] = f"{endpoint}/{session.id}"
         response.headers["ETag"] = session.etag
         response.headers["Accept-Patch"] = FRAGMENT
         self._add_links(response)

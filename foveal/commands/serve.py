@@ -30,6 +30,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--origin", action="append", default=[], metavar="URL", help="page of another site (CORS)"
     )
     parser.add_argument(
+        "--proxy",
+        action="append",
+        default=[],
+        metavar="ADDR",
+        help="reverse proxy (address or network) whose X-Forwarded-* headers count",
+    )
+    parser.add_argument(
         "--camera",
         action="append",
         default=[],

@@ -128,7 +128,7 @@ def _read_yaml(path: Path) -> Mapping[Any, Any]:
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
             raise ConfigError(f"expected settings of at most {MAX_FILE_BYTES} bytes")
-        data = yaml.load(path.read_text(encoding="utf-8"), _StrictLoader)
+        data = yaml.load(path.read_text(encoding="utf-8"), _StrictLoader)  # noqa: S506 - a SafeLoader
     except ConfigError:
         raise
     except (OSError, yaml.YAMLError, RecursionError, ValueError) as error:

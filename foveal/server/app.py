@@ -18,6 +18,7 @@ from aiohttp import web
 
 from devices.http.gate import Gate
 from devices.http.problems import Problem
+from devices.http.proxies import behind_proxies
 from devices.video.photos import MAX_BYTES, PhotoInbox
 from devices.whip.endpoint import build_app
 from devices.whip.sdp import Role
@@ -36,7 +37,7 @@ from foveal.server.cameras import Cameras, Spot
 from foveal.server.pages import page_routes
 from foveal.server.peers import Peers, ServeConfig
 from foveal.server.recordings import RecordPages
-from foveal.server.status import local_hosts_only, project_version, status_routes
+from foveal.server.status import add_defences, local_hosts_only, project_version, status_routes
 from foveal.server.transport.socket import EventSocket
 from stream.clock import Clock, MonotonicClock, UnixClock
 from stream.errors import PromptError
@@ -89,17 +90,20 @@ class LiveServer:
     def application(self) -> web.Application:
         """The aiohttp application; it ends all sessions at shutdown."""
         app = build_app(*self.signals)
+        if self.config.proxies:
+            app.middlewares.append(behind_proxies(self.config.proxies))
         if self.config.grants is None:
             app.middlewares.append(local_hosts_only)
         gate = Gate(self.config.gate("events"), self._clock)
         admin = Gate(self.config.gate("admin"), self._clock)
-        socket = EventSocket(gate, self.config.origins, self.admit, self.hello)
+        socket = EventSocket(gate, self.admit, self.hello)
         app.router.add_get("/events", socket.handle)
         app.add_routes(status_routes(self, admin))
         if self._inbox is not None:
             app.add_routes(self._inbox.routes())
         records = RecordPages(self.library, admin, self._views)
         app.add_routes([*records.routes(), *page_routes()])
+        app.on_response_prepare.append(add_defences)
         app.on_startup.append(self._start)
         app.on_shutdown.insert(0, self._stop)  # before the peers go: they hear why
         app.on_cleanup.append(self._cleanup)

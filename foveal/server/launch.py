@@ -11,6 +11,7 @@ from aiortc import RTCIceServer
 from aiortc.rtcicetransport import parse_stun_turn_uri
 
 from devices.http.admission import Grant, hash_token
+from devices.http.proxies import parse_proxies
 from foveal.assets.registry import cache_root
 from foveal.config.schema import Config
 from foveal.live.recording import RecordPolicy
@@ -24,9 +25,9 @@ from stream.clock import UnixClock
 from stream.errors import ConfigError
 
 MB = 1024 * 1024
-ANY_ADDRESS = ("0.0.0.0", "::")
+ANY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 - recognised here, bound only if asked for
 DEFAULT_PORTS = {"http": ":80", "https": ":443"}  # left out of an origin
-TURN_PASSWORD = "FOVEAL_TURN_PASSWORD"  # environment: what is on the command line others can read
+TURN_VARIABLE = "FOVEAL_TURN_PASSWORD"  # environment: others can read the command line
 
 
 def serve_config(args: argparse.Namespace, config: Config, token: str | None) -> ServeConfig:
@@ -47,10 +48,11 @@ def serve_config(args: argparse.Namespace, config: Config, token: str | None) ->
         limits,
         config.session,
         _record(args, config),
-        tuple(ice_server(url, os.environ.get(TURN_PASSWORD)) for url in args.ice_server),
+        tuple(ice_server(url, os.environ.get(TURN_VARIABLE)) for url in args.ice_server),
         tuple(args.camera),
         args.photos,
         args.camera_sound,
+        parse_proxies(args.proxy),
     )
 
 
@@ -135,7 +137,7 @@ def ice_server(url: str, password: str | None) -> RTCIceServer:
         return RTCIceServer(plain)
     if not at or not name or not password:
         raise ConfigError(
-            f"expected a name (turn:NAME@{where}) and its password in {TURN_PASSWORD} for a TURN "
+            f"expected a name (turn:NAME@{where}) and its password in {TURN_VARIABLE} for a TURN "
             "server, got none"
         )
     return RTCIceServer(plain, username=name, credential=password)

@@ -12,6 +12,7 @@ from aiortc import RTCIceServer
 from devices.http.admission import Grant
 from devices.http.gate import GateConfig
 from devices.http.problems import Problem
+from devices.http.proxies import Network
 from devices.video.policy import FramePolicy, ReceiveOptions
 from devices.webrtc.tracks import SpeechTrack, ViewTrack
 from devices.whip.endpoint import SignalConfig, SignalServer
@@ -43,6 +44,7 @@ class ServeConfig:
     cameras: tuple[str, ...] = ()  # URLs that the server itself reads
     photos: bool = False  # whether devices may post photos
     camera_sound: bool = False  # whether those cameras are listened to all the time
+    proxies: tuple[Network, ...] = ()  # reverse proxies whose word on the client counts
 
     def gate(self, scope: str) -> GateConfig:
         """Who may use what needs this scope."""

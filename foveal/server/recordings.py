@@ -2,12 +2,11 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 
 from aiohttp import web
 
-from devices.http.gate import Gate
+from devices.http.gate import Gate, Handler
 from devices.http.problems import Problem
 from foveal.live.recording import VIEW, Library, make_view
 from stream.errors import OutputError
@@ -15,7 +14,6 @@ from stream.errors import OutputError
 logger = logging.getLogger(__name__)
 
 KINDS = {".mp4": "video/mp4", ".jsonl": "application/x-ndjson"}
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class RecordPages:
@@ -28,21 +26,17 @@ class RecordPages:
     def routes(self) -> list[web.RouteDef]:
         """What to add to an application."""
         return [
-            web.get("/recordings", self._guard(self._list)),
-            web.get("/recordings/{id}/{file}", self._guard(self._file)),
-            web.delete("/recordings/{id}", self._guard(self._remove)),
+            web.get("/recordings", self._guarded(self._list)),
+            web.get("/recordings/{id}/{file}", self._guarded(self._file)),
+            web.delete("/recordings/{id}", self._guarded(self._remove)),
         ]
 
-    def _guard(self, handle: Handler) -> Handler:
-        async def guarded(request: web.Request) -> web.StreamResponse:
-            try:
-                self._gate.throttle(request)
-                self._gate.authorize(request)
-                return await handle(request)
-            except Problem as problem:
-                return problem.response()
+    def _guarded(self, handle: Handler) -> Handler:
+        async def authorized(request: web.Request) -> web.StreamResponse:
+            self._gate.authorize(request)
+            return await handle(request)
 
-        return guarded
+        return self._gate.guard(authorized)
 
     def _known(self) -> Library:
         if self._library is None:

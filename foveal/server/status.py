@@ -56,6 +56,12 @@ def status_routes(server: StatusSource, admin: Gate) -> list[web.RouteDef]:
     ]
 
 
+async def add_defences(_: web.Request, response: web.StreamResponse) -> None:
+    """On all that goes out: no page of another site embeds it, no browser guesses its kind."""
+    response.headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")
+    response.headers.setdefault("X-Content-Type-Options", "nosniff")
+
+
 @web.middleware
 async def local_hosts_only(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]

@@ -183,7 +183,7 @@ def _counts(question: str, sentence: str) -> bool:
             continue
         if any(0 < place - number <= COUNTED_WITHIN for number in numbers):
             return True
-        total = token == "population"
+        total = token == "population"  # noqa: S105 - a word
         if total and any(0 < number - place <= TOTAL_WITHIN for number in numbers):
             return True
     return False

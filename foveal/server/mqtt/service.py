@@ -15,7 +15,8 @@ from foveal.server.app import LiveServer
 from foveal.server.mqtt.bridge import Hooks, MqttService, Switch, SwitchedSpeaker
 from stream.clock import Clock, MonotonicClock
 
-PASSWORD = "FOVEAL_MQTT_PASSWORD"  # environment: what is on the command line others can read
+# In the environment: what is on the command line others can read.
+PASSWORD = "FOVEAL_MQTT_PASSWORD"  # noqa: S105 - its name
 
 
 class LiveMqtt(AsyncExitStack):

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from urllib.parse import urlsplit
 
 from aiohttp import WSMsgType, web
 
@@ -29,19 +28,17 @@ class EventSocket:
     def __init__(
         self,
         gate: Gate,
-        origins: tuple[str, ...],
         admit: Callable[[str | None], Room],
         hello: Callable[[], Message],
     ) -> None:
-        """`gate` throttles; `origins` are pages of other sites that may connect."""
-        self._gate, self._origins = gate, origins
-        self._admit, self._hello = admit, hello
+        """`gate` throttles, and knows tokens and origins."""
+        self._gate, self._admit, self._hello = gate, admit, hello
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """GET /events?conversation=ID&after=SEQ."""
         try:
             self._gate.throttle(request)
-            self._check_origin(request)
+            self._gate.check_origin(request)
             self._gate.check(_authorization(request), "events")
             after = after_of(request.query.get("after"))
             room = self._admit(request.query.get("conversation"))
@@ -53,14 +50,6 @@ class EventSocket:
         await socket.prepare(request)
         await self._live(socket, room, after)
         return socket
-
-    def _check_origin(self, request: web.Request) -> None:
-        """A page of another site must not use the visitor's access (RFC 6455 section 10.2)."""
-        origin = request.headers.get("Origin")
-        if origin is None or "*" in self._origins or origin in self._origins:
-            return
-        if urlsplit(origin).netloc != request.host:
-            raise Problem(403, "this page's origin is not allowed here")
 
     async def _live(self, socket: web.WebSocketResponse, room: Room, after: int | None) -> None:
         queue: asyncio.Queue[Message | None] = asyncio.Queue(MAX_QUEUED)

@@ -195,7 +195,7 @@ async function show(stream) {
   await video.play().catch(() => {});
 }
 
-const boxState = () => fetch('/ready').then(answer => answer.json()).catch(() => ({}));
+const boxState = () => fetch('ready').then(answer => answer.json()).catch(() => ({}));
 
 // A second screen, or one for a camera that the box itself reads.
 async function look() {

@@ -147,7 +147,7 @@ export class Link extends EventTarget {
     }
     peer.addTransceiver(audio ?? 'audio', {direction: 'sendrecv', streams});
     await peer.setLocalDescription();
-    const answer = await this.#offer(peer, '/session' + this.#query());
+    const answer = await this.#offer(peer, 'session' + this.#query());
     this.place = answer.headers.get('Location');
     this.answer = await answer.text();
     await peer.setRemoteDescription({type: 'answer', sdp: this.answer});
@@ -157,7 +157,7 @@ export class Link extends EventTarget {
   }
 
   async #newPeer() {
-    const asked = await fetch('/session', {method: 'OPTIONS', headers: this.headers()}).catch(() => null);
+    const asked = await fetch('session', {method: 'OPTIONS', headers: this.headers()}).catch(() => null);
     const peer = new RTCPeerConnection({bundlePolicy: 'max-bundle', iceServers: iceServers(asked?.headers.get('Link'))});
     peer.onicecandidateerror = event => this.#unrelayed(event);
     return peer;
@@ -185,7 +185,7 @@ export class Link extends EventTarget {
     try {
       await peer.setLocalDescription();
       await this.#gathered(peer);
-      const answer = await this.#offer(peer, '/whep?' + new URLSearchParams({conversation: this.conversation}));
+      const answer = await this.#offer(peer, 'whep?' + new URLSearchParams({conversation: this.conversation}));
       this.viewed = answer.headers.get('Location');
       await peer.setRemoteDescription({type: 'answer', sdp: await answer.text()});
     } catch {
@@ -212,7 +212,7 @@ export class Link extends EventTarget {
       peer.addTransceiver(stream.getAudioTracks()[0], {direction: 'sendonly', streams: [stream]});
       await peer.setLocalDescription();
       await this.#gathered(peer);
-      const answer = await this.#offer(peer, '/session?' + new URLSearchParams({conversation: this.conversation}));
+      const answer = await this.#offer(peer, 'session?' + new URLSearchParams({conversation: this.conversation}));
       this.mouth.place = answer.headers.get('Location');
       await peer.setRemoteDescription({type: 'answer', sdp: await answer.text()});
       await opened;
@@ -291,7 +291,7 @@ export class Link extends EventTarget {
   }
 
   async #openSocket() {
-    const url = new URL('/events' + this.#query(), location.href);
+    const url = new URL('events' + this.#query(), location.href);
     url.protocol = url.protocol.replace('http', 'ws');
     const protocols = ['foveal.v1', ...(this.token ? ['bearer.' + this.token] : [])];
     const socket = this.socket = new WebSocket(url, protocols);

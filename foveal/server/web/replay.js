@@ -9,17 +9,17 @@ export class Replay {
   }
 
   async list() {
-    const response = await fetch('/recordings', {headers: this.link.headers()});
+    const response = await fetch('recordings', {headers: this.link.headers()});
     return response.ok ? response.json() : null;
   }
 
   async remove(id) {
-    await fetch(`/recordings/${id}`, {method: 'DELETE', headers: this.link.headers()});
+    await fetch(`recordings/${id}`, {method: 'DELETE', headers: this.link.headers()});
   }
 
   async open(id) {
     const get = async file => {
-      const response = await fetch(`/recordings/${id}/${file}`, {headers: this.link.headers()});
+      const response = await fetch(`recordings/${id}/${file}`, {headers: this.link.headers()});
       if (!response.ok) throw new Error((await response.json().catch(() => ({}))).detail || 'this recording cannot be played');
       return response;
     };
