@@ -14,14 +14,17 @@ from skimage import data
 
 from perception.masks.prompts import MaskPrompt
 from perception.sam2.convert import convert, resize_config
+from perception.sam2.convert_edgetam import edgetam_config
 from perception.sam2.networks import Sam2Networks
+from perception.sam2_tracking.reference import CONFIGS, build_predictor
 from perception.sam2_tracking.state import state_bytes
 from perception.sam2_tracking.tracker import Sam2Tracker
+from stream.errors import ConfigError
 from stream.frame import Frame, Image, Mask
 from tests.doubles.sam2_random import random_model, randomise
 
 HEIGHT, WIDTH = 480, 640
-SAM2_CONFIG = "configs/sam2.1/sam2.1_hiera_t.yaml"
+SAM2_CONFIG = CONFIGS[(96, 12)]  # SAM 2.1-tiny
 
 
 @dataclass(slots=True)
@@ -62,18 +65,9 @@ def make_runners(
 
 def _config(edge: bool, size: int) -> Any:
     """SAM 2.1-tiny, or EdgeTAM as it is released."""
-    from transformers import (
-        EdgeTamVideoConfig,
-        EdgeTamVisionConfig,
-        Sam2VideoConfig,
-        TimmWrapperConfig,
-    )
+    from transformers import Sam2VideoConfig
 
-    config = Sam2VideoConfig()
-    if edge:
-        stages = {"in_chans": 3, "features_only": True, "out_indices": [0, 1, 2, 3]}
-        backbone = TimmWrapperConfig(architecture="repvit_m1", model_args=stages)
-        config = EdgeTamVideoConfig(vision_config=EdgeTamVisionConfig(backbone_config=backbone))
+    config = edgetam_config() if edge else Sam2VideoConfig()
     resize_config(config, size)
     return config
 
@@ -91,16 +85,9 @@ def _autocast(runner: Runner, device: str) -> Runner:
 def sam2_predictor(size: int, device: str) -> Any:
     """The package's predictor with random weights, or None where it is not installed."""
     try:
-        import sam2.sam2_video_predictor as package
-        from sam2.build_sam import build_sam2_video_predictor
-    except ImportError:
+        predictor = build_predictor(SAM2_CONFIG, size).to(device)
+    except ConfigError:
         return None
-    package.tqdm = lambda frames, **_: frames  # no bars between the table's lines
-    overrides = [f"++model.image_size={size}"]
-    predictor = build_sam2_video_predictor(
-        SAM2_CONFIG, None, device=device, hydra_overrides_extra=overrides
-    )
-    predictor.fill_hole_area = 0  # its CUDA kernel is not built
     randomise(predictor, 0)
     return predictor
 

@@ -10,6 +10,8 @@ cpu_ms is the process's own time, the fairer number on a busy machine. `foveal` 
 decoded frame to run-length masks; `transformers` from the frame through the processor's resize to
 masks of the frame's size; `sam2` from its own preloaded tensors to masks of the frame's size (it
 cannot stream: all frames are loaded before it starts). `--quick`: 128 px.
+Rows `equal_…` (`--equality SIZE`, 128 px): least IoU with the masks of `sam2` on the same pixels,
+largest differences of logits, object pointers and memory tokens (distance: share of the norm).
 `--long`: a small configuration at 64 px over an endless stream, resident memory and state size,
 beside transformers' session until the process holds 2 GB.
 """
@@ -26,6 +28,7 @@ from typing import Any
 import torch
 
 from benchmarks.report import emit
+from benchmarks.sam2_equality import LEAST_IOU, equality
 from benchmarks.sam2_long import long_run
 from benchmarks.sam2_runners import Runner, make_frames, make_masks, make_runners
 from stream.events import Region
@@ -59,6 +62,9 @@ def main() -> None:
     parser.add_argument(
         "--mixed", action="store_true", help="also with bfloat16 products, and peers in autocast"
     )
+    parser.add_argument(
+        "--equality", type=int, default=128, metavar="SIZE", help="compare at this size; 0: do not"
+    )
     parser.add_argument("--long", type=int, metavar="N", help="stream N frames, measure memory")
     parser.add_argument("--peer-frames", type=int, help="with --long: transformers stops here")
     parser.add_argument("--plot", type=Path, help="with --long: write a picture of the curves")
@@ -76,6 +82,11 @@ def main() -> None:
         _add_ratios(results, count)
     goal = {f"speedup_{count}": f">= {GOAL}" for count in args.objects}
     met = all(float(results["foveal"][key] or 0) >= GOAL for key in goal)
+    if args.equality and args.model == "tiny":
+        equal = equality(args.equality)
+        goal["least_iou"] = f">= {LEAST_IOU}"
+        met = met and all(float(row["least_iou"] or 0) >= LEAST_IOU for row in equal.values())
+        results |= equal
     emit("sam2_stream", results, goal, met, f"{args.model}, {size} px, {args.device}")
 
 

@@ -1,4 +1,4 @@
-"""`foveal models`: list, pull and verify the pinned assets."""
+"""`foveal models`: list, pull and verify the pinned assets, and SAM 2 against its package."""
 
 import argparse
 import json
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from foveal.assets.hub import HubModel
     from foveal.assets.registry import Asset
 
-HELP = "list, pull and verify the pinned assets and published models"
+HELP = "list, pull and verify the pinned assets and published models, and SAM 2 with its package"
 EPILOG = """examples:
   foveal models list
   foveal models pull                     # what `make demo` needs
@@ -22,22 +22,32 @@ EPILOG = """examples:
   foveal models list --config mine.yaml
   FOVEAL_CACHE=/data/models foveal models pull --all
   foveal models verify --json
+  foveal models verify-sam2 sam2.1_hiera_tiny.pt --image-size 512    # needs the sam2 package
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Of the sub-command."""
-    parser.add_argument("action", choices=("list", "pull", "verify"))
-    parser.add_argument("names", nargs="*", help="assets (default: the embedded ones)")
+    parser.add_argument("action", choices=("list", "pull", "verify", "verify-sam2"))
+    parser.add_argument(
+        "names", nargs="*", help="assets (default: the embedded ones); verify-sam2: a checkpoint"
+    )
     parser.add_argument(
         "--config", metavar="PROFILE|FILE", help="what these settings need, published models too"
     )
     parser.add_argument("--all", action="store_true", help="every asset in the registry")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument(
+        "--image-size", type=int, help="verify-sam2: model picture size in px (default: 1024)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """0 when every named asset is there and right, 1 otherwise."""
+    """0 when every named asset is there and right, or SAM 2 agrees; 1 otherwise."""
+    if args.action == "verify-sam2":
+        from foveal.jobs.sam2_agreement import report_agreement
+
+        return report_agreement(args.names, args.image_size, args.json)
     from foveal.assets.hub import pull_all
     from foveal.assets.registry import ASSETS, find_asset
 

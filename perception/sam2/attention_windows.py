@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from functools import cache
 
 import torch
-import torch.nn.functional as F
+
+from perception.sam2.linear import attended
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,17 +104,17 @@ def attend(
         shape = (len(key), -1, -1, -1)
         key = torch.cat([key, pad[0].expand(shape)], dim=2)
         value = torch.cat([value, pad[1].expand(shape)], dim=2)
-    if mixed:
+    if mixed and query.device.type == "cpu":
         scores = query.to(torch.bfloat16) @ key.to(torch.bfloat16).transpose(2, 3)
         if padding:
             scores[..., -1] += math.log(padding)
         return (torch.softmax(scores, -1) @ value.to(torch.bfloat16)).to(query.dtype)
     if not padding:
-        return F.scaled_dot_product_attention(query, key, value, scale=1.0)
+        return attended(query, key, value, 1.0, mixed)
     mask = query.new_zeros(1, 1, 1, key.shape[2])
     mask[..., -1] = math.log(padding)
     mask = mask.expand(1, 1, query.shape[2], -1)
-    return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=1.0)
+    return attended(query, key, value, 1.0, mixed, mask)
 
 
 def pool(tokens: torch.Tensor, groups: tuple[Windows, ...], stride: int) -> torch.Tensor:

@@ -15,6 +15,7 @@ from stream.errors import AssetError
 
 Weights = dict[str, torch.Tensor]
 STRIDE = 16  # picture pixels to one token of the memory
+SIGNS = ("image_encoder.trunk.pos_embed", "spatial_perceiver.latents")  # of SAM 2, of EdgeTAM
 LISTED = 20  # names of parameters in a refusal
 
 # Released backbones by (embedding width, blocks): heads, blocks per stage, windows, global blocks.
@@ -61,17 +62,17 @@ RENAMES = (
 )
 
 
-def load_checkpoint(path: Path, image_size: int | None = None) -> Any:
-    """A `Sam2VideoModel` with the weights of a SAM 2 or 2.1 `.pt`; raises AssetError if unfit."""
+def read_checkpoint(path: Path) -> Weights:
+    """The state dict of a SAM 2 or EdgeTAM `.pt`; raises AssetError for another thing."""
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
         reason = str(error).splitlines()[0]
         raise AssetError(f"expected a SAM 2 checkpoint at {path}: {reason}") from error
     weights = loaded.get("model", loaded) if isinstance(loaded, dict) else None
-    if not isinstance(weights, dict) or "image_encoder.trunk.pos_embed" not in weights:
+    if not isinstance(weights, dict) or not any(key in weights for key in SIGNS):
         raise AssetError(f"expected the state dict of a SAM 2 model in {path}, found another thing")
-    return convert(weights, image_size)
+    return weights
 
 
 def convert(weights: Weights, image_size: int | None = None) -> Any:
@@ -151,14 +152,7 @@ def _config(weights: Weights) -> Any:
     """The configuration that fits the shapes of a checkpoint."""
     from transformers import Sam2HieraDetConfig, Sam2VideoConfig, Sam2VisionConfig
 
-    width = weights["image_encoder.trunk.pos_embed"].shape[1]
-    numbers = [re.match(r"image_encoder\.trunk\.blocks\.(\d+)\.", key) for key in weights]
-    blocks = 1 + max(int(found[1]) for found in numbers if found)
-    if (width, blocks) not in BACKBONES:
-        raise AssetError(
-            f"expected a released SAM 2 backbone (width, blocks) of {sorted(BACKBONES)}, "
-            f"got {(width, blocks)}"
-        )
+    width, blocks = backbone_of(weights)
     heads, stages, windows, globals_, background = BACKBONES[(width, blocks)]
     widths = [width, 2 * width, 4 * width, 8 * width]
     backbone = Sam2HieraDetConfig(
@@ -179,6 +173,19 @@ def _config(weights: Weights) -> Any:
         enable_occlusion_spatial_embedding=newer,
         enable_temporal_pos_encoding_for_object_pointers=newer,
     )
+
+
+def backbone_of(weights: Weights) -> tuple[int, int]:
+    """(embedding width, blocks) of a checkpoint; raises AssetError unless one of BACKBONES."""
+    width = weights["image_encoder.trunk.pos_embed"].shape[1]
+    numbers = [re.match(r"image_encoder\.trunk\.blocks\.(\d+)\.", key) for key in weights]
+    blocks = 1 + max((int(found[1]) for found in numbers if found), default=-1)
+    if (width, blocks) not in BACKBONES:
+        raise AssetError(
+            f"expected a released SAM 2 backbone (width, blocks) of {sorted(BACKBONES)}, "
+            f"got {(width, blocks)}"
+        )
+    return width, blocks
 
 
 def resize_config(config: Any, image_size: int) -> None:

@@ -12,26 +12,26 @@ from typing import Any
 
 import torch
 
-from perception.sam2.linear import as_linear, folded
+from perception.sam2.linear import as_linear, folded, halved
 from stream.errors import ConfigError
 
 
 class EdgeEncoder:
     """[1, 3, S, S] pixels -> tokens, middle, fine of FrameFeatures."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, mixed: bool = False) -> None:
         from timm.models import reparameterize_model
 
         encoder = model.vision_encoder
         # A copy, since the model is the caller's.
         backbone = reparameterize_model(copy.deepcopy(encoder.backbone.timm_model), inplace=True)
         kind = encoder.neck.convs[0].weight.dtype  # folding leaves float32 behind
-        backbone = backbone.to(dtype=kind, memory_format=torch.channels_last)
+        backbone = halved(backbone.to(dtype=kind, memory_format=torch.channels_last), mixed)
         self._backbone = backbone.requires_grad_(False)
         convs = encoder.neck.convs  # coarse to fine
-        self._top, self._coarse = as_linear(convs[0]), as_linear(convs[1])
-        self._middle = folded(convs[2], model.mask_decoder.conv_s1)
-        self._fine = folded(convs[3], model.mask_decoder.conv_s0)
+        self._top, self._coarse = as_linear(convs[0], mixed), as_linear(convs[1], mixed)
+        self._middle = folded(convs[2], model.mask_decoder.conv_s1, mixed)
+        self._fine = folded(convs[3], model.mask_decoder.conv_s0, mixed)
 
     @staticmethod
     def fits(model: Any) -> bool:
@@ -45,8 +45,9 @@ class EdgeEncoder:
 
     def tensors(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """One pass; batch size 1."""
-        maps = self._backbone(pixels.contiguous(memory_format=torch.channels_last))
-        fine, middle, coarse, top = (one.permute(0, 2, 3, 1) for one in maps)
+        given = pixels.contiguous(memory_format=torch.channels_last)
+        maps = self._backbone(given.to(next(self._backbone.parameters()).dtype))
+        fine, middle, coarse, top = (one.to(pixels.dtype).permute(0, 2, 3, 1) for one in maps)
         small = self._top(top)[0].repeat_interleave(2, 0).repeat_interleave(2, 1)
         tokens = (self._coarse(coarse)[0] + small).flatten(0, 1)
         return (

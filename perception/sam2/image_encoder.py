@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from perception.sam2.attention_windows import Layout, Windows, attend, between, order, pool
-from perception.sam2.linear import FastLinear, as_linear, fast, folded
+from perception.sam2.linear import FastLinear, as_linear, convolved, fast, folded, halved
 from perception.sam2.memory_attention import attend_rows
 from perception.sam2.transformers_compat import position_embedding
 
@@ -31,7 +31,8 @@ class HieraEncoder:
         backbone, neck = encoder.backbone, encoder.neck
         layout = Layout(4 * grid, backbone.blocks[0].window_size or 4 * grid)
         self._first = order(layout).to(device)
-        self._patches = backbone.patch_embed.projection.to(memory_format=torch.channels_last)
+        patches = halved(backbone.patch_embed.projection, mixed)
+        self._patches = patches.to(memory_format=torch.channels_last)
         places = position_embedding(backbone, 4 * grid, 4 * grid).flatten(0, 1)
         self._places = places[self._first]
         self._blocks: list[_Block] = []
@@ -71,7 +72,7 @@ class HieraEncoder:
 
     def tensors(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """One pass; batch size 1."""
-        maps = self._patches(pixels.contiguous(memory_format=torch.channels_last))[0]
+        maps = convolved(self._patches, pixels.contiguous(memory_format=torch.channels_last))[0]
         hidden = maps.permute(1, 2, 0).flatten(0, 1)[self._first].add_(self._places)
         stages = []
         for index, block in enumerate(self._blocks):
@@ -98,7 +99,7 @@ class _Block:
         self._moved = None if moved is None else moved.to(device)
         self._norm1, self._norm2 = block.layer_norm1, block.layer_norm2
         self._heads: int = attention.num_attention_heads
-        self._mixed = mixed and device.type == "cpu"
+        self._mixed = mixed
         qkv = attention.qkv
         scale = torch.ones_like(qkv.bias)
         scale[: len(scale) // 3] = attention.scale  # queries; a positive factor keeps maxima
@@ -148,7 +149,7 @@ class _Block:
             if self._stride > 1:
                 asked = pool(rows[:, : rows.shape[1] // 3], (group,), self._stride)
                 query = asked.view(group.count, -1, self._heads, key.shape[-1]).transpose(1, 2)
-            if self._whole and self._mixed:
+            if self._whole and self._mixed and query.device.type == "cpu":
                 read = attend_rows(query, key, value, mixed=True)
             else:
                 padding = 0 if self._whole else group.padding

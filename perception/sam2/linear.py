@@ -1,5 +1,11 @@
-"""Linear layers with weights laid out for this CPU once, and the activation in the same pass."""
+"""Linear layers with weights laid out for this CPU once, and the activation in the same pass.
 
+Mixed precision, here and wherever `mixed` is said: what lives on between layers stays float32
+(tokens, norms, position codes, rotary turns), and products take bfloat16 numbers. So does the
+`sam2` package under `torch.autocast(..., torch.bfloat16)`, as its examples run it.
+"""
+
+import copy
 from functools import cache
 from typing import Any, Literal
 
@@ -9,6 +15,7 @@ import torch.nn.functional as F
 from perception.torch_compat import pack_linear, packed_linear
 
 Activation = Literal["none", "relu", "gelu"]
+HALF = torch.bfloat16  # of mixed precision's products
 TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.05}
 
 
@@ -42,6 +49,39 @@ class FastLinear:
         else:
             out = _plain(given, self._weight, self._bias, self._activation)
         return out.to(x.dtype)
+
+
+def attended(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    scale: float,
+    mixed: bool,
+    mask: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Scaled dot product attention, in and out in the precision of `query`.
+
+    `mixed`: of bfloat16 numbers, off the CPU (the fused kernels of GPUs want them; torch's own
+    for CPUs gains nothing by them). `mask`: added to the scores.
+    """
+    kind = query.dtype
+    if mixed and query.device.type != "cpu":
+        query, key, value = query.to(HALF), key.to(HALF), value.to(HALF)
+        mask = None if mask is None else mask.to(HALF)
+    found = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale)
+    return found.to(kind)
+
+
+def halved(module: Any, mixed: bool) -> Any:
+    """Convolutions of mixed precision: off the CPU a copy in bfloat16, else the module itself."""
+    off = next(module.parameters()).device.type != "cpu"
+    return copy.deepcopy(module).to(HALF) if mixed and off else module
+
+
+def convolved(conv: Any, x: torch.Tensor) -> torch.Tensor:
+    """`conv(x)` in the precision of `x`, whatever the convolution multiplies."""
+    out: torch.Tensor = conv(x.to(conv.weight.dtype)).to(x.dtype)
+    return out
 
 
 def fast(module: Any, activation: Activation = "none", mixed: bool = False) -> FastLinear:

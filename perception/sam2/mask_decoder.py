@@ -12,7 +12,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from perception.sam2.linear import FastLinear, fast
+from perception.sam2.linear import FastLinear, attended, fast
 from perception.sam2.transformers_compat import stable_mask
 from perception.sam2.types import FrameFeatures, MaskCandidates
 
@@ -109,6 +109,7 @@ class _Tokens:
     """Attention whose keys and values are projected already."""
 
     def __init__(self, module: Any, mixed: bool) -> None:
+        self._mixed = mixed
         self.query, self.out = fast(module.q_proj, mixed=mixed), fast(module.o_proj, mixed=mixed)
         self._heads: int = module.num_attention_heads
         self._scale: float = module.scaling
@@ -119,9 +120,8 @@ class _Tokens:
 
     def read(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
         """[B, N, d] projected queries, keys and values -> [B, N, C]."""
-        found = F.scaled_dot_product_attention(
-            self._split(query), self._split(key), self._split(value), scale=self._scale
-        )
+        split = self._split(query), self._split(key), self._split(value)
+        found = attended(*split, self._scale, self._mixed)
         return self.out(found.transpose(1, 2).flatten(2))
 
     def _split(self, projected: torch.Tensor) -> torch.Tensor:

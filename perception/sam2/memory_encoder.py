@@ -10,7 +10,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from perception.sam2.linear import FastLinear, as_linear, fast
+from perception.sam2.linear import FastLinear, as_linear, convolved, fast, halved
 from stream.errors import ConfigError
 
 FEW = 4  # channels up to which layer norm runs over whole maps
@@ -23,8 +23,9 @@ class MemoryEncoder:
     def __init__(self, module: Any, grid: tuple[int, int], mixed: bool = False) -> None:
         self._grid = grid
         self._down = module.mask_downsampler.layers
-        for layer in self._down:
-            layer.conv.to(memory_format=torch.channels_last)
+        self._convs = [
+            halved(layer.conv, mixed).to(memory_format=torch.channels_last) for layer in self._down
+        ]
         self._mask = as_linear(module.mask_downsampler.final_conv, mixed)
         self._frame = as_linear(module.feature_projection, mixed)
         self._blocks = [_Block(layer, grid, mixed) for layer in module.memory_fuser.layers]
@@ -32,8 +33,8 @@ class MemoryEncoder:
 
     def __call__(self, tokens: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
         """`masks`: scaled as the model's configuration says."""
-        for layer in self._down:
-            masks = layer.activation(_normed(layer.conv(masks), layer.layer_norm))
+        for conv, layer in zip(self._convs, self._down, strict=True):
+            masks = layer.activation(_normed(convolved(conv, masks), layer.layer_norm))
         cells = masks.permute(0, 2, 3, 1).flatten(1, 2)
         hidden = self._mask(cells).add_(self._frame(tokens))
         for block in self._blocks:
@@ -46,7 +47,8 @@ class _Block:
 
     def __init__(self, module: Any, grid: tuple[int, int], mixed: bool) -> None:
         self._grid = grid
-        self._conv = module.depthwise_conv.to(memory_format=torch.channels_last)
+        conv = halved(module.depthwise_conv, mixed)
+        self._conv = conv.to(memory_format=torch.channels_last)
         self._norm = module.layer_norm
         activation = ACTIVATIONS.get(type(module.activation).__name__)
         if activation is None:
@@ -59,7 +61,7 @@ class _Block:
 
     def __call__(self, hidden: torch.Tensor) -> torch.Tensor:
         maps = hidden.view(len(hidden), *self._grid, -1).permute(0, 3, 1, 2)  # channels last
-        around = self._conv(maps).permute(0, 2, 3, 1).flatten(1, 2)
+        around = convolved(self._conv, maps).permute(0, 2, 3, 1).flatten(1, 2)
         norm = self._norm
         around = F.layer_norm(around, around.shape[-1:], norm.weight, norm.bias, norm.eps)
         return self._shrink(self._grow(around)).add_(hidden)

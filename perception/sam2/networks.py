@@ -47,7 +47,7 @@ MASK_SCALE, MASK_BIAS = 20.0, -10.0  # a given mask as logits
 class Sam2Networks:
     """Image encoder, memory attention, mask decoder and memory encoder of one model.
 
-    `mixed`: linear layers of a float32 model multiply bfloat16 numbers and sum in float32.
+    `mixed`: a float32 model's products are of bfloat16 numbers (linear.py).
     `compiled`: image encoder and memory attention as programs of static shape (compile.py).
     `resize`: how pictures come to the model's size (upload.py).
     """
@@ -115,6 +115,12 @@ class Sam2Networks:
     def features(self, image: Image) -> FrameFeatures:
         """One image encoder pass over a [H, W, 3] uint8 RGB picture."""
         return FrameFeatures(*self.encoding(self.pixels(image)))
+
+    @property
+    def memory_positions(self) -> torch.Tensor:
+        """[T, D] position code of one frame's memory tokens."""
+        positions: torch.Tensor = self._memory_positions
+        return positions
 
     def _encode(self, pixels: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """transformers' own pass, for backbones other than Hiera and RepViT."""
@@ -188,9 +194,22 @@ class Sam2Networks:
         """
         sparse, dense = self._no_points, self._no_mask
         if points is not None and labels is not None:
-            sparse, dense = self._model.prompt_encoder(points[:, None], labels[:, None], None, mask)
+            sparse, dense = self.prompt_tokens(points, labels, mask)
         several = self._several(0 if labels is None else labels.shape[1], first)
         return self._decoder(features, seen, sparse, dense, several)
+
+    def prompt_tokens(
+        self, points: torch.Tensor, labels: torch.Tensor, mask: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Sparse [B, 1, K + 1, C] and dense [B, C, h, w] prompts, as `candidates` is given them."""
+        sparse, dense = self._model.prompt_encoder(points[:, None], labels[:, None], None, mask)
+        return sparse, dense
+
+    def mask_tokens(self, mask: torch.Tensor) -> torch.Tensor:
+        """[1, 1, M, M] 0 or 1 -> the dense prompt [1, C, h, w] of a mask that is the answer."""
+        small = self._model.mask_downsample(mask.to(self.dtype))
+        dense: torch.Tensor = self._model.prompt_encoder.mask_embed(small)
+        return dense
 
     def choose(
         self,
@@ -231,10 +250,8 @@ class Sam2Networks:
         Its pointer is that of the decoder's single mask, token 0, as the `sam2` package's
         `_use_mask_as_output` has it, not that of the best of three.
         """
-        given = self._fit_mask(mask)
-        dense = self._model.prompt_encoder.mask_embed(
-            self._model.mask_downsample(given.to(self.dtype))
-        )
+        given = self.fit_mask(mask)
+        dense = self.mask_tokens(given)
         seen = self._as_map(features.tokens[None])
         found = self._decoder(features, seen, self._no_points, dense, several=False)
         full = given * MASK_SCALE + MASK_BIAS
@@ -245,7 +262,7 @@ class Sam2Networks:
         sure = torch.full((1,), MASK_SCALE + MASK_BIAS, device=self.device)
         return DecodedMasks(logits[:, 0], self.choose(found).pointers, sure, torch.ones_like(sure))
 
-    def _fit_mask(self, mask: Mask) -> torch.Tensor:
+    def fit_mask(self, mask: Mask) -> torch.Tensor:
         """[H, W] bool -> [1, 1, M, M] float 0 or 1, never empty; M is 16 cells of the grid."""
         tensor = torch.from_numpy(np.ascontiguousarray(mask)).to(self.device).float()[None, None]
         side = (self._mask_side, self._mask_side)
@@ -292,4 +309,4 @@ def _encoder(model: Any, grid: int, mixed: bool) -> HieraEncoder | EdgeEncoder |
     """An image encoder of our own, or None for a backbone that is built otherwise."""
     if HieraEncoder.fits(model):
         return HieraEncoder(model, grid, mixed)
-    return EdgeEncoder(model) if EdgeEncoder.fits(model) else None
+    return EdgeEncoder(model, mixed) if EdgeEncoder.fits(model) else None

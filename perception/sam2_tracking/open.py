@@ -1,11 +1,12 @@
-"""Load SAM 2 and EdgeTAM: a hub id, a folder written by `save_pretrained`, or a sam2 `.pt`."""
+"""Load SAM 2 and EdgeTAM: a hub id, a folder written by `save_pretrained`, or an official `.pt`."""
 
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
-from perception.sam2.convert import load_checkpoint, require_whole, resize_config
+from perception.sam2.convert import convert, read_checkpoint, require_whole, resize_config
+from perception.sam2.convert_edgetam import convert_edgetam, is_edgetam, scale_latents
 from perception.sam2.networks import Sam2Networks
 from perception.sam2_tracking.state import Sam2Config
 from perception.sam2_tracking.tracker import Sam2Tracker
@@ -25,8 +26,9 @@ def load_sam2_tracker(
     """A streaming tracker with the weights of `name`.
 
     `image_size`: 1024 as trained unless given (512 and 768 are faster, and coarser). `precision`
-    "mixed" keeps float32 and multiplies bfloat16 numbers in the linear layers; on CPUs with such
-    instructions it is the fastest. Raises
+    "mixed" keeps float32 between layers and multiplies bfloat16 numbers, as the `sam2` package
+    under autocast; on CPUs with such instructions it is the fastest. "bfloat16" casts the whole
+    model, which is faster on a GPU and coarser (docs/sam2.md says how much). Raises
     AssetError when nothing loadable is there, ConfigError for a size that is not a multiple of 64.
     """
     if torch.device(device).type == "cuda" and not torch.cuda.is_available():
@@ -46,7 +48,8 @@ def load_model(name: str | Path, image_size: int | None = None) -> Any:
         raise ConfigError(f"expected an image size that is a multiple of 64, got {image_size}")
     path = Path(name)
     if path.suffix == ".pt":
-        return load_checkpoint(path, image_size)
+        weights = read_checkpoint(path)
+        return (convert_edgetam if is_edgetam(weights) else convert)(weights, image_size)
     try:
         config = AutoConfig.from_pretrained(str(name))
     except (OSError, ValueError) as error:
@@ -59,6 +62,7 @@ def load_model(name: str | Path, image_size: int | None = None) -> Any:
         raise AssetError(
             f"expected a model of type {' or '.join(kinds)} at {name}, got {config.model_type}"
         )
+    trained = config.image_size
     if image_size is not None:
         resize_config(config, image_size)
     try:
@@ -68,12 +72,14 @@ def load_model(name: str | Path, image_size: int | None = None) -> Any:
     except (OSError, ValueError, RuntimeError) as error:
         raise AssetError(f"expected weights that fit config.json at {name}: {error}") from error
     require_whole(str(name), report["missing_keys"], report["unexpected_keys"])
+    if config.model_type == "edgetam_video":
+        scale_latents(model, config.image_size / trained)
     return model
 
 
 def best_precision(device: str) -> Precision:
-    """The fastest precision that keeps masks: bfloat16 on CUDA, mixed on CPUs that multiply it."""
+    """Mixed on CUDA, as upstream runs, and on CPUs that multiply bfloat16; else float32."""
     if torch.device(device).type == "cuda":
-        return "bfloat16"
+        return "mixed"
     has = torch.cpu.get_capabilities()
     return "mixed" if has.get("avx512_bf16") or has.get("amx_bf16") else "float32"

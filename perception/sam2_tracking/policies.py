@@ -1,10 +1,15 @@
 """What an object remembers of each frame: stock SAM 2, SAMURAI's or DAM4SAM's rules.
 
 * "recent"  SAM 2 (arXiv 2408.00714): the last six frames, whatever they showed.
-* "samurai" Yang et al., arXiv 2411.11922: only frames with a good mask, the object in view and
-  where its motion said it would be; among the decoder's masks the one that fits quality and motion.
-* "dam4sam" Videnovic et al., CVPR 2025: every fifth frame and the newest, only with the object in
-  view; and for good ("anchors") a sure frame on which the decoder also offered a distractor.
+* "samurai" Yang et al., arXiv 2411.11922: the frame before, and of older ones those with a good
+  mask, the object in view and where its motion said it would be; among the decoder's masks the one
+  that fits quality and motion.
+* "dam4sam" Videnovic et al., CVPR 2025: seven memories in all, conditioning frames among them; the
+  newest with the object in view and every fifth; and for good ("anchors") a sure frame on which
+  the decoder also offered a distractor.
+
+An object holds one memory and one pointer more than are read, so that its newest frame can be
+corrected on what was remembered before it.
 """
 
 from collections.abc import Sequence
@@ -14,11 +19,13 @@ from statistics import median
 import torch
 
 from perception.sam2.types import PROMPT_LOGIT_LIMIT, MaskCandidates
+from perception.sam2_tracking.distractors import stands_apart
 from perception.sam2_tracking.motion import logits_box, predicted, start_motion, updated
 from perception.sam2_tracking.state import Memory, ObjectPointer, Sam2Config, Sam2Track
 from stream.geometry import box_iou
 
-RECENT_AREAS = 10  # frames whose areas DAM4SAM's median is over
+RECENT_AREAS = 10  # frames in view whose areas DAM4SAM's median is over
+AREA_FRAMES = 300  # how far back they may lie
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,11 +56,30 @@ class MemoryRules:
             pointer_frames = max(1, min(pointer_frames, config.clip_frames - 1))
         self._frames, self.pointer_span = memory_frames, pointer_frames
 
+    @property
+    def least_presence(self) -> float:
+        """Object score logit above which an object is in view."""
+        return self.config.visible_presence if self.config.policy == "samurai" else 0.0
+
+    def conditioning(self, track: Sam2Track, index: int) -> tuple[Memory, ...]:
+        """Memories without an age that are read at frame `index`, oldest first."""
+        if self.config.policy != "dam4sam":
+            return track.prompted
+        # The frame before is always read as the newest one.
+        return track.prompted[:1] + tuple(m for m in track.prompted[1:] if m.index < index - 1)
+
     def recent(self, track: Sam2Track, index: int) -> tuple[Memory, ...]:
-        """Unprompted memories that are read at frame `index`, oldest first."""
-        if self.config.policy != "recent":
-            return track.recent
-        return tuple(m for m in track.recent if index - m.index <= self._frames)
+        """Memories with an age that are read at frame `index`, oldest first."""
+        before = [m for m in track.recent if m.index < index]
+        if self.config.policy == "recent":
+            return tuple(m for m in before if index - m.index <= self._frames)
+        if self.config.policy == "samurai":
+            return tuple(m for m in before if m.good or m.index == index - 1)[-self._frames :]
+        fixed = self.conditioning(track, index)
+        before += track.prompted[len(fixed) :]
+        strided = [m for m in before[:-1] if m.index % self.config.memory_stride == 0]
+        room = max(0, self._frames + 1 - len(fixed))
+        return tuple([*strided, *before[-1:]][-room:]) if room else ()
 
     def ages(self, recent: Sequence[Memory], index: int) -> list[int]:
         """Frames back as the networks are told: real ones, or by rank where frames are chosen."""
@@ -63,7 +89,7 @@ class MemoryRules:
 
     def pointers(self, track: Sam2Track, index: int) -> tuple[ObjectPointer, ...]:
         """Pointers that are read at frame `index`."""
-        return tuple(p for p in track.pointers if index - p.index <= self.pointer_span)
+        return tuple(p for p in track.pointers if 0 < index - p.index <= self.pointer_span)
 
     def pick(self, tracks: Sequence[Sam2Track], found: MaskCandidates) -> list[int] | None:
         """Which of the decoder's masks each object takes: SAMURAI's choice, or the best.
@@ -72,7 +98,7 @@ class MemoryRules:
         """
         if self.config.policy == "recent":
             return None
-        best = found.quality.argmax(-1).tolist()
+        best = found.quality.argmax(-1).cpu().tolist()
         if self.config.policy != "samurai" or found.quality.shape[1] < 2:
             return [int(one) for one in best]
         return [
@@ -80,9 +106,13 @@ class MemoryRules:
             for row, (track, one) in enumerate(zip(tracks, best, strict=True))
         ]
 
+    def _moves_steadily(self, track: Sam2Track) -> bool:
+        """Whether the object's motion has a say."""
+        return track.motion is not None and track.motion.stable >= self.config.stable_frames
+
     def _by_motion(self, track: Sam2Track, found: MaskCandidates, row: int, best: int) -> int:
         motion = track.motion
-        if motion is None or motion.stable < self.config.stable_frames:
+        if motion is None or not self._moves_steadily(track):
             return best
         expected, weight = predicted(motion).box, self.config.motion_weight
         scores = [
@@ -95,13 +125,14 @@ class MemoryRules:
         self, track: Sam2Track, outcome: Outcome, found: MaskCandidates, row: int, chosen: int
     ) -> Outcome:
         """Add what the policy needs to know of the frame."""
-        if self.config.policy == "samurai" and track.motion is not None:
-            expected = predicted(track.motion).box
+        config, motion = self.config, track.motion
+        if config.policy == "samurai" and motion is not None and self._moves_steadily(track):
+            expected = predicted(motion).box
             return replace(outcome, fits_motion=box_iou(expected, logits_box(outcome.logits)))
-        if self.config.policy == "dam4sam":
+        if config.policy == "dam4sam" and outcome.quality > config.anchor_quality:
             others = [mask for i, mask in enumerate(found.masks[row]) if i != chosen]
-            limit = self.config.distractor_iou
-            return replace(outcome, distractor=_stands_apart(outcome.logits, others, limit))
+            apart = stands_apart(outcome.logits, others, config.distractor_iou)
+            return replace(outcome, distractor=apart)
         return outcome
 
     def updated(self, track: Sam2Track, outcome: Outcome, index: int) -> Sam2Track:
@@ -110,71 +141,78 @@ class MemoryRules:
             gone = torch.full_like(track.logits, -PROMPT_LOGIT_LIMIT)
             return replace(track, index=index, logits=gone, presence=-1.0, quality=0.0)
         memory = Memory(index, outcome.tokens, outcome.pointer)
-        pointers = (*track.pointers, ObjectPointer(index, outcome.pointer))[-self.pointer_span :]
         shown = replace(
             track,
-            pointers=pointers,
             index=index,
             logits=outcome.logits,
             presence=outcome.presence,
             quality=outcome.quality,
         )
-        if self.config.policy == "samurai":
-            return self._samurai(shown, outcome, memory)
         if self.config.policy == "dam4sam":
             return self._dam4sam(shown, outcome, memory)
-        return replace(shown, recent=(*track.recent, memory)[-self._frames :])
+        if self.config.policy == "samurai":
+            shown, memory = self._samurai(shown, outcome, memory)
+        return self._kept(shown, (*shown.recent, memory), memory)
 
-    def _samurai(self, track: Sam2Track, outcome: Outcome, memory: Memory) -> Sam2Track:
+    def _kept(self, track: Sam2Track, recent: Sequence[Memory], newest: Memory) -> Sam2Track:
+        pointers = (*track.pointers, ObjectPointer(newest.index, newest.pointer))
+        return replace(
+            track,
+            recent=tuple(recent)[-(self._frames + 1) :],
+            pointers=pointers[-(self.pointer_span + 1) :],
+        )
+
+    def _samurai(
+        self, track: Sam2Track, outcome: Outcome, memory: Memory
+    ) -> tuple[Sam2Track, Memory]:
         config, motion = self.config, track.motion
         box = logits_box(outcome.logits)
-        if motion is None:
+        if motion is None or motion.stable == 0:
             motion = start_motion(box) if box is not None else None
-        elif box is not None and outcome.quality >= config.stable_quality:
+        elif box is not None and outcome.quality > config.stable_quality:
             motion = updated(predicted(motion), box)
         else:
             motion = replace(predicted(motion), stable=0)
-        worth = (
+        good = (
             outcome.quality > config.min_quality
             and outcome.presence > config.min_presence
             and outcome.fits_motion > 0
+            and memory.index > 1  # upstream's search for good frames ends there
         )
-        recent = (*track.recent, memory)[-self._frames :] if worth else track.recent
-        return replace(track, recent=recent, motion=motion)
+        # Of bad frames only the last two stay, to be read as the frame before.
+        recent = tuple(m for m in track.recent if m.good or m.index == memory.index - 1)
+        return replace(track, recent=recent, motion=motion), replace(memory, good=good)
 
     def _dam4sam(self, track: Sam2Track, outcome: Outcome, memory: Memory) -> Sam2Track:
-        config, area = self.config, int((outcome.logits > 0).sum())
-        if outcome.presence <= 0 or not area:
+        config, area, index = self.config, int((outcome.logits > 0).sum()), memory.index
+        if not area:  # out of view: neither memory nor pointer of it is ever read
             return track
-        usual = median(track.areas) if track.areas else area
-        steady = abs(area - usual) <= config.area_tolerance * usual
-        rested = memory.index - track.prompted[-1].index > config.anchor_gap
+        areas = (*track.areas, (index, area))[-RECENT_AREAS:]
+        areas = tuple(one for one in areas if index - one[0] < AREA_FRAMES)
+        usual = median(one for _, one in areas)
+        steady = len(areas) > 1 and abs(area - usual) <= config.area_tolerance * usual
+        rested = track.anchored is None or index - track.anchored > config.anchor_gap
         sure = outcome.quality > config.anchor_quality
-        prompted = track.prompted
+        track = replace(track, areas=areas)
         if sure and steady and rested and outcome.distractor:
-            prompted = self.capped((*prompted, memory))
-        kept = track.recent
-        if kept and kept[-1].index % config.memory_stride:  # only every fifth outlives the newest
-            kept = kept[:-1]
-        recent = (*kept, memory)[-self._frames :]
-        areas = (*track.areas, area)[-RECENT_AREAS:]
-        return replace(track, prompted=prompted, recent=recent, areas=areas)
+            prompted = self.capped((*track.prompted, memory))
+            return self._kept(
+                replace(track, prompted=prompted, anchored=index), track.recent, memory
+            )
+        # Only every fifth outlives the newest two.
+        held = [m for m in track.recent[:-1] if m.index % config.memory_stride == 0]
+        return self._kept(track, (*held, *track.recent[-1:], memory), memory)
 
     def mended(self, track: Sam2Track, outcome: Outcome) -> Sam2Track:
         """Replace what the newest frame left in memory by the corrected answer."""
         past, index = before(track), track.index
         memory = Memory(index, outcome.tokens, outcome.pointer)
-        prompted, recent, pointers = past.prompted, past.recent, past.pointers
-        if self.config.keep_corrections or not prompted:
-            prompted = self.capped((*prompted, memory))
+        if self.config.keep_corrections or not past.prompted:
+            past = replace(past, prompted=self.capped((*past.prompted, memory)))
         else:
-            recent = (*recent, memory)[-self._frames :]
-            pointers = (*pointers, ObjectPointer(index, outcome.pointer))[-self.pointer_span :]
+            past = self._kept(past, (*past.recent, memory), memory)
         return replace(
             past,
-            prompted=prompted,
-            recent=recent,
-            pointers=pointers,
             logits=outcome.logits,
             presence=outcome.presence,
             quality=outcome.quality,
@@ -196,14 +234,4 @@ def before(track: Sam2Track) -> Sam2Track:
         prompted=tuple(m for m in track.prompted if m.index < track.index),
         recent=tuple(m for m in track.recent if m.index < track.index),
         pointers=tuple(p for p in track.pointers if p.index < track.index),
-    )
-
-
-def _stands_apart(chosen: torch.Tensor, others: Sequence[torch.Tensor], limit: float) -> bool:
-    """Whether another mask covers something beside the object: their common box is much larger."""
-    box = logits_box(chosen)
-    if box is None:
-        return False
-    return any(
-        0 < box_iou(box, logits_box(torch.maximum(chosen, other))) <= limit for other in others
     )

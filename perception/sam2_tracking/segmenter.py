@@ -25,8 +25,12 @@ class Segmenter:
         """Follow objects in batches of those that remember equally much."""
         groups: dict[tuple[int, int, int], list[Sam2Track]] = {}
         for track in tracks:
-            recent, pointers = self._rules.recent(track, index), self._rules.pointers(track, index)
-            shape = (len(track.prompted), len(recent), len(pointers))
+            rules = self._rules
+            shape = (
+                len(rules.conditioning(track, index)),
+                len(rules.recent(track, index)),
+                len(rules.pointers(track, index)),
+            )
             groups.setdefault(shape, []).append(track)
         followed: dict[int, Sam2Track] = {}
         for group in groups.values():
@@ -42,7 +46,7 @@ class Segmenter:
         view = self.networks.conditioned(seen, self._recall(tracks, index))
         found = self.networks.candidates(seen, view)
         choice = self._rules.pick(tracks, found)
-        decoded = self.networks.choose(found, choice)
+        decoded = self.networks.choose(found, choice, self._rules.least_presence)
         tokens = self.networks.remember(seen, decoded, prompted=False)  # holes and all, as upstream
         outcomes = _outcomes(self._filled(decoded), tokens)
         if choice is None:
@@ -56,14 +60,13 @@ class Segmenter:
         """Stack the memories of objects that hold equally many."""
         tokens, offsets, pointers, times = [], [], [], []
         for track in tracks:
+            fixed = self._rules.conditioning(track, index)
             recent, thin = self._rules.recent(track, index), self._rules.pointers(track, index)
-            tokens.append(torch.stack([m.tokens for m in (*track.prompted, *recent)]))
-            offsets.append([0] * len(track.prompted) + self._rules.ages(recent, index))
-            vectors = [m.pointer for m in track.prompted] + [p.vector for p in thin]
+            tokens.append(torch.stack([m.tokens for m in (*fixed, *recent)]))
+            offsets.append([0] * len(fixed) + self._rules.ages(recent, index))
+            vectors = [m.pointer for m in fixed] + [p.vector for p in thin]
             pointers.append(torch.stack(vectors))
-            times.append(
-                [index - m.index for m in track.prompted] + [index - p.index for p in thin]
-            )
+            times.append([index - m.index for m in fixed] + [index - p.index for p in thin])
         device = self.networks.device
         return Recalled(
             torch.stack(tokens),
@@ -90,7 +93,7 @@ class Segmenter:
         if isinstance(prompt, MaskPrompt):
             decoded = networks.adopt(seen, prompt.mask)
         else:
-            decoded = self._pointed(seen, *self._points(prompt, size), track, refine)
+            decoded = self._pointed(seen, *self.points(prompt, size), track, refine)
         decoded = self._filled(decoded)
         return _outcomes(decoded, networks.remember(seen, decoded, prompted=True))[0]
 
@@ -111,14 +114,15 @@ class Segmenter:
             if refine:
                 limit = PROMPT_LOGIT_LIMIT
                 mask = track.logits.clamp(-limit, limit)[None, None].to(networks.dtype)
-        return networks.choose(networks.candidates(seen, view, points, labels, mask, first))
+        found = networks.candidates(seen, view, points, labels, mask, first)
+        return networks.choose(found, None, self._rules.least_presence)
 
     def _filled(self, decoded: DecodedMasks) -> DecodedMasks:
         return replace(
             decoded, logits=fill_holes(decoded.logits, self._rules.config.fill_hole_area)
         )
 
-    def _points(
+    def points(
         self, prompt: BoxPrompt | PointsPrompt, size: tuple[int, int]
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """[1, K, 2] model pixels and [1, K] labels."""
@@ -137,7 +141,7 @@ class Segmenter:
 
 def _outcomes(decoded: DecodedMasks, tokens: torch.Tensor) -> list[Outcome]:
     """Split a batch into objects whose tensors do not keep the batch alive."""
-    presence, quality = torch.stack([decoded.presence, decoded.quality]).tolist()  # one wait
+    presence, quality = torch.stack([decoded.presence, decoded.quality]).cpu().tolist()
     return [
         Outcome(
             decoded.logits[row].clone(),

@@ -48,6 +48,7 @@ class Sam2Config:
     compile: CompileMode = "off"  # as a tracker is loaded: see perception/sam2/compile.py
     resize: Resize = "pillow"  # as a tracker is loaded: see perception/sam2/upload.py
     policy: MemoryPolicy = "recent"
+    visible_presence: float = -1.0  # samurai: object score logit above which it is in view
     min_quality: float = 0.5  # samurai: predicted mask IoU to enter memory
     min_presence: float = 0.0  # samurai: object score logit to enter memory
     motion_weight: float = 0.25  # samurai: of motion against mask quality in choosing a mask
@@ -78,6 +79,7 @@ class Memory:
     index: int  # frame number in the stream
     tokens: torch.Tensor  # [T, D] memory encoder output, bfloat16 for SAM 2
     pointer: torch.Tensor  # [C] object pointer
+    good: bool = True  # samurai: worth reading once it is no longer the frame before
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,7 +103,8 @@ class Sam2Track:
     presence: float  # object score logit; the object is in view above 0
     quality: float  # predicted mask IoU, 0..1
     motion: BoxMotion | None = None  # samurai
-    areas: tuple[int, ...] = ()  # dam4sam: of the last frames in view, in logit cells
+    areas: tuple[tuple[int, int], ...] = ()  # dam4sam: last frames in view, logit cells in each
+    anchored: int | None = None  # dam4sam: the newest frame that was kept for good
     appearance: Appearance | None = None  # reidentify
 
 

@@ -39,7 +39,7 @@ class Sam2Tracker:
         self.networks = networks
         self.config = config or Sam2Config()
         self._rules = MemoryRules(self.config, networks.memory_frames, networks.pointer_frames)
-        self._segmenter = Segmenter(networks, self._rules, self.config.max_batch)
+        self.segmenter = Segmenter(networks, self._rules, self.config.max_batch)
         self._returns: ReturnRules | None = None
         if self.config.reidentify:
             self._returns = ReturnRules(networks.grid, self._rules, self.config.reid)
@@ -68,7 +68,7 @@ class Sam2Tracker:
             waiting = [track for track in state.tracks if track.index < state.index]
             if waiting:
                 state, seen = self._look(state, frame)
-                followed = self._segmenter.follow(waiting, seen, state.index)
+                followed = self.segmenter.follow(waiting, seen, state.index)
                 if self._returns is not None:
                     self._reidentify(self._returns, waiting, followed, seen, frame.size)
                 tracks = tuple(followed.get(track.track_id, track) for track in state.tracks)
@@ -91,7 +91,7 @@ class Sam2Tracker:
             )
         with torch.inference_mode():
             state, seen = self._look(self._advance(state, frame), frame)
-            outcome = self._segmenter.prompted(seen, given, frame.size, None)
+            outcome = self.segmenter.prompted(seen, given, frame.size, None)
         self._require_found(outcome, given)
         memory = Memory(state.index, outcome.tokens, outcome.pointer)
         shown = (outcome.logits, outcome.presence, outcome.quality)
@@ -114,7 +114,7 @@ class Sam2Tracker:
         track = self._find(state, track_id)
         with torch.inference_mode():
             state, seen = self._look(state, frame)
-            outcome = self._segmenter.prompted(seen, given, frame.size, track)
+            outcome = self.segmenter.prompted(seen, given, frame.size, track)
         self._require_found(outcome, given)
         mended = self._described(self._rules.mended(track, outcome), seen)
         tracks = tuple(mended if t.track_id == track_id else t for t in state.tracks)
@@ -182,7 +182,7 @@ class Sam2Tracker:
             new = returns.judged(old, new, maps)
             box = returns.sought(new, maps, size)
             if box is not None:
-                answer = self._segmenter.prompted(seen, box, size, new, refine=False)
+                answer = self.segmenter.prompted(seen, box, size, new, refine=False)
                 new = returns.taken(new, answer, maps)
             followed[old.track_id] = new
 
@@ -201,7 +201,7 @@ class Sam2Tracker:
         budget = self.config.state_budget_bytes
         if budget is None:
             return
-        frames = self.networks.memory_frames + self.config.max_conditioning
+        frames = self.networks.memory_frames + 1 + self.config.max_conditioning
         full = frames * track_bytes(track) // max(1, len(track.prompted))
         fixed = state_bytes(replace(state, tracks=()))
         need = fixed + full * (len(state.tracks) + 1)

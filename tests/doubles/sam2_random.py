@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 MEMORY_GAIN = 2.0
+TOKEN_GAIN, POINTER_GAIN, MASK_GAIN = 6.0, 1.5, 3.0
 PRESENCE_BIAS = 2.0  # most objects count as in view
 
 
@@ -101,6 +102,34 @@ def random_model(config: Any, seed: int = 0) -> Any:
         model.memory_encoder.mask_downsampler.final_conv.weight.mul_(MEMORY_GAIN)
         shared = model.shared_image_embedding.positional_embedding
         model.prompt_encoder.shared_embedding.positional_embedding.copy_(shared)
+    return model
+
+
+def random_predictor(image_size: int, seed: int = 2) -> Any:
+    """The sam2 package's SAM 2.1-tiny predictor with random weights.
+
+    Scaled so that a part that is taken for another shows: features of unit size, memory that is
+    looked at singly, mask prompts that count, mask tokens and the pointers of them far apart.
+    """
+    from perception.sam2_tracking.reference import CONFIGS, build_predictor
+
+    model = build_predictor(CONFIGS[(96, 12)], image_size)
+    randomise(model, seed)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        model.sam_mask_decoder.pred_obj_score_head.layers[2].bias.fill_(PRESENCE_BIAS)
+        noise = torch.randn(1, 3, image_size, image_size, generator=generator)
+        tokens = model.forward_image(noise)["backbone_fpn"][-1]
+        for conv in model.image_encoder.neck.convs:
+            conv.conv.weight.div_(tokens.std())
+            conv.conv.bias.div_(tokens.std())
+        for name, parameter in model.memory_attention.named_parameters():
+            if "cross" in name and name.endswith(("q_proj.weight", "k_proj.weight")):
+                parameter.mul_(MEMORY_GAIN)
+        model.sam_mask_decoder.mask_tokens.weight.mul_(TOKEN_GAIN)
+        model.sam_prompt_encoder.mask_downscaling[6].weight.mul_(MASK_GAIN)
+        for layer in model.obj_ptr_proj.layers:
+            layer.weight.mul_(POINTER_GAIN)
     return model
 
 

@@ -171,9 +171,11 @@ def test_five_objects_one_added_late_equal_transformers(folder: Path) -> None:
     assert compare(tracker, model, plan) >= 0.99
 
 
-def test_edgetam_equals_transformers(tmp_path: Path) -> None:
+@pytest.mark.parametrize("size", [128, 64])  # as made, and smaller
+def test_edgetam_equals_transformers(tmp_path: Path, size: int) -> None:
     random_model(tiny_edgetam_config(), seed=2).save_pretrained(tmp_path)
-    tracker, model = load_sam2_tracker(tmp_path, PLAIN), as_the_package(load_model(tmp_path))
+    tracker = load_sam2_tracker(tmp_path, PLAIN, image_size=size)
+    model = as_the_package(load_model(tmp_path, size))
     plan: list[tuple[int, Prompt]] = [
         (0, MaskPrompt(square(10, 10))),
         (3, MaskPrompt(square(90, 60))),

