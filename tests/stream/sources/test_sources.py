@@ -14,9 +14,8 @@ import pytest
 
 from stream.clock import NS_PER_MS, NS_PER_S, VirtualClock
 from stream.errors import ConfigError, SourceError
-from stream.frame import Frame, Image
+from stream.frame import Frame
 from stream.sources.open import Recording, open_source
-from stream.sources.pixels import to_rgb
 from stream.sources.playback import PlaybackOptions, Player
 from stream.sources.vrs import without_chatter
 
@@ -205,19 +204,6 @@ async def test_start_paused_and_pause() -> None:
 def test_bad_options(options: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match="expected a"):
         PlaybackOptions(**options)  # type: ignore[arg-type]
-
-
-def test_rotation_metadata(tmp_path: Path) -> None:
-    class Turned:
-        rotation = 90
-
-        def to_ndarray(self, format: str) -> Image:
-            image = np.zeros((2, 4, 3), np.uint8)
-            image[0, 3] = 255  # top right goes to top left, counter-clockwise
-            return image
-
-    turned = to_rgb(Turned())
-    assert turned.shape == (4, 2, 3) and turned[0, 0, 0] == 255
 
 
 @pytest.mark.shared
