@@ -1,11 +1,13 @@
 """Pictures as they are meant to be seen: turned, mirrored, of high dynamic range, interlaced."""
 
 import struct
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from stream.frame import Image
@@ -13,6 +15,7 @@ from stream.sources.pixels import BT2020, HLG, PQ, SDR_GAMMA, TO_BT709, WHITE_NI
 from stream.sources.video import VideoReader
 
 ONE = 0x10000
+Floats = npt.NDArray[np.float64]
 CORNER = np.array([[3, 0], [0, 0]])  # brighter at the top left
 MATRICES = {  # a, b, c, d: what is shown
     (1, 0, 0, 1): CORNER,
@@ -57,30 +60,34 @@ def test_every_display_matrix(tmp_path: Path, matrix: tuple[int, int, int, int])
     np.testing.assert_array_equal(quarters, wanted > 0)
 
 
-def pq_signal(nits: np.ndarray) -> np.ndarray:
+def pq_signal(nits: Floats) -> Floats:
     m1, m2, c1, c2, c3 = 2610 / 16384, 2523 / 32, 3424 / 4096, 2413 / 128, 2392 / 128
     power = (nits / 10_000) ** m1
-    return ((c1 + c2 * power) / (1 + c3 * power)) ** m2
+    signal: Floats = ((c1 + c2 * power) / (1 + c3 * power)) ** m2
+    return signal
 
 
-def hlg_signal(nits: np.ndarray) -> np.ndarray:
+def hlg_signal(nits: Floats) -> Floats:
     """Of a display of 1,000 nits: its light back to the scene's, and that to the signal."""
     light = nits / 1000
     brightness = light @ np.array([0.2627, 0.678, 0.0593])
     scene = light * np.maximum(brightness, 1e-9)[..., None] ** (1 / 1.2 - 1)
     a, b, c = 0.17883277, 0.28466892, 0.55991073
     bright = a * np.log(np.maximum(12 * scene - b, 1e-9)) + c
-    return np.where(scene <= 1 / 12, np.sqrt(3 * np.maximum(scene, 0)), bright)
+    signal: Floats = np.where(scene <= 1 / 12, np.sqrt(3 * np.maximum(scene, 0)), bright)
+    return signal
 
 
 @pytest.mark.parametrize("transfer,signal", [(PQ, pq_signal), (HLG, hlg_signal)])
-def test_high_dynamic_range_looks_as_the_standard_one_does(transfer: int, signal: object) -> None:
+def test_high_dynamic_range_looks_as_the_standard_one_does(
+    transfer: int, signal: Callable[[Floats], Floats]
+) -> None:
     colours = np.array(
         [[20, 20, 20], [128, 128, 128], [200, 60, 40], [60, 160, 80], [40, 70, 190], [230] * 3],
         np.uint8,
     )
     light = (colours / 255.0) ** SDR_GAMMA @ np.linalg.inv(TO_BT709).T * WHITE_NITS
-    coded = np.rint(65535 * signal(light)).astype(np.uint16)  # type: ignore[operator]
+    coded = np.rint(65535 * signal(light)).astype(np.uint16)
     image = np.repeat(np.repeat(coded[None], 16, 0), 16, 1)
     picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), "rgb48le")
     picture.color_trc, picture.color_primaries = transfer, BT2020
