@@ -4,7 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from reasoning.segmenting.internvl_language import load_tokenizer
 from tests.reasoning.segmenting.published_internvl import Sizes, Stored, draw
+from tests.reasoning.segmenting.scripted_weights import SPOKEN, follow, vocabulary
 from tests.reasoning.segmenting.tiny_models import fcs, save_parts
 
 ADDED = (
@@ -90,15 +92,19 @@ def settings(sizes: Sizes, internlm: bool) -> dict[str, Any]:
 
 
 def save_sa2va_internvl(
-    folder: Path, grounding: Stored, internlm: bool = False, words: tuple[str, ...] = ()
+    folder: Path, grounding: Stored, internlm: bool = False, scripted: bool = False
 ) -> tuple[Stored, Sizes]:
     """A checkpoint as ByteDance publishes them; returns its parameters and sizes.
 
-    `grounding`: parameters below `grounding_encoder.`; `words`: tokens of the vocabulary's own.
+    `grounding`: parameters below `grounding_encoder.`; `scripted`: it looks a cat up and ends.
     """
     folder.mkdir(parents=True)
-    sizes = Sizes(vocabulary=save_tokenizer(folder, words))
+    sizes = Sizes(vocabulary=save_tokenizer(folder, SPOKEN if scripted else ()))
     weights = draw(sizes, internlm)
+    if scripted:
+        known = vocabulary(load_tokenizer(folder))
+        table, head = "language_model.model.embed_tokens.weight", "language_model.lm_head.weight"
+        follow(weights, known, table, head)
     weights |= {f"grounding_encoder.{key}": value for key, value in grounding.items()}
     weights |= {f"text_hidden_fcs.{key}": value for key, value in fcs(sizes.hidden).items()}
     save_parts(folder, weights)

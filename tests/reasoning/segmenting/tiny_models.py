@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from tests.doubles.sam2_random import randomise
+from tests.reasoning.segmenting.scripted_weights import SPOKEN, follow, vocabulary
 
 HIDDEN, WORDS = 32, 256  # of the language side; of SAM's embeddings
 SPECIAL = (
@@ -84,18 +85,23 @@ def qwen_settings(tokenizer: Any) -> dict[str, Any]:
 
 
 def save_sa2va(
-    folder: Path, grounding: dict[str, torch.Tensor]
+    folder: Path, grounding: dict[str, torch.Tensor], scripted: bool = False
 ) -> tuple[Any, dict[str, torch.Tensor]]:
     """A checkpoint as ByteDance publishes them; returns its language model and its parameters.
 
-    `grounding`: parameters below `grounding_encoder.`.
+    `grounding`: parameters below `grounding_encoder.`; `scripted`: it looks a cat up and ends.
     """
     from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
 
     tokenizer = byte_tokenizer()
+    if scripted:
+        tokenizer.add_tokens(list(SPOKEN))
     settings = qwen_settings(tokenizer)
     model = Qwen3VLForConditionalGeneration(Qwen3VLConfig(**json.loads(json.dumps(settings))))
     randomise(model.eval(), 1)
+    if scripted:
+        table, head = "model.language_model.embed_tokens.weight", "lm_head.weight"
+        follow(dict(model.state_dict()), vocabulary(tokenizer), table, head)
     weights = {f"model.{name}": value for name, value in model.state_dict().items()}
     weights |= {f"grounding_encoder.{key}": value for key, value in grounding.items()}
     weights |= {f"text_hidden_fcs.{key}": value for key, value in fcs(HIDDEN).items()}
