@@ -28,6 +28,7 @@ READER = cast(SceneReader, FakeScene())
         "openai:http://host:8000/v1#m",
         "sa2va:/x",
         "sa2va:ByteDance/Sa2VA-InternVL3-2B@main",
+        "samtok:zhouyik/Qwen3-VL-4B-SAMTok",
         "hf:a/b",
         "hf:a/b@v1.0",
         "hf:~/x",
