@@ -102,7 +102,10 @@ def class_keys(classes: Sequence[Sequence[str]]) -> tuple[str, ...]:
 
 
 def check_target(folder: Path) -> None:
-    """Raises OutputError where an index would take the place of something that is no index."""
+    """Raises OutputError where no index can be written, or it would replace what is no index."""
+    with writing(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder.parent).close()
     if not folder.exists():
         return
     others = [folder] if folder.is_file() else sorted(folder.iterdir())
@@ -121,7 +124,6 @@ def save_store(store: KnowledgeStore, folder: Path, source_sha256: str = "") -> 
     """
     check_target(folder)
     with writing(folder, RuntimeError):  # FAISS's own
-        folder.parent.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
         _save_store(store, folder, staging, source_sha256)
 

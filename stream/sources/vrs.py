@@ -51,7 +51,10 @@ class VrsReader:
         """Upright size, exact count, duration from the first to the last capture."""
         first = next(self.read(0), None)
         if first is None:
-            raise SourceError(f"none of the RGB frames in {self._path} can be decoded")
+            raise SourceError(
+                f"expected RGB frames as JPEG or pixels in {self._path}, none can be decoded; "
+                "recordings of Aria Gen 2 hold compressed video: convert them with vrs_to_mp4"
+            )
         height, width = first.size
         count = len(self._records)
         span_ns = _capture_ns(self._records[count - 1]) - self.first_capture_ns

@@ -12,6 +12,7 @@ from retrieval.store.knowledge import (
     EMBEDDED_PASSAGES,
     KnowledgeStore,
     build_store,
+    check_target,
     load_store,
     read_manifest,
     save_store,
@@ -89,6 +90,12 @@ def test_saving_again_replaces_the_old_index(tmp_path: Path) -> None:
     save_store(other, tmp_path / "index")
     assert [e.title for e in load_store(tmp_path / "index").entries] == ["Ash"]
     assert [path.name for path in tmp_path.iterdir()] == ["index"]
+
+
+def test_a_place_that_cannot_be_written_is_told_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="expected to write to"):
+        check_target(tmp_path / "file" / "index")
 
 
 def test_a_folder_that_is_no_index_is_not_replaced(tmp_path: Path) -> None:
