@@ -144,6 +144,19 @@ def test_corrections_that_stay_are_an_option(
     assert [row for row in rows.values() if not row.agrees] == []
 
 
+def test_mixed_is_as_exact_as_the_package_under_autocast(predictor: Any, checkpoint: Path) -> None:
+    mixed = load_sam2_tracker(checkpoint, image_size=SIDE, precision="mixed").networks
+    with torch.inference_mode():
+        pixels = mixed.pixels(picture(0))
+        exact = predictor.forward_image(pixels)["backbone_fpn"][-1]
+        with torch.autocast("cpu", torch.bfloat16):
+            half = predictor.forward_image(pixels)["backbone_fpn"][-1]
+        tokens = mixed.features(picture(0)).tokens
+    assert half.dtype == torch.float32 == tokens.dtype, "what lives on between layers"
+    theirs = apart(half.float(), exact)
+    assert 1e-3 < apart(tokens, exact[0].flatten(1).T) < 1.5 * theirs
+
+
 @pytest.fixture(scope="module")
 def networks(checkpoint: Path) -> Sam2Networks:
     return load_sam2_tracker(checkpoint, image_size=SIDE).networks
