@@ -6,6 +6,8 @@ from enum import Enum
 from stream.clock import NS_PER_MS, NS_PER_S
 from stream.errors import ConfigError
 
+MAX_PIXELS = 2048 * 2048  # of one picture from a stranger; judged before it is decoded
+
 
 class FramePolicy(Enum):
     """Which decoded frames reach a consumer that is slower than the camera."""
@@ -26,6 +28,7 @@ class ReceiveOptions:
     loss_wait_ns: int = 250 * NS_PER_MS  # how long a missing packet may hold the picture back
     nack_interval_ns: int = 50 * NS_PER_MS  # missing packets are asked for again this often
     pli_interval_ns: int = 500 * NS_PER_MS  # least time between two keyframe requests
+    max_pixels: int = MAX_PIXELS  # of a picture; a larger one is not decoded
     stall_ns: int = NS_PER_S  # packets but no picture for so long: ask for a keyframe
     keyframe_wait_ns: int = 3 * NS_PER_S  # then decode on, if the sender ignores the requests
 

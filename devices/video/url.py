@@ -34,6 +34,7 @@ BROKEN = "broken-packet"
 CORRUPT = "corrupt-picture"
 BROKEN_SOUND = "broken-sound"
 JOIN_S = 1.0
+MAX_STREAMS = 16  # of one address; more would be looked at without a bound on their pictures
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +153,8 @@ class UrlSource:
         over = {"rtsp_transport": "tcp"} if self._over_tcp else {}
         settings = {**LOW_DELAY, **over, **fences(self._url), **options.options}
         opening: dict[str, Any] = {"format": options.format, "timeout": timeout, **ANY_TEXT}
+        bound = {"max_pixels": str(options.receive.max_pixels)}  # FFmpeg reads the size first
+        opening["stream_options"] = [bound] * MAX_STREAMS
         with av.open(self._url, options=settings, **opening) as box:
             seen = main_video(box)
             if seen is None:
@@ -159,6 +162,10 @@ class UrlSource:
             with self._lock:
                 self._connections += 1
             self._told = None
+            size = seen.width, seen.height
+            if size[0] * size[1] > options.receive.max_pixels:
+                raise OSError(f"its pictures of {size[0]}x{size[1]} are too large to be taken")
+            seen.codec_context.options = bound
             self._time.connect(box)
             heard = box.streams.best("audio")
             sound = None if heard is None else self._offer_sound()

@@ -4,25 +4,27 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol
 
 import av.error
-from aiortc.codecs import get_decoder
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters
 
 from devices.video.picture_buffer import DecodedPicture, PictureQueue
 from devices.video.policy import ReceiveOptions
 from devices.webrtc.assembler import EncodedFrame
+from devices.webrtc.bounded_decoder import BoundedDecoder
 from devices.webrtc.encoded_buffer import EncodedBuffer, QueuedFrame, is_keyframe
 from stream.channel import ChannelStats
 from stream.clock import Clock
+from stream.errors import SourceError
 
 logger = logging.getLogger(__name__)
 JOIN_S = 2.0
 
 
 class VideoDecoder(Protocol):
-    """Compressed frame in, pictures out; raises av.error.FFmpegError on damage."""
+    """Compressed frame in, pictures out; raises av.error.FFmpegError or SourceError on damage."""
 
     def decode(self, frame: EncodedFrame) -> list[Any]: ...
 
@@ -37,10 +39,11 @@ class DecodePipeline:
         self,
         options: ReceiveOptions,
         clock: Clock,
-        make_decoder: Callable[[RTCRtpCodecParameters], VideoDecoder] = get_decoder,
+        make_decoder: Callable[[RTCRtpCodecParameters], VideoDecoder] | None = None,
     ) -> None:
         self._clock = clock
-        self._make_decoder = make_decoder
+        bounded = partial(BoundedDecoder, max_pixels=options.max_pixels)
+        self._make_decoder = make_decoder or bounded
         self._encoded = EncodedBuffer(options)
         self.pictures = PictureQueue(options, clock)
         self._ended = self.pictures.open()
@@ -121,8 +124,8 @@ class DecodePipeline:
     def _decode(self, decoder: VideoDecoder, frame: EncodedFrame) -> list[Any]:
         try:
             return decoder.decode(frame)
-        except av.error.FFmpegError as error:
-            logger.warning("a damaged video frame was left out: %s", error)
+        except (av.error.FFmpegError, SourceError) as error:
+            logger.warning("a video frame was left out: %s", error)
             with self._changed:
                 self.decode_errors += 1
                 self._encoded.require_keyframe()

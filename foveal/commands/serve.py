@@ -52,6 +52,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--photos", action="store_true", help="take photos by POST /photo, in a session of its own"
     )
     parser.add_argument(
+        "--max-megapixels",
+        type=float,
+        default=4.2,
+        metavar="N",
+        help="of a picture or photo; a larger one is refused undecoded (default 4.2, 2048 x 2048)",
+    )
+    parser.add_argument(
         "--ice-server",
         action="append",
         default=[],

@@ -69,7 +69,9 @@ class LiveServer:
         self.rooms = Rooms(config.limits, self._clock, self._make_room)
         self._peers = Peers(self, self._clock)
         self._inbox = self._make_inbox() if config.photos else None
-        self._cameras = Cameras(config.cameras, self._inbox, self._clock, config.camera_sound)
+        self._cameras = Cameras(
+            config.cameras, self._inbox, self._clock, config.receive, config.camera_sound
+        )
         self.spots: list[Spot] = []  # sessions of the box's own cameras, once it is loaded
         self._watchers: list[Watcher] = []
         self.stuck = False  # after the end: a model still works, and cannot be stopped
@@ -196,7 +198,7 @@ class LiveServer:
 
     def _make_inbox(self) -> PhotoInbox:
         gate = replace(self.config.gate("publish"), max_body_bytes=MAX_BYTES)
-        return PhotoInbox(self._clock, gate)
+        return PhotoInbox(self._clock, gate, max_pixels=self.config.max_pixels)
 
     def _make_room(self) -> Room:
         engine = self._engine

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol, Self
 
 from devices.video.photos import PhotoInbox
-from devices.video.policy import FramePolicy, ReceiveOptions
+from devices.video.policy import ReceiveOptions
 from devices.video.url import UrlOptions, UrlSource
 from foveal.live.protocol.server import ErrorMessage
 from foveal.live.room import Room
@@ -51,13 +51,14 @@ class Cameras:
         urls: tuple[str, ...],
         inbox: PhotoInbox | None,
         clock: Clock,
+        receive: ReceiveOptions,
         open_mic: bool = False,
     ) -> None:
         """`open_mic`: listen to the cameras' sound all the time.
 
         Raises ConfigError for a URL that is no live stream.
         """
-        options = UrlOptions(receive=ReceiveOptions(policy=FramePolicy.FRESHEST))
+        options = UrlOptions(receive=receive)
         live = [UrlSource(url, clock, options) for url in urls]
         self._sources: list[tuple[str, Source, float]] = [(one.name, one, GONE_S) for one in live]
         if inbox is not None:

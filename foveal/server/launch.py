@@ -52,6 +52,7 @@ def serve_config(args: argparse.Namespace, config: Config, token: str | None) ->
         tuple(args.camera),
         args.photos,
         args.camera_sound,
+        round(args.max_megapixels * 1e6),
         parse_proxies(args.proxy),
     )
 
@@ -67,6 +68,8 @@ def _check(args: argparse.Namespace) -> None:
         raise ConfigError(f"expected --max-sessions of 1 or more, got {args.max_sessions}")
     if args.camera_sound and not args.camera:
         raise ConfigError("expected --camera URL with --camera-sound, got no camera")
+    if not 0.1 <= args.max_megapixels <= 100:
+        raise ConfigError(f"expected --max-megapixels of 0.1 to 100, got {args.max_megapixels}")
     if not args.consent_minutes > 0:
         raise ConfigError(f"expected --consent-minutes above 0, got {args.consent_minutes}")
     if not args.keep_days > 0 or args.keep_mb < 1:

@@ -13,7 +13,7 @@ from devices.http.admission import Grant
 from devices.http.gate import GateConfig
 from devices.http.problems import Problem
 from devices.http.proxies import Network
-from devices.video.policy import FramePolicy, ReceiveOptions
+from devices.video.policy import MAX_PIXELS, FramePolicy, ReceiveOptions
 from devices.webrtc.tracks import SpeechTrack, ViewTrack
 from devices.whip.endpoint import SignalConfig, SignalServer
 from devices.whip.sdp import Role
@@ -44,7 +44,13 @@ class ServeConfig:
     cameras: tuple[str, ...] = ()  # URLs that the server itself reads
     photos: bool = False  # whether devices may post photos
     camera_sound: bool = False  # whether those cameras are listened to all the time
+    max_pixels: int = MAX_PIXELS  # of a picture, by whatever way it comes
     proxies: tuple[Network, ...] = ()  # reverse proxies whose word on the client counts
+
+    @property
+    def receive(self) -> ReceiveOptions:
+        """How every camera's pictures are taken."""
+        return ReceiveOptions(FramePolicy.FRESHEST, max_pixels=self.max_pixels)
 
     def gate(self, scope: str) -> GateConfig:
         """Who may use what needs this scope."""
@@ -83,7 +89,7 @@ class Peers:
             prefix=prefix,
             gate=self._server.config.gate(scope),
             max_sessions=4 * self._server.config.limits.max_sessions,  # rooms limit it
-            receive=ReceiveOptions(policy=FramePolicy.FRESHEST),
+            receive=self._server.config.receive,
             ice_servers=self._server.config.ice_servers,
         )
 

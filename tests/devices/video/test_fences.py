@@ -12,6 +12,7 @@ import av
 import pytest
 
 from devices.video.address import SCHEMES, fences
+from devices.video.policy import ReceiveOptions
 from devices.video.url import UrlOptions, UrlSource
 from stream.clock import MonotonicClock
 from stream.errors import SourceError
@@ -134,6 +135,15 @@ async def test_no_file_of_this_machine_is_read(
     body = make(secret.as_uri())
     with answering(200, {"Content-Type": "application/vnd.apple.mpegurl"}, body) as port:
         await reason(f"http://127.0.0.1:{port}/camera.m3u8")
+
+
+async def test_a_picture_too_large_is_not_taken() -> None:
+    with answering(200, {"Content-Type": "video/mp2t"}, segment()) as port:
+        options = UrlOptions(ReceiveOptions(max_pixels=64 * 47), max_failures=1)
+        source = UrlSource(f"http://127.0.0.1:{port}/camera", MonotonicClock(), options)
+        with pytest.raises(SourceError, match="64x48 are too large"):
+            async for _ in source.frames():
+                raise AssertionError("a picture beyond the bound")
 
 
 def test_every_scheme_is_fenced() -> None:

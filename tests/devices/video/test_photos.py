@@ -1,6 +1,11 @@
 """The photo endpoint: forms and bare images in, frames out; bad and hostile ones refused."""
 
+import asyncio
 import io
+import threading
+import time
+import tracemalloc
+import zlib
 from collections.abc import AsyncIterator
 
 import aiohttp
@@ -118,3 +123,69 @@ def test_damaged_photos_are_refused_not_crashed_on(junk: bytes, at: int) -> None
         decode_photo(good[:at] + junk + good[at + len(junk) :])
     except Problem as problem:
         assert problem.status in (400, 413, 415)
+
+
+def webp_canvas(width: int, height: int) -> bytes:
+    """The beginning of an extended WebP that says it is so large."""
+    sides = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
+    chunk = b"VP8X" + (10).to_bytes(4, "little") + b"\x02\0\0\0" + sides
+    return b"RIFF" + (4 + len(chunk)).to_bytes(4, "little") + b"WEBP" + chunk
+
+
+def png_header(width: int, height: int) -> bytes:
+    head = b"IHDR" + width.to_bytes(4, "big") + height.to_bytes(4, "big") + b"\x08\x02\0\0\0"
+    chunk = (13).to_bytes(4, "big") + head + zlib.crc32(head).to_bytes(4, "big")
+    return b"\x89PNG\r\n\x1a\n" + chunk + b"\0\0\0\0IDAT"
+
+
+@pytest.mark.parametrize(
+    "data", [webp_canvas(16_384, 16_384), png_header(60_000, 60_000), png_header(3000, 3000)]
+)
+def test_a_photo_that_unpacks_to_gigabytes_is_refused_by_its_header(data: bytes) -> None:
+    tracemalloc.start()
+    with pytest.raises(Problem) as refused:
+        decode_photo(data)
+    assert refused.value.status == 413
+    assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    tracemalloc.stop()
+
+
+def progressive(width: int, height: int) -> bytes:
+    out = io.BytesIO()
+    Image.new("RGB", (width, height)).save(out, "JPEG", progressive=True)
+    return out.getvalue()
+
+
+def test_a_phone_s_photo_is_decoded_at_the_part_that_fits() -> None:
+    out = io.BytesIO()
+    Image.new("RGB", (4000, 3001), (200, 60, 60)).save(out, "JPEG")
+    image = decode_photo(out.getvalue())
+    assert image.shape == (1501, 2000, 3) and abs(int(image.mean(axis=(0, 1))[0]) - 200) < 4
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_the_bound_on_pixels_can_be_set(kind: str) -> None:
+    large = progressive(400, 300) if kind == "JPEG" else photo(400, 300, kind=kind)
+    with pytest.raises(Problem, match="at most 100000 pixels, got 400x300"):
+        decode_photo(large, 100_000)
+    assert decode_photo(large, 120_000).shape == (300, 400, 3)
+
+
+async def test_photos_are_decoded_off_the_loop_one_at_a_time(
+    post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads, most, now = set(), 0, 0
+
+    def slowly(data: bytes, max_pixels: int) -> object:
+        nonlocal most, now
+        now += 1
+        most = max(most, now)
+        threads.add(threading.current_thread())
+        time.sleep(0.05)
+        now -= 1
+        return decode_photo(data, max_pixels)
+
+    monkeypatch.setattr("devices.video.photos.decode_photo", slowly)
+    sent = await asyncio.gather(*(post.send(photo()) for _ in range(4)))
+    assert {one.status for one in sent} == {202}
+    assert most == 1 and threading.main_thread() not in threads
