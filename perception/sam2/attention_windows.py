@@ -11,7 +11,7 @@ from functools import cache
 
 import torch
 
-from perception.sam2.linear import attended
+from perception.sam2.linear import attended, on_cpu
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ def attend(
         shape = (len(key), -1, -1, -1)
         key = torch.cat([key, pad[0].expand(shape)], dim=2)
         value = torch.cat([value, pad[1].expand(shape)], dim=2)
-    if mixed and query.device.type == "cpu":
+    if mixed and on_cpu(query.device):
         scores = query.to(torch.bfloat16) @ key.to(torch.bfloat16).transpose(2, 3)
         if padding:
             scores[..., -1] += math.log(padding)

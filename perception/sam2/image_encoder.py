@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from perception.sam2.attention_windows import Layout, Windows, attend, between, order, pool
-from perception.sam2.linear import FastLinear, as_linear, convolved, fast, folded, halved
+from perception.sam2.linear import FastLinear, as_linear, convolved, fast, folded, halved, on_cpu
 from perception.sam2.memory_attention import attend_rows
 from perception.sam2.transformers_compat import position_embedding
 
@@ -149,7 +149,7 @@ class _Block:
             if self._stride > 1:
                 asked = pool(rows[:, : rows.shape[1] // 3], (group,), self._stride)
                 query = asked.view(group.count, -1, self._heads, key.shape[-1]).transpose(1, 2)
-            if self._whole and self._mixed and query.device.type == "cpu":
+            if self._whole and self._mixed and on_cpu(query.device):
                 read = attend_rows(query, key, value, mixed=True)
             else:
                 padding = 0 if self._whole else group.padding

@@ -51,6 +51,11 @@ class FastLinear:
         return out.to(x.dtype)
 
 
+def on_cpu(device: torch.device) -> bool:
+    """Whether the ways that suit CPUs are taken: packed products, narrow values, rows by rows."""
+    return device.type == "cpu"
+
+
 def attended(
     query: torch.Tensor,
     key: torch.Tensor,
@@ -65,7 +70,7 @@ def attended(
     for CPUs gains nothing by them). `mask`: added to the scores.
     """
     kind = query.dtype
-    if mixed and query.device.type != "cpu":
+    if mixed and not on_cpu(query.device):
         query, key, value = query.to(HALF), key.to(HALF), value.to(HALF)
         mask = None if mask is None else mask.to(HALF)
     found = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale)
@@ -74,7 +79,7 @@ def attended(
 
 def halved(module: Any, mixed: bool) -> Any:
     """Convolutions of mixed precision: off the CPU a copy in bfloat16, else the module itself."""
-    off = next(module.parameters()).device.type != "cpu"
+    off = not on_cpu(next(module.parameters()).device)
     return copy.deepcopy(module).to(HALF) if mixed and off else module
 
 

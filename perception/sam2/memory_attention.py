@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from perception.sam2.linear import Activation, FastLinear, Rows, attended, fast
+from perception.sam2.linear import Activation, FastLinear, Rows, attended, fast, on_cpu
 
 POSITION_SCALE = 0.1  # of the picture's position code, as in the SAM 2 code
 ROWS = 256  # queries whose scores are held at a time on a CPU
@@ -65,7 +65,7 @@ class _Layer:
         )
         self._query, self._key = fast(cross.q_proj, mixed=mixed), fast(cross.k_proj, mixed=mixed)
         # On a GPU the fused kernels want values as wide as keys.
-        self._narrow = cross.q_proj.weight.device.type == "cpu"
+        self._narrow = on_cpu(cross.q_proj.weight.device)
         self._value, self._out = fast(cross.v_proj, mixed=mixed), fast(cross.o_proj, mixed=mixed)
         self._read_out = _after_attention(cross, mixed)
         grow, shrink, activation = _perceptron(layer)
