@@ -12,7 +12,7 @@ from devices.audio.pcm import Sound
 from devices.listening.endpointing import Hint
 from devices.listening.speech_events import SpeechEnded
 from devices.listening.whisper import Transcriber, Transcript
-from devices.listening.wording import Agreement
+from devices.listening.wording import LocalAgreement
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ class Utterance:
 
     started_ns: int
     hint: Hint = "unknown"
-    agreement: Agreement = field(default_factory=Agreement)
+    agreement: LocalAgreement = field(default_factory=LocalAgreement)
     partial_ns: int = 0  # up to where it was transcribed
     drafting: "Job | None" = None  # covers all speech so far
     ended: SpeechEnded | None = None

@@ -75,18 +75,18 @@ def after_wake_phrase(text: str, phrase: str) -> str | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Agreement:
-    """Words that two hypotheses in a row share (LocalAgreement-2, arXiv 2307.14743)."""
+class LocalAgreement:
+    """Words that two hypotheses in a row share (with n = 2; arXiv 2307.14743)."""
 
     stable: tuple[str, ...] = ()  # never taken back
     last: tuple[str, ...] = ()  # the latest hypothesis
 
-    def step(self, text: str) -> "Agreement":
+    def step(self, text: str) -> "LocalAgreement":
         """Take the next hypothesis of the same, longer sound."""
         heard = tuple(text.split())
         same = _common(self.last, heard)
         stable = heard[:same] if same > len(self.stable) else self.stable
-        return Agreement(stable, heard)
+        return LocalAgreement(stable, heard)
 
     @property
     def text(self) -> str:

@@ -16,7 +16,7 @@ from foveal.output.captions import Captions
 from foveal.output.hidden_faces import AnswerCard, FaceCurtain, OverlayFrame
 from foveal.output.lines import LineFile, prepare
 from foveal.output.narrator import Narrator
-from foveal.output.report import ReportBuilder
+from foveal.output.report.builder import ReportBuilder
 from foveal.output.video_thread import VideoThread
 from stream.clock import NS_PER_S
 from stream.errors import FovealError

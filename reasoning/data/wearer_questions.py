@@ -31,13 +31,13 @@ UNPOINTED = 0.25  # share of the questions about "it" that come without a point
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Asked:
+class WearerQuestion:
     """A question and what is known of its answer."""
 
     kind: Kind
     sample: QuestionSample
     fact: Fact | None = None
-    follows: "Asked | None" = None  # asked after it, in the same conversation
+    follows: "WearerQuestion | None" = None  # asked after it, in the same conversation
 
 
 class Wearer:
@@ -60,7 +60,7 @@ class Wearer:
         self._absent, self._random, self._without = tuple(absent), random, without
         self._facts: dict[tuple[str, bool], list[Fact]] = {}
 
-    def questions(self, picture: AnnotatedPicture, count: int) -> Iterator[Asked]:
+    def questions(self, picture: AnnotatedPicture, count: int) -> Iterator[WearerQuestion]:
         """Some questions of a picture, each of a drawn kind."""
         kinds = self._random.choice(KINDS, count, p=self._shares())
         for kind in kinds:
@@ -68,7 +68,7 @@ class Wearer:
             if asked is not None and self._allowed(asked):
                 yield asked
 
-    def _ask(self, kind: str, picture: AnnotatedPicture) -> Asked | None:
+    def _ask(self, kind: str, picture: AnnotatedPicture) -> WearerQuestion | None:
         if kind == "world":
             return self._of_world(picture)
         if kind == "talk":
@@ -86,7 +86,7 @@ class Wearer:
 
     def _of_thing(
         self, kind: str, picture: AnnotatedPicture, number: int | None, name: str
-    ) -> Asked | None:
+    ) -> WearerQuestion | None:
         """A fact about a thing in view, or one that its entry does not tell."""
         entry = self._entries.get(name)
         if entry is None:
@@ -108,7 +108,7 @@ class Wearer:
 
     def _follow(
         self, picture: AnnotatedPicture, facts: Sequence[Fact], number: int | None, entry: Entry
-    ) -> Asked | None:
+    ) -> WearerQuestion | None:
         if self._random.random() >= FOLLOWED:
             return None
         fact = facts[self._draw(len(facts))]
@@ -120,7 +120,7 @@ class Wearer:
 
     def _of_looks(
         self, kind: str, picture: AnnotatedPicture, number: int | None, name: str
-    ) -> Asked | None:
+    ) -> WearerQuestion | None:
         table = "identify" if kind == "name" else kind
         question = self._pick(self._wordings.others[table]).format(name=name)
         point = self._point(picture, number)
@@ -136,7 +136,7 @@ class Wearer:
 
     def _of_scene(
         self, kind: str, picture: AnnotatedPicture, number: int, name: str
-    ) -> Asked | None:
+    ) -> WearerQuestion | None:
         names = [thing.name for thing in picture.things]
         if kind == "absent":
             name = self._pick([other for other in self._absent if other not in names])
@@ -149,7 +149,7 @@ class Wearer:
         made: Kind = next(one for one in KINDS if one == kind)
         return self._made(made, picture, question, number)
 
-    def _of_world(self, picture: AnnotatedPicture) -> Asked | None:
+    def _of_world(self, picture: AnnotatedPicture) -> WearerQuestion | None:
         """A question of fact that has nothing to do with the picture."""
         known = list(self._entries.values())
         pool = known if known and self._random.random() < 0.25 else self._world
@@ -184,14 +184,14 @@ class Wearer:
         target: int | None = None,
         point: Point | None = None,
         title: str = "",
-    ) -> Asked:
+    ) -> WearerQuestion:
         name = f"{picture.image}#{kind}-{self._random.integers(1 << 48):012x}"
         sample = QuestionSample(
             name, picture.image, picture.size, question, "", picture.things, target, point, title
         )
-        return Asked(kind, sample)
+        return WearerQuestion(kind, sample)
 
-    def _allowed(self, asked: Asked) -> bool:
+    def _allowed(self, asked: WearerQuestion) -> bool:
         return fold(asked.sample.question) not in self._without
 
     def _point(self, picture: AnnotatedPicture, number: int | None) -> Point | None:
@@ -210,7 +210,7 @@ class Wearer:
         return int(self._random.integers(count))
 
 
-def known_answer(asked: Asked) -> QuestionSample | None:
+def known_answer(asked: WearerQuestion) -> QuestionSample | None:
     """A question with its answer, where that is known: a fact, or a thing's name."""
     sample = asked.sample
     if asked.fact is not None:

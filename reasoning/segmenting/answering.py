@@ -16,7 +16,7 @@ from reasoning.generation.grammar import Call
 from reasoning.generation.protocol import Prompt
 from reasoning.generation.tokens import END_INFORMATION, END_SEARCH, neutralise
 from reasoning.vlm.grounding_formats import TagParser
-from reasoning.vlm.hf import VlmState
+from reasoning.vlm.local.network import Reading
 from reasoning.vlm.local.search_grammar import allows, closing, likeliest, payload
 from reasoning.vlm.tagged_stream import TaggedLMM, TaggedState
 from stream.errors import PromptError
@@ -38,13 +38,13 @@ class SegLanguage(Protocol):
 
     def begin(
         self, image: Image, messages: Sequence[Mapping[str, str]], pointed: Mask | None = None
-    ) -> VlmState:
+    ) -> Reading:
         """Read a picture and a conversation of role and content; the picture is in the last one.
 
         `pointed`: the [H, W] region that the last message is about.
         """
 
-    def feed(self, reading: VlmState, ids: Sequence[int]) -> Tensor:
+    def feed(self, reading: Reading, ids: Sequence[int]) -> Tensor:
         """Read tokens on top of the cache; [n, D] last-layer states."""
 
 
@@ -52,7 +52,7 @@ class SegLanguage(Protocol):
 class LocalState(TaggedState):
     """One answer while it is made."""
 
-    reading: VlmState = field(kw_only=True)
+    reading: Reading = field(kw_only=True)
     own: list[int] = field(default_factory=list)  # own ids since the last special token or call
     shown: str = ""  # their text
     made: int = 0  # own tokens of the answer

@@ -17,7 +17,8 @@ from PIL import Image as Pillow
 from torch import Tensor
 from transformers import DynamicCache
 
-from reasoning.vlm.hf import ProcessorModel, VlmState
+from reasoning.vlm.hf import ProcessorModel
+from reasoning.vlm.local.network import Reading
 from stream.errors import AssetError
 from stream.frame import Image, Mask
 
@@ -55,7 +56,7 @@ class InternVlLanguage(ProcessorModel):
 
     def begin(
         self, image: Image, messages: Sequence[Mapping[str, str]], pointed: Mask | None = None
-    ) -> VlmState:
+    ) -> Reading:
         """See SegLanguage."""
         with torch.inference_mode():
             seen = self._see(image)
@@ -69,7 +70,7 @@ class InternVlLanguage(ProcessorModel):
             embedded[ids == self._context] = visual.to(embedded.dtype)
             cache = DynamicCache()
             out = self._model(inputs_embeds=embedded, past_key_values=cache, use_cache=True)
-        return VlmState(out.logits[0, -1].float(), cache)
+        return Reading(cache, out.logits[0, -1].float(), ids.shape[1], 0)
 
     def _see(self, image: Image) -> Tensor:
         """[T, n, D] tokens of the tiles, the whole picture last."""

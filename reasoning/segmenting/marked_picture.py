@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from reasoning.vlm.hf import VisionLanguage, VlmState
+from reasoning.vlm.hf import VisionLanguage
+from reasoning.vlm.local.network import Reading
 from stream.frame import Image, Mask
 from stream.geometry import mask_box
 
@@ -31,7 +32,7 @@ class MarkedPictures:
 
     def begin(
         self, image: Image, messages: Sequence[Mapping[str, str]], pointed: Mask | None = None
-    ) -> VlmState:
+    ) -> Reading:
         """See SegLanguage."""
         if pointed is None or not pointed.any():
             return self._language.begin(image, messages)
@@ -39,7 +40,7 @@ class MarkedPictures:
         told = {**last, "content": last["content"] + MEANT}
         return self._language.begin(boxed(image, pointed), [*messages[:-1], told])
 
-    def feed(self, reading: VlmState, ids: Sequence[int]) -> Tensor:
+    def feed(self, reading: Reading, ids: Sequence[int]) -> Tensor:
         """See VisionLanguage."""
         return self._language.feed(reading, ids)
 

@@ -1,26 +1,14 @@
 """Vision-language models of transformers, with their cache in the caller's hands."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
 from PIL import Image as Pillow
 from torch import Tensor
-from transformers import DynamicCache
 
 from reasoning.vlm.local.network import Network, Reading
 from stream.frame import Image
-
-
-@dataclass(slots=True, eq=False)
-class VlmState:
-    """What a model has read; owned by the caller."""
-
-    logits: Tensor  # [V] of the next token
-    cache: Any = field(default_factory=DynamicCache)
-    position: int = 0  # of the next token, where positions have several directions
-    axes: int = 0  # how many; 0 where the cache counts words
 
 
 class VisionLanguage(Protocol):
@@ -29,10 +17,10 @@ class VisionLanguage(Protocol):
     tokenizer: Any
     device: torch.device
 
-    def begin(self, image: Image, messages: Sequence[Mapping[str, str]]) -> VlmState:
+    def begin(self, image: Image, messages: Sequence[Mapping[str, str]]) -> Reading:
         """Read a picture and a conversation of role and content; the picture is in the last one."""
 
-    def feed(self, reading: VlmState, ids: Sequence[int]) -> Tensor:
+    def feed(self, reading: Reading, ids: Sequence[int]) -> Tensor:
         """Read tokens on top of the cache; [n, D] last-layer states."""
 
 
@@ -45,7 +33,7 @@ class ProcessorModel:
         self.tokenizer = processor.tokenizer
         self.device: torch.device = next(model.parameters()).device
 
-    def begin(self, image: Image, messages: Sequence[Mapping[str, str]]) -> VlmState:
+    def begin(self, image: Image, messages: Sequence[Mapping[str, str]]) -> Reading:
         """See VisionLanguage."""
         told: list[dict[str, Any]] = [
             {"role": m["role"], "content": [{"type": "text", "text": m["content"]}]}
@@ -54,12 +42,8 @@ class ProcessorModel:
         told[-1]["content"].insert(0, {"type": "image"})
         text = self._processor.apply_chat_template(told, tokenize=False, add_generation_prompt=True)
         inputs = self._processor(text=[text], images=[Pillow.fromarray(image)], return_tensors="pt")
-        read = self._network.read(dict(inputs))
-        return VlmState(read.logits, read.cache, read.position, read.axes)
+        return self._network.read(dict(inputs))
 
-    def feed(self, reading: VlmState, ids: Sequence[int]) -> Tensor:
+    def feed(self, reading: Reading, ids: Sequence[int]) -> Tensor:
         """See VisionLanguage."""
-        read = Reading(reading.cache, reading.logits, reading.position, reading.axes)
-        states = self._network.states(read, ids)
-        reading.logits, reading.position = read.logits, read.position
-        return states
+        return self._network.states(reading, ids)

@@ -47,7 +47,7 @@ class NamedPlace:
 
 
 @dataclass(frozen=True, slots=True)
-class NamedMask:
+class NamedCodes:
     """Words that name a thing, and the codes of its mask (reasoning/vlm/mask_codes.py).
 
     Without words, the mask is that of the words before it.
@@ -57,7 +57,7 @@ class NamedMask:
     codes: tuple[int, ...]
 
 
-ParsedPiece = PlainText | NamedPlace | NamedMask | Call
+ParsedPiece = PlainText | NamedPlace | NamedCodes | Call
 Read = Callable[["regex.Match[str]", Coordinates], Sequence[ParsedPiece]]
 
 
@@ -143,7 +143,7 @@ def _paligemma(match: "regex.Match[str]", _: Coordinates) -> Sequence[ParsedPiec
 
 
 def _samtok(match: "regex.Match[str]", _: Coordinates) -> Sequence[ParsedPiece]:
-    return (NamedMask((match["name"] or "").strip(), mask_codes.read(match["numbers"])),)
+    return (NamedCodes((match["name"] or "").strip(), mask_codes.read(match["numbers"])),)
 
 
 def _florence(match: "regex.Match[str]", _: Coordinates) -> Sequence[ParsedPiece]:

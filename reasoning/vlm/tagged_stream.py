@@ -24,7 +24,7 @@ from reasoning.generation.tokens import (
     unbracket,
 )
 from reasoning.vlm.grounding_formats import TagParser
-from reasoning.vlm.markup import NamedMask, NamedPlace, ParsedPiece, PlainText
+from reasoning.vlm.markup import NamedCodes, NamedPlace, ParsedPiece, PlainText
 from stream.events import Evidence, Question, TokenStep
 
 MAX_RECENT = 120  # characters in which the name of a place is looked for
@@ -125,7 +125,7 @@ class TaggedLMM(Generic[StateT]):
             return ""
         return self.grounder.pointed(prompt.view, prompt.question)
 
-    def _region(self, view: SceneView, piece: NamedPlace | NamedMask) -> GroundedRegion | None:
+    def _region(self, view: SceneView, piece: NamedPlace | NamedCodes) -> GroundedRegion | None:
         """What is in a place, or under a mask."""
         if isinstance(piece, NamedPlace):
             return self.grounder.ground(view, piece.place) if self.grounder else None
@@ -133,7 +133,7 @@ class TaggedLMM(Generic[StateT]):
             return self.grounder.coded(view, piece.codes)
         return None
 
-    def _name(self, state: StateT, piece: NamedPlace | NamedMask) -> TokenStep | None:
+    def _name(self, state: StateT, piece: NamedPlace | NamedCodes) -> TokenStep | None:
         """Words that name a thing in a place; those that were just said are not said again."""
         region = self._region(state.prompt.view, piece)
         step = None
@@ -174,7 +174,7 @@ class TaggedLMM(Generic[StateT]):
                 return self._write(state, piece, self.controls.id_of(piece))
             case PlainText(text):
                 return self._say(state, text)
-            case NamedPlace() | NamedMask():
+            case NamedPlace() | NamedCodes():
                 return self._name(state, piece)
             case Call():
                 state.queue.clear()

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from reasoning.vlm.hf import VlmState
+from reasoning.vlm.local.network import Reading
 from stream.frame import Image, Mask
 
 SPECIAL = ("<eos>", "[SEG]", "<p>", "</p>")
@@ -49,11 +49,11 @@ class ScriptedLanguage:
 
     def begin(
         self, image: Image, messages: Sequence[Mapping[str, str]], pointed: Mask | None = None
-    ) -> VlmState:
+    ) -> Reading:
         self.messages, self.pointed = messages, pointed
-        return VlmState(self._logits(), None)
+        return Reading(None, self._logits(), 0, 0)
 
-    def feed(self, reading: VlmState, ids: Sequence[int]) -> Tensor:
+    def feed(self, reading: Reading, ids: Sequence[int]) -> Tensor:
         self.read += ids
         if len(ids) == 1:  # its own; where another token was taken than it wanted, it goes on
             del self._ids[:1]

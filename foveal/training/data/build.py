@@ -31,7 +31,7 @@ from reasoning.data.annotator import AnnotatedPicture
 from reasoning.data.builder import Builder, BuildReport
 from reasoning.data.openai_annotator import OpenAiAnnotator
 from reasoning.data.records import TrainingRecord, problems, read_jsonl, write_jsonl
-from reasoning.data.wearer_questions import Asked, Wearer, known_answer
+from reasoning.data.wearer_questions import Wearer, WearerQuestion, known_answer
 from reasoning.data.wordings import excluded, read_wordings
 from reasoning.pixsearch.modeling import ModelConfig
 from reasoning.vlm.endpoint import Endpoint
@@ -106,7 +106,7 @@ def distilled(
 
 def questions(
     options: BuildOptions, entries: Sequence[Entry]
-) -> Iterator[tuple[AnnotatedPicture, Asked]]:
+) -> Iterator[tuple[AnnotatedPicture, WearerQuestion]]:
     """Without end: a picture, some questions of it, and the next picture."""
     random = np.random.default_rng(options.seed)
     unasked, views = excluded(options.without)

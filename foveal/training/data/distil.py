@@ -22,7 +22,7 @@ from reasoning.data.records import (
     problems,
 )
 from reasoning.data.trajectory import segments_of
-from reasoning.data.wearer_questions import Asked
+from reasoning.data.wearer_questions import WearerQuestion
 from reasoning.generation.conversation import Assistant
 from reasoning.generation.tokens import neutralise
 from reasoning.rules.evidence_wording import quoted
@@ -71,11 +71,11 @@ class Distiller:
         self._assistant, self._tokens = assistant, tokens
         self.report = DistilReport()
 
-    def record(self, asked: Asked, view: SceneView) -> TrainingRecord | None:
+    def record(self, asked: WearerQuestion, view: SceneView) -> TrainingRecord | None:
         """One question, and the one that follows it, as a record; None where nothing is left."""
         self._assistant.forget()
         turns: list[TurnRecord] = []
-        one: Asked | None = asked
+        one: WearerQuestion | None = asked
         while one is not None:
             sample = one.sample
             question = Question(sample.question, 5 * NS_PER_S * len(turns), sample.point)
@@ -103,7 +103,7 @@ class Distiller:
         self.report.records += 1
         return record
 
-    def _confirmed(self, asked: Asked, answer: Answer) -> Sequence[Segment] | str:
+    def _confirmed(self, asked: WearerQuestion, answer: Answer) -> Sequence[Segment] | str:
         """The answer's segments, or why it is not believed."""
         masks = [thing.mask for thing in asked.sample.things]
         segments: Sequence[Segment] = segments_of(answer, lambda mask: _known(mask, masks))
@@ -116,7 +116,7 @@ class Distiller:
         return found
 
     def _judge(
-        self, asked: Asked, answer: Answer, segments: Sequence[Segment]
+        self, asked: WearerQuestion, answer: Answer, segments: Sequence[Segment]
     ) -> Sequence[Segment] | str:
         kind, text = asked.kind, answer.text
         refuses = DONT_KNOW in text
@@ -133,7 +133,7 @@ class Distiller:
         return segments if _good(asked, text, segments) else "not confirmed"
 
     def _told(
-        self, asked: Asked, answer: Answer, segments: Sequence[Segment]
+        self, asked: WearerQuestion, answer: Answer, segments: Sequence[Segment]
     ) -> Sequence[Segment] | str:
         """A quotation of the sentence that is known to tell."""
         fact = asked.fact
@@ -160,7 +160,7 @@ class Distiller:
         self.report.refused += 1
         return segments
 
-    def _count(self, asked: Asked, segments: Sequence[Segment]) -> None:
+    def _count(self, asked: WearerQuestion, segments: Sequence[Segment]) -> None:
         self.report.turns += 1
         self.report.kinds[asked.kind] = self.report.kinds.get(asked.kind, 0) + 1
         for segment in segments:
@@ -188,7 +188,7 @@ def neutral(text: str) -> str:
     return (" " if text[:1] == " " else "") + neutralise(text)
 
 
-def _good(asked: Asked, text: str, segments: Sequence[Segment]) -> bool:
+def _good(asked: WearerQuestion, text: str, segments: Sequence[Segment]) -> bool:
     """Whether what is known of the picture confirms an answer from sight."""
     match asked.kind:
         case "name":
@@ -216,7 +216,7 @@ def _known(mask: Rle, known: Sequence[Rle]) -> Rle:
     return mask
 
 
-def _shown(asked: Asked, segments: Sequence[Segment]) -> bool:
+def _shown(asked: WearerQuestion, segments: Sequence[Segment]) -> bool:
     """Whether an entity of the answer has the mask of the thing that is asked for."""
     sample = asked.sample
     assert sample.target is not None
@@ -235,14 +235,14 @@ def _said(text: str, name: str) -> bool:
     return any(set(search_words(word)) <= said for word in _names(name))
 
 
-def _named(asked: Asked, text: str) -> bool:
+def _named(asked: WearerQuestion, text: str) -> bool:
     sample = asked.sample
     if sample.target is not None:
         return _said(text, sample.things[sample.target].name)
     return _said(text, sample.title.split(" (")[0])
 
 
-def _counted(asked: Asked, text: str) -> bool:
+def _counted(asked: WearerQuestion, text: str) -> bool:
     sample = asked.sample
     assert sample.target is not None
     name = sample.things[sample.target].name
@@ -250,7 +250,7 @@ def _counted(asked: Asked, text: str) -> bool:
     return count < len(NUMBERS) and NUMBERS[count] in text.lower().split()
 
 
-def _listed(asked: Asked, segments: Sequence[Segment]) -> bool:
+def _listed(asked: WearerQuestion, segments: Sequence[Segment]) -> bool:
     """Whether all that is listed is there, or nearly all."""
     said = [s for s in segments if isinstance(s, Entity)]
     right = sum(any(_said(s.text, t.name) for t in asked.sample.things) for s in said)

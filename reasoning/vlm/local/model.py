@@ -23,7 +23,7 @@ from reasoning.vlm.local.open import Opened
 from reasoning.vlm.local.pictures import as_picture, fitted, resized_by
 from reasoning.vlm.local.read_ahead import ReadAhead, Views
 from reasoning.vlm.local.search_grammar import allows, closing, likeliest, payload
-from reasoning.vlm.markup import NamedMask, NamedPlace
+from reasoning.vlm.markup import NamedCodes, NamedPlace
 from reasoning.vlm.tagged_stream import Grounder, TaggedLMM, TaggedState
 from stream.clock import NS_PER_S
 from stream.events import TokenStep
@@ -201,7 +201,7 @@ class VlmLMM(TaggedLMM[VlmState]):
         unread, state.unread = state.unread, []
         self._network.feed(state.reading, unread)
 
-    def _name(self, state: VlmState, piece: NamedPlace | NamedMask) -> TokenStep | None:
+    def _name(self, state: VlmState, piece: NamedPlace | NamedCodes) -> TokenStep | None:
         if isinstance(piece, NamedPlace):
             piece = NamedPlace(piece.text, moved(piece.place, state.shift))
         return super()._name(state, piece)

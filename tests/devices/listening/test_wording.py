@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devices.listening.wording import Agreement, after_wake_phrase, ending
+from devices.listening.wording import LocalAgreement, after_wake_phrase, ending
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_wake_phrase(text: str, rest: str | None) -> None:
 
 
 def test_two_hypotheses_that_agree_are_stable() -> None:
-    agreement = Agreement()
+    agreement = LocalAgreement()
     stable = []
     for text in ("What is", "What is this on", "What is this in the", "What is this on the table?"):
         agreement = agreement.step(text)
@@ -60,7 +60,7 @@ def test_two_hypotheses_that_agree_are_stable() -> None:
 
 @given(st.lists(st.lists(st.sampled_from("abc"), max_size=6).map(" ".join), max_size=8))
 def test_stable_words_are_never_fewer(hypotheses: list[str]) -> None:
-    agreement = Agreement()
+    agreement = LocalAgreement()
     for text in hypotheses:
         before = agreement.stable
         agreement = agreement.step(text)

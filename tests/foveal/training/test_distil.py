@@ -11,7 +11,7 @@ from perception.features.backbone import Features
 from perception.scene.reader import GroundedRegion, SceneView
 from reasoning.data.annotator import NamedMask, QuestionSample
 from reasoning.data.records import Entity, Information, TrainingRecord, Words, sequence_of
-from reasoning.data.wearer_questions import Asked, Kind
+from reasoning.data.wearer_questions import Kind, WearerQuestion
 from reasoning.data.wordings import Fact
 from reasoning.generation.conversation import Assistant
 from reasoning.generation.decoding import SearchDecoder
@@ -51,16 +51,20 @@ def told(words: str) -> list[ScriptPiece]:
     return [Said("The"), Mention(" zebra", region()), *call, Said(words)]
 
 
-def asked(kind: Kind, question: str = "What does it eat?", follows: Asked | None = None) -> Asked:
+def asked(
+    kind: Kind, question: str = "What does it eat?", follows: WearerQuestion | None = None
+) -> WearerQuestion:
     known = NamedMask("zebra", encode_mask(KNOWN))
     sample = QuestionSample(
         f"p#{kind}", "p.jpg", SIZE, question, "", (known,), 0, (12, 12), "Zebra"
     )
     fact = Fact("What does {it} eat?", EATS, "Zebra") if kind == "fact" else None
-    return Asked(kind, sample, fact, follows)
+    return WearerQuestion(kind, sample, fact, follows)
 
 
-def distil(one: Asked, *turns: list[ScriptPiece]) -> tuple[TrainingRecord | None, Distiller]:
+def distil(
+    one: WearerQuestion, *turns: list[ScriptPiece]
+) -> tuple[TrainingRecord | None, Distiller]:
     searcher = ScriptedSearcher({"<region>": [FOUND]})
     assistant = Assistant(ScriptedLMM(*turns), SearchDecoder(searcher))
     distiller = Distiller(assistant, lambda text: len(text.split()))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from reasoning.data.annotator import AnnotatedPicture, NamedMask
 from reasoning.data.records import Entity, Information, SearchCall, Words, sequence_of
 from reasoning.data.trajectory import segments_of
-from reasoning.data.wearer_questions import Asked, Wearer
+from reasoning.data.wearer_questions import Wearer, WearerQuestion
 from reasoning.data.wordings import excluded, fold, read_wordings
 from retrieval.sources.entries import Entry
 from stream.events import Answer, Evidence, Question, Region, SearchRecord, Span
@@ -35,7 +35,7 @@ ZEBRA = Entry(
 PICTURE = AnnotatedPicture("p.jpg", SIZE, (NamedMask("zebra", MASK),))
 
 
-def drawn(without: frozenset[str] = frozenset(), count: int = 300) -> list[Asked]:
+def drawn(without: frozenset[str] = frozenset(), count: int = 300) -> list[WearerQuestion]:
     random = np.random.default_rng(3)
     absent = ("zebra", "cup", "car")
     wearer = Wearer(read_wordings(), {"zebra": ZEBRA}, [ZEBRA], absent, random, without)

@@ -7,26 +7,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoning.vlm.grounding_formats import TagParser
-from reasoning.vlm.markup import NamedMask, NamedPlace, ParsedPiece, PlainText
+from reasoning.vlm.markup import NamedCodes, NamedPlace, ParsedPiece, PlainText
 from reasoning.vlm.mask_codes import read, spell
 
 CODES = "<|mt_start|><|mt_0123|><|mt_0456|><|mt_end|>"
 REF, END_REF = "<|object_ref_start|>", "<|object_ref_end|>"
-CAT, BARE = NamedMask("a cat", (123, 456)), NamedMask("", (123, 456))
+CAT, BARE = NamedCodes("a cat", (123, 456)), NamedCodes("", (123, 456))
 SAMPLES: list[tuple[str, list[object]]] = [
     (f"It is {REF}a cat{END_REF}{CODES} here.", ["It is ", CAT, " here."]),
     (f"{REF}a cat{END_REF} {CODES}, {REF}a cat{END_REF}{CODES}.", [CAT, ", ", CAT, "."]),
     (f"Sure, {CODES}.", ["Sure, ", BARE, "."]),
     (CODES, [BARE]),
     # What the published scripts repair: one code too few, the end left out, codes too many.
-    ("A <|mt_start|><|mt_0007|><|mt_end|>.", ["A ", NamedMask("", (7,)), "."]),
-    ("A <|mt_start|><|mt_0007|>", ["A ", NamedMask("", (7,))]),
-    ("A <|mt_start|><|mt_0007|> <b>", ["A ", NamedMask("", (7,)), " <b>"]),
-    ("A <|mt_start|><|mt_0007|><b>", ["A ", NamedMask("", (7,)), "<b>"]),
-    (f"A <|mt_start|><|mt_0007|>{CODES}", ["A ", NamedMask("", (7,)), BARE]),
+    ("A <|mt_start|><|mt_0007|><|mt_end|>.", ["A ", NamedCodes("", (7,)), "."]),
+    ("A <|mt_start|><|mt_0007|>", ["A ", NamedCodes("", (7,))]),
+    ("A <|mt_start|><|mt_0007|> <b>", ["A ", NamedCodes("", (7,)), " <b>"]),
+    ("A <|mt_start|><|mt_0007|><b>", ["A ", NamedCodes("", (7,)), "<b>"]),
+    (f"A <|mt_start|><|mt_0007|>{CODES}", ["A ", NamedCodes("", (7,)), BARE]),
     (
         "<|mt_start|><|mt_0001|><|mt_0300|><|mt_0002|><|mt_end|> x",
-        [NamedMask("", (1, 300, 2)), " x"],
+        [NamedCodes("", (1, 300, 2)), " x"],
     ),
     # Nothing of it is ever said.
     ("A <|mt_start|><|mt_end|>cat <|mt_0123|>.", ["A cat ."]),
@@ -77,4 +77,4 @@ def test_how_the_stream_is_cut_changes_nothing(texts: list[str], cuts: list[int]
 @given(st.lists(st.integers(0, 511), min_size=1, max_size=4))
 def test_codes_are_spelled_as_they_are_read(codes: list[int]) -> None:
     assert read(spell(codes)) == tuple(codes)
-    assert pieces(f"x {spell(codes)}") == ["x ", NamedMask("", tuple(codes))]
+    assert pieces(f"x {spell(codes)}") == ["x ", NamedCodes("", tuple(codes))]

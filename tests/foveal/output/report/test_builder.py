@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from devices.audio.wav import write_wav
-from foveal.output import report, report_html
 from foveal.output.annotate import colour
-from foveal.output.report import MAX_THUMBNAILS, ReportBuilder
+from foveal.output.report import builder as page_builder
+from foveal.output.report import html as page_html
+from foveal.output.report.builder import MAX_THUMBNAILS, ReportBuilder
 from stream.clock import VirtualClock
 from stream.errors import OutputError
 from stream.events import Answer, Evidence, Question, SearchRecord, Span
@@ -179,7 +180,7 @@ def test_speech_is_embedded_when_short_and_linked_when_long(tmp_path: Path) -> N
 
 
 def test_a_page_embeds_only_so_much_speech(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(report, "MAX_EMBEDDED_TOTAL", 40_000)
+    monkeypatch.setattr(page_builder, "MAX_EMBEDDED_TOTAL", 40_000)
     write_wav(tmp_path / "01.wav", [np.zeros(8000, np.int16)], 16_000)
     page = build(tmp_path / "a.html", *[answer()] * 4, wav=tmp_path / "01.wav")
     sources = [str(attrs["src"])[:5] for attrs in page.all("audio")]
@@ -219,7 +220,7 @@ def test_a_report_that_cannot_be_written_says_where(tmp_path: Path) -> None:
 
 
 def test_search_and_evidence_are_set_apart() -> None:
-    html = report_html.sequence(
+    html = page_html.sequence(
         "The car<search> <region> </search><information> WRX | 2.5 L</information> is old."
     )
     page = Page(html)
@@ -244,8 +245,8 @@ TOKENS = st.sampled_from(
 
 @given(st.lists(TOKENS | st.text(max_size=5), max_size=12).map("".join))
 def test_any_sequence_is_balanced_html_with_its_own_text(decoded: str) -> None:
-    page = Page(report_html.sequence(decoded))
-    printed = Page(report_html.text(decoded))
+    page = Page(page_html.sequence(decoded))
+    printed = Page(page_html.text(decoded))
     assert page.text == printed.text
 
 
@@ -255,10 +256,10 @@ def test_any_sequence_is_balanced_html_with_its_own_text(decoded: str) -> None:
 )
 def test_spans_never_change_the_answers_text(text: str, bounds: list[tuple[int, int]]) -> None:
     spans = [Span(start, end, region(1)) for start, end in bounds]
-    assert Page(report_html.grounded(text, spans)).text == text
+    assert Page(page_html.grounded(text, spans)).text == text
 
 
 def test_a_span_has_the_colour_of_its_mask() -> None:
-    html = report_html.grounded("A red cup.", [Span(2, 9, region(5))])
+    html = page_html.grounded("A red cup.", [Span(2, 9, region(5))])
     red, green, blue = colour(5)
     assert f'<mark style="--tone:#{red:02x}{green:02x}{blue:02x}">red cup</mark>' in html

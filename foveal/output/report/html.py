@@ -1,4 +1,4 @@
-"""What report.html.j2 is filled with: nouns as text and HTML. Everything written is escaped."""
+"""What page.html.j2 is filled with: nouns as text and HTML. Everything written is escaped."""
 
 import re
 import unicodedata
@@ -148,7 +148,7 @@ def _macros() -> Any:
     known = {"moment": moment, "tone": tone, "colour": colour, "name": name}
     written = {"grounded": grounded, "sequence": sequence, "most": MAX_EVIDENCE_CHARS}
     environment.globals.update(known | written)
-    return environment.get_template("report.html.j2").module
+    return environment.get_template("page.html.j2").module
 
 
 macros = _macros()

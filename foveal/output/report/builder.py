@@ -11,7 +11,7 @@ from typing import Any
 import cv2
 
 from foveal.output.annotate import shrink
-from foveal.output.report_html import COUNTS, facts, macros, stages
+from foveal.output.report.html import COUNTS, facts, macros, stages
 from stream.errors import OutputError
 from stream.events import Answer, Region
 from stream.frame import Image, Keyframe

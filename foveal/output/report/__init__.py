@@ -1,0 +1,1 @@
+"""report.html: one page of what a session saw, said and took."""
