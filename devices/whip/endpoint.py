@@ -8,8 +8,9 @@ open a data channel.
     PATCH  {prefix}/{id}   trickle ICE candidates: 204; ICE restart: 200 with our fragment
     DELETE {prefix}/{id}   end of the session: 200
     OPTIONS                CORS, Accept-Post, ICE servers
+    GET, HEAD              204: there is nothing to read (RFC 9725 section 4.1)
 
-Any other method answers 405: its use is reserved; HEAD on a WHEP endpoint answers 200.
+Any other method answers 405: its use is reserved. HEAD on a WHEP endpoint answers 200.
 """
 
 import asyncio
@@ -33,7 +34,8 @@ logger = logging.getLogger(__name__)
 
 SDP = "application/sdp"
 FRAGMENT = "application/trickle-ice-sdpfrag"
-METHODS = "OPTIONS, POST, PATCH, DELETE"
+METHODS = "OPTIONS, GET, HEAD, POST, PATCH, DELETE"
+ANY_TAG = ("*", '"*"')  # RFC 9725 writes it both ways
 
 SessionHandler = Callable[[PeerSession], Awaitable[None]]
 TrackMaker = Callable[[PeerSession], Sequence[Any]]  # tracks to send; may raise Problem
@@ -138,7 +140,7 @@ class SignalServer:
         match = request.headers.get("If-Match")
         if match is None:
             raise Problem(428, "expected an If-Match header with the session's ETag")
-        if match not in (session.etag, "*"):
+        if not {tag.strip() for tag in match.split(",")} & {session.etag, *ANY_TAG}:
             raise Problem(412, "If-Match is not this session's ETag", {"ETag": session.etag})
         fragment = parse_fragment(await self._gate.text(request, FRAGMENT))
         if not session.restarts(fragment):
@@ -162,10 +164,18 @@ class SignalServer:
         return response
 
     async def _reserved(self, request: web.Request) -> web.Response:
-        if request.method == "HEAD" and self._role is Role.PLAY and "id" not in request.match_info:
-            return web.Response(content_type=SDP)  # how WHEP endpoints are discovered
-        allow = "OPTIONS, PATCH, DELETE" if "id" in request.match_info else "OPTIONS, POST"
-        raise Problem(405, f"{request.method} is reserved here", {"Allow": allow})
+        one = "id" in request.match_info
+        if request.method in ("GET", "HEAD"):
+            if one:
+                self._gate.authorize(request)
+                self._find(request)
+            elif request.method == "HEAD" and self._role is Role.PLAY:
+                return web.Response(content_type=SDP)  # how WHEP endpoints are discovered
+            return web.Response(status=204)
+        allow = "PATCH, DELETE" if one else "POST"
+        raise Problem(
+            405, f"{request.method} is reserved here", {"Allow": f"OPTIONS, GET, HEAD, {allow}"}
+        )
 
     def _find(self, request: web.Request) -> PeerSession:
         session = self._sessions.get(request.match_info["id"])

@@ -2,7 +2,8 @@
 
 import ipaddress
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
@@ -10,6 +11,8 @@ from aiortc import RTCIceCandidate
 from aiortc.sdp import SessionDescription, candidate_from_sdp
 
 from devices.http.problems import Problem
+from devices.whip.bundle import complete_sections, split_sections
+from devices.whip.codecs import Offered, Parameters, adapt_h264, check_codecs
 
 MEDIA_KINDS = ("audio", "video")
 FINGERPRINTS = ("sha-256", "sha-384", "sha-512")  # what aiortc can verify
@@ -33,18 +36,24 @@ DIRECTIONS = {
     Role.PLAY: ("recvonly", "sendrecv"),
     Role.DUPLEX: ("sendonly", "recvonly", "sendrecv"),
 }
+BOTH = {  # what `sendrecv` comes to: RFC 9725 answers recvonly, WHEP sendonly
+    Role.PUBLISH: "sendonly",
+    Role.PLAY: "recvonly",
+    Role.DUPLEX: "sendrecv",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class SdpOffer:
-    """A checked offer."""
+    """A checked offer, with whole sections and the codecs that aiortc knows."""
 
     text: str
-    ufrag: str  # of the first section; BUNDLE makes it everybody's
+    ufrag: str  # of the tagged section; BUNDLE makes it everybody's
     mid: str
     media_line: str  # m= of that section, for fragments about it
     video: bool
     audio: bool
+    h264: Mapping[str, Parameters] = field(default_factory=dict)  # as offered, by payload type
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,27 +71,36 @@ def check_offer(text: str, role: Role = Role.PUBLISH) -> SdpOffer:
 
     One bad section refuses the whole offer: RFC 9725 allows no partly successful answers.
     """
+    text, h264 = complete_sections(text, BOTH[role]), Offered()
+    if role is not Role.PLAY:  # what we send is what aiortc's encoder makes
+        text, h264 = adapt_h264(text)
     description = _parse(text)
     sections = description.media
     if not sections:
         raise Problem(422, "expected at least one m= section, got none")
     bundle = next((group for group in description.group if group.semantic == "BUNDLE"), None)
     mids = [section.rtp.muxId for section in sections]
-    if bundle is None or sorted(map(str, bundle.items)) != sorted(mids) or "" in mids:
-        raise Problem(422, "expected every m= section in one BUNDLE group")
+    bundled = bundle.items if bundle is not None else mids[:1]  # one alone needs no group
+    if sorted(map(str, bundled)) != sorted(mids) or "" in mids:
+        raise Problem(
+            422, "expected every m= section in one BUNDLE group; set bundlePolicy to max-bundle"
+        )
     for section in sections:
         _check_section(section, role)
     kinds = [section.kind for section in sections]
     if any(kinds.count(kind) > 1 for kind in MEDIA_KINDS):
         raise Problem(422, f"expected at most one audio and one video section, got {kinds}")
-    if len({section.msid.split()[0] for section in sections if (section.msid or "").split()}) > 1:
+    check_codecs(text)
+    streams = {section.msid.split()[0] for section in sections if (section.msid or "").split()}
+    if len(streams - {"-"}) > 1:  # RFC 8830: "-" is no stream
         raise Problem(422, "expected one MediaStream (a=msid), got several")
-    first = next(section for section in sections if section.rtp.muxId == bundle.items[0])
-    if sum(len(section.ice_candidates) for section in sections) > MAX_CANDIDATES:
+    if max(len(section.ice_candidates) for section in sections) > MAX_CANDIDATES:
         raise Problem(422, f"expected at most {MAX_CANDIDATES} candidates")
-    ufrag = first.ice.usernameFragment
-    line = next(line for line in text.splitlines() if line.startswith("m="))
-    return SdpOffer(_clean(text), ufrag, mids[0], line, "video" in kinds, "audio" in kinds)
+    tagged = mids.index(bundled[0])
+    line = split_sections(text)[1][tagged][0]
+    ufrag = sections[tagged].ice.usernameFragment
+    video, audio = "video" in kinds, "audio" in kinds
+    return SdpOffer(_clean(text), ufrag, mids[tagged], line, video, audio, h264)
 
 
 def parse_fragment(text: str) -> SdpFragment:

@@ -14,6 +14,8 @@ from devices.webrtc.aiortc_compat import wants_to_receive
 from devices.webrtc.connection import PeerConnection, VideoSource
 from devices.webrtc.ice_restart import IceRestarts
 from devices.webrtc.turn import has_relay, warn_of_trouble
+from devices.whip.bundle import complete_answer
+from devices.whip.codecs import restore_h264
 from devices.whip.sdp import SdpFragment, SdpOffer
 from stream.clock import Clock
 
@@ -50,6 +52,7 @@ class PeerSession:
         self._offer: SdpOffer | None = None
         self._ufrags: list[str] = []  # of the client's credentials, newest last
         self._restarts: IceRestarts | None = None  # with the first one
+        self._restarting = asyncio.Lock()  # a client may send a restart before the last answer
         self._ice_servers = ice_servers
         self._closing: asyncio.Future[None] | None = None
         self._warning: asyncio.Task[None] | None = None
@@ -73,7 +76,8 @@ class PeerSession:
         except Exception as error:  # aiortc refuses with built-in errors of any kind
             await self.close()
             raise Problem(422, f"this offer cannot be answered: {error}"[:200]) from error
-        answer = str(self._connection.localDescription.sdp)
+        answer = complete_answer(self._connection.localDescription.sdp, offer.text)
+        answer = restore_h264(answer, offer.h264)
         if not has_relay(answer):  # aioice does not say why
             self._warning = asyncio.create_task(warn_of_trouble(self._ice_servers))
         return answer
@@ -112,10 +116,11 @@ class PeerSession:
             raise Problem(422, "there is no connection to restart; the session is as it was")
         if self._restarts is None:
             self._restarts = IceRestarts(self._connection.ice_transport(), self._ice_servers)
-        lines = await self._restarts.gather()
-        self._ufrags, self.etag = [*self._ufrags[-15:], fragment.ufrag], _etag()
-        await self.trickle(fragment)
-        self._restarts.check(fragment.ufrag, fragment.pwd)
+        async with self._restarting:
+            lines = await self._restarts.gather()
+            self._ufrags, self.etag = [*self._ufrags[-15:], fragment.ufrag], _etag()
+            await self.trickle(fragment)
+            self._restarts.check(fragment.ufrag, fragment.pwd)
         return "\r\n".join([self._offer.media_line, f"a=mid:{self._offer.mid}", *lines, ""])
 
     async def close(self) -> None:

@@ -114,6 +114,20 @@ async def test_late_candidates_go_to_the_path_they_are_for() -> None:
     fresh.close()
 
 
+async def test_of_restarts_that_overlap_the_last_one_counts() -> None:
+    async with linked(UdpRelay(seed=38)) as link:
+        asked = [parse_fragment(CREDENTIALS.replace("zzzz", name)) for name in ("aaaa", "bbbb")]
+        told = await asyncio.gather(*map(link.session.restart, asked))
+        restarts = link.session._restarts
+        assert restarts is not None and restarts._next is not None
+        looking = restarts._next._connection
+        assert looking.remote_username == "bbbb" and looking.local_username in told[1]
+        assert looking.local_username not in told[0]
+        open_sockets = list(looking._protocols)
+        await link.session.close()
+        assert open_sockets and looking._protocols == []
+
+
 async def test_a_session_that_ends_in_a_restart_leaves_no_socket_open() -> None:
     async with linked(UdpRelay(seed=37)) as link:
         await link.session.restart(parse_fragment(CREDENTIALS))

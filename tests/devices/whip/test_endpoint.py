@@ -94,6 +94,8 @@ async def test_a_patch_is_checked_and_leaves_the_session_alone(
     assert await endpoint.patch("/whip/" + "x" * 32, good, **match) == 404
     assert await endpoint.patch(location, good, **{**match, "Authorization": "Bearer x"}) == 401
     assert await endpoint.patch(location, good, **match) == 204
+    for tag in ("*", '"*"', f'"other", {etag}'):  # RFC 9110 section 13.1.1: a list may come
+        assert await endpoint.patch(location, good, **{"If-Match": tag}) == 204
     assert not endpoint.sessions[0].closed.is_set()
 
 
@@ -212,10 +214,24 @@ async def test_a_handler_that_does_not_end_is_ended(
 
 async def test_other_methods_are_reserved(start: Start) -> None:
     endpoint = await start()
-    for path, allow in (("/whip", "OPTIONS, POST"), ("/whip/x", "OPTIONS, PATCH, DELETE")):
-        for method in ("GET", "HEAD", "PUT", "POST" if path != "/whip" else "PATCH"):
+    allow = {"/whip": "OPTIONS, GET, HEAD, POST", "/whip/x": "OPTIONS, GET, HEAD, PATCH, DELETE"}
+    for path, methods in allow.items():
+        for method in ("PUT", "POST" if path != "/whip" else "PATCH"):
             response = await endpoint.http.request(method, endpoint.url + path, headers=AUTH)
-            assert (response.status, response.headers["Allow"]) == (405, allow)
+            assert (response.status, response.headers["Allow"]) == (405, methods)
+
+
+async def test_nothing_is_there_to_be_read(start: Start, camera_offer: tuple[Any, str]) -> None:
+    """RFC 9725 section 4.1: GET is answered with a 2xx status and no content."""
+    endpoint = await start()
+    location = (await endpoint.post(camera_offer[1])).headers["Location"]
+    cases = [("/whip", AUTH, 204), ("/whip", {}, 204), (location, AUTH, 204)]
+    cases += [(location, {}, 401), ("/whip/x", AUTH, 404)]
+    for method in ("GET", "HEAD"):
+        for path, headers, status in cases:
+            response = await endpoint.http.request(method, endpoint.url + path, headers=headers)
+            assert response.status == status
+            assert status != 204 or await response.read() == b""
 
 
 async def test_options_tell_browsers_and_clients_what_they_need(start: Start) -> None:

@@ -119,12 +119,13 @@ def write_certificate(folder: Path) -> tuple[Path, Path]:
 
 
 @pytest.mark.skipif("whip" not in av.formats_available, reason="this PyAV has no WHIP muxer")
-async def test_ffmpeg_publishes(start: Start, tmp_path: Path) -> None:
+@pytest.mark.parametrize("profile", ["Baseline", "Main", "High"])
+async def test_ffmpeg_publishes(start: Start, tmp_path: Path, profile: str) -> None:
     endpoint = await start()
     paths = [str(path) for path in write_certificate(tmp_path)]
     script = Path(__file__).with_name("ffmpeg_publisher.py")
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, str(script), f"{endpoint.url}/whip", TOKEN, "20", *paths),
+        *(sys.executable, str(script), f"{endpoint.url}/whip", TOKEN, "20", *paths, profile),
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
     assert await asyncio.wait_for(process.wait(), 20) == 0

@@ -47,6 +47,8 @@ def test_a_camera_with_microphone_is_let_in() -> None:
     checked = check_offer(offer(section(), section("audio", "1"), bundle="0 1"))
     assert (checked.video, checked.audio, checked.ufrag, checked.mid) == (True, True, "abcd", "0")
     assert check_offer(offer(section(direction="a=sendrecv"))).audio is False
+    assert check_offer(offer(section(direction=None))).video is True  # RFC 8866: sendrecv
+    assert check_offer(GOOD.replace("a=group:BUNDLE 0\r\n", "")).mid == "0"
 
 
 def test_candidates_that_cannot_be_used_do_not_spoil_an_offer() -> None:
@@ -75,7 +77,7 @@ def test_what_is_no_sdp_is_a_bad_request(text: str) -> None:
         offer(section("application")),
         *(
             offer(section("video", "0", **{name: None}))
-            for name in ("direction", "mid", "mux", "ufrag", "pwd", "fingerprint", "setup")
+            for name in ("mid", "mux", "ufrag", "pwd", "fingerprint", "setup")
         ),
         offer(section(direction="a=recvonly")),
         offer(section(fingerprint="a=fingerprint:md5 AA:BB")),
