@@ -47,8 +47,10 @@ GEMMA = (  # the system's words begin the first turn; words are trimmed
     "{% endfor %}{% if add_generation_prompt %}<start_of_turn>model\n{% endif %}"
 )
 
+NOTHING = "\u200b"  # a space without width: words to a grammar, nothing to a search
 
 WORDS = (  # of scripts: one token each
+    NOTHING,
     "I see ",
     "[the cat](100,100,600,600)",
     "<search>",

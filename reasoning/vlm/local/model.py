@@ -13,7 +13,7 @@ from perception.scene.reader import SceneView
 from reasoning.generation.config import VlmConfig
 from reasoning.generation.grammar import Call
 from reasoning.generation.protocol import Glimpse, Prompt
-from reasoning.generation.tokens import END_INFORMATION, REGION
+from reasoning.generation.tokens import END_INFORMATION, END_SEARCH, REGION
 from reasoning.vlm.coordinates import SCALE, format_of, instructions
 from reasoning.vlm.grounding_formats import END_THINK, THINK, TagParser
 from reasoning.vlm.local.dialogue import Dialogue
@@ -194,6 +194,9 @@ class VlmLMM(TaggedLMM[VlmState]):
         state.shown = text
         state.said += added
         state.asked = state.asked + 1 if payload(text) is not None else 0
+        if payload(text) is not None and text.endswith(END_SEARCH):
+            # Closed, also where it asks for nothing and no call is begun.
+            state.own, state.shown, state.asked = [], "", 0
         state.queue.extend(state.parser.push(added))
 
     def _catch_up(self, state: VlmState) -> None:

@@ -31,7 +31,7 @@ from stream.events import Answer, Evidence, Question
 from stream.frame import Frame
 from tests.doubles.perception import FakeScene, thing
 from tests.doubles.reasoning import ScriptedSearcher
-from tests.doubles.vlm_random import FAMILIES, PROMPT_ENDS, Script, look_up, save
+from tests.doubles.vlm_random import FAMILIES, NOTHING, PROMPT_ENDS, Script, look_up, save
 
 SIZE = (48, 80)
 CAT = thing((8, 5, 48, 29), "cat", size=SIZE)
@@ -90,6 +90,19 @@ def test_a_call_without_end_is_closed(family: str, tmp_path: Path) -> None:
     answer = ask(load(tmp_path / "tiny", family, told))
     (search,) = answer.searches
     assert search.query == " ".join(["cat"] * (CONFIG.max_query - 1)) and answer.text
+
+
+def test_a_call_for_nothing_is_over_once_it_is_closed(tmp_path: Path) -> None:
+    start, end = PROMPT_ENDS["smolvlm"]
+    told = look_up("smolvlm") | {
+        start: ["<search>"],
+        "<search>": [NOTHING],
+        NOTHING: ["</search>"],
+        "</search>": [" It is a cat."],
+        " It is a cat.": [end],
+    }
+    answer = ask(load(tmp_path / "tiny", "smolvlm", told))
+    assert answer.text == "It is a cat." and answer.searches == ()
 
 
 def test_once_the_budget_is_spent_no_search_is_begun(tmp_path: Path) -> None:
