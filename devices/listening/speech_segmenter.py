@@ -28,7 +28,7 @@ from stream.errors import DeviceError
 
 PRE_ROLL_NS = 320 * NS_PER_MS  # sound before the first voiced window that belongs to the speech
 MAX_BLOCK_S = 60.0
-DRIFT_NS = 20 * NS_PER_MS  # between sample count and time stamps: corrected when nobody speaks
+DRIFT_NS = 20 * NS_PER_MS  # between sample count and time stamps; more of it is corrected
 SILENT = 0.02  # of the loudest voiced window: so quiet is silence whatever the detector says
 GAP_NS = 300 * NS_PER_MS  # missing sound that ends an utterance
 
@@ -126,6 +126,9 @@ class SpeechSegmenter:
             self._turn, begun = self._endpointer.press(self._turn, self._now_ns)
             events += self._heard(begun)
         self.stats.broken += broken
+        missing = (pts_ns - line.next_ns) * line.rate // NS_PER_S
+        if missing * NS_PER_S > DRIFT_NS * line.rate:  # was lost, or was silence that is not sent
+            sound = np.concatenate([np.zeros(missing, np.float32), sound])
         line.taken += len(sound)
         heard = line.resampler.feed(sound)
         known = np.concatenate([line.vad.pending, heard])
@@ -157,8 +160,8 @@ class SpeechSegmenter:
         """The line that a block belongs to: a jump or another rate begins a new one."""
         line = self._line
         if line is not None and line.rate == rate_hz:
-            off_ns = abs(pts_ns - line.next_ns)
-            if off_ns <= (GAP_NS if self.talking else DRIFT_NS):
+            off_ns = pts_ns - line.next_ns
+            if -(GAP_NS if self.talking else DRIFT_NS) <= off_ns <= GAP_NS:
                 return [], line
         resampler = Resampler(rate_hz)
         events: list[SegmentEvent] = []

@@ -34,14 +34,14 @@ class _Tap:
 
 
 class PacketReceiver(RTCRtpReceiver):  # type: ignore[misc]  # aiortc is untyped here
-    """aiortc's video receiver without its way from packet to picture: its heirs have their own.
+    """aiortc's receiver without its way from packet to picture or sound: its heirs have their own.
 
     RTCP reports, retransmission (RTX), the first NACK and bandwidth estimation stay aiortc's; its
     own decoder thread only waits for the end of the track.
     """
 
-    def __init__(self, transport: Any) -> None:
-        super().__init__("video", transport)
+    def __init__(self, kind: str, transport: Any) -> None:
+        super().__init__(kind, transport)
         setattr(self, JITTER_BUFFER, _Tap(self))
 
     def take_packet(self, packet: Any) -> bool:
@@ -53,6 +53,12 @@ class PacketReceiver(RTCRtpReceiver):  # type: ignore[misc]  # aiortc is untyped
 
     def end(self) -> None:
         """The sender said goodbye, or its connection has ended."""
+
+    def hand_on(self, frame: Any) -> None:
+        """Give a decoded frame to whoever reads the track; where nobody does, the oldest goes."""
+        queue = self._track._queue
+        if isinstance(queue, DropOldestQueue):
+            queue.put_dropping(frame)
 
     async def ask_for_keyframe(self, ssrc: int) -> None:
         """Picture Loss Indication (RFC 4585)."""
@@ -81,10 +87,10 @@ def rtp_packet(packet: Any) -> RtpPacket:
 
 
 class ReceivingConnection(RTCPeerConnection):  # type: ignore[misc]  # aiortc is untyped here
-    """aiortc's connection with a video receiver of its heir's making."""
+    """aiortc's connection with receivers of its heir's making."""
 
-    def make_receiver(self, transport: Any) -> PacketReceiver:
-        """What takes the place of aiortc's video receiver, before that starts."""
+    def make_receiver(self, kind: str, transport: Any) -> PacketReceiver:
+        """What takes the place of aiortc's receiver of a kind, before that starts."""
         raise NotImplementedError
 
     def _RTCPeerConnection__createTransceiver(
@@ -92,12 +98,10 @@ class ReceivingConnection(RTCPeerConnection):  # type: ignore[misc]  # aiortc is
     ) -> Any:
         transceiver = getattr(super(), CREATE_TRANSCEIVER)(direction, kind, sender_track)
         stock = transceiver.receiver
-        if kind != "video":
-            return transceiver
         if not (hasattr(stock, JITTER_BUFFER) and hasattr(transceiver, TRANSCEIVER_RECEIVER)):
-            logger.warning("this aiortc is not known: video goes through its own receiver")
+            logger.warning("this aiortc is not known: %s goes through its own receiver", kind)
             return transceiver
-        receiver = self.make_receiver(stock.transport)
+        receiver = self.make_receiver(kind, stock.transport)
         receiver._set_rtcp_ssrc(transceiver.sender._ssrc)
         setattr(transceiver, TRANSCEIVER_RECEIVER, receiver)
         return transceiver
@@ -110,6 +114,10 @@ class DropOldestQueue(asyncio.Queue[T]):
 
     async def put(self, item: T) -> None:
         """Add an item, making room first."""
+        self.put_dropping(item)
+
+    def put_dropping(self, item: T) -> None:
+        """The same, at once."""
         while self.full():
             self.get_nowait()
             self.dropped += 1

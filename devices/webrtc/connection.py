@@ -1,4 +1,4 @@
-"""aiortc's peer connection with our video receiver, bounded audio and no STUN by default."""
+"""aiortc's peer connection with our receivers and no STUN by default."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -7,8 +7,9 @@ from aiortc import RTCConfiguration, RTCIceServer
 from aiortc.rtcconfiguration import RTCBundlePolicy
 
 from devices.video.policy import ReceiveOptions
-from devices.webrtc.aiortc_compat import ReceivingConnection, bound_track
+from devices.webrtc.aiortc_compat import PacketReceiver, ReceivingConnection, bound_track
 from devices.webrtc.receiver import LowLatencyReceiver, ReceiveStats
+from devices.webrtc.sound_receiver import SoundReceiver
 from devices.webrtc.track_source import TrackSource
 from stream.clock import Clock
 from stream.frame import FrameSource
@@ -25,7 +26,7 @@ class VideoSource(FrameSource, Protocol):
 
 
 class PeerConnection(ReceivingConnection):
-    """A connection whose video tracks go through `LowLatencyReceiver`.
+    """A connection whose tracks come through `LowLatencyReceiver` and `SoundReceiver`.
 
     `ice_servers` is empty unless given, so a box without internet does not wait for STUN.
     """
@@ -59,8 +60,10 @@ class PeerConnection(ReceivingConnection):
             sections.append(self.sctp.transport)
         return sections[0].transport
 
-    def make_receiver(self, transport: Any) -> LowLatencyReceiver:
+    def make_receiver(self, kind: str, transport: Any) -> PacketReceiver:
         """Ours in place of aiortc's."""
+        if kind == "audio":
+            return SoundReceiver(transport, self.clock)
         return LowLatencyReceiver(transport, self.options, self.clock)
 
 

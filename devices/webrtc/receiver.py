@@ -46,7 +46,7 @@ class LowLatencyReceiver(PacketReceiver):
     """
 
     def __init__(self, transport: Any, options: ReceiveOptions, clock: Clock) -> None:
-        super().__init__(transport)
+        super().__init__("video", transport)
         self._options = options
         self._clock = clock
         self._assembler = FrameAssembler(options.loss_wait_ns)

@@ -62,7 +62,7 @@ class Microphone:
         self._track, self._listener, self._clock = track, listener, clock
         self._open = open_mic  # listen all the time
         self._pressed = False
-        self._samples = 0
+        self._now_ns = 0  # stream time up to which sound came
 
     def talk(self, said: TalkMessage) -> None:
         """Push-to-talk, or listen from now on."""
@@ -81,10 +81,11 @@ class Microphone:
                 sound = frame.to_ndarray()
                 channels = len(frame.layout.channels)
                 sound = sound.T if frame.format.is_planar else sound.reshape(-1, channels)
-                pts_ns = self._samples * NS_PER_S // frame.sample_rate
-                self._samples += len(sound)
+                if frame.pts is not None:  # a sender without times is taken to have no gaps
+                    self._now_ns = int(frame.pts * frame.time_base * NS_PER_S)
                 if self._open or self._pressed:
-                    self._listener.feed(sound, pts_ns, frame.sample_rate)
+                    self._listener.feed(sound, self._now_ns, frame.sample_rate)
+                self._now_ns += len(sound) * NS_PER_S // frame.sample_rate
         except MediaStreamError:
             return
         finally:

@@ -248,6 +248,24 @@ async def test_a_gap_ends_the_utterance() -> None:
     assert room.listener.stats().gaps == 1
 
 
+@pytest.mark.parametrize("lost", [1, 2, 5], ids=["20 ms", "40 ms", "100 ms"])
+async def test_what_is_missing_is_a_gap_in_time_and_ends_nothing(lost: int) -> None:
+    """One block in ten never comes, or so many together: times stay right to the end."""
+    whole, holed = Room(), Room()
+    sound = np.concatenate([quiet(1), loud(3), quiet(1.5)])
+    await whole.play(sound)
+    for at in range(0, len(sound), BLOCK):
+        number = at // BLOCK
+        if number % (10 * lost) >= lost:
+            holed.listener.feed(sound[at : at + BLOCK], number * BLOCK * NS_PER_S // RATE, RATE)
+            await holed.listener.drain()
+    (told,), (meant,) = holed.of(SpeechEnded), whole.of(SpeechEnded)
+    assert told.reason == meant.reason == "silence"
+    assert abs(told.ended_ns - meant.ended_ns) <= lost * 20 * NS_PER_MS + 64 * NS_PER_MS
+    assert abs(told.decided_ns - meant.decided_ns) <= 200 * NS_PER_MS
+    assert holed.listener.stats().gaps == 0
+
+
 async def test_time_going_backwards_is_a_gap() -> None:
     room = Room()
     await room.play(quiet(5.0))
