@@ -1,4 +1,4 @@
-"""A real TURN server (Debian's coturn) on loopback, with one long-term credential."""
+"""A real TURN server (Debian's coturn) on loopback: a long-term credential, or a shared secret."""
 
 import asyncio
 import shutil
@@ -24,20 +24,23 @@ class Coturn:
     Raises DeviceError where it is not installed.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, secret: str | None = None) -> None:
         program = find_turnserver()
         if program is None:
             raise DeviceError("expected turnserver on this machine (Debian: apt install coturn)")
-        self._program, self._folder = program, folder
+        self._program, self._folder, self._secret = program, folder, secret
         self._process: Process | None = None
         self.port = _free_port()
         self.log: list[str] = []
         self._reading: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> "Coturn":
+        known = ["--lt-cred-mech", "--user", f"{USER}:{PASSWORD}"]
+        if self._secret is not None:
+            known = ["--use-auth-secret", f"--static-auth-secret={self._secret}"]
         options = [
-            *("-n", "--no-cli", "--no-tls", "--no-dtls", "--lt-cred-mech", "--fingerprint"),
-            *("--realm", REALM, "--user", f"{USER}:{PASSWORD}"),
+            *("-n", "--no-cli", "--no-tls", "--no-dtls", "--fingerprint"),
+            *("--realm", REALM, *known),
             *("--listening-ip", "127.0.0.1", "--relay-ip", "127.0.0.1"),
             *("--listening-port", str(self.port), "--min-port", "42000", "--max-port", "42999"),
             *("--allow-loopback-peers", "--verbose", "--log-file", "stdout"),
@@ -72,8 +75,11 @@ class Coturn:
 
     def server(self, transport: str = "udp", password: str = PASSWORD) -> RTCIceServer:
         """What a WebRTC connection takes."""
-        url = f"turn:127.0.0.1:{self.port}?transport={transport}"
-        return RTCIceServer(url, username=USER, credential=password)
+        return RTCIceServer(self.url(transport), username=USER, credential=password)
+
+    def url(self, transport: str = "udp") -> str:
+        """Where it is."""
+        return f"turn:127.0.0.1:{self.port}?transport={transport}"
 
     async def _read(self) -> None:
         assert self._process is not None and self._process.stdout is not None

@@ -4,7 +4,10 @@ pyproject.toml holds both to WRITTEN_FOR, and a test tells what to do where othe
 """
 
 import asyncio
+import errno
 import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from aiortc import RTCPeerConnection, RTCRtpReceiver
@@ -17,6 +20,7 @@ WRITTEN_FOR = {"aiortc": ("1.16", "1.17"), "aioice": ("0.13", "0.14")}  # from, 
 CREATE_TRANSCEIVER = "_RTCPeerConnection__createTransceiver"
 TRANSCEIVER_RECEIVER = "_RTCRtpTransceiver__receiver"
 JITTER_BUFFER = "_RTCRtpReceiver__jitter_buffer"
+ICE_SOCKETS = "aioice.ice"  # the module whose datagram sockets are ICE's own
 MONITOR = "_RTCIceTransport__monitor_task"  # tells the transport when its connection has closed
 
 T = TypeVar("T")
@@ -157,3 +161,35 @@ async def exchange_connection(transport: Any, gatherer: Any) -> None:
         monitor.cancel()
     setattr(transport, MONITOR, asyncio.ensure_future(transport._monitor()))
     await old.close()
+
+
+@contextmanager
+def bind_within(ports: range) -> Iterator[None]:
+    """While this lasts, ICE on the running event loop binds its sockets to these ports only.
+
+    aioice has no setting for it and asks the loop for any port (0). Its sockets are told from
+    others by the module that their protocol is made in.
+    """
+    loop = asyncio.get_running_loop()
+    stock, following = loop.create_datagram_endpoint, ports.start
+
+    async def create(factory: Callable[[], Any], local_addr: Any = None, **others: Any) -> Any:
+        nonlocal following
+        if factory.__module__ != ICE_SOCKETS or local_addr is None or local_addr[1] != 0:
+            return await stock(factory, local_addr=local_addr, **others)
+        for _ in ports:  # in turn: a port that was just used may still get packets
+            port, following = following, following + 1 if following + 1 in ports else ports.start
+            try:
+                return await stock(factory, local_addr=(local_addr[0], port), **others)
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise
+        logger.warning("no UDP port from %d to %d is free for a session", ports[0], ports[-1])
+        raise OSError(errno.EADDRINUSE, "no free UDP port")
+
+    name = "create_datagram_endpoint"
+    setattr(loop, name, create)
+    try:
+        yield
+    finally:
+        setattr(loop, name, stock)

@@ -11,11 +11,13 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from aiortc import RTCIceCandidate, RTCIceGatherer, RTCIceServer
+from aiortc import RTCIceCandidate, RTCIceGatherer
 from aiortc.rtcicetransport import candidate_to_aioice
 from aiortc.sdp import candidate_to_sdp
 
 from devices.webrtc.aiortc_compat import exchange_connection, ice_connection
+from devices.webrtc.reach import announced
+from devices.webrtc.turn import IceServer, current_servers
 
 logger = logging.getLogger(__name__)
 
@@ -25,9 +27,16 @@ RESTART_S = 30.0  # for the checks; then the old path stays in use
 class IceRestarts:
     """The restarts of one ICE transport, one at a time; belongs to the event loop."""
 
-    def __init__(self, transport: Any, ice_servers: Sequence[RTCIceServer] = ()) -> None:
-        """`transport` is an aiortc RTCIceTransport that has not ended."""
-        self._transport, self._servers = transport, list(ice_servers)
+    def __init__(
+        self,
+        transport: Any,
+        ice_servers: Sequence[IceServer] = (),
+        announce: Sequence[str] = (),
+    ) -> None:
+        """`transport` is an aiortc RTCIceTransport that has not ended; `announce` are addresses
+        that others know this machine by.
+        """
+        self._transport, self._servers, self._announce = transport, ice_servers, announce
         self._next: RTCIceGatherer | None = None
         self._ended = False  # the remote candidates of the next path
         self._switching: asyncio.Task[None] | None = None
@@ -44,14 +53,14 @@ class IceRestarts:
         A restart that is under way is given up for this one.
         """
         await self.close()
-        gatherer = RTCIceGatherer(self._servers)
+        gatherer = RTCIceGatherer(current_servers(self._servers))
         await gatherer.gather()
         ice_connection(gatherer).ice_controlling = ice_connection(self._transport).ice_controlling
         self._next, self._ended = gatherer, False
         own = gatherer.getLocalParameters()
         lines = [f"a=ice-ufrag:{own.usernameFragment}", f"a=ice-pwd:{own.password}"]
-        lines += [f"a=candidate:{candidate_to_sdp(one)}" for one in gatherer.getLocalCandidates()]
-        return [*lines, "a=end-of-candidates"]
+        found = [f"a=candidate:{candidate_to_sdp(one)}" for one in gatherer.getLocalCandidates()]
+        return [*lines, *found, *announced(found, self._announce), "a=end-of-candidates"]
 
     def check(self, ufrag: str, pwd: str) -> None:
         """Look for the path, by these credentials of the other side; taken when it is found."""

@@ -5,13 +5,20 @@ reached through TURN only must be told.
 """
 
 import asyncio
+import base64
+import hashlib
+import hmac
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from aioice.stun import TransactionError
 from aioice.turn import create_turn_endpoint
 from aiortc import RTCIceServer
 from aiortc.rtcicetransport import connection_kwargs
+
+from stream.clock import NS_PER_S, Clock, UnixClock
 
 logger = logging.getLogger(__name__)
 
@@ -19,13 +26,43 @@ ANSWER_S = 5.0  # as long as aioice waits for candidates
 UNAUTHORIZED = 401
 
 
+@dataclass(frozen=True, slots=True)
+class TurnSecret:
+    """A TURN server that shares a secret with us: names and passwords for it expire.
+
+    The name is the Unix time of its end, the password its HMAC-SHA1 ("A REST API for access to TURN
+    services", draft-uberti-behave-turn-rest-00; coturn's `use-auth-secret`).
+    """
+
+    url: str
+    secret: str = field(repr=False)
+    name: str = ""  # after the time, where the server wants one
+    lifetime_s: int = 86_400
+
+    def server(self, wall: Clock) -> RTCIceServer:
+        """It with a name and a password from now on; `wall` tells Unix time."""
+        end = wall.now_ns() // NS_PER_S + self.lifetime_s
+        name = f"{end}:{self.name}" if self.name else str(end)
+        digest = hmac.digest(self.secret.encode(), name.encode(), hashlib.sha1)
+        return RTCIceServer(self.url, username=name, credential=base64.b64encode(digest).decode())
+
+
+IceServer: TypeAlias = RTCIceServer | TurnSecret
+
+
+def current_servers(servers: Iterable[IceServer]) -> list[RTCIceServer]:
+    """STUN and TURN servers with credentials that are good now."""
+    wall = UnixClock()
+    return [one.server(wall) if isinstance(one, TurnSecret) else one for one in servers]
+
+
 async def turn_trouble(
-    servers: Sequence[RTCIceServer], timeout_s: float = ANSWER_S
+    servers: Sequence[IceServer], timeout_s: float = ANSWER_S
 ) -> tuple[str, str] | None:
     """The TURN server that connections use (the first one, aioice has room for one) and what is
     wrong with it; None when it gives an address, or when there is none among them.
     """
-    wanted = connection_kwargs(list(servers))
+    wanted = connection_kwargs(current_servers(servers))
     if "turn_server" not in wanted:
         return None
     host, port = wanted["turn_server"]
@@ -50,7 +87,7 @@ async def turn_trouble(
     return None
 
 
-async def warn_of_trouble(servers: Sequence[RTCIceServer]) -> None:
+async def warn_of_trouble(servers: Sequence[IceServer]) -> None:
     """Log what is wrong with the TURN server among them, if anything is."""
     trouble = await turn_trouble(servers)
     if trouble is not None:

@@ -10,11 +10,14 @@ written out, too: RFC 8866 lets them stand before all sections, or nowhere.
 import re
 from collections.abc import Sequence
 
+from devices.webrtc.reach import announced
+
 TRANSPORT = (
     *("ice-ufrag", "ice-pwd", "ice-options", "candidate", "end-of-candidates"),
     *("fingerprint", "setup", "tls-id", "rtcp-mux"),
 )
 DIRECTIONS = ("sendrecv", "sendonly", "recvonly", "inactive")  # the first one where none stands
+END = "a=end-of-candidates"
 DISCARD = r"\1 9 "  # the port of a section whose candidates come elsewhere (RFC 8840 section 4.1)
 _NO_PORT = re.compile(r"(m=\S+) 0 ")
 
@@ -56,13 +59,19 @@ def complete_sections(text: str, both: str = "sendrecv") -> str:
     return join_sections(head, done)
 
 
-def complete_answer(text: str, offer: str) -> str:
-    """aiortc's answer with what it leaves out or adds: late candidates are taken (RFC 8838), and
-    nothing is bundled that was not offered so.
+def complete_answer(text: str, offer: str, announce: Sequence[str] = ()) -> str:
+    """aiortc's answer with what it leaves out or adds.
+
+    Late candidates are taken (RFC 8838), nothing is bundled that was not offered so, and our ports
+    are told under the addresses of `announce` as well.
     """
     head, sections = split_sections(text)
     if not _group(split_sections(offer)[0]):
         head = [line for line in head if not line.startswith("a=group:BUNDLE")]
+    for number, section in enumerate(sections):
+        last = section.index(END) if END in section else len(section)
+        more = announced(attribute(section, "candidate"), announce)
+        sections[number] = [*section[:last], *more, *section[last:]]
     return join_sections([*head, "a=ice-options:trickle"], sections)
 
 

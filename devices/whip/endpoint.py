@@ -26,6 +26,7 @@ from devices.http.gate import Gate, GateConfig
 from devices.http.problems import Problem
 from devices.http.proxies import PREFIX
 from devices.video.policy import ReceiveOptions
+from devices.webrtc.turn import IceServer, current_servers
 from devices.whip.sdp import Role, check_offer, parse_fragment
 from devices.whip.session import PeerSession
 from stream.clock import NS_PER_S, Clock
@@ -51,7 +52,8 @@ class SignalConfig:
     retry_after_s: int = 5  # told with 503
     connect_timeout_s: float = 15.0  # from answer to DTLS, then the slot is free again
     handler_grace_s: float = 3.0  # a handler may finish so long after its session ended
-    ice_servers: tuple[RTCIceServer, ...] = ()  # told to clients, and used here
+    ice_servers: tuple[IceServer, ...] = ()  # told to clients, and used here
+    announce: tuple[str, ...] = ()  # addresses that others know this machine by
     receive: ReceiveOptions = field(default_factory=ReceiveOptions)
 
 
@@ -117,7 +119,9 @@ class SignalServer:
         self._starting += 1
         try:
             config = self._config
-            session = PeerSession(self._clock, config.receive, config.ice_servers, request.query)
+            session = PeerSession(
+                self._clock, config.receive, config.ice_servers, request.query, config.announce
+            )
             tracks = self._make_tracks(session) if self._make_tracks else ()
             answer = await session.answer(offer, tracks)
         finally:
@@ -219,7 +223,7 @@ class SignalServer:
         task.add_done_callback(self._tasks.discard)
 
     def _add_links(self, response: web.Response) -> None:
-        for server in self._config.ice_servers:
+        for server in current_servers(self._config.ice_servers):
             for link in ice_links(server):
                 response.headers.add("Link", link)
 

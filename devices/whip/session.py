@@ -6,14 +6,14 @@ import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from aiortc import RTCIceServer, RTCSessionDescription
+from aiortc import RTCSessionDescription
 
 from devices.http.problems import Problem
 from devices.video.policy import ReceiveOptions
 from devices.webrtc.aiortc_compat import wants_to_receive
 from devices.webrtc.connection import PeerConnection, VideoSource
 from devices.webrtc.ice_restart import IceRestarts
-from devices.webrtc.turn import has_relay, warn_of_trouble
+from devices.webrtc.turn import IceServer, current_servers, has_relay, warn_of_trouble
 from devices.whip.bundle import complete_answer
 from devices.whip.codecs import restore_h264
 from devices.whip.sdp import SdpFragment, SdpOffer
@@ -36,8 +36,9 @@ class PeerSession:
         self,
         clock: Clock,
         options: ReceiveOptions,
-        ice_servers: Sequence[RTCIceServer],
+        ice_servers: Sequence[IceServer],
         query: Mapping[str, str] | None = None,
+        announce: Sequence[str] = (),
     ) -> None:
         self.query = dict(query or {})
         self.id = secrets.token_urlsafe(24)  # 192 random bits: the session URL is a secret
@@ -53,10 +54,10 @@ class PeerSession:
         self._ufrags: list[str] = []  # of the client's credentials, newest last
         self._restarts: IceRestarts | None = None  # with the first one
         self._restarting = asyncio.Lock()  # a client may send a restart before the last answer
-        self._ice_servers = ice_servers
+        self._ice_servers, self._announce = ice_servers, announce
         self._closing: asyncio.Future[None] | None = None
         self._warning: asyncio.Task[None] | None = None
-        self._connection = PeerConnection(clock, options, ice_servers)
+        self._connection = PeerConnection(clock, options, current_servers(ice_servers))
         self._connection.on("track", self._on_track)
         self._connection.on("datachannel", self._on_channel)
         self._connection.on("connectionstatechange", self._on_state)
@@ -66,7 +67,8 @@ class PeerSession:
 
         `outgoing` are the tracks to send, where the offer has a section that receives their kind.
 
-        Raises Problem 422 when no codec or transport in it can be used.
+        Raises Problem 422 when no codec or transport in it can be used, 503 when nobody could
+        reach this side.
         """
         self._offer, self._ufrags = offer, [offer.ufrag]
         try:
@@ -76,7 +78,11 @@ class PeerSession:
         except Exception as error:  # aiortc refuses with built-in errors of any kind
             await self.close()
             raise Problem(422, f"this offer cannot be answered: {error}"[:200]) from error
-        answer = complete_answer(self._connection.localDescription.sdp, offer.text)
+        answer = self._connection.localDescription.sdp
+        if "a=candidate:" not in answer:
+            await self.close()
+            raise Problem(503, "there is no network here, or no free UDP port, for this session")
+        answer = complete_answer(answer, offer.text, self._announce)
         answer = restore_h264(answer, offer.h264)
         if not has_relay(answer):  # aioice does not say why
             self._warning = asyncio.create_task(warn_of_trouble(self._ice_servers))
@@ -115,7 +121,8 @@ class PeerSession:
         if not self.connected.is_set() or self.closed.is_set():
             raise Problem(422, "there is no connection to restart; the session is as it was")
         if self._restarts is None:
-            self._restarts = IceRestarts(self._connection.ice_transport(), self._ice_servers)
+            transport = self._connection.ice_transport()
+            self._restarts = IceRestarts(transport, self._ice_servers, self._announce)
         async with self._restarting:
             lines = await self._restarts.gather()
             self._ufrags, self.etag = [*self._ufrags[-15:], fragment.ufrag], _etag()

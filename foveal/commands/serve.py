@@ -10,13 +10,15 @@ EPILOG = """examples:
   foveal serve --host 0.0.0.0 --tls-cert cert.pem --tls-key key.pem --tokens tokens.json
   foveal serve --config edge --max-sessions 1 --record recordings/ --blur-faces
   foveal serve --camera rtsp://glasses.local/live --camera-sound --wake "hey foveal" --photos
+  foveal serve --host 0.0.0.0 --self-signed --udp-ports 40000-40010 --announce 192.0.2.7
   foveal serve --mqtt mqtts://glasses@broker.local --mqtt-id my-glasses
 
 Open the printed address in a browser. Browsers give the camera only to pages from localhost or
 over HTTPS, so other machines need --self-signed or a certificate. An address that others can reach
 needs a token: one of --tokens (see `foveal token`), --token, or else a random one; the printed
 address carries it after the #, where no log sees it. The broker's password for --mqtt comes from
-FOVEAL_MQTT_PASSWORD (see docs/mqtt.md), that of a TURN server from FOVEAL_TURN_PASSWORD.
+FOVEAL_MQTT_PASSWORD (see docs/mqtt.md), that of a TURN server from FOVEAL_TURN_PASSWORD, or for one
+that shares a secret (coturn: use-auth-secret) the secret from FOVEAL_TURN_SECRET.
 """
 
 
@@ -64,6 +66,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="URL",
         help="stun:HOST or turn:NAME@HOST[?transport=tcp]; none by default",
+    )
+    parser.add_argument(
+        "--udp-ports", metavar="A-B", help="for media, as 40000-40010 (default: any port)"
+    )
+    parser.add_argument(
+        "--announce",
+        action="append",
+        default=[],
+        metavar="ADDR",
+        help="address that others reach the same ports at: a container's host, a router",
     )
     parser.add_argument("--max-sessions", type=int, default=2, metavar="N")
     parser.add_argument("--idle", type=float, default=600.0, metavar="S", help="then the end")

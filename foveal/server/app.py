@@ -20,6 +20,7 @@ from devices.http.gate import Gate
 from devices.http.problems import Problem
 from devices.http.proxies import behind_proxies
 from devices.video.photos import MAX_BYTES, PhotoInbox
+from devices.webrtc.reach import within_ports
 from devices.whip.endpoint import build_app
 from devices.whip.sdp import Role
 from foveal.live.answer_threads import AnswerThreads
@@ -94,6 +95,8 @@ class LiveServer:
         app = build_app(*self.signals)
         if self.config.proxies:
             app.middlewares.append(behind_proxies(self.config.proxies))
+        if self.config.udp_ports is not None:
+            app.cleanup_ctx.append(within_ports(self.config.udp_ports))
         if self.config.grants is None:
             app.middlewares.append(local_hosts_only)
         gate = Gate(self.config.gate("events"), self._clock)

@@ -12,6 +12,8 @@ from aiortc.rtcicetransport import parse_stun_turn_uri
 
 from devices.http.admission import Grant, hash_token
 from devices.http.proxies import parse_proxies
+from devices.webrtc.reach import parse_address, parse_ports
+from devices.webrtc.turn import IceServer, TurnSecret
 from foveal.assets.registry import cache_root
 from foveal.config.schema import Config
 from foveal.live.recording import RecordPolicy
@@ -28,6 +30,7 @@ MB = 1024 * 1024
 ANY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 - recognised here, bound only if asked for
 DEFAULT_PORTS = {"http": ":80", "https": ":443"}  # left out of an origin
 TURN_VARIABLE = "FOVEAL_TURN_PASSWORD"  # environment: others can read the command line
+TURN_SHARED = "FOVEAL_TURN_SECRET"  # the same for servers that make passwords of a secret
 
 
 def serve_config(args: argparse.Namespace, config: Config, token: str | None) -> ServeConfig:
@@ -48,12 +51,17 @@ def serve_config(args: argparse.Namespace, config: Config, token: str | None) ->
         limits,
         config.session,
         _record(args, config),
-        tuple(ice_server(url, os.environ.get(TURN_VARIABLE)) for url in args.ice_server),
+        tuple(
+            ice_server(url, os.environ.get(TURN_VARIABLE), os.environ.get(TURN_SHARED))
+            for url in args.ice_server
+        ),
         tuple(args.camera),
         args.photos,
         args.camera_sound,
         round(args.max_megapixels * 1e6),
         parse_proxies(args.proxy),
+        None if args.udp_ports is None else parse_ports(args.udp_ports),
+        tuple(map(parse_address, args.announce)),
     )
 
 
@@ -121,10 +129,11 @@ def _record(args: argparse.Namespace, config: Config) -> RecordPolicy | None:
     )
 
 
-def ice_server(url: str, password: str | None) -> RTCIceServer:
-    """`stun:HOST[:PORT]` or `turn:NAME@HOST[:PORT][?transport=tcp]` -> what WebRTC takes.
+def ice_server(url: str, password: str | None, secret: str | None = None) -> IceServer:
+    """`stun:HOST[:PORT]` or `turn:[NAME@]HOST[:PORT][?transport=tcp]` -> what WebRTC takes.
 
-    Raises ConfigError for anything else, and for TURN without a name or password.
+    A TURN server has a `password`, or else a `secret` that passwords are made of, for a day each.
+    Raises ConfigError for anything else, and for TURN without any of them.
     """
     scheme, colon, rest = url.partition(":")
     name, at, where = rest.rpartition("@")
@@ -138,10 +147,12 @@ def ice_server(url: str, password: str | None) -> RTCIceServer:
         ) from error
     if scheme in ("stun", "stuns"):
         return RTCIceServer(plain)
+    if secret and not password:
+        return TurnSecret(plain, secret, name)
     if not at or not name or not password:
         raise ConfigError(
-            f"expected a name (turn:NAME@{where}) and its password in {TURN_VARIABLE} for a TURN "
-            "server, got none"
+            f"expected a name (turn:NAME@{where}) and its password in {TURN_VARIABLE}, or a shared "
+            f"secret in {TURN_SHARED}, for a TURN server, got none"
         )
     return RTCIceServer(plain, username=name, credential=password)
 

@@ -7,14 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
-from aiortc import RTCIceServer
-
 from devices.http.admission import Grant
 from devices.http.gate import GateConfig
 from devices.http.problems import Problem
 from devices.http.proxies import Network
 from devices.video.policy import MAX_PIXELS, FramePolicy, ReceiveOptions
 from devices.webrtc.tracks import SpeechTrack, ViewTrack
+from devices.webrtc.turn import IceServer
 from devices.whip.endpoint import SignalConfig, SignalServer
 from devices.whip.sdp import Role
 from devices.whip.session import PeerSession
@@ -40,12 +39,14 @@ class ServeConfig:
     limits: RoomLimits = field(default_factory=RoomLimits)
     session: SessionConfig = field(default_factory=SessionConfig)
     record: RecordPolicy | None = None  # None: recording is off
-    ice_servers: tuple[RTCIceServer, ...] = ()  # STUN and TURN; told to clients, used here
+    ice_servers: tuple[IceServer, ...] = ()  # STUN and TURN; told to clients, used here
     cameras: tuple[str, ...] = ()  # URLs that the server itself reads
     photos: bool = False  # whether devices may post photos
     camera_sound: bool = False  # whether those cameras are listened to all the time
     max_pixels: int = MAX_PIXELS  # of a picture, by whatever way it comes
     proxies: tuple[Network, ...] = ()  # reverse proxies whose word on the client counts
+    udp_ports: range | None = None  # for media; None: any
+    announce: tuple[str, ...] = ()  # addresses that others know this machine by
 
     @property
     def receive(self) -> ReceiveOptions:
@@ -91,6 +92,7 @@ class Peers:
             max_sessions=4 * self._server.config.limits.max_sessions,  # rooms limit it
             receive=self._server.config.receive,
             ice_servers=self._server.config.ice_servers,
+            announce=self._server.config.announce,
         )
 
         def make_tracks(peer: PeerSession) -> list[Any]:

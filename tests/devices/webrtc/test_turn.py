@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from aiortc.rtcconfiguration import RTCIceTransportPolicy
 from benchmarks.coturn import Coturn, find_turnserver
 from devices.video.policy import FramePolicy, ReceiveOptions
 from devices.webrtc.tracks import ViewTrack
-from devices.webrtc.turn import turn_trouble
+from devices.webrtc.turn import IceServer, TurnSecret, current_servers, turn_trouble
 from devices.whip.sdp import Role, check_offer
 from devices.whip.session import PeerSession
 from stream.clock import MonotonicClock
@@ -36,7 +36,7 @@ async def turn(tmp_path: Path) -> AsyncIterator[Coturn]:
 class Call:
     """A camera that may use relayed addresses only, the box, and what passes between them."""
 
-    def __init__(self, servers: list[RTCIceServer], box: list[RTCIceServer]) -> None:
+    def __init__(self, servers: list[RTCIceServer], box: Sequence[IceServer]) -> None:
         policy = RTCIceTransportPolicy.RELAY
         self.client = RTCPeerConnection(RTCConfiguration(servers, iceTransportPolicy=policy))
         self.client.addTrack(NumberCamera(30))
@@ -144,6 +144,24 @@ async def test_what_is_wrong_with_a_turn_server_is_said(turn: Coturn) -> None:
     where = f"127.0.0.1:{turn.port}"
     assert udp == (f"{where}/udp", "it does not answer within 0.3 s")
     assert tcp is not None and tcp[0] == f"{where}/tcp" and "cannot be reached" in tcp[1]
+
+
+async def test_credentials_made_of_a_shared_secret_expire(tmp_path: Path) -> None:
+    if find_turnserver() is None:
+        pytest.skip("turnserver is not installed (Debian: apt install coturn)")
+    async with Coturn(tmp_path, secret="shared") as turn:
+        good = TurnSecret(turn.url(), "shared", "glasses")
+        assert await turn_trouble([good]) is None
+        assert await turn_trouble([TurnSecret(turn.url("tcp"), "shared")]) is None
+        for bad in (TurnSecret(turn.url(), "other"), TurnSecret(turn.url(), "shared", "", -60)):
+            trouble = await turn_trouble([bad])
+            assert trouble is not None and "401" in trouble[1]
+        call = Call(current_servers([good]), [good])
+        await call.open(only_relayed_box=True)
+        await call.see(5)
+        assert call.relayed() == ("relay", "relay")
+        await call.close()
+    assert "shared" not in repr(good)
 
 
 async def test_a_session_ends_though_its_turn_server_is_gone(

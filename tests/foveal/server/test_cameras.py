@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import time
 from typing import Any
 
 import numpy as np
@@ -205,6 +206,16 @@ def test_an_ice_server_that_cannot_be_used_is_refused(url: str) -> None:
 def test_a_turn_server_needs_its_password() -> None:
     with pytest.raises(ConfigError, match="FOVEAL_TURN_PASSWORD"):
         ice_server("turn:me@box.local", None)
+
+
+async def test_each_client_is_told_a_password_of_its_own_time() -> None:
+    """Of a TURN server that shares a secret; the name is when it ends."""
+    made = ice_server("turn:glasses@box.local", None, "shared")
+    async with Site(ServeConfig(ice_servers=(made,))) as site:
+        (link,) = (await site.http.options("/session")).headers.getall("Link")
+    end, _, name = link.partition('username="')[2].partition('"')[0].partition(":")
+    assert name == "glasses" and 86_000 < int(end) - time.time() <= 86_400
+    assert "shared" not in link and 'credential="' in link
 
 
 def test_a_link_keeps_the_token_behind_the_hash() -> None:
