@@ -84,6 +84,11 @@ class BargeIn:
         self.state, action = wait(self.state, now_ns, self.config)
         return self._do(action)
 
+    def leave(self) -> Action:
+        """The microphone has gone: a voice that it held goes on."""
+        held, self.state = self.state.held, BargeState()
+        return self._do("resume" if held else "none")
+
     def _do(self, action: Action) -> Action:
         if action == "hold":
             self._player.hold()

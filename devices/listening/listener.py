@@ -131,6 +131,10 @@ class SpeechListener:
         """Push-to-talk: it ends."""
         self._take(self._segmenter.release())
 
+    def pause(self) -> None:
+        """No sound comes for now: what is open ends."""
+        self._take(self._segmenter.stop("gap"))
+
     async def drain(self) -> None:
         """Wait until everything heard so far is transcribed."""
         await self._jobs.drain()

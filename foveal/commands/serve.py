@@ -105,8 +105,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--echo",
         choices=("off", "compare", "half-duplex"),
-        default="off",
-        help="our voice in the microphone: left to the client (default), found, or not listened to",
+        default="compare",
+        help="our voice in the microphone: left to the client, found (default), or not listened to",
     )
     parser.add_argument("--mqtt", metavar="URL", help="broker for Homie and Home Assistant")
     parser.add_argument(

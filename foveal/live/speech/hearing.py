@@ -42,10 +42,10 @@ class LiveHearing:
         config = config or LiveHearingConfig()
         self._ear = ear
         self._barge = None if ear.voice is None else BargeIn(ear.voice, config.barge)
-        guard = None if config.echo.mode == "off" else EchoGuard(config.echo)
-        if guard is not None and ear.voice is not None:
-            ear.voice.on_sent = guard.played
-        self._listener = hearing.listener(self._take, clock, config.listen, guard)
+        self._guard = None if config.echo.mode == "off" else EchoGuard(config.echo)
+        if self._guard is not None and ear.voice is not None:
+            ear.voice.overhear(self._guard.played)
+        self._listener = hearing.listener(self._take, clock, config.listen, self._guard)
 
     def feed(self, pcm: RawSound, pts_ns: int, rate_hz: int = 48_000) -> None:
         """Take a block of the microphone."""
@@ -61,9 +61,21 @@ class LiveHearing:
         """Push-to-talk ends."""
         self._listener.release()
 
+    def pause(self) -> None:
+        """No sound comes for now."""
+        self._listener.pause()
+
     def cancel(self) -> None:
-        """The microphone is gone."""
+        """The microphone is gone: what it held is let go."""
+        talking = self._listener.talking
         self._listener.cancel()
+        if self._barge is not None:
+            self._barge.leave()
+        if self._guard is not None and self._ear.voice is not None:
+            self._ear.voice.unhear(self._guard.played)
+        if talking:
+            self._ear.heard(HearingMessage(on=False))
+            self._tell("", final=True)
 
     def _take(self, event: ListenEvent) -> None:
         action = "none" if self._barge is None else self._barge.handle(event)

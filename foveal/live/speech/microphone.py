@@ -1,5 +1,6 @@
 """The wearer's microphone: sound in, questions out, and silence from us when they speak."""
 
+import asyncio
 import logging
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -11,9 +12,13 @@ from aiortc.mediastreams import MediaStreamError
 from foveal.live.protocol.client import TalkMessage
 from foveal.live.protocol.server import HearingMessage, TranscriptMessage
 from foveal.live.speech.voice import LiveVoice
-from stream.clock import NS_PER_S, Clock
+from stream.clock import NS_PER_MS, NS_PER_S, Clock
 
 logger = logging.getLogger(__name__)
+
+TAIL_NS = 280 * NS_PER_MS  # heard after push-to-talk is let go: people let go with the last word
+STALL_NS = NS_PER_S  # a track without sound for so long has stopped, for now
+WATCH_NS = 100 * NS_PER_MS
 
 Sound = npt.NDArray[np.int16]  # [N, channels]
 
@@ -26,6 +31,8 @@ class Listener(Protocol):
     def press(self) -> None: ...
 
     def release(self) -> None: ...
+
+    def pause(self) -> None: ...
 
     def cancel(self) -> None: ...
 
@@ -63,30 +70,66 @@ class Microphone:
         self._open = open_mic  # listen all the time
         self._pressed = False
         self._now_ns = 0  # stream time up to which sound came
+        self._tail_ns: int | None = None  # stream time at which what was let go is over
+        self._came_ns = clock.now_ns()  # when sound last came
+        self._stalled = False
 
     def talk(self, said: TalkMessage) -> None:
         """Push-to-talk, or listen from now on."""
-        self._open = said.open_mic and said.on
+        was_open, self._open = self._open, said.open_mic and said.on
         if said.open_mic:
-            return
-        if said.on != self._pressed:
-            self._pressed = said.on
-            (self._listener.press if said.on else self._listener.release)()
+            if was_open and not self._open and not self._pressed:
+                self._listener.pause()
+        elif not said.on:
+            self._tail_ns = self._now_ns + TAIL_NS if self._pressed else None
+        elif not self._pressed or self._tail_ns is not None:
+            self._release()
+            self._pressed = True
+            self._listener.press()
 
     async def run(self) -> None:
         """Listen until the track ends."""
+        watching = asyncio.create_task(self._watch())
         try:
             while True:
-                frame = await self._track.recv()
-                sound = frame.to_ndarray()
-                channels = len(frame.layout.channels)
-                sound = sound.T if frame.format.is_planar else sound.reshape(-1, channels)
-                if frame.pts is not None:  # a sender without times is taken to have no gaps
-                    self._now_ns = int(frame.pts * frame.time_base * NS_PER_S)
-                if self._open or self._pressed:
-                    self._listener.feed(sound, self._now_ns, frame.sample_rate)
-                self._now_ns += len(sound) * NS_PER_S // frame.sample_rate
+                self._take(await self._track.recv())
         except MediaStreamError:
             return
         finally:
+            watching.cancel()
             self._listener.cancel()
+
+    def _take(self, frame: Any) -> None:
+        self._came_ns = self._clock.now_ns()
+        if self._stalled:
+            self._stalled = False
+            if self._pressed:
+                self._listener.press()
+        sound = frame.to_ndarray()
+        channels = len(frame.layout.channels)
+        sound = sound.T if frame.format.is_planar else sound.reshape(-1, channels)
+        if frame.pts is not None:  # a sender without times is taken to have no gaps
+            self._now_ns = int(frame.pts * frame.time_base * NS_PER_S)
+        if self._open or self._pressed:
+            self._listener.feed(sound, self._now_ns, frame.sample_rate)
+        self._now_ns += len(sound) * NS_PER_S // frame.sample_rate
+        if self._tail_ns is not None and self._now_ns >= self._tail_ns:
+            self._release()
+
+    def _release(self) -> None:
+        """Push-to-talk is over, if it was on."""
+        self._tail_ns = None
+        if self._pressed:
+            self._pressed = False
+            self._listener.release()
+
+    async def _watch(self) -> None:
+        """What must happen although no sound comes."""
+        while True:
+            await self._clock.sleep_until(self._clock.now_ns() + WATCH_NS)
+            silent_ns = self._clock.now_ns() - self._came_ns
+            if self._tail_ns is not None and silent_ns >= TAIL_NS:
+                self._release()
+            if silent_ns >= STALL_NS and not self._stalled:
+                self._stalled = True
+                self._listener.pause()

@@ -49,7 +49,7 @@ class LiveVoice:
         self._lead_in, self._lead_chunks = lead_in, list[Pcm]()
         self._patience: asyncio.Task[None] | None = None
         self._waited_ns = 0  # since the wearer's last word
-        self.on_sent: Callable[[Pcm], None] | None = None  # told what goes out, 20 ms at a time
+        self._overhear: list[Callable[[Pcm], None]] = []
         # Told the turn that was said to its end; that what was being said is cut off.
         self.on_spoken: Callable[[int], None] | None = None
         self.on_cut: Callable[[], None] | None = None
@@ -79,9 +79,17 @@ class LiveVoice:
             self.cut_off()
         self._out.attach(track, leads)
 
+    def overhear(self, played: Callable[[Pcm], None]) -> None:
+        """Tell one more microphone's guard what goes out, 20 ms at a time."""
+        self._overhear.append(played)
+
+    def unhear(self, played: Callable[[Pcm], None]) -> None:
+        """That microphone has gone."""
+        self._overhear.remove(played)
+
     def _sent(self, block: Pcm) -> None:
-        if self.on_sent is not None:
-            self.on_sent(block)
+        for played in self._overhear:
+            played(block)
 
     def detach(self, track: SpeechTrack) -> None:
         """That track has ended; after the last one, be silent."""

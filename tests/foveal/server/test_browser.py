@@ -166,6 +166,9 @@ class PressedListener:
         if self.samples:
             self._ear.asked("what is this?")
 
+    def pause(self) -> None:
+        """The browser's test tone may stop for a while."""
+
     def cancel(self) -> None:
         self.samples = 0
 
