@@ -32,6 +32,13 @@ class Grant:
         """Whether it reaches so far; None is what every token may do."""
         return scope is None or self.scopes is None or scope in self.scopes
 
+    def covers(self, other: "Grant") -> bool:
+        """Whether it allows all that the other one does."""
+        return self.scopes is None or (other.scopes is not None and other.scopes <= self.scopes)
+
+
+ANYBODY = Grant(hash_token(""))  # where no token is needed
+
 
 class Tokens:
     """Knows tokens by their digests; the list may change at any time."""
@@ -52,6 +59,16 @@ class Tokens:
             if same and (known.expires_ns is None or now_ns < known.expires_ns):
                 found = known
         return found
+
+    def holds(self, grant: Grant) -> bool:
+        """Whether a grant is still given: not revoked, not expired, and no scope taken away."""
+        now_ns = self._wall.now_ns()
+        return any(
+            known.digest.lower() == grant.digest.lower()
+            and (known.expires_ns is None or now_ns < known.expires_ns)
+            and known.covers(grant)
+            for known in self._grants()
+        )
 
 
 class RateLimit:

@@ -1,6 +1,7 @@
 """What every HTTP endpoint here does first: rate limit, origin, token, bounded body, CORS."""
 
 import asyncio
+import logging
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -9,10 +10,13 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from devices.http.admission import Grant, RateLimit, Tokens
+from devices.http.admission import ANYBODY, Grant, RateLimit, Tokens
 from devices.http.form import read_form
 from devices.http.problems import Problem
 from stream.clock import Clock, UnixClock
+from stream.errors import ConfigError
+
+logger = logging.getLogger(__name__)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})  # change nothing (RFC 9110 section 9.2.1)
@@ -64,20 +68,29 @@ class Gate:
 
     def knows(self, request: web.Request) -> bool:
         """Whether the request carries a token that suffices, or none is needed."""
-        if self._tokens is None:
-            return True
-        grant = self._tokens.grant(request.headers.get("Authorization"))
-        return grant is not None and grant.allows(self._config.scope)
+        try:
+            self.authorize(request)
+        except Problem:
+            return False
+        return True
 
-    def authorize(self, request: web.Request) -> None:
-        """Raises Problem 401 unless the request carries a known token, 403 unless it suffices."""
-        self.check(request.headers.get("Authorization"), self._config.scope)
+    def authorize(self, request: web.Request) -> Grant:
+        """What the request's token grants.
 
-    def check(self, authorization: str | None, scope: str | None) -> None:
-        """The same for a header and a scope."""
+        Raises Problem 401 unless it is known, 403 unless it suffices.
+        """
+        return self.check(request.headers.get("Authorization"))
+
+    def check(self, authorization: str | None) -> Grant:
+        """The same for a header."""
+        scope = self._config.scope
         if self._tokens is None:
-            return
-        grant = self._tokens.grant(authorization)
+            return ANYBODY
+        try:
+            grant = self._tokens.grant(authorization)
+        except ConfigError as unread:
+            logger.error("nobody is let in: %s", unread)
+            raise Problem(503, "the tokens cannot be read; see the log of the server") from unread
         if grant is None:
             error = ', error="invalid_token"' if authorization else ""
             challenge = f'Bearer realm="foveal"{error}'
@@ -87,6 +100,15 @@ class Gate:
             raise Problem(
                 403, f"this token lacks the scope {scope}", {"WWW-Authenticate": challenge}
             )
+        return grant
+
+    def holds(self, grant: Grant) -> bool:
+        """Whether a grant that was given is still; not while the tokens cannot be read."""
+        try:
+            return self._tokens is None or self._tokens.holds(grant)
+        except ConfigError as error:
+            logger.error("nobody is let in: %s", error)
+            return False
 
     def check_origin(self, request: web.Request) -> None:
         """Raises Problem 403 for a page of another site, unless it is among the allowed ones.

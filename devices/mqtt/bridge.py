@@ -43,8 +43,9 @@ logger = logging.getLogger(__name__)
 class Handlers:
     """Who answers, and who applies settings. Both run on the event loop.
 
-    `ask` returns what JSON can hold, `text` among it, or raises PromptError with the reason. `set`
-    takes a setting's id and value, returns the value now in force, or raises ConfigError.
+    `ask` returns what JSON can hold, `text` and `session` among it, or raises PromptError with the
+    reason. `set` takes a setting's id and value, returns the value now in force, or raises
+    ConfigError.
     """
 
     ask: Callable[[MqttQuestion], Awaitable[Mapping[str, Any]]]
@@ -84,7 +85,8 @@ class MqttBridge:
         self._topics = HomieTopics(device.id, self._options.base)
         self._outbox = Outbox(self._options.outbox)
         self._values: dict[str, str] = {}  # topic -> the retained payload
-        self._recent: deque[str] = deque(maxlen=self._options.recent_answers)
+        # (session, payload) of the latest answers; the last one is told by itself, too.
+        self._recent: deque[tuple[str, str]] = deque(maxlen=max(1, self._options.recent_answers))
         self._alerts: set[str] = set()
         self._questions: set[asyncio.Task[None]] = set()
         self._refused = 0
@@ -133,6 +135,17 @@ class MqttBridge:
             self._alerts.discard(alert_id)
             self._values.pop(topic, None)
             self._outbox.put(MqttMessage(topic, ""))
+
+    def forget(self, session: str) -> None:
+        """Take back what is retained of a session's answers, also from a broker that is away."""
+        kept = [(one, payload) for one, payload in self._recent if one != session]
+        if len(kept) == len(self._recent):
+            return
+        if self._recent[-1][0] == session:
+            self._retain(self._topics.value(ASSISTANT, "answer"), "")
+        self._recent.clear()
+        self._recent.extend(kept)
+        self._tell_recent()
 
     async def run(self) -> None:
         """Stay connected until `close`; a link that breaks is made again after a growing pause."""
@@ -224,23 +237,28 @@ class MqttBridge:
 
     async def _answer(self, ask: MqttQuestion) -> None:
         try:
-            payload = answer_payload(ask, await self._handlers.ask(ask))
+            answer = await self._handlers.ask(ask)
+            payload = answer_payload(ask, answer)
         except PromptError as error:
             self._refuse_ask(ask, str(error))
         except Exception:  # whatever the assistant does, the bridge goes on
             logger.exception("a question over MQTT failed")
             self._refuse_ask(ask, "answering failed; see the log of the device")
         else:
-            self._keep(payload)
+            self._keep(payload, str(answer.get("session", "")))
 
-    def _keep(self, payload: str) -> None:
+    def _keep(self, payload: str, session: str) -> None:
         """Tell an answer; it stays retained, and among the recent ones for who was away."""
         topic = self._topics.value(ASSISTANT, "answer")
         self._values[topic] = payload
         self._outbox.put(MqttMessage(topic, payload, every=True))
+        self._recent.append((session, payload))
+        self._tell_recent()
+
+    def _tell_recent(self) -> None:
         if self._options.recent_answers:
-            self._recent.append(payload)
-            self._retain(self._topics.value(ASSISTANT, "recent"), f"[{','.join(self._recent)}]")
+            text = ",".join(payload for _, payload in self._recent)
+            self._retain(self._topics.value(ASSISTANT, "recent"), f"[{text}]")
 
     def _retain(self, topic: str, payload: str) -> None:
         if self._values.get(topic) != payload:

@@ -17,11 +17,15 @@ THERMAL, NETWORKS = get_args(ThermalState), get_args(NetworkType)
 
 @dataclass(frozen=True, slots=True)
 class MqttQuestion:
-    """One question from the broker. `id` comes back with the answer; "" when none was given."""
+    """One question from the broker. `id` comes back with the answer; "" when none was given.
+
+    `session` names the one that is asked; "" where there is only one.
+    """
 
     text: str
     id: str = ""
     point: tuple[float, float] | None = None  # shares 0..1 of the picture's width and height
+    session: str = ""
 
 
 def foveal_device(
@@ -62,7 +66,7 @@ def foveal_device(
 
 
 def parse_question(payload: bytes) -> MqttQuestion:
-    """A question: plain text, or a JSON object with `text` and optionally `id` and `point`.
+    """A question: plain text, or a JSON object with `text` and if need be `id`, `point`, `session`.
 
     Raises PromptError for anything else.
     """
@@ -71,10 +75,12 @@ def parse_question(payload: bytes) -> MqttQuestion:
         fields = parse_json(text) if text.startswith("{") else {"text": text}
     except ConfigError as error:
         raise PromptError(f"not a question: {error}") from error
-    unknown = sorted(set(fields) - {"text", "id", "point"})
+    unknown = sorted(set(fields) - {"text", "id", "point", "session"})
     if unknown:
         names = ", ".join(name[:20] for name in unknown[:3])
-        raise PromptError(f"expected text, id and point in a question, got {names!r} as well")
+        raise PromptError(
+            f"expected text, id, point and session in a question, got {names!r} as well"
+        )
     words = _words(fields.get("text"), MAX_QUESTION_CHARS, "text")
     if not any(char.isalnum() for char in words):
         raise PromptError(f"expected a question with words, got {words[:40]!r}")
@@ -82,6 +88,7 @@ def parse_question(payload: bytes) -> MqttQuestion:
         words,
         _words(fields["id"], MAX_ID, "id") if "id" in fields else "",
         _point(fields["point"]) if fields.get("point") is not None else None,
+        _words(fields["session"], MAX_ID, "session") if "session" in fields else "",
     )
 
 

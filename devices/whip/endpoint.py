@@ -22,6 +22,7 @@ from typing import Any
 from aiohttp import web
 from aiortc import RTCIceServer
 
+from devices.http.admission import Grant
 from devices.http.gate import Gate, GateConfig
 from devices.http.problems import Problem
 from devices.http.proxies import PREFIX
@@ -39,6 +40,7 @@ METHODS = "OPTIONS, GET, HEAD, POST, PATCH, DELETE"
 ANY_TAG = ("*", '"*"')  # RFC 9725 writes it both ways
 
 SessionHandler = Callable[[PeerSession], Awaitable[None]]
+Abandon = Callable[[PeerSession], Awaitable[None]]
 TrackMaker = Callable[[PeerSession], Sequence[Any]]  # tracks to send; may raise Problem
 
 
@@ -61,7 +63,8 @@ class SignalServer:
     """One endpoint and its sessions.
 
     `handler` runs once per session, from its start to its end; when it returns, the session is
-    closed. `make_tracks` gives what the client is to receive.
+    closed. `make_tracks` gives what the client is to receive, before the offer is answered: here a
+    place is reserved, or refused with Problem. `abandon` gives it back where no answer came about.
     """
 
     def __init__(
@@ -71,9 +74,10 @@ class SignalServer:
         clock: Clock,
         role: Role = Role.PUBLISH,
         make_tracks: TrackMaker | None = None,
+        abandon: Abandon | None = None,
     ) -> None:
         self._role = role
-        self._make_tracks = make_tracks
+        self._make_tracks, self._abandoned = make_tracks, abandon
         self._config = config
         self._handler = handler
         self._clock = clock
@@ -107,7 +111,7 @@ class SignalServer:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _publish(self, request: web.Request) -> web.Response:
-        self._gate.authorize(request)
+        grant = self._gate.authorize(request)
         text = await self._gate.text(request, SDP)
         offer = check_offer(text, self._role)
         if len(self._sessions) + self._starting >= self._config.max_sessions:
@@ -120,10 +124,20 @@ class SignalServer:
         try:
             config = self._config
             session = PeerSession(
-                self._clock, config.receive, config.ice_servers, request.query, config.announce
+                self._clock,
+                config.receive,
+                config.ice_servers,
+                request.query,
+                config.announce,
+                grant,
             )
-            tracks = self._make_tracks(session) if self._make_tracks else ()
-            answer = await session.answer(offer, tracks)
+            session.offer = offer
+            try:
+                tracks = self._make_tracks(session) if self._make_tracks else ()
+                answer = await session.answer(offer, tracks)
+            except BaseException:
+                await self._abandon(session)
+                raise
         finally:
             self._starting -= 1
         self._sessions[session.id] = session
@@ -137,8 +151,7 @@ class SignalServer:
         return response
 
     async def _patch(self, request: web.Request) -> web.Response:
-        self._gate.authorize(request)
-        session = self._find(request)
+        session = self._find(request, self._gate.authorize(request))
         if request.content_type != FRAGMENT:
             raise Problem(415, f"expected {FRAGMENT}, got {request.content_type}")
         match = request.headers.get("If-Match")
@@ -154,8 +167,7 @@ class SignalServer:
         return web.Response(text=text, content_type=FRAGMENT, headers={"ETag": session.etag})
 
     async def _delete(self, request: web.Request) -> web.Response:
-        self._gate.authorize(request)
-        await self._find(request).close()
+        await self._find(request, self._gate.authorize(request)).close()
         return web.Response(status=200)
 
     async def _options(self, request: web.Request) -> web.Response:
@@ -181,9 +193,9 @@ class SignalServer:
             405, f"{request.method} is reserved here", {"Allow": f"OPTIONS, GET, HEAD, {allow}"}
         )
 
-    def _find(self, request: web.Request) -> PeerSession:
+    def _find(self, request: web.Request, grant: Grant) -> PeerSession:
         session = self._sessions.get(request.match_info["id"])
-        if session is None:
+        if session is None or session.grant.digest != grant.digest:  # its address alone is no key
             raise Problem(404, "no such session; it may have ended")
         return session
 
@@ -216,6 +228,11 @@ class SignalServer:
         if not session.connected.is_set():
             logger.info("session %s… never connected", session.id[:6])
             await session.close()
+
+    async def _abandon(self, session: PeerSession) -> None:
+        await session.close()
+        if self._abandoned is not None:
+            await self._abandoned(session)
 
     def _spawn(self, work: Awaitable[None]) -> None:
         task = asyncio.ensure_future(work)

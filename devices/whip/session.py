@@ -8,6 +8,7 @@ from typing import Any
 
 from aiortc import RTCSessionDescription
 
+from devices.http.admission import ANYBODY, Grant
 from devices.http.problems import Problem
 from devices.video.policy import ReceiveOptions
 from devices.webrtc.aiortc_compat import wants_to_receive
@@ -39,8 +40,10 @@ class PeerSession:
         ice_servers: Sequence[IceServer],
         query: Mapping[str, str] | None = None,
         announce: Sequence[str] = (),
+        grant: Grant = ANYBODY,
     ) -> None:
         self.query = dict(query or {})
+        self.grant = grant  # of who made it: nobody else may change it
         self.id = secrets.token_urlsafe(24)  # 192 random bits: the session URL is a secret
         self.etag = _etag()
         self.video: VideoSource | None = None
@@ -50,7 +53,7 @@ class PeerSession:
         self.channel_opened = asyncio.Event()
         self.connected = asyncio.Event()
         self.closed = asyncio.Event()
-        self._offer: SdpOffer | None = None
+        self.offer: SdpOffer | None = None  # that is answered
         self._ufrags: list[str] = []  # of the client's credentials, newest last
         self._restarts: IceRestarts | None = None  # with the first one
         self._restarting = asyncio.Lock()  # a client may send a restart before the last answer
@@ -70,7 +73,7 @@ class PeerSession:
         Raises Problem 422 when no codec or transport in it can be used, 503 when nobody could
         reach this side.
         """
-        self._offer, self._ufrags = offer, [offer.ufrag]
+        self.offer, self._ufrags = offer, [offer.ufrag]
         try:
             await self._connection.setRemoteDescription(RTCSessionDescription(offer.text, "offer"))
             self._add(outgoing)
@@ -90,12 +93,12 @@ class PeerSession:
 
     def restarts(self, fragment: SdpFragment) -> bool:
         """Whether a fragment asks for an ICE restart: it has credentials not seen before."""
-        assert self._offer is not None  # answered before its URL is known to anybody
+        assert self.offer is not None  # answered before its URL is known to anybody
         return fragment.ufrag is not None and fragment.ufrag not in self._ufrags
 
     async def trickle(self, fragment: SdpFragment) -> None:
         """Add late candidates; those of credentials that a restart has replaced are left out."""
-        assert self._offer is not None
+        assert self.offer is not None
         if fragment.ufrag is not None and fragment.ufrag != self._ufrags[-1]:
             return
         if self._restarts is not None and self._restarts.pending:
@@ -103,7 +106,7 @@ class PeerSession:
             await asyncio.gather(*map(self._restarts.add, fragment.candidates))
             return
         for candidate in fragment.candidates:
-            candidate.sdpMid = self._offer.mid  # one transport for all, by BUNDLE
+            candidate.sdpMid = self.offer.mid  # one transport for all, by BUNDLE
         # Together: each multicast DNS name takes up to a second to resolve, or not.
         await asyncio.gather(*map(self._connection.addIceCandidate, fragment.candidates))
         if fragment.complete:
@@ -115,7 +118,7 @@ class PeerSession:
         The session's ETag is another from now on. Raises Problem 400 without a password, 422
         before the first path is found or after the session has ended.
         """
-        assert self._offer is not None
+        assert self.offer is not None
         if fragment.ufrag is None or fragment.pwd is None:
             raise Problem(400, "expected a=ice-ufrag and a=ice-pwd for an ICE restart")
         if not self.connected.is_set() or self.closed.is_set():
@@ -128,7 +131,7 @@ class PeerSession:
             self._ufrags, self.etag = [*self._ufrags[-15:], fragment.ufrag], _etag()
             await self.trickle(fragment)
             self._restarts.check(fragment.ufrag, fragment.pwd)
-        return "\r\n".join([self._offer.media_line, f"a=mid:{self._offer.mid}", *lines, ""])
+        return "\r\n".join([self.offer.media_line, f"a=mid:{self.offer.mid}", *lines, ""])
 
     async def close(self) -> None:
         """End the session; the frames and audio end with it. Closing twice is fine."""

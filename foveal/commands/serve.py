@@ -15,8 +15,9 @@ EPILOG = """examples:
 
 Open the printed address in a browser. Browsers give the camera only to pages from localhost or
 over HTTPS, so other machines need --self-signed or a certificate. An address that others can reach
-needs a token: one of --tokens (see `foveal token`), --token, or else a random one; the printed
-address carries it after the #, where no log sees it. The broker's password for --mqtt comes from
+needs a token: one of --tokens (see `foveal token`), that of FOVEAL_TOKEN or --token-file, or else a
+random one. On a terminal the printed address carries it after the #; a service keeps it in a file
+that only its user may read, and prints where. The broker's password for --mqtt comes from
 FOVEAL_MQTT_PASSWORD (see docs/mqtt.md), that of a TURN server from FOVEAL_TURN_PASSWORD, or for one
 that shares a secret (coturn: use-auth-secret) the secret from FOVEAL_TURN_SECRET.
 """
@@ -26,7 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Of the sub-command."""
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--port", type=int, default=8080, help="TCP port; 0 takes a free one")
-    parser.add_argument("--token", help="what clients must present")
+    parser.add_argument(
+        "--token-file", type=Path, metavar="FILE", help="holds what clients must present"
+    )
     parser.add_argument("--tokens", type=Path, metavar="FILE", help="made by `foveal token`")
     parser.add_argument(
         "--origin", action="append", default=[], metavar="URL", help="page of another site (CORS)"

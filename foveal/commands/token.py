@@ -4,12 +4,12 @@ import argparse
 import json
 from pathlib import Path
 
-from foveal.server.auth.scopes import SCOPES
+from foveal.server.auth.scopes import DEFAULT_SCOPES, SCOPES
 
 HELP = "make, list and revoke the tokens of `foveal serve`"
 EPILOG = """examples:
-  foveal token add glasses --scope publish --days 30
-  foveal token add dashboard --scope events --scope admin
+  foveal token add glasses --days 30
+  foveal token add dashboard --scope view --scope ask
   foveal token list
   foveal token revoke glasses
   foveal serve --tokens ~/.config/foveal/tokens.json --host 0.0.0.0 --self-signed
@@ -27,7 +27,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = actions.add_parser("add", help="make a token")
     add.add_argument("name")
     shown = "; ".join(f"{name}: {text}" for name, text in SCOPES.items())
-    add.add_argument("--scope", action="append", choices=list(SCOPES), help=f"repeatable. {shown}")
+    add.add_argument(
+        "--scope",
+        action="append",
+        choices=list(SCOPES),
+        help=f"repeatable, default {' '.join(DEFAULT_SCOPES)}. {shown}",
+    )
     add.add_argument("--days", type=float, help="until it expires (default never)")
     listing = actions.add_parser("list", help="names, scopes and expiry")
     listing.add_argument("--json", action="store_true")
@@ -46,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
         if args.days is not None and not 0 < args.days <= 36_500:
             raise ConfigError(f"expected --days above 0 and up to 36500, got {args.days}")
         expires = None if args.days is None else UnixClock().now_ns() + round(args.days * DAY_NS)
-        print(file.add(args.name, args.scope or ["publish", "events"], expires))
+        print(file.add(args.name, args.scope or DEFAULT_SCOPES, expires))
         return 0
     if args.action == "revoke":
         file.revoke(args.name)

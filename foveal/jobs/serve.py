@@ -19,20 +19,42 @@ from foveal.config.schema import Config
 from foveal.live.engine import load_engine
 from foveal.live.speech.hearing import LiveHearingConfig
 from foveal.server.app import LiveServer
-from foveal.server.launch import addresses, is_local, serve_config, session_link, tls_context
+from foveal.server.launch import (
+    addresses,
+    given_token,
+    is_local,
+    keep_token,
+    serve_config,
+    session_link,
+    tls_context,
+)
 from foveal.server.mqtt.service import LiveMqtt
 from foveal.server.peers import ServeConfig
+from foveal.server.transport.patience import KEEPALIVE_S, Patience
+from stream.clock import MonotonicClock
 from stream.errors import DeviceError
 
 TOKEN_BYTES = 18
+PLAIN = """
+*****************************************************************************************
+WARNING: others reach this address WITHOUT TLS. Whoever is on the way reads the pictures,
+the sound, the answers and the tokens, and may change them. Use --self-signed, --tls-cert
+and --tls-key, or listen on 127.0.0.1 behind a proxy that speaks TLS (--proxy).
+*****************************************************************************************
+"""
 
 
 def serve(args: argparse.Namespace) -> int:
     """Serve as the command line says until Ctrl-C or SIGTERM; 0 after a clean end."""
-    config, token = load_config(args.config), args.token
+    config, token, made = load_config(args.config), given_token(args), False
     if token is None and args.tokens is None and not is_local(args.host):
-        token = secrets.token_urlsafe(TOKEN_BYTES)
-    return asyncio.run(_serve(serve_config(args, config, token), config, args, token))
+        token, made = secrets.token_urlsafe(TOKEN_BYTES), True
+    settings, shown = serve_config(args, config, token), token
+    if not sys.stdout.isatty():  # a service: what it prints is kept in a log
+        shown = None
+        if token is not None and made:
+            print(f"the token of this run is in {keep_token(token)}", flush=True)
+    return asyncio.run(_serve(settings, config, args, shown))
 
 
 async def _serve(
@@ -48,11 +70,20 @@ async def _serve(
         with contextlib.suppress(NotImplementedError):  # Windows has no such handlers
             loop.add_signal_handler(number, stop.set)
     tls = tls_context(args)
-    runner = web.AppRunner(server.application(), access_log=None, shutdown_timeout=5.0)
+    if tls is None and not is_local(args.host):
+        print(PLAIN, file=sys.stderr, flush=True)
+    patience = Patience(MonotonicClock())
+    app = server.application()
+    patience.watch(app)
+    runner = web.AppRunner(
+        app, access_log=None, shutdown_timeout=5.0, keepalive_timeout=KEEPALIVE_S
+    )
     await runner.setup()
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(runner.cleanup)
         await _listen(runner, args, tls)
+        sending_off = asyncio.create_task(patience.send_off(runner))
+        stack.callback(sending_off.cancel)
         scheme, port = "https" if tls else "http", runner.addresses[0][1]
         urls = addresses(scheme, args.host, port, token)
         for url in urls:

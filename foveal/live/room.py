@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from devices.http.admission import RateLimit
+from devices.http.admission import Grant, RateLimit
 from devices.http.problems import Problem
+from foveal.live.access import FULL, Access, Right
 from foveal.live.consent import Consent
 from foveal.live.live_session import LiveSession, Tell
 from foveal.live.message_log import Link, Message, Send, SessionLog
@@ -20,6 +21,15 @@ from stream.clock import NS_PER_S, Clock
 from stream.errors import FovealError, PromptError
 
 MAX_LINKS = 8  # that listen to one session
+
+NEEDS: dict[type[client.ClientMessage], Right] = {
+    client.AskMessage: "ask",
+    client.TalkMessage: "ask",
+    client.StopMessage: "manage",
+    client.ForgetMessage: "manage",
+    client.DeviceMessage: "manage",
+    client.RecordMessage: "record",
+}
 
 MakeLive = Callable[[Tell], LiveSession]
 StartRecording = Callable[[], FileRecording]
@@ -54,7 +64,9 @@ class Room:
         clock: Clock,
         watch: Callable[[str, str, dict[str, Any]], None],
     ) -> None:
-        self.id = secrets.token_urlsafe(24)  # 192 random bits: who knows it may come back
+        self.id = secrets.token_urlsafe(24)  # 192 random bits: its address, not its key
+        self.owner: Grant | None = None  # of who started it; None: the box's own
+        self.used = False  # whether anybody ever came about to be connected
         self.log = SessionLog()
         self.closed = asyncio.Event()
         self.media = 0  # connections that carry sound or pictures
@@ -92,7 +104,7 @@ class Room:
         if isinstance(message, server.RegionsMessage):
             self.touched_ns = self._clock.now_ns()
 
-    def attach(self, send: Send, after: int | None, hello: Message) -> Link:
+    def attach(self, send: Send, after: int | None, hello: Message, access: Access = FULL) -> Link:
         """Let one more listen: a `hello`, what it missed, then everything.
 
         Raises Problem 503 when too many do.
@@ -105,10 +117,11 @@ class Room:
             missed=0 if after is None else self.log.missed(after),
             camera=self.live.camera,
             recorded=self._consent.recording is not None,
+            may=access.rights,
             **hello,
         )
         send({**told.told(), "seq": told.seq})
-        self.touched_ns = self._clock.now_ns()
+        self.touched_ns, self.used = self._clock.now_ns(), True
         return self.log.attach(send, after)
 
     def detach(self, link: Link) -> None:
@@ -117,12 +130,12 @@ class Room:
         self.left_ns = self._clock.now_ns()
 
     def enter(self) -> None:
-        """A media connection has come."""
+        """A connection has come, or is being made: its place is taken from now on."""
         self.media += 1
         self.touched_ns = self._clock.now_ns()
 
     def leave(self) -> None:
-        """A media connection has gone."""
+        """A connection has gone, or did not come about."""
         self.media -= 1
         self.left_ns = self._clock.now_ns()
 
@@ -138,7 +151,9 @@ class Room:
         finally:
             self._talks.remove(talk)
 
-    def receive(self, message: object, reply: Send, talk: OnTalk | None = None) -> None:
+    def receive(
+        self, message: object, reply: Send, talk: OnTalk | None = None, access: Access = FULL
+    ) -> None:
         """Take one message of a client; a bad one is answered with an `error`, to it alone.
 
         `talk` switches the client's own microphone, if it has one.
@@ -151,6 +166,7 @@ class Room:
             if isinstance(said, client.PingMessage):
                 reply(server.PongMessage(n=said.n).told())
             else:
+                access.need(NEEDS[type(said)])
                 self._obey(said, talk)
         except FovealError as error:
             reply(server.ErrorMessage(reason=str(error)).told())

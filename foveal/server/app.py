@@ -16,6 +16,7 @@ from typing import Any
 
 from aiohttp import web
 
+from devices.http.admission import Grant
 from devices.http.gate import Gate
 from devices.http.problems import Problem
 from devices.http.proxies import behind_proxies
@@ -23,6 +24,7 @@ from devices.video.photos import MAX_BYTES, PhotoInbox
 from devices.webrtc.reach import within_ports
 from devices.whip.endpoint import build_app
 from devices.whip.sdp import Role
+from foveal.live.access import Access, Right, access_of
 from foveal.live.answer_threads import AnswerThreads
 from foveal.live.engine import Engine
 from foveal.live.live_session import LiveSession, Tell
@@ -40,7 +42,7 @@ from foveal.server.peers import Peers, ServeConfig
 from foveal.server.recordings import RecordPages
 from foveal.server.status import add_defences, local_hosts_only, project_version, status_routes
 from foveal.server.transport.socket import EventSocket
-from stream.clock import Clock, MonotonicClock, UnixClock
+from stream.clock import NS_PER_S, Clock, MonotonicClock, UnixClock
 from stream.errors import PromptError
 from stream.events import MAX_QUESTION_CHARS
 
@@ -67,7 +69,8 @@ class LiveServer:
         self._views = ThreadPoolExecutor(1, thread_name_prefix="views")
         self._drawing = ThreadPoolExecutor(1, thread_name_prefix="drawing")
         self.library = None if config.record is None else Library(config.record, UnixClock())
-        self.rooms = Rooms(config.limits, self._clock, self._make_room)
+        self._gate = Gate(config.gate("view"), self._clock)
+        self.rooms = Rooms(config.limits, self._clock, self._make_room, self._gate.holds)
         self._peers = Peers(self, self._clock)
         self._inbox = self._make_inbox() if config.photos else None
         self._cameras = Cameras(
@@ -78,9 +81,9 @@ class LiveServer:
         self.stuck = False  # after the end: a model still works, and cannot be stopped
         self._sweeper: asyncio.Task[None] | None = None
         self.signals = [
-            self._peers.endpoint("/session", Role.DUPLEX, "publish"),
+            self._peers.endpoint("/session", Role.DUPLEX, None),
             self._peers.endpoint("/whip", Role.PUBLISH, "publish"),
-            self._peers.endpoint("/whep", Role.PLAY, "play"),
+            self._peers.endpoint("/whep", Role.PLAY, "view"),
         ]
 
     async def load(self, load: Callable[[], Engine]) -> None:
@@ -99,11 +102,10 @@ class LiveServer:
             app.cleanup_ctx.append(within_ports(self.config.udp_ports))
         if self.config.grants is None:
             app.middlewares.append(local_hosts_only)
-        gate = Gate(self.config.gate("events"), self._clock)
         admin = Gate(self.config.gate("admin"), self._clock)
-        socket = EventSocket(gate, self.admit, self.hello)
+        socket = EventSocket(self._gate, self)
         app.router.add_get("/events", socket.handle)
-        app.add_routes(status_routes(self, admin))
+        app.add_routes(status_routes(self, Gate(self.config.gate(None), self._clock), admin))
         if self._inbox is not None:
             app.add_routes(self._inbox.routes())
         records = RecordPages(self.library, admin, self._views)
@@ -124,15 +126,12 @@ class LiveServer:
     async def ask(
         self, asked: PointedQuestion | str, conversation: str | None = None
     ) -> dict[str, Any]:
-        """Ask in a session (the only one with a camera, unless named); its `end` message.
+        """Ask in the session of that name, or in the only one with a camera.
 
-        Raises PromptError when there is none, or the question is refused.
+        Returns its `end` message with the `session`. Raises PromptError when there is no such
+        session, or the question is refused.
         """
-        room = self.rooms.find(conversation)
-        if conversation is None:
-            room = next((one for one in self.rooms.all if one.live.camera), None)
-        if room is None:
-            raise PromptError("expected a session with a camera, there is none; connect one first")
+        room = self._asked_room(conversation)
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[dict[str, Any]] = loop.create_future()
         turn = 0
@@ -144,7 +143,7 @@ class LiveServer:
             if kind == "bye":
                 answer.set_exception(PromptError(f"the session ended: {data['reason']}"))
             elif mine and kind == "end":
-                answer.set_result(data)
+                answer.set_result({"session": name, **data})
             elif mine and kind == "refused" and data["cause"] in NO_ANSWER:
                 answer.set_exception(PromptError(data["reason"]))
 
@@ -157,6 +156,19 @@ class LiveServer:
             raise PromptError(f"expected an answer within {ANSWER_S:.0f} s") from error
         finally:
             stop()
+
+    def _asked_room(self, conversation: str | None) -> Room:
+        """Nobody's session is asked by mistake: where several see, one has to be named."""
+        seeing = [room for room in self.rooms.all if room.live.camera]
+        if conversation is not None:
+            seeing = [room for room in self.rooms.all if room.id == conversation]
+        if not seeing:
+            raise PromptError("expected a session with a camera, there is none; connect one first")
+        if len(seeing) > 1:
+            raise PromptError(
+                f"expected the `session` that is asked, as {len(seeing)} have a camera; name one"
+            )
+        return seeing[0]
 
     def state(self) -> dict[str, Any]:
         """The server in numbers, without any secret."""
@@ -190,14 +202,28 @@ class LiveServer:
         """The session of that name, if it is there."""
         return self.rooms.find(name)
 
-    def admit(self, name: str | None) -> Room:
-        """The session of that name, or a new one; raises Problem 503 when none can be had."""
+    def admit(self, name: str | None, grant: Grant, right: Right) -> tuple[Room, Access]:
+        """The session of that name, or a new one that is `grant`'s, and what it may do there.
+
+        Raises Problem 403 without `right` there, 503 when no session can be had.
+        """
+        known = self.rooms.find(name)
+        access = access_of(grant, grant if known is None else known.owner)
+        wanted = "publish" if known is None else right  # who may not publish starts nothing
+        if wanted not in access.rights:
+            whose = "a new session" if known is None else "this session"
+            raise Problem(403, f"this token lacks the right to {wanted} in {whose}")
         if self._engine is None:
             raise Problem(503, "the models are loading; try again soon", {"Retry-After": "5"})
         if not self.admitting and self.rooms.find(name) is None:
             retry = {"Retry-After": str(self.config.limits.retry_after_s)}
             raise Problem(503, "no new sessions are taken now; try again later", retry)
-        return self.rooms.admit(name)
+        return self.rooms.admit(name, grant), access
+
+    async def barred(self, grant: Grant) -> None:
+        """Return once that token is revoked or has expired; what lives on it ends then."""
+        while self._gate.holds(grant):
+            await self._clock.sleep_until(self._clock.now_ns() + NS_PER_S)
 
     def _make_inbox(self) -> PhotoInbox:
         gate = replace(self.config.gate("publish"), max_body_bytes=MAX_BYTES)

@@ -5,6 +5,7 @@ import ipaddress
 import os
 import ssl
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from aiortc import RTCIceServer
@@ -25,10 +26,13 @@ from foveal.setup.faces import blur_maker
 from foveal.setup.processors import device_of
 from stream.clock import UnixClock
 from stream.errors import ConfigError
+from stream.writing import writing
 
 MB = 1024 * 1024
 ANY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 - recognised here, bound only if asked for
 DEFAULT_PORTS = {"http": ":80", "https": ":443"}  # left out of an origin
+TOKEN_VARIABLE = "FOVEAL_TOKEN"  # noqa: S105 - its name
+MIN_TOKEN_CHARS = 16
 TURN_VARIABLE = "FOVEAL_TURN_PASSWORD"  # environment: others can read the command line
 TURN_SHARED = "FOVEAL_TURN_SECRET"  # the same for servers that make passwords of a secret
 
@@ -105,6 +109,37 @@ def _grants(args: argparse.Namespace, token: str | None) -> Callable[[], Sequenc
     file = TokenFile(args.tokens.expanduser())
     file.grants()  # a broken file is told now
     return lambda: (*fixed, *file.grants())
+
+
+def given_token(args: argparse.Namespace) -> str | None:
+    """The token of FOVEAL_TOKEN or --token-file; raises ConfigError for one that can be guessed."""
+    text, where = os.environ.get(TOKEN_VARIABLE), TOKEN_VARIABLE
+    if args.token_file is not None:
+        where = str(args.token_file)
+        try:
+            text = args.token_file.expanduser().read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"expected a token in {where}, got: {error}") from error
+    if text is None:
+        return None
+    token = text.strip()
+    if len(token) < MIN_TOKEN_CHARS or not token.isascii() or not token.isprintable():
+        raise ConfigError(
+            f"expected a token of {MIN_TOKEN_CHARS} printable characters or more in {where}, such "
+            "as `openssl rand -hex 24` makes"
+        )
+    return token
+
+
+def keep_token(token: str) -> Path:
+    """Write a random token where only this user reads it: not into the log of a service."""
+    path = cache_root() / "serve" / "token"
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        path.touch(mode=0o600)
+        path.write_text(token + "\n", encoding="utf-8")
+    return path
 
 
 def _record(args: argparse.Namespace, config: Config) -> RecordPolicy | None:

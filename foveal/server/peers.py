@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 from weakref import WeakKeyDictionary
 
 from devices.http.admission import Grant
@@ -18,9 +18,11 @@ from devices.whip.endpoint import SignalConfig, SignalServer
 from devices.whip.sdp import Role
 from devices.whip.session import PeerSession
 from foveal.config.schema import SessionConfig
+from foveal.live.access import Access, Right
 from foveal.live.message_log import Message
 from foveal.live.protocol.server import ErrorMessage
 from foveal.live.recording import RecordPolicy
+from foveal.live.registry import Rooms
 from foveal.live.room import OnTalk, Room, RoomLimits
 from foveal.live.speech.microphone import MakeListener, Microphone
 from foveal.server.transport.channel import channel_sender
@@ -53,7 +55,7 @@ class ServeConfig:
         """How every camera's pictures are taken."""
         return ReceiveOptions(FramePolicy.FRESHEST, max_pixels=self.max_pixels)
 
-    def gate(self, scope: str) -> GateConfig:
+    def gate(self, scope: str | None) -> GateConfig:
         """Who may use what needs this scope."""
         return GateConfig(grants=self.grants, scope=scope, allowed_origins=self.origins)
 
@@ -67,8 +69,13 @@ class PeerHost(Protocol):
     def make_listener(self) -> MakeListener | None:
         """What makes a session's listener; None when nothing can be heard."""
 
-    def admit(self, name: str | None) -> Room:
-        """The session of that name, or a new one; raises Problem when none can be had."""
+    rooms: Rooms
+
+    def admit(self, name: str | None, grant: Grant, right: Right) -> tuple[Room, Access]:
+        """The session of that name, or a new one, and what may be done there; or Problem."""
+
+    async def barred(self, grant: Grant) -> None:
+        """Return once that token is revoked or has expired."""
 
     def find(self, name: str | None) -> Room | None:
         """The session of that name."""
@@ -82,9 +89,9 @@ class Peers:
 
     def __init__(self, server: PeerHost, clock: Clock) -> None:
         self._server, self._clock = server, clock
-        self._of: WeakKeyDictionary[PeerSession, Room] = WeakKeyDictionary()
+        self._of: WeakKeyDictionary[PeerSession, tuple[Room, Access]] = WeakKeyDictionary()
 
-    def endpoint(self, prefix: str, role: Role, scope: str) -> SignalServer:
+    def endpoint(self, prefix: str, role: Role, scope: str | None) -> SignalServer:
         """Where connections of one kind are agreed on."""
         config = SignalConfig(
             prefix=prefix,
@@ -100,20 +107,27 @@ class Peers:
             name = peer.query.get("conversation")
             if role is Role.PLAY and self._server.find(name) is None:
                 raise Problem(404, "expected ?conversation=ID of a session that is live")
-            self._of[peer] = self._server.admit(name)
-            if role is Role.PUBLISH:
+            room, access = self._of[peer] = self._server.admit(name, peer.grant, _right(peer, role))
+            room.enter()
+            if role is Role.PUBLISH or not access.view:
                 return []
             view = [ViewTrack()] if role is Role.PLAY else []  # a camera's own client has it
             return [SpeechTrack(self._clock), *view]
 
-        return SignalServer(config, self._live, self._clock, role, make_tracks)
+        return SignalServer(config, self._live, self._clock, role, make_tracks, self._abandon)
+
+    async def _abandon(self, peer: PeerSession) -> None:
+        """Its offer could not be answered: the place that was kept for it is free again."""
+        if peer in self._of:
+            room, _ = self._of.pop(peer)
+            await self._server.rooms.leave(room)
 
     async def _live(self, peer: PeerSession) -> None:
         """One WebRTC connection, from its answer to its end."""
-        room = self._of[peer]
-        room.enter()
-        tasks = [asyncio.create_task(work) for work in self._work_of(peer, room)]
+        room, access = self._of[peer]
+        tasks = [asyncio.create_task(work) for work in self._work_of(peer, room, access)]
         ends = [asyncio.create_task(event.wait()) for event in (peer.closed, room.closed)]
+        ends.append(asyncio.create_task(self._bar(peer)))
         try:
             for track in peer.sending:
                 _attach(room, track, leads=peer.video is not None)
@@ -126,18 +140,25 @@ class Peers:
             for task in (*tasks, *ends):
                 task.cancel()
             await asyncio.gather(*tasks, *ends, return_exceptions=True)
-            room.leave()
+            room.used = room.used or peer.connected.is_set()
+            await self._server.rooms.leave(room)
 
-    def _work_of(self, peer: PeerSession, room: Room) -> list[Coroutine[Any, Any, None]]:
+    async def _bar(self, peer: PeerSession) -> Literal[True]:
+        await self._server.barred(peer.grant)
+        return True
+
+    def _work_of(
+        self, peer: PeerSession, room: Room, access: Access
+    ) -> list[Coroutine[Any, Any, None]]:
         work, talk = [], None
         if peer.video is not None:
             work.append(self._see(peer, room))
         make_listener = self._server.make_listener
-        if peer.audio is not None and make_listener is not None:
+        if peer.audio is not None and make_listener is not None and access.ask:
             microphone = Microphone(peer.audio, make_listener(room, self._clock), self._clock)
             talk = microphone.talk
             work.append(self._hear(peer, room, microphone))
-        return [*work, self._talk_to(peer, room, talk)]
+        return [*work, self._talk_to(peer, room, talk, access)]
 
     async def _hear(self, peer: PeerSession, room: Room, microphone: Microphone) -> None:
         # A second screen's microphone is its own; the one beside the camera serves all.
@@ -153,20 +174,33 @@ class Peers:
             room.tell(ErrorMessage(reason=str(error)))
             await peer.close()
 
-    async def _talk_to(self, peer: PeerSession, room: Room, talk: OnTalk | None) -> None:
+    async def _talk_to(
+        self, peer: PeerSession, room: Room, talk: OnTalk | None, access: Access
+    ) -> None:
         """The data channel, if the peer opens one."""
         await peer.channel_opened.wait()
         send = channel_sender(peer)
         try:
-            link = room.attach(send, after_of(peer.query.get("after")), self._server.hello())
-        except Problem as problem:
-            send(ErrorMessage(reason=problem.detail).told())
+            access.need("view")
+            after = after_of(peer.query.get("after"))
+            link = room.attach(send, after, self._server.hello(), access)
+        except (Problem, PromptError) as refused:
+            send(ErrorMessage(reason=str(refused)).told())
             return
-        peer.channel.on("message", lambda message: room.receive(message, send, talk))
+        peer.channel.on("message", lambda message: room.receive(message, send, talk, access))
         try:
             await peer.closed.wait()
         finally:
             room.detach(link)
+
+
+def _right(peer: PeerSession, role: Role) -> Right:
+    """What an offer needs: a camera is published, a microphone asks, all else looks."""
+    if role is Role.PLAY or peer.offer is None:
+        return "view"
+    if role is Role.PUBLISH or peer.offer.video:
+        return "publish"
+    return "ask" if peer.offer.audio else "view"
 
 
 async def _alone(video: FrameSource, room: Room) -> bool:

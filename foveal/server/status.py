@@ -22,15 +22,20 @@ class StatusSource(Protocol):
         """The server in numbers, without any secret."""
 
 
-def status_routes(server: StatusSource, admin: Gate) -> list[web.RouteDef]:
+TO_STRANGERS = ("status", "protocol", "token_needed")
+
+
+def status_routes(server: StatusSource, known: Gate, admin: Gate) -> list[web.RouteDef]:
     """/health: the process lives; /ready: a session would be taken; /sessions, for admins."""
 
     async def health(_: web.Request) -> web.Response:
         return web.json_response({"status": "ok", "version": project_version()})
 
-    async def ready(_: web.Request) -> web.Response:
-        """200 when a session would be taken, else 503 with the reason."""
+    async def ready(request: web.Request) -> web.Response:
+        """200 when a session would be taken, else 503 with the reason; more for known tokens."""
         state = server.state()
+        if not known.knows(request):
+            state = {name: state[name] for name in TO_STRANGERS}
         taken = state["status"] == "ready"
         retry = {} if taken else {"Retry-After": str(server.config.limits.retry_after_s)}
         return web.json_response(state, status=200 if taken else 503, headers=retry)

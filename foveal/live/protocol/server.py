@@ -44,6 +44,9 @@ class HelloMessage(ServerMessage):
     missed: Count = told("messages after `after` that are no longer kept")
     camera: bool = told("whether one is in use")
     recorded: bool = told("whether a recording runs")
+    may: tuple[Literal["view", "ask", "publish", "record", "manage"], ...] = told(
+        "what this client's token allows here; `manage` is to stop, forget and tell of the device"
+    )
     version: str = told("the server's")
     speech: bool = told("whether answers are spoken")
     listening: bool = told("whether questions may be")

@@ -96,6 +96,9 @@ def show_time(expires_ns: int | None) -> str:
 
 
 def _grant(row: dict[str, Any]) -> Grant:
+    unknown = sorted({*row["scopes"]} - SCOPES.keys())
+    if unknown:
+        raise ValueError(f"scopes {unknown} of {row['name']!r}; revoke it and add it anew")
     expires = row["expires"]
     expires_ns = None
     if expires is not None:

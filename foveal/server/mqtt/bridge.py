@@ -22,7 +22,7 @@ SETTINGS = (
 FAILING = "models-failing"  # a frame that the models could not take, until the next answer
 GLASSES_LOW, GLASSES_FINE = 0.15, 0.20  # share of the battery: an alert starts, and ends
 POLL_NS = NS_PER_S
-TOLD = ("text", "spans", "searches", "model", "timings_ms")  # of an `end` message
+TOLD = ("session", "text", "spans", "searches", "model", "timings_ms")  # of an `end` message
 
 Watcher = Callable[[str, str, dict[str, Any]], None]  # session, type, data
 
@@ -120,9 +120,11 @@ class MqttService:
         self._bridge.publish(mqtt.DEVICE, "sessions", int(state["sessions"]))
         self._bridge.publish(mqtt.DEVICE, "camera", bool(state["camera"]))
 
-    def _heard(self, _: str, kind: str, data: dict[str, Any]) -> None:
+    def _heard(self, session: str, kind: str, data: dict[str, Any]) -> None:
         """One message of a session."""
-        if kind == "device":
+        if kind == "forgot":
+            self._bridge.forget(session)
+        elif kind == "device":
             self._tell_glasses(data)
         elif kind == "refused" and data.get("cause") == "internal":
             self._bridge.alert(FAILING, str(data.get("reason") or "a frame failed"))

@@ -59,7 +59,8 @@ class LiveMqtt(AsyncExitStack):
         return replace(engine, speaker=SwitchedSpeaker(engine.speaker, self._voice))
 
     async def _ask(self, ask: mqtt.MqttQuestion) -> Mapping[str, Any]:
-        return await self._server.ask(PointedQuestion(text=ask.text, point=ask.point))
+        asked = PointedQuestion(text=ask.text, point=ask.point)
+        return await self._server.ask(asked, ask.session or None)
 
     def _speak(self, on: bool) -> None:
         self._voice.on = on

@@ -2,15 +2,19 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
 
 from aiohttp import WSMsgType, web
 
+from devices.http.admission import Grant
 from devices.http.gate import Gate
 from devices.http.problems import Problem
+from foveal.live.access import Access, Right
 from foveal.live.message_log import VOLATILE, Message
 from foveal.live.protocol.client import MAX_MESSAGE_CHARS
 from foveal.live.protocol.wire import encode
+from foveal.live.registry import Rooms
 from foveal.live.room import Room
 
 logger = logging.getLogger(__name__)
@@ -22,36 +26,66 @@ MAX_VOLATILE = 16  # with so many waiting, masks are left out
 HEARTBEAT_S = 20.0
 
 
+class SocketHost(Protocol):
+    """What the endpoint needs of its server."""
+
+    rooms: Rooms
+
+    def admit(self, name: str | None, grant: Grant, right: Right) -> tuple[Room, Access]:
+        """The session of that name, or a new one, and what may be done there; or Problem."""
+
+    def hello(self) -> Message:
+        """What every client is told first."""
+
+    async def barred(self, grant: Grant) -> None:
+        """Return once that token is revoked or has expired."""
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """One client: by which token, what it may do, and the last message that it has."""
+
+    grant: Grant
+    access: Access
+    after: int | None
+
+
 class EventSocket:
     """The endpoint."""
 
     def __init__(
         self,
         gate: Gate,
-        admit: Callable[[str | None], Room],
-        hello: Callable[[], Message],
+        host: SocketHost,
     ) -> None:
         """`gate` throttles, and knows tokens and origins."""
-        self._gate, self._admit, self._hello = gate, admit, hello
+        self._gate, self._host = gate, host
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """GET /events?conversation=ID&after=SEQ."""
         try:
             self._gate.throttle(request)
             self._gate.check_origin(request)
-            self._gate.check(_authorization(request), "events")
+            grant = self._gate.check(_authorization(request))
             after = after_of(request.query.get("after"))
-            room = self._admit(request.query.get("conversation"))
+            room, access = self._host.admit(request.query.get("conversation"), grant, "view")
         except Problem as problem:
             return problem.response()
+        room.enter()
+        try:
+            return await self._open(request, room, Visit(grant, access, after))
+        finally:
+            await self._host.rooms.leave(room)
+
+    async def _open(self, request: web.Request, room: Room, visit: Visit) -> web.StreamResponse:
         socket = web.WebSocketResponse(
             protocols=(PROTOCOL,), heartbeat=HEARTBEAT_S, max_msg_size=4 * MAX_MESSAGE_CHARS
         )
         await socket.prepare(request)
-        await self._live(socket, room, after)
+        await self._live(socket, room, visit)
         return socket
 
-    async def _live(self, socket: web.WebSocketResponse, room: Room, after: int | None) -> None:
+    async def _live(self, socket: web.WebSocketResponse, room: Room, visit: Visit) -> None:
         queue: asyncio.Queue[Message | None] = asyncio.Queue(MAX_QUEUED)
 
         def send(message: Message) -> None:
@@ -60,23 +94,29 @@ class EventSocket:
             queue.put_nowait(message)  # QueueFull: the log lets go of this client
 
         try:
-            link = room.attach(send, after, self._hello())
+            link = room.attach(send, visit.after, self._host.hello(), visit.access)
         except Problem as problem:
             await socket.close(code=1013, message=problem.detail.encode())
             return
         writer = asyncio.create_task(_write(socket, queue))
         ended = asyncio.create_task(_end(socket, room, queue))
+        barred = asyncio.create_task(self._bar(socket, visit.grant))
         try:
             async for message in socket:
                 if message.type is WSMsgType.TEXT:
-                    room.receive(message.data, send)
+                    room.receive(message.data, send, access=visit.access)
                 elif message.type is not WSMsgType.PING:
                     break
         finally:
             room.detach(link)
-            writer.cancel()
-            ended.cancel()
-            await asyncio.gather(writer, ended, return_exceptions=True)
+            tasks = writer, ended, barred
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _bar(self, socket: web.WebSocketResponse, grant: Grant) -> None:
+        await self._host.barred(grant)
+        await socket.close(code=1008, message=b"this token was revoked, or has expired")
 
 
 async def _write(socket: web.WebSocketResponse, queue: asyncio.Queue[Message | None]) -> None:

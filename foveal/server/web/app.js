@@ -53,9 +53,10 @@ const handlers = {
     } else if (message.missed) transcript.note(`${message.missed} messages were missed.`);
     $('talk').disabled = !message.listening;
     $('talk').title = message.listening ? 'Hold to talk' : 'This box cannot hear questions: type them';
-    $('record').hidden = $('library').hidden = !message.recording;
+    $('record').hidden = !message.recording || !message.may.includes('record');
+    $('library').hidden = !message.recording;
     if (message.recording) replay.list().then(rows => { $('library').hidden = rows === null; });
-    tellDevice ??= watchDevice((type, data) => link.say(type, data));  // once; then when it changes
+    if (message.may.includes('manage')) tellDevice ??= watchDevice((type, data) => link.say(type, data));  // once; then when it changes
   },
   camera({on}) { $('camera').hidden = !on; },
   asked(message) {

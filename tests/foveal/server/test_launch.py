@@ -1,8 +1,13 @@
 """What is on serve's command line -> settings."""
 
+import argparse
+import stat
+from pathlib import Path
+
 import pytest
 
-from foveal.server.launch import _origin
+from foveal.cli import main
+from foveal.server.launch import TOKEN_VARIABLE, _origin, given_token, keep_token
 from stream.errors import ConfigError
 
 
@@ -25,3 +30,39 @@ def test_an_origin_is_as_browsers_send_it(text: str, origin: str) -> None:
 def test_what_no_browser_sends_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="expected --origin such as"):
         _origin(text)
+
+
+def test_a_token_comes_by_file_or_environment_and_not_by_the_command_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv(TOKEN_VARIABLE, raising=False)
+    assert given_token(argparse.Namespace(token_file=None)) is None
+    monkeypatch.setenv(TOKEN_VARIABLE, "0123456789abcdef")
+    assert given_token(argparse.Namespace(token_file=None)) == "0123456789abcdef"
+    file = tmp_path / "token"
+    file.write_text("a secret of twenty-four\n")
+    assert given_token(argparse.Namespace(token_file=file)) == "a secret of twenty-four"
+    with pytest.raises(SystemExit):
+        main(["serve", "--token", "on the command line"])
+    assert "ambiguous option: --token" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["", "short", "0123456789\n0123456789", "pässwörter sind lang"])
+def test_a_token_that_can_be_guessed_is_refused(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "token"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match="token of 16 printable") as refused:
+        given_token(argparse.Namespace(token_file=file))
+    assert not text or text not in str(refused.value)
+    with pytest.raises(ConfigError, match="expected a token in"):
+        given_token(argparse.Namespace(token_file=tmp_path / "gone"))
+
+
+def test_a_random_token_is_kept_for_its_user_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FOVEAL_CACHE", str(tmp_path))
+    for token in ("first", "second"):
+        path = keep_token(token)
+        assert path.read_text() == f"{token}\n"
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600

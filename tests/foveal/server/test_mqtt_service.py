@@ -75,6 +75,56 @@ async def test_the_network_asks_what_the_wearer_sees_even_over_a_broker_that_res
     await mosquitto.kill()
 
 
+async def test_the_network_asks_only_the_session_that_it_names() -> None:
+    async with Site(ServeConfig()) as site:
+        first, second = PeerClient(), PeerClient()
+        names = []
+        for wearer in (first, second):
+            assert await wearer.connect(site) == 201
+            names.append((await wearer.until("hello"))["conversation"])
+            await wearer.until("regions", 2)
+        with pytest.raises(PromptError, match="2 have a camera; name one"):
+            await site.server.ask("What is this?")
+        with pytest.raises(PromptError, match="expected a session"):
+            await site.server.ask("What is this?", "nobody")
+        end = await site.server.ask("What is this?", names[1])
+        assert (end["session"], end["text"]) == (names[1], SAID)
+        assert not first.of("asked") and len(second.of("asked")) == 1
+        for wearer in (first, second):
+            await wearer.close()
+
+
+async def test_what_a_wearer_has_forgotten_is_retained_by_no_broker(tmp_path: Path) -> None:
+    mosquitto = Mosquitto(tmp_path)
+    await mosquitto.start()
+    async with Site(ServeConfig()) as site:
+        live = LiveMqtt(site.server, f"mqtt://127.0.0.1:{mosquitto.port}", "glasses", options=FAST)
+        async with live, listening(mosquitto.port) as listener:
+            wearer, other = PeerClient(), PeerClient()
+            names = []
+            for one in (wearer, other):
+                await one.connect(site)
+                names.append((await one.until("hello"))["conversation"])
+                await one.until("regions", 2)
+            for name in (*names, names[0]):
+                question = {"text": "What is this?", "session": name}
+                await listener.send("assistant/ask/set", json.dumps(question))
+                count = len(listener.answers())
+                await until(lambda count=count: len(listener.answers()) > count)  # type: ignore[misc]
+            wearer.say("forget")
+            await wearer.until("forgot")
+            await until(lambda: listener.all("assistant/answer")[-1] == "")
+            await until(lambda: len(json.loads(listener.all("assistant/recent")[-1])) == 1)
+            async with listening(mosquitto.port) as stranger:
+                await until(lambda: bool(stranger.all("assistant/recent")))
+                (kept,) = json.loads(stranger.all("assistant/recent")[0])
+                assert kept["session"] == names[1]
+                assert not stranger.all("assistant/answer")
+            for one in (wearer, other):
+                await one.close()
+    await mosquitto.kill()
+
+
 async def test_a_session_that_ends_tells_who_asked() -> None:
     async with Site(ServeConfig()) as site:
         wearer = PeerClient()

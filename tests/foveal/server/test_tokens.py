@@ -29,9 +29,9 @@ def test_a_running_server_follows_the_file(tmp_path: Path) -> None:
     path = tmp_path / "tokens.json"
     server, owner = TokenFile(path), TokenFile(path)
     tokens = Tokens(server.grants, UnixClock())
-    first = owner.add("one", ["events"], None)
-    second = owner.add("two", ["events"], UnixClock().now_ns() + DAY_NS)
-    old = owner.add("old", ["events"], UnixClock().now_ns() - DAY_NS)
+    first = owner.add("one", ["view"], None)
+    second = owner.add("two", ["view"], UnixClock().now_ns() + DAY_NS)
+    old = owner.add("old", ["view"], UnixClock().now_ns() - DAY_NS)
     known = [tokens.grant(f"Bearer {token}") is not None for token in (first, second, old)]
     assert known == [True, True, False]
     owner.revoke("one")
@@ -67,7 +67,7 @@ def test_the_command_makes_lists_and_revokes(
     assert len(token) >= 32
     assert main([*base, "list", "--json"]) == 0
     (row,) = json.loads(capsys.readouterr().out)
-    assert row["name"] == "phone" and row["scopes"] == ["events", "publish"]
+    assert row["name"] == "phone" and row["scopes"] == ["ask", "publish", "view"]
     assert row["expires"].startswith("20")
     assert main([*base, "list"]) == 0
     assert token not in capsys.readouterr().out
