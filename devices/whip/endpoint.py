@@ -183,8 +183,7 @@ class SignalServer:
         one = "id" in request.match_info
         if request.method in ("GET", "HEAD"):
             if one:
-                self._gate.authorize(request)
-                self._find(request)
+                self._find(request, self._gate.authorize(request))
             elif request.method == "HEAD" and self._role is Role.PLAY:
                 return web.Response(content_type=SDP)  # how WHEP endpoints are discovered
             return web.Response(status=204)

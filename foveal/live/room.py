@@ -69,7 +69,7 @@ class Room:
         self.used = False  # whether anybody ever came about to be connected
         self.log = SessionLog()
         self.closed = asyncio.Event()
-        self.media = 0  # connections that carry sound or pictures
+        self.connections = 0  # there are, or are being made
         self.kept = False  # for a camera of the box's own: no limit ends it, none counts it
         self._talks: list[OnTalk] = []  # of the microphones, the one in use last
         self.device: dict[str, Any] = {}
@@ -90,7 +90,7 @@ class Room:
     @property
     def active(self) -> bool:
         """Whether anybody is connected."""
-        return self.media > 0 or self.log.links > 0
+        return self.connections > 0 or self.log.links > 0
 
     def tell(self, message: server.ServerMessage) -> None:
         """Send a message to all who listen."""
@@ -131,12 +131,12 @@ class Room:
 
     def enter(self) -> None:
         """A connection has come, or is being made: its place is taken from now on."""
-        self.media += 1
+        self.connections += 1
         self.touched_ns = self._clock.now_ns()
 
     def leave(self) -> None:
         """A connection has gone, or did not come about."""
-        self.media -= 1
+        self.connections -= 1
         self.left_ns = self._clock.now_ns()
 
     @contextmanager

@@ -109,7 +109,7 @@ class Peers:
                 raise Problem(404, "expected ?conversation=ID of a session that is live")
             room, access = self._of[peer] = self._server.admit(name, peer.grant, _right(peer, role))
             room.enter()
-            if role is Role.PUBLISH or not access.view:
+            if role is Role.PUBLISH or "view" not in access.rights:
                 return []
             view = [ViewTrack()] if role is Role.PLAY else []  # a camera's own client has it
             return [SpeechTrack(self._clock), *view]
@@ -154,7 +154,7 @@ class Peers:
         if peer.video is not None:
             work.append(self._see(peer, room))
         make_listener = self._server.make_listener
-        if peer.audio is not None and make_listener is not None and access.ask:
+        if peer.audio is not None and make_listener is not None and "ask" in access.rights:
             microphone = Microphone(peer.audio, make_listener(room, self._clock), self._clock)
             talk = microphone.talk
             work.append(self._hear(peer, room, microphone))

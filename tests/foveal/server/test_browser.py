@@ -131,12 +131,12 @@ async def test_a_second_screen_asks_by_voice_and_all_hear_the_answer(browser: Br
         assert other.presses == 1 and own.presses == 0  # the wearer's microphone stays shut
         await browser.until("document.querySelector('.fall')")
         (room,) = site.server.rooms.all
-        assert room.media == 3  # camera, view, microphone
+        assert room.connections == 4  # camera, events, view, microphone
         await asyncio.wait_for(peak, 20)  # the wearer hears it as well
         await browser.until("document.querySelector('.turn').hasAttribute('data-spoken')")
         assert await heard(browser) > 0.01
         await browser.run("document.getElementById('stop').click()")
-        await until(lambda: room.media == 1)
+        await until(lambda: room.connections == 1)
         wearer.say("talk", on=True)
         await until(lambda: own.presses == 1)
         await wearer.close()

@@ -54,7 +54,7 @@ async def test_wifi_to_cellular_by_ice_restart_keeps_conversation_masklets_and_a
         assert wearer.of("hello") == [hello]  # nothing was connected anew
         numbers = [message["seq"] for message in wearer.heard[1:] if "seq" in message]
         assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
-        assert site.server.rooms.all == [room] and room.media == 1
+        assert site.server.rooms.all == [room] and room.connections == 1
         await wearer.close()
     wifi.close()
     cellular.close()
