@@ -100,6 +100,9 @@ def _on_transport(section: Lines, head: Lines, tagged: Lines) -> Lines:
     shared = {name: attribute(tagged, name) or attribute(head, name) for name in TRANSPORT}
     if not shared["rtcp-mux"] and attribute(tagged, "rtcp-mux-only"):
         shared["rtcp-mux"] = ["a=rtcp-mux"]  # RFC 8858: with nothing else
+    # The sender begins the DTLS handshake where it may, as in the example of RFC 9725: GStreamer's
+    # RSA certificate suits none of the ciphers that aiortc takes as a client.
+    shared["setup"] = [line.replace("actpass", "active") for line in shared["setup"]]
     old = {line for name, lines in shared.items() if lines for line in attribute(section, name)}
     own = [line for line in section[1:] if line not in old]
     return [first, *own, *(line for lines in shared.values() for line in lines)]

@@ -42,6 +42,7 @@ async def test_every_client_is_answered(name: str) -> None:
     assert [one[0].split()[0] for one in sections] == kinds
     for section in sections:
         assert "a=recvonly" in section and "a=rtcp-mux" in section
+        assert "a=setup:passive" in section, "the sender begins, as in the example of RFC 9725"
         assert attribute(section, "candidate") and not attribute(section, "rtcp-mux-only")
         assert section[0].split()[1] != "0", "accepted"
     assert "a=ice-options:trickle" in head
@@ -55,7 +56,7 @@ def test_sections_of_a_bundle_have_the_transport_of_the_tagged_one(name: str) ->
     sections = SessionDescription.parse(checked.text).media
     assert {section.ice.usernameFragment for section in sections} == {checked.ufrag}
     assert len({section.ice.password for section in sections}) == 1
-    assert {section.dtls.role for section in sections} == {"auto"}
+    assert {section.dtls.role for section in sections} == {"client"}
     assert len({str(section.ice_candidates) for section in sections}) == 1
     assert checked.media_line.split()[1] != "0"
 
@@ -76,6 +77,11 @@ def test_the_tagged_section_need_not_be_the_first() -> None:
     checked = check_offer(swapped)
     assert (checked.ufrag, checked.mid, checked.media_line[:8]) == ("Gk3q", "1", "m=video ")
     assert "m=audio 9 " in checked.text
+
+
+async def test_a_sender_that_waits_for_the_handshake_is_begun_with() -> None:
+    told = await answer(OFFERS["larix"].replace("a=setup:actpass", "a=setup:passive"))
+    assert "a=setup:active" in told
 
 
 def test_a_section_that_is_switched_off_stays_so() -> None:
