@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from foveal.live.answer_threads import Seat
+from foveal.live.camera_watch import OLD_NS
 from foveal.live.parts import LiveParts
 from foveal.live.protocol import server
 from foveal.live.protocol.wire import end_message, question_of, regions_message
@@ -118,8 +119,10 @@ class Conversation:
         try:
             if run.recording is not None:
                 run.recording.message(turn.told, frame.pts_ns)
-            pts_ms = frame.pts_ns // NS_PER_MS
-            self._post(server.StartedMessage(turn=turn.told.turn, pts_ms=pts_ms))
+            pts_ms, age_ns = frame.pts_ns // NS_PER_MS, turn.began_ns - frame.arrival_ns
+            turn.age_ms = age_ns // NS_PER_MS if age_ns > OLD_NS else None
+            number = turn.told.turn
+            self._post(server.StartedMessage(turn=number, pts_ms=pts_ms, age_ms=turn.age_ms))
             question = question_of(turn.told, frame.pts_ns, frame.size)
             asked = run.session.answering.look(run.state, question)
             self.job = job = AnswerJob(turn, run.recording, asked, turn.began_ns, paused)
@@ -267,13 +270,14 @@ class Conversation:
     def answer(self, answer: Answer, frame: Frame, regions: tuple[Region, ...]) -> None:
         """SessionSink: an answer is finished."""
         timings = {name: taken / NS_PER_MS for name, taken in answer.timings_ns.items()}
+        age_ms = None if self.applying is None else self.applying.age_ms
         if self.applying is not None:
             now_ns = self.clock.now_ns()
             timings["waited"] = (self.applying.began_ns - self.applying.asked_ns) / NS_PER_MS
             timings["turn"] = (now_ns - self.applying.asked_ns) / NS_PER_MS
         if self.run is not None and self.run.recording is not None:
             self.run.recording.answer(answer)
-        self._post(end_message(self._number or 0, answer, frame, timings))
+        self._post(end_message(self._number or 0, answer, frame, timings, age_ms))
 
     @property
     def _number(self) -> int | None:

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import aclosing
 
+from foveal.live.camera_watch import STALLED, CameraWatch, old_picture
 from foveal.live.conversation import Conversation, Meter, Renewal
 from foveal.live.parts import LiveParts
 from foveal.live.protocol import server
@@ -54,7 +55,7 @@ class LiveSession:
         self._placed = 0  # the camera that the worker saw last
         self._skipped = 0  # frames of the camera that a newer one replaced while they waited
         self._source: FrameSource | None = None
-        self._frame_ns = clock.now_ns()  # when the last frame came
+        self._pictures = CameraWatch(clock.now_ns())
         self.voice: LiveVoice | None = None
         if parts.speaker is not None:
             self.voice = LiveVoice(
@@ -131,22 +132,26 @@ class LiveSession:
         """End the recording; the conversation goes on."""
         self._parts.lane.submit(lambda: self._talk.stop_recording(reason))
 
-    async def watch(self, source: FrameSource) -> bool:
+    async def watch(self, source: FrameSource, steady: bool = True) -> bool:
         """Live on a camera until its frames end, or another takes its place: then True.
 
-        Raises PromptError when the models fail on every frame.
+        `steady`: its pictures are meant to come without a pause; one that does not send them is
+        told. Raises PromptError when the models fail on every frame.
         """
         self._cameras += 1
         mine, self._source = self._cameras, source
         self._skipped = 0
+        self._pictures.begin(self._clock.now_ns(), steady)
         self._tell(server.CameraMessage(on=True))
         try:
             async with aclosing(source.frames()) as frames:  # type: ignore[type-var]
                 async for frame in frames:
                     if self._cameras != mine or self._talk.ended:
                         return not self._talk.ended
-                    self._frame_ns = self._clock.now_ns()
+                    if self._pictures.came(self._clock.now_ns()):
+                        self._tell(server.CameraMessage(on=True))
                     await self._work(frame, source, mine)
+                    self._pictures.done(self._clock.now_ns())
                     if self._talk.failures >= MAX_FAILURES:
                         raise PromptError("the models fail on every frame")
             return False
@@ -203,13 +208,22 @@ class LiveSession:
             now_ns = self._clock.now_ns()
             if now_ns - self._talk.meter.since_ns >= STATS_NS:
                 self._tell_numbers(now_ns)
-            paused = self._source is None or now_ns - self._frame_ns > PAUSED_NS
-            if not paused or self._busy.locked():
+            if self._busy.locked():
+                continue
+            if self._source is not None and self._pictures.stalls(now_ns):
+                self._tell_stall()
+            if self._source is not None and now_ns - self._pictures.since_ns <= PAUSED_NS:
                 continue
             if self._talk.waiting and self._talk.job is None:
                 await self._answer_paused()
             elif self._renew is not None and self._talk.run is not None:
                 await self._renew_paused()
+
+    def _tell_stall(self) -> None:
+        """A camera that says that it streams sends nothing: told to all, and said once."""
+        self._tell(server.CameraMessage(on=True, stalled=True, reason=STALLED))
+        if self.voice is not None:
+            self.voice.notice(STALLED)
 
     async def _renew_paused(self) -> None:
         async with self._busy:
@@ -236,7 +250,7 @@ class LiveSession:
         dropped["superseded"] += self._skipped
         message = server.StatsMessage(
             fps=round(meter.frames * NS_PER_S / (now_ns - meter.since_ns), 1),
-            age_ms=meter.age_ns // NS_PER_MS,
+            age_ms=(meter.age_ns if meter.frames else self._pictures.age_ns(now_ns)) // NS_PER_MS,
             masklets=0 if run is None else run.stages.masklets.live,
             keyframes=0 if run is None else run.state.keyframe_count,
             waiting=len(self._talk.waiting),
@@ -256,7 +270,9 @@ class LiveSession:
             turn = self._turns.get(message.turn)
             if turn is not None and not (self.voice and self.voice.audible):
                 self.view.ask(turn.told.text)
-                self.view.read(message.text)
+                self.view.read(_aged(message.age_ms) + message.text)
+        elif isinstance(message, server.StartedMessage):
+            self._say(message.turn, _aged(message.age_ms))
         elif isinstance(message, server.TokenMessage) and message.spoken:
             self._say(message.turn, message.text)
         elif isinstance(message, server.RefusedMessage) and message.cause in NO_ANSWERS:
@@ -291,3 +307,8 @@ class LiveSession:
 
     def _unspoken(self, turn: int, reason: str) -> None:
         self._tell(server.RefusedMessage(turn=turn, cause="speech", reason=reason))
+
+
+def _aged(age_ms: int | None) -> str:
+    """What goes before an answer about an old picture."""
+    return "" if age_ms is None else old_picture(age_ms * NS_PER_MS)

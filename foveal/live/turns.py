@@ -25,6 +25,7 @@ class LiveTurn:
     asked_ns: int  # on the clock
     began_ns: int = 0
     heard: bool = False  # its first audio was queued
+    age_ms: int | None = None  # of the picture then, where it is an old one
 
 
 @dataclass(slots=True, eq=False)

@@ -95,7 +95,7 @@ class Cameras:
                 try:
                     async with present:
                         await present.come()
-                        await room.live.watch(present)
+                        await room.live.watch(present, steady=isinstance(source, UrlSource))
                 except (PromptError, SourceError) as error:
                     room.tell(ErrorMessage(reason=str(error)))
                 while room.live.camera and not room.closed.is_set():

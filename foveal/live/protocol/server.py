@@ -55,10 +55,12 @@ class HelloMessage(ServerMessage):
 
 
 class CameraMessage(NumberedMessage):
-    """A camera came into use, or went."""
+    """A camera came into use, stalls, goes on, or went."""
 
     type: Literal["camera"] = "camera"
-    on: bool = told("which of the two")
+    on: bool = told("whether one is in use")
+    stalled: bool | None = optional("true while its pictures stay out: restart it, if you can")
+    reason: str | None = optional("why it went or stalls")
 
 
 class AskedMessage(PointedQuestion, NumberedMessage):
@@ -75,6 +77,7 @@ class StartedMessage(NumberedMessage):
     type: Literal["started"] = "started"
     turn: Turn
     pts_ms: PtsMs
+    age_ms: Count | None = optional("how old the picture was then, where over 2 s")
 
 
 class TokenMessage(NumberedMessage):
@@ -122,13 +125,14 @@ class EndMessage(NumberedMessage):
     size: FrameSize
     pts_ms: PtsMs
     timings_ms: dict[str, float] = told("see below")
+    age_ms: Count | None = optional("how old the picture was then, where over 2 s")
 
 
 class SpeechMessage(NumberedMessage):
     """Audio of a turn was queued."""
 
     type: Literal["speech"] = "speech"
-    turn: Turn
+    turn: Count = told("the question's number; 0: a notice of the server's own")
     duration_s: float = told("its length")
     first_ms: float | None = optional("after the question, with the turn's first audio")
 
@@ -190,7 +194,7 @@ class StatsMessage(ServerMessage):
 
     type: Literal["stats"] = "stats"
     fps: float = told("frames done a second")
-    age_ms: Count = told("of the oldest of them when it was done")
+    age_ms: Count = told("of the oldest of them when it was done; without any, of the last now")
     masklets: Count = told("alive")
     keyframes: Count = told("picked so far")
     waiting: Count = told("questions without an answer")

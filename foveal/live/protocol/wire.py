@@ -60,9 +60,16 @@ def regions_message(regions: Iterable[Region], frame: Frame, age_ns: int) -> Reg
 
 
 def end_message(
-    turn: int, answer: Answer, frame: Frame, timings_ms: Mapping[str, float]
+    turn: int,
+    answer: Answer,
+    frame: Frame,
+    timings_ms: Mapping[str, float],
+    age_ms: int | None = None,
 ) -> EndMessage:
-    """A finished answer: what was said, what it points at, what it rests on."""
+    """A finished answer: what was said, what it points at, what it rests on.
+
+    `age_ms`: of the picture when it was asked about, where that is worth telling.
+    """
     return EndMessage(
         turn=turn,
         text=answer.text,
@@ -76,6 +83,7 @@ def end_message(
         size=frame.size,
         pts_ms=frame.pts_ns // NS_PER_MS,
         timings_ms={stage: round(taken, 1) for stage, taken in timings_ms.items()},
+        age_ms=age_ms,
     )
 
 

@@ -130,6 +130,10 @@ class LiveVoice:
         for sentence in [*self._sentences.flush(), END]:
             self._put(turn, sentence)
 
+    def notice(self, sentence: str) -> None:
+        """Say something that is no answer (turn 0), behind what is being said."""
+        self._put(0, sentence)
+
     def cut_off(self) -> None:
         """Be silent now: at most 20 ms more are heard."""
         self._calm()

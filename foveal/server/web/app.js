@@ -58,7 +58,13 @@ const handlers = {
     if (message.recording) replay.list().then(rows => { $('library').hidden = rows === null; });
     if (message.may.includes('manage')) tellDevice ??= watchDevice((type, data) => link.say(type, data));  // once; then when it changes
   },
-  camera({on}) { $('camera').hidden = !on; },
+  camera({on, stalled = false, reason}) {
+    $('camera').hidden = !on;
+    $('camera').classList.toggle('stalled', stalled);
+    $('camera-word').textContent = stalled ? 'No pictures' : 'Camera in use';
+    if (reason) transcript.note(reason);
+    if (stalled && !replay.active) revive();
+  },
   asked(message) {
     sound = undefined;
     $('hint').hidden = true;
@@ -93,7 +99,10 @@ const handlers = {
     panels.things(message.regions, painter.labels, choose);
     paint();
   },
-  stats: message => panels.stats(message),
+  stats(message) {
+    panels.stats(message);
+    if (!message.fps && message.age_ms) panels.age(message.age_ms);  // it grows while nothing comes
+  },
   device: message => panels.device(message),
   recording({on, reason, id, left_s: left}) {
     if (replay.active) return;
@@ -170,6 +179,7 @@ async function useCamera() {
     return;
   }
   for (const track of stream.getAudioTracks()) track.enabled = false;  // until the button is held
+  attend(stream.getVideoTracks()[0]);
   await show(stream);
   await begin(stream);
 }
@@ -454,24 +464,58 @@ $('file').onchange = () => $('file').files[0] && useFile($('file').files[0]);
 $('stop').onclick = finish;
 const oneCamera = () => navigator.mediaDevices.getUserMedia({video: {facingMode: {ideal: facing}}})
   .then(stream => stream.getVideoTracks()[0]).catch(() => null);
-$('flip').onclick = async () => {
-  if (kind !== 'camera' || !media) return;
-  const turn = () => { facing = facing === 'environment' ? 'user' : 'environment'; };
-  const [old] = media.getVideoTracks();
-  old.stop();  // first: most phones open one camera at a time
+const turn = () => { facing = facing === 'environment' ? 'user' : 'environment'; };
+$('flip').onclick = () => renewTrack(async () => {
   turn();
-  let track = await oneCamera();
-  if (!track) {
-    turn();
-    transcript.note('The other camera cannot be used.');
-    track = await oneCamera();
+  const track = await oneCamera();
+  if (track) return track;
+  turn();
+  transcript.note('The other camera cannot be used.');
+  return oneCamera();
+});
+
+// Another track in the camera's place, under the same connection.
+let renewing = false;
+async function renewTrack(open) {
+  if (kind !== 'camera' || !media || renewing) return;
+  renewing = true;
+  try {
+    const [old] = media.getVideoTracks();
+    old.stop();  // first: most phones open one camera at a time
+    const track = await open();
+    if (!track) return problem('The camera cannot be used any more: stop, and start it again.');
+    if (!media) return track.stop();  // the session ended meanwhile
+    attend(track);
+    await link.replace(track);
+    media.removeTrack(old);
+    media.addTrack(track);
+    await show(media);
+  } finally {
+    renewing = false;
   }
-  if (!track) return problem('The camera cannot be used any more: stop, and start it again.');
-  await link.replace(track);
-  media.removeTrack(old);
-  media.addTrack(track);
-  await show(media);
-};
+}
+
+// A camera that stopped is opened again: unplugged, taken by another program, let go of by a phone
+// that slept, or silent although it runs.
+function revive() {
+  if (document.hidden) return;  // no phone gives it now; it is looked for when the page is seen again
+  if (kind === 'file') video.play().catch(() => {});
+  else renewTrack(oneCamera);
+}
+function attend(track) {
+  track.onended = () => {
+    if (!media?.getVideoTracks().includes(track)) return;
+    transcript.note('The camera has stopped; it is opened again.');
+    revive();
+  };
+}
+document.addEventListener('visibilitychange', async () => {
+  if (document.hidden || !media) return;
+  wake = await navigator.wakeLock?.request('screen').catch(() => null);
+  const [track] = media.getVideoTracks();
+  if (track?.readyState === 'ended' || track?.muted) revive();
+  else video.play().catch(() => {});
+});
 $('hud-age').parentElement.onclick = () => document.body.toggleAttribute('data-details');
 $('login-form').onsubmit = () => {
   sessionStorage.setItem('foveal.token', $('token').value.trim());

@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
@@ -27,7 +27,7 @@ from perception.scene.reader import SceneReader
 from reasoning.generation.conversation import Assistant
 from reasoning.generation.decoding import SearchDecoder
 from reasoning.generation.tokens import END_SEARCH, SEARCH
-from stream.clock import NS_PER_MS, MonotonicClock, VirtualClock
+from stream.clock import NS_PER_MS, Clock, MonotonicClock, VirtualClock
 from stream.events import Evidence
 from stream.frame import Frame
 from stream.keyframes.selector import KeyframeSelector
@@ -99,12 +99,15 @@ def frame(pts_ms: int, arrival_ns: int = 0, size: tuple[int, int] = SIZE) -> Fra
 class QueueSource:
     """Frames as a test hands them out; None ends it."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock | None = None) -> None:
+        """`clock`: frames arrive when they are handed out; else when the session began."""
         self.queue: asyncio.Queue[Frame | None] = asyncio.Queue()
+        self._clock = clock
 
     async def frames(self) -> AsyncIterator[Frame]:
         while (one := await self.queue.get()) is not None:
-            yield one
+            now_ns = 0 if self._clock is None else self._clock.now_ns()
+            yield replace(one, arrival_ns=now_ns)
 
     def put(self, *times_ms: int) -> None:
         for time_ms in times_ms:
