@@ -19,6 +19,7 @@ from stream.errors import ConfigError
 logger = logging.getLogger(__name__)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+TOKEN = "token"  # noqa: S105 - a name in URLs
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})  # change nothing (RFC 9110 section 9.2.1)
 
 
@@ -29,6 +30,7 @@ class GateConfig:
     token_digests: tuple[str, ...] | None = None  # SHA-256 in hex; None = no authentication
     grants: Callable[[], Sequence[Grant]] | None = None  # tokens with scopes and expiry
     scope: str | None = None  # that a token of `grants` needs here
+    token_in_url: bool = False  # whether ?token= will do, for devices that can set no header
     requests_per_s: float = 5.0  # per address, over time
     burst: int = 20  # per address, at once
     max_body_bytes: int = 64 * 1024
@@ -79,7 +81,14 @@ class Gate:
 
         Raises Problem 401 unless it is known, 403 unless it suffices.
         """
-        return self.check(request.headers.get("Authorization"))
+        token = self.url_token(request)
+        return self.check(f"Bearer {token}" if token else request.headers.get("Authorization"))
+
+    def url_token(self, request: web.Request) -> str | None:
+        """The token in the request's URL, where that counts and no header has one."""
+        if not self._config.token_in_url or "Authorization" in request.headers:
+            return None
+        return request.query.get(TOKEN)
 
     def check(self, authorization: str | None) -> Grant:
         """The same for a header."""

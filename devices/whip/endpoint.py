@@ -18,12 +18,13 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlencode
 
 from aiohttp import web
 from aiortc import RTCIceServer
 
 from devices.http.admission import Grant
-from devices.http.gate import Gate, GateConfig
+from devices.http.gate import TOKEN, Gate, GateConfig
 from devices.http.problems import Problem
 from devices.http.proxies import PREFIX
 from devices.video.policy import ReceiveOptions
@@ -127,7 +128,7 @@ class SignalServer:
                 self._clock,
                 config.receive,
                 config.ice_servers,
-                request.query,
+                {name: value for name, value in request.query.items() if name != TOKEN},
                 config.announce,
                 grant,
             )
@@ -144,7 +145,9 @@ class SignalServer:
         self._spawn(self._run(session))
         response = web.Response(status=201, text=answer, content_type=SDP)
         endpoint = request.get(PREFIX, "") + request.path.rstrip("/")
-        response.headers["Location"] = f"{endpoint}/{session.id}"
+        token = self._gate.url_token(request)
+        query = f"?{urlencode({TOKEN: token})}" if token else ""  # it needs it again
+        response.headers["Location"] = f"{endpoint}/{session.id}{query}"
         response.headers["ETag"] = session.etag
         response.headers["Accept-Patch"] = FRAGMENT
         self._add_links(response)

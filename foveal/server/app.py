@@ -226,7 +226,7 @@ class LiveServer:
             await self._clock.sleep_until(self._clock.now_ns() + NS_PER_S)
 
     def _make_inbox(self) -> PhotoInbox:
-        gate = replace(self.config.gate("publish"), max_body_bytes=MAX_BYTES)
+        gate = replace(self.config.gate("publish"), max_body_bytes=MAX_BYTES, token_in_url=True)
         return PhotoInbox(self._clock, gate, max_pixels=self.config.max_pixels)
 
     def _make_room(self) -> Room:

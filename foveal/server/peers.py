@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 from weakref import WeakKeyDictionary
 
@@ -95,7 +95,7 @@ class Peers:
         """Where connections of one kind are agreed on."""
         config = SignalConfig(
             prefix=prefix,
-            gate=self._server.config.gate(scope),
+            gate=replace(self._server.config.gate(scope), token_in_url=role is not Role.DUPLEX),
             max_sessions=4 * self._server.config.limits.max_sessions,  # rooms limit it
             receive=self._server.config.receive,
             ice_servers=self._server.config.ice_servers,

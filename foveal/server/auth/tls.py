@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import ifaddr
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -61,15 +62,17 @@ def self_signed(folder: Path, names: Iterable[str], wall: Clock) -> Certificate:
 
 
 def local_addresses() -> set[str]:
-    """Addresses of this machine that others may use; without asking anybody."""
+    """Addresses of this machine that others may use; without asking anybody.
+
+    Those of all networks it hangs on, with or without a way to the internet: it may itself be the
+    access point. Left out are loopback and IPv6 link-local ones, which no browser can be sent to.
+    """
     found = set()
-    for family, probe in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
-        try:
-            with socket.socket(family, socket.SOCK_DGRAM) as unsent:
-                unsent.connect((probe, 9))  # picks the interface; sends nothing
-                found.add(str(unsent.getsockname()[0]))
-        except OSError:
-            continue
+    for adapter in ifaddr.get_adapters():
+        for one in adapter.ips:
+            address = ipaddress.ip_address(one.ip if isinstance(one.ip, str) else one.ip[0])
+            if not address.is_loopback and not (one.is_IPv6 and address.is_link_local):
+                found.add(str(address))
     return found
 
 

@@ -14,7 +14,7 @@ from aiortc import (
 
 from devices.whip.endpoint import SDP, ice_links
 from devices.whip.session import PeerSession
-from tests.devices.whip.whip_rig import AUTH, Start, camera_offer, connect, start, until
+from tests.devices.whip.whip_rig import AUTH, TOKEN, Start, camera_offer, connect, start, until
 from tests.doubles.webrtc import NumberCamera
 
 __all__ = ["camera_offer", "start"]  # fixtures
@@ -110,6 +110,25 @@ async def test_nobody_gets_in_without_a_token(start: Start) -> None:
     for method in ("patch", "delete"):
         response = await endpoint.http.request(method, f"{endpoint.url}/whip/some-id")
         assert response.status == 401
+
+
+async def test_a_device_that_can_set_no_header_has_its_token_in_the_url(
+    start: Start, camera_offer: tuple[Any, str]
+) -> None:
+    sent = {"Content-Type": SDP}
+    strict, lax = await start(), await start(token_in_url=True)
+    for endpoint, token, status in ((strict, TOKEN, 401), (lax, "wrong", 401), (lax, TOKEN, 201)):
+        url = f"{endpoint.url}/whip?token={token}&conversation=walk"
+        response = await lax.http.post(url, data=camera_offer[1], headers=sent)
+        assert response.status == status
+    header = await lax.http.post(url, data="", headers={**sent, "Authorization": "Bearer wrong"})
+    assert header.status == 401  # a header counts
+    location = response.headers["Location"]
+    (session,) = lax.sessions
+    assert session.query == {"conversation": "walk"}  # without the token
+    bare = await lax.http.delete(lax.url + location.partition("?")[0])
+    assert bare.status == 401
+    assert (await lax.http.delete(lax.url + location)).status == 200
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,12 @@
 
 import asyncio
 import datetime
+import os
+import shutil
 import ssl
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -69,3 +73,39 @@ def test_files_that_are_no_certificate_are_refused(tmp_path: Path) -> None:
 
 def test_addresses_of_this_machine_are_found_without_a_network() -> None:
     assert all(address.count(".") == 3 or ":" in address for address in local_addresses())
+
+
+ALONE = """
+ip link set lo up
+ip link add v0 type veth peer name v1
+ip addr add 192.168.4.1/24 dev v0
+ip addr add 10.0.7.1/24 dev v1
+ip link set v0 up
+ip link set v1 up
+"$PYTHON" -c "
+from foveal.server.launch import addresses
+print(*addresses('https', '0.0.0.0', 8443, None))"
+"""
+
+
+def can_unshare() -> bool:
+    return shutil.which("ip") is not None and (
+        subprocess.run(["unshare", "-rn", "true"], capture_output=True).returncode == 0
+    )
+
+
+@pytest.mark.skipif(not can_unshare(), reason="network namespaces cannot be made here")
+def test_a_box_that_is_its_own_access_point_tells_all_its_addresses() -> None:
+    """It has no default route, and two networks."""
+    told = subprocess.run(
+        ["unshare", "-rn", "sh", "-ec", ALONE],
+        env={**os.environ, "PYTHON": sys.executable},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert told.stdout.split() == [
+        "https://localhost:8443/",
+        "https://10.0.7.1:8443/",
+        "https://192.168.4.1:8443/",
+    ]
