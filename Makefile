@@ -38,7 +38,7 @@ bench: $(STAMP) models index
 
 constraints: $(BIN)/python  ## constraints.txt: the newest version of everything that pyproject.toml allows
 	$(UV) pip compile --quiet --universal --python-version 3.11 --upgrade --no-header --no-annotate \
-		--extra dev --extra clip pyproject.toml --output-file constraints.txt
+		--extra dev --extra clip --extra quantised pyproject.toml --output-file constraints.txt
 
 # PyTorch has wheels from macOS 14 on, on Apple silicon alone.
 resolve: $(BIN)/python  ## are there wheels of all of constraints.txt for every platform and Python that docs/install.md names?

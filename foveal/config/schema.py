@@ -6,7 +6,7 @@ held to them in `foveal.config.reading`.
 """
 
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BeforeValidator, with_config
 
@@ -24,6 +24,8 @@ from stream import extensions
 from stream.bounds import Share, within
 from stream.errors import ConfigError
 from stream.keyframes.gates import KeyframeConfig
+
+T = TypeVar("T")
 
 BACKENDS = ("hibari", "espeak", "none")  # voices that are built in
 ProfileName = Literal["embedded", "laptop", "edge", "server", "replay"]
@@ -131,18 +133,20 @@ class Config:
 
 
 def placed(config: Config) -> Config:
-    """With `models.device` in the parts that leave theirs to `auto`."""
-    device = config.models.device
-    if device == "auto":
-        return config
-    masklets, phrases, reasoning = config.masklets, config.phrases, config.reasoning
-    if masklets.device == "auto":
-        masklets = replace(masklets, device=device)
-    if phrases.device == "auto":
-        phrases = replace(phrases, device=device)
-    if reasoning.vlm.device == "auto":
-        reasoning = replace(reasoning, vlm=replace(reasoning.vlm, device=device))
-    return replace(config, masklets=masklets, phrases=phrases, reasoning=reasoning)
+    """With what `models` says of devices and precision in the parts that leave theirs to `auto`."""
+    models, vlm = config.models, config.reasoning.vlm
+    masklets, phrases = config.masklets, config.phrases
+    device, dtype = _told(vlm.device, models.device), _told(vlm.dtype, models.precision)
+    return replace(
+        config,
+        masklets=replace(masklets, device=_told(masklets.device, models.device)),
+        phrases=replace(phrases, device=_told(phrases.device, models.device)),
+        reasoning=replace(config.reasoning, vlm=replace(vlm, device=device, dtype=dtype)),
+    )
+
+
+def _told(own: T, common: T) -> T:
+    return common if own == "auto" else own
 
 
 PROFILES: dict[ProfileName, dict[str, Any]] = {

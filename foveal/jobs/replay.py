@@ -17,7 +17,7 @@ from foveal.jobs.replay_summary import Summary
 from foveal.output.answer_records import parse_ask, read_questions
 from foveal.output.blur import FaceBlur
 from foveal.output.recorder import RESULTS, Recorder
-from foveal.output.results_folder import claim, default_folder
+from foveal.output.results_folder import check_folder, claim, default_folder
 from foveal.session.pipeline import Session
 from foveal.session.state import SessionState
 from foveal.setup.faces import blur_maker
@@ -139,12 +139,16 @@ async def replay(request: ReplayRequest, on_frame: OnFrame | None = None) -> Sum
     )
     virtual = request.playback.rate == 0
     wall = MonotonicClock()
-    claim(request.out, request.clip, (*RESULTS, TRACE))
+    results = (*RESULTS, TRACE)
+    check_folder(request.out, request.clip, results)
+    # First: a model that does not open leaves no folder, and an earlier run's results as they are.
+    make_stages, blur = load_stages(request.config), _blur(request.config)
+    claim(request.out, request.clip, results)
     with Tracer(request.out / TRACE) as tracer:
         timed = _TimedReader(recording.reader, tracer)
         recording = Recording(timed, clock, request.playback)
         speaker = open_speaker(request.config.speech.backend)
-        stages = load_stages(request.config)(tracer)
+        stages = make_stages(tracer)
         with Recorder(
             request.out,
             speaker,
@@ -152,7 +156,7 @@ async def replay(request: ReplayRequest, on_frame: OnFrame | None = None) -> Sum
             video=request.video,
             scores=request.scores,
             tracer=tracer,
-            blur=_blur(request.config),
+            blur=blur,
         ) as recorder:
             session = Session(stages, recorder, request.config.session)
             began = wall.now_ns()

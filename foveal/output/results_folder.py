@@ -2,6 +2,7 @@
 
 import itertools
 import logging
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,14 +30,25 @@ def default_folder(clip: Path, prefix: str = "") -> Path:
     raise AssertionError("counting has no end")
 
 
-def claim(folder: Path, clip: Path, results: Sequence[str]) -> None:
-    """Make the folder this clip's: an earlier run's `results` (glob patterns) are removed.
+def check_folder(folder: Path, clip: Path, results: Sequence[str]) -> None:
+    """Whether the folder can become this clip's; nothing is touched.
 
-    Raises OutputError, before anything is touched, when the clip is among them or is the folder
-    itself: it cannot be made again.
+    Raises OutputError where nothing can be written, and when the clip is among the `results` (glob
+    patterns) or is the folder itself: it cannot be made again.
     """
     here = (path for pattern in results for path in folder.glob(pattern))
     keep_apart([folder, *here], [clip])
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    with writing(folder):
+        tempfile.TemporaryFile(dir=there).close()
+
+
+def claim(folder: Path, clip: Path, results: Sequence[str]) -> None:
+    """Make the folder this clip's: an earlier run's `results` are removed.
+
+    Raises OutputError as `check_folder` does, before anything is touched.
+    """
+    check_folder(folder, clip, results)
     before = owner(folder)
     if before not in (None, _path(clip)):
         logger.warning("the results of %s in %s are replaced", before, folder)

@@ -104,7 +104,7 @@ class VlmConfig:
 
     frames: Annotated[int, within(1, 4)] = 2  # newest keyframes that it looks at
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    # auto: bfloat16 on CUDA and on processors that multiply it, else float32.
+    # auto: `models.precision`, and where that is auto, bfloat16 where the processor multiplies it.
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     quantise: Literal["none", "8bit", "4bit"] = "none"  # needs bitsandbytes
     device_map: str | None = None  # accelerate's way to spread a model, such as auto; over `device`

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,12 +13,13 @@ import numpy as np
 import pytest
 
 from foveal.cli import main
+from foveal.config.models import ReasoningConfig
 from foveal.config.schema import Config, SessionConfig, SpeechSettings
 from foveal.demo.clip import DemoFiles, DemoOptions, render_demo
 from foveal.jobs.replay import ReplayRequest, replay
 from foveal.jobs.replay_summary import Summary
 from foveal.output.answer_records import read_answers
-from stream.errors import ConfigError, OutputError, SourceError
+from stream.errors import AssetError, ConfigError, OutputError, SourceError
 from stream.events import Question
 from stream.sources.playback import PlaybackOptions
 
@@ -142,6 +144,25 @@ def test_a_start_after_the_end_has_no_frames(
     with pytest.raises(SourceError, match="found none"):
         asyncio.run(replay(request))
     assert (tmp_path / "out" / "answers.jsonl").read_text() == ""
+
+
+@pytest.mark.assets
+@pytest.mark.usefixtures("shared_models")
+def test_a_model_that_does_not_open_leaves_results_as_they_were(
+    clip: DemoFiles, tmp_path: Path
+) -> None:
+    half = tmp_path / "half"
+    half.mkdir()
+    (half / "config.json").write_text('{"model_type": "smolvlm"}')
+    config = replace(QUIET, reasoning=ReasoningConfig(model=f"hf:{half}"))
+    for out in (tmp_path / "new", tmp_path / "older"):
+        request = ReplayRequest(clip.clip, out, ASKED, AT_ONCE, config)
+        (tmp_path / "older").mkdir(exist_ok=True)
+        (tmp_path / "older" / "answers.jsonl").write_text("earlier\n")
+        with pytest.raises(AssetError, match="half"):
+            asyncio.run(replay(request))
+    assert not (tmp_path / "new").exists()
+    assert (tmp_path / "older" / "answers.jsonl").read_text() == "earlier\n"
 
 
 # Refused before any model is loaded.

@@ -62,6 +62,22 @@ def test_parts_without_a_device_of_their_own_take_the_one_of_all() -> None:
     assert placed(parse_config({})).masklets.device == "auto"
 
 
+@pytest.mark.parametrize(
+    ("common", "own", "dtype"),
+    [
+        ("float32", "auto", "float32"),
+        ("float32", "bfloat16", "bfloat16"),
+        ("auto", "auto", "auto"),
+        ("auto", "float16", "float16"),
+    ],
+)
+def test_a_model_without_a_type_of_its_own_takes_the_precision_of_all(
+    common: str, own: str, dtype: str
+) -> None:
+    given = {"models": {"precision": common}, "reasoning": {"vlm": {"dtype": own}}}
+    assert placed(parse_config(given)).reasoning.vlm.dtype == dtype
+
+
 def cup() -> Frame:
     return Frame(0, 0, np.ascontiguousarray(data.coffee()[:240, :320]), "cup")
 
