@@ -76,6 +76,15 @@ def trained_backbone() -> "Backbone":
         pytest.skip(str(error))
 
 
+@pytest.fixture(scope="session")
+def real_server(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[str]":
+    """The URL of `transformers serve`, which takes seconds to start: one serves every test."""
+    from tests.reasoning.vlm.transformers_server import transformers_server
+
+    with transformers_server(tmp_path_factory.mktemp("server") / "serve.txt") as url:
+        yield url
+
+
 @pytest.fixture(params=["second", pytest.param("cuda", marks=pytest.mark.gpu)])
 def other_device(request: pytest.FixtureRequest) -> "Iterator[Device]":
     """A processor beside the CPU, in float32: one that is always there, and CUDA where it is."""

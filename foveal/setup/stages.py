@@ -31,7 +31,8 @@ def load_stages(config: Config, models: Models | None = None) -> Callable[[Trace
     tracker = open_tracker(config.masklets, config.tracker, shared.backbone, limit)
     shared.reader.segment_by(open_phrase_segmenter(config.phrases))
     cutter = load_cutter(shared.backbone.device)
-    build_assistant(shared, config.reasoning)  # a model that cannot be loaded is told now
+    # A model that cannot be loaded is told now; with the tracker, as each session asks for it.
+    build_assistant(shared, config.reasoning, tracker=tracker)
 
     def make(tracer: Tracer) -> Stages:
         return Stages(

@@ -20,7 +20,6 @@ from stream.events import Question
 from stream.sources.playback import PlaybackOptions
 from tests.doubles.vlm_random import save
 from tests.reasoning.vlm.chat_server import Raw, Script, chat_server
-from tests.reasoning.vlm.transformers_server import transformers_server
 from tests.reasoning.vlm.wire_shapes import chunk, events
 
 if TYPE_CHECKING:
@@ -42,7 +41,7 @@ BEGUN = events(chunk("m", {"content": "I see [a"}), done=False)
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    options = DemoOptions(seconds=2.0, width=320, height=180, fps=3, seed=3)
+    options = DemoOptions(seconds=1.0, width=320, height=180, fps=3, seed=3)
     return render_demo(tmp_path_factory.mktemp("clip") / "tiny.mp4", options).clip
 
 
@@ -64,11 +63,10 @@ def play(clip: Path, out: Path, model: str, **chat: Any) -> Summary:
     return asyncio.run(replay(ReplayRequest(clip, out, ASKED, PlaybackOptions(rate=0), config)))
 
 
-def test_a_real_server_answers_a_replay(clip: Path, tmp_path: Path) -> None:
+def test_a_real_server_answers_a_replay(clip: Path, real_server: str, tmp_path: Path) -> None:
     save("smolvlm", tmp_path / "tiny", SCRIPT)
-    with transformers_server(tmp_path / "tiny", tmp_path / "serve.txt") as url:
-        model = f"openai:{url}#{tmp_path / 'tiny'}"
-        summary = play(clip, tmp_path / "run", model, server="transformers", max_tokens=40)
+    model = f"openai:{real_server}#{tmp_path / 'tiny'}"
+    summary = play(clip, tmp_path / "run", model, server="transformers", max_tokens=40)
     assert summary.figures["answers"] == 2 and summary.figures["refused"] == {}
     for answer in read_answers(tmp_path / "run" / "answers.jsonl"):
         assert answer.text == "I see the cat It is a cat."
@@ -107,4 +105,4 @@ def test_a_fault_costs_its_own_question_only(
     told = [json.loads(line) for line in lines]
     (refused,) = (one["data"] for one in told if one["event"] == "refused")
     assert refused["cause"] == cause and client.endpoint.url in refused["reason"]
-    assert summary.figures["frames"] == 6
+    assert summary.figures["frames"] == 3

@@ -1,6 +1,5 @@
 """Chat models behind a real server, `transformers serve`, over real HTTP."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,14 +18,10 @@ from stream.frame import Frame
 from tests.doubles.perception import FakeScene, thing
 from tests.doubles.reasoning import ScriptedSearcher
 from tests.doubles.vlm_random import save
-from tests.reasoning.vlm.transformers_server import transformers_server
 
 # Not for what they read: a server takes a while to start, as those tests do that read assets.
 pytestmark = pytest.mark.assets
 SIZE = (96, 128)
-CAT = thing((16, 24, 64, 72), "cat", 0.9)
-SCENE = FakeScene([CAT])
-FOUND = Evidence("wiki:Cat", "Cat", "A cat is a small animal.", 0.9, "wiki")
 SCRIPT = {  # a network with these weights writes so, whatever it sees
     ":": ["I see "],
     "I see ": ["[the cat](100,100,600,600)"],
@@ -36,6 +31,16 @@ SCRIPT = {  # a network with these weights writes so, whatever it sees
     "</search>": [" It is a cat."],
     " It is a cat.": ["<end_of_utterance>"],
 }
+CAT = thing((16, 24, 64, 72), "cat", 0.9)
+SCENE = FakeScene([CAT])
+FOUND = Evidence("wiki:Cat", "Cat", "A cat is a small animal.", 0.9, "wiki")
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    save("smolvlm", folder, SCRIPT)
+    return folder
 
 
 def view() -> SceneView:
@@ -51,37 +56,24 @@ def ask(url: str, model: str, config: ChatConfig, searches: int = 1) -> Answer:
     return Assistant(lmm, decoder).ask(Question("What is it?", 0), view(), lambda _: None)
 
 
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models") / "tiny"
-    save("smolvlm", folder, SCRIPT)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def tiny_server(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with transformers_server(tiny, tmp_path_factory.mktemp("log") / "serve.txt") as url:
-        yield url
-
-
-def test_a_model_that_sees_pictures_names_and_searches(tiny: Path, tiny_server: str) -> None:
+def test_a_model_that_sees_pictures_names_and_searches(real_server: str, tiny: Path) -> None:
     config = ChatConfig(server="transformers", temperature=0.0, max_tokens=40)
-    answer = ask(tiny_server, str(tiny), config)
+    answer = ask(real_server, str(tiny), config)
     assert answer.text.startswith("I see the cat") and not answer.cut
     assert answer.spans[0].region.box == CAT.box
     assert answer.searches[0].kind == "region" and answer.searches[0].evidence == (FOUND,)
     assert "<information> Cat: A cat is a small animal. </information>" in answer.sequence
 
 
-def test_a_field_that_this_server_refuses_is_left_out(tiny: Path, tiny_server: str) -> None:
-    client = ChatClient(Endpoint(tiny_server, str(tiny)))
+def test_a_field_that_this_server_refuses_is_left_out(real_server: str, tiny: Path) -> None:
+    client = ChatClient(Endpoint(real_server, str(tiny)))
     asked = [{"role": "user", "content": "What is it?"}]
     deltas = list(client.stream(asked, max_completion_tokens=30, repetition_of_nothing=1))
     assert deltas[-1].finish == "stop" and len(deltas) > 1
     assert client._refused == {"repetition_of_nothing"}
 
 
-def test_a_published_language_model_answers(tmp_path: Path) -> None:
+def test_a_published_language_model_answers(real_server: str) -> None:
     from foveal.assets.registry import asset_path
     from stream.errors import AssetError
 
@@ -89,8 +81,7 @@ def test_a_published_language_model_answers(tmp_path: Path) -> None:
         folder = asset_path("smollm2-135m", "hf/config.json").parent
     except AssetError as error:
         pytest.skip(str(error))
-    with transformers_server(folder, tmp_path / "serve.txt") as url:
-        config = ChatConfig(server="transformers", temperature=0.0, max_tokens=24)
-        answer = ask(url, str(folder), config)
+    config = ChatConfig(server="transformers", temperature=0.0, max_tokens=24)
+    answer = ask(real_server, str(folder), config)
     assert len(answer.text.split()) > 3
     assert not answer.cut or "24 tokens" in answer.cut

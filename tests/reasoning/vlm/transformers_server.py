@@ -17,13 +17,13 @@ STARTS_S = 180.0
 
 
 @contextmanager
-def transformers_server(model: Path, log: Path) -> Iterator[str]:
-    """The URL (up to /v1) of a server of a local model folder, while the block runs."""
+def transformers_server(log: Path) -> Iterator[str]:
+    """The URL (up to /v1) of a server, while the block runs; a model is the path of its folder."""
     pytest.importorskip("fastapi", reason="transformers[serving] is not installed")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "transformers.cli.transformers", "serve", str(model)]
+    command = [sys.executable, "-m", "transformers.cli.transformers", "serve"]
     command += ["--host", "127.0.0.1", "--port", str(port), "--device", "cpu"]
     quiet = os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
     with log.open("w") as told:
