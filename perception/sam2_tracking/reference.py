@@ -10,6 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from perception.masks.prompts import BoxPrompt, MaskPrompt, Prompt
 from perception.sam2.convert import backbone_of, read_checkpoint
@@ -133,6 +134,8 @@ class PackageSession:
     def mask(self, index: int, name: int) -> Mask:
         """[H, W] of an object on a frame, at the clip's size."""
         logits = self.output(index, name)["pred_masks"]
-        _, sized = self.predictor._get_orig_video_res_output(self._state, logits)
+        size = self._state["video_height"], self._state["video_width"]
+        # As the predictor enlarges what it gives out.
+        sized = F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
         shown: Mask = (sized[0, 0] > 0).cpu().numpy()
         return shown
