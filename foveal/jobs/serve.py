@@ -24,6 +24,7 @@ from foveal.server.launch import (
     given_token,
     is_local,
     keep_token,
+    qr_code,
     serve_config,
     session_link,
     tls_context,
@@ -88,6 +89,8 @@ async def _serve(
         urls = addresses(scheme, args.host, port, token)
         for url in urls:
             print(f"Foveal listens on {url}", flush=True)
+        if sys.stdout.isatty() and (code := qr_code(urls)) is not None:
+            print(f"on a phone:\n{code}", flush=True)
         await stack.enter_async_context(mqtt)
         checking = asyncio.create_task(warn_of_trouble(settings.ice_servers))
         stack.callback(checking.cancel)

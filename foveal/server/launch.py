@@ -1,6 +1,7 @@
 """What `foveal serve` was asked for -> the server's settings, its certificate, its addresses."""
 
 import argparse
+import io
 import ipaddress
 import os
 import ssl
@@ -8,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import segno
 from aiortc import RTCIceServer
 from aiortc.rtcicetransport import parse_stun_turn_uri
 
@@ -199,9 +201,19 @@ def addresses(scheme: str, host: str, port: int, token: str | None) -> list[str]
     """
     hosts = [host]
     if host in ANY_ADDRESS:
-        hosts = ["localhost", *sorted(local_addresses())]
+        hosts = ["localhost", *local_addresses()]
     shown = [f"[{name}]" if ":" in name else name for name in hosts]
     return [f"{scheme}://{name}:{port}/{f'#token={token}' if token else ''}" for name in shown]
+
+
+def qr_code(urls: Sequence[str]) -> str | None:
+    """The first address that another device can open, as a QR code to print; None without one."""
+    far = [url for url in urls if not is_local(urlsplit(url).hostname or "")]
+    if not far:
+        return None
+    printed = io.StringIO()
+    segno.make(far[0], error="l", micro=False).terminal(printed, border=2, compact=True)
+    return printed.getvalue()
 
 
 def session_link(address: str, conversation: str) -> str:

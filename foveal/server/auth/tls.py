@@ -5,6 +5,7 @@ import ipaddress
 import socket
 import ssl
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,8 +62,8 @@ def self_signed(folder: Path, names: Iterable[str], wall: Clock) -> Certificate:
     return Certificate(chain, key, known.fingerprint(hashes.SHA256()).hex(":").upper())
 
 
-def local_addresses() -> set[str]:
-    """Addresses of this machine that others may use; without asking anybody.
+def local_addresses() -> list[str]:
+    """Addresses of this machine that others may use, the likeliest first; without asking anybody.
 
     Those of all networks it hangs on, with or without a way to the internet: it may itself be the
     access point. Left out are loopback and IPv6 link-local ones, which no browser can be sent to.
@@ -73,7 +74,16 @@ def local_addresses() -> set[str]:
             address = ipaddress.ip_address(one.ip if isinstance(one.ip, str) else one.ip[0])
             if not address.is_loopback and not (one.is_IPv6 and address.is_link_local):
                 found.add(str(address))
-    return found
+    outward = _outward_address()
+    return sorted(found, key=lambda address: (address != outward, address))
+
+
+def _outward_address() -> str | None:
+    """The address that the way to the internet begins at, if there is one."""
+    with suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as unsent:
+        unsent.connect(("192.0.2.1", 9))  # picks the interface; sends nothing
+        return str(unsent.getsockname()[0])
+    return None
 
 
 def _make(

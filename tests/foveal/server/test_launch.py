@@ -4,10 +4,12 @@ import argparse
 import stat
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from foveal.cli import main
-from foveal.server.launch import TOKEN_VARIABLE, _origin, given_token, keep_token
+from foveal.server.launch import TOKEN_VARIABLE, _origin, given_token, keep_token, qr_code
 from stream.errors import ConfigError
 
 
@@ -66,3 +68,15 @@ def test_a_random_token_is_kept_for_its_user_alone(
         path = keep_token(token)
         assert path.read_text() == f"{token}\n"
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_phone_reads_the_first_address_that_is_not_this_machine_alone() -> None:
+    far = "https://[2001:db8::5]:8443/#token=let-me-in"
+    code = qr_code(["https://localhost:8443/", "http://127.0.0.1:1/", far, "https://10.0.0.2/"])
+    assert code is not None
+    halves = {" ": (0, 0), "\u2580": (255, 0), "\u2584": (0, 255), "\u2588": (255, 255)}
+    rows = [[halves[cell] for cell in line] for line in code.splitlines()]
+    picture = np.array(rows, np.uint8).transpose(0, 2, 1).reshape(2 * len(rows), -1)
+    large = np.kron(picture, np.ones((8, 8), np.uint8))
+    assert cv2.QRCodeDetector().detectAndDecode(large)[0] == far
+    assert qr_code(["https://localhost:8443/"]) is None
