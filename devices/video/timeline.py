@@ -62,17 +62,19 @@ class RtpTimeline:
 class CaptureClock:
     """The latest sender report, on the stream's time line."""
 
-    reference_unix_ns: int | None = None
-    reference_pts_ns: int = 0
+    # Its time, and the stream's then: one value, so that other threads read a pair that belongs.
+    reference: tuple[int, int] | None = None
 
     def observe(self, ntp: int, pts_ns: int) -> None:
         """Take a report in; an NTP time of 0 means that the sender has no clock."""
         if ntp:
-            self.reference_unix_ns = ntp_to_unix_ns(ntp)
-            self.reference_pts_ns = pts_ns
+            self.reference = ntp_to_unix_ns(ntp), pts_ns
+
+    def restart(self) -> None:
+        """The sender's timestamps began anew: wait for the next report."""
+        self.reference = None
 
     def unix_ns(self, pts_ns: int) -> int | None:
         """When the frame at `pts_ns` was captured, on the sender's clock; None until a report."""
-        if self.reference_unix_ns is None:
-            return None
-        return self.reference_unix_ns + pts_ns - self.reference_pts_ns
+        reference = self.reference
+        return None if reference is None else reference[0] + pts_ns - reference[1]

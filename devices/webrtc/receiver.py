@@ -130,6 +130,7 @@ class LowLatencyReceiver(PacketReceiver):
                 return False
             self._assembler.restart()
             self._timeline.restart()
+            self._capture.restart()
             self.pipeline.require_keyframe()
         self._ssrc = ssrc
         # Streams start with a keyframe; give its packets time before asking for another one.
@@ -141,6 +142,7 @@ class LowLatencyReceiver(PacketReceiver):
             self.pipeline.require_keyframe()
         if step.restarted:
             self._timeline.restart()
+            self._capture.restart()
         for frame in step.frames:
             self._counts["frames"] += 1
             self.pipeline.feed(frame.at(self._timeline.map(frame.timestamp, frame.arrival_ns)))

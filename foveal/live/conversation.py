@@ -69,6 +69,7 @@ class Conversation:
     applying: LiveTurn | None = None  # what is told now is of this turn
     ended: bool = False
     failures: int = 0  # frames in a row that no model could take
+    captured_ns: int | None = None  # when the last frame was taken, by its sender's clock
 
     def prepare(self, renew: Renewal | None) -> Run:
         """The conversation, a new one if asked for."""
@@ -86,10 +87,14 @@ class Conversation:
                 self._post(server.RecordingMessage(on=True, id=self.run.recording.id))
         return self.run
 
-    def step(self, frame: Frame, renew: Renewal | None) -> None:
-        """One frame; a question that waits is about it, and its answer begins to be made."""
+    def step(self, frame: Frame, renew: Renewal | None, captured_ns: int | None = None) -> None:
+        """One frame; a question that waits is about it, and its answer begins to be made.
+
+        `captured_ns`: Unix time of its sender, where that is known.
+        """
         if self.ended:
             return
+        self.captured_ns = captured_ns
         try:
             run = self.prepare(renew)
             if run.recording is not None:
@@ -193,7 +198,8 @@ class Conversation:
         run.session.answering.apply(run.state, answered)
         if paused:
             regions = run.stages.masklets.named(run.state.regions)
-            self._post(regions_message(regions, last, 0))
+            age_ns = self.clock.now_ns() - last.arrival_ns
+            self._post(regions_message(regions, last, age_ns, self.captured_ns))
             self.view.show(last, regions, None)
 
     def stop(self, reason: str, cause: str = "stopped") -> None:
@@ -258,7 +264,7 @@ class Conversation:
         age_ns = max(0, self.clock.now_ns() - frame.arrival_ns)
         self.meter.frames += 1
         self.meter.age_ns = max(self.meter.age_ns, age_ns)
-        self._post(regions_message(regions, frame, age_ns))
+        self._post(regions_message(regions, frame, age_ns, self.captured_ns))
         self.view.show(frame, regions, keyframe)
 
     def event(self, event: AnswerEvent) -> None:

@@ -186,7 +186,8 @@ class LiveSession:
                 newest = self._newest(frame, source)
                 if self._placed != camera:
                     self._placed, timeline.shift_ns = camera, None
-                self._talk.step(timeline.place(newest, self._clock.now_ns()), renew)
+                placed = timeline.place(newest, self._clock.now_ns())
+                self._talk.step(placed, renew, _captured_ns(source, newest))
 
             await self._submit(work)
 
@@ -307,6 +308,13 @@ class LiveSession:
 
     def _unspoken(self, turn: int, reason: str) -> None:
         self._tell(server.RefusedMessage(turn=turn, cause="speech", reason=reason))
+
+
+def _captured_ns(source: FrameSource, frame: Frame) -> int | None:
+    """When a camera took a frame, by its own clock in Unix time, where it tells."""
+    unix_ns = getattr(source, "capture_unix_ns", None)
+    captured_ns: int | None = None if unix_ns is None else unix_ns(frame.pts_ns)
+    return captured_ns
 
 
 def _aged(age_ms: int | None) -> str:

@@ -1,5 +1,6 @@
 """Deterministic doubles of perception, for tests without weights: what is in view is given."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -12,6 +13,7 @@ from perception.features.backbone import Features
 from perception.scene.name_matching import Name
 from perception.scene.reader import GroundedRegion, SceneView
 from perception.tracking.tracker import TrackerState
+from stream.clock import NS_PER_MS
 from stream.errors import PromptError
 from stream.events import Region
 from stream.frame import Frame, Image, Mask
@@ -197,6 +199,19 @@ class FakeTracker:
     def _region(self, track_id: int, mask: Mask, frame: Frame) -> Region:
         shown = np.zeros_like(mask) if track_id in self.hidden else mask
         return Region(track_id, frame.pts_ns, encode_mask(shown), mask_box(shown), 0.9)
+
+
+class BrightTracker(FakeTracker):
+    """Every masklet is what is bright in the frame; one frame takes longer than the other."""
+
+    def step(
+        self, state: TrackerState, frame: Frame, features: Features | None = None
+    ) -> tuple[TrackerState, tuple[Region, ...]]:
+        """Where the bright thing is."""
+        time.sleep((frame.pts_ns // NS_PER_MS % 4) * 0.05)
+        bright = frame.image.min(axis=2) > 160
+        self.masks = dict.fromkeys(self.masks, bright)
+        return super().step(state, frame, features)
 
 
 def _fit(one: GroundedRegion, size: tuple[int, int]) -> GroundedRegion:

@@ -185,6 +185,9 @@ class RegionsMessage(ServerMessage):
     type: Literal["regions"] = "regions"
     pts_ms: PtsMs
     age_ms: Count = told("how long ago the frame came")
+    captured_ms: Count | None = optional(
+        "when it was taken: Unix time in ms, by its sender's clock"
+    )
     size: FrameSize
     regions: tuple[RegionState, ...] = told("each a `region`")
 

@@ -41,11 +41,17 @@ def question_of(asked: PointedQuestion, asked_ns: int, size: tuple[int, int]) ->
     return Question(asked.text, asked_ns, point, box)
 
 
-def regions_message(regions: Iterable[Region], frame: Frame, age_ns: int) -> RegionsMessage:
-    """All masklets of one frame; those out of view have no mask."""
+def regions_message(
+    regions: Iterable[Region], frame: Frame, age_ns: int, captured_ns: int | None = None
+) -> RegionsMessage:
+    """All masklets of one frame; those out of view have no mask.
+
+    `captured_ns`: when it was taken, in Unix time of its sender's clock, where that is known.
+    """
     return RegionsMessage(
         pts_ms=frame.pts_ns // NS_PER_MS,
         age_ms=age_ns // NS_PER_MS,
+        captured_ms=None if captured_ns is None else captured_ns // NS_PER_MS,
         size=frame.size,
         regions=tuple(
             RegionState(

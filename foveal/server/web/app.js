@@ -1,13 +1,15 @@
 // The page: a camera or a file in; masks, answers and their evidence out.
 
 import {Link} from './link.js';
-import {MaskPainter, PictureDelay, fit} from './masks.js';
+import {MaskPainter, Pictures, fit} from './masks.js';
 import {Panels, watchDevice} from './panels.js';
 import {Replay} from './replay.js';
 import {Transcript, make} from './transcript.js';
 
 const $ = id => document.getElementById(id);
-const NETWORK_MS = 60;   // camera to box: encoding and sending, about
+const NETWORK_MS = 60;   // camera to box: encoding and sending, about, until the box knows our clock
+const CLOCKS_MS = 2000;  // that what the box says of our clock may be off; then it was set meanwhile
+const MOST_LAG_MS = 2800, FREE_MS = 1000;  // without masks for so long the picture runs on
 const PICTURE_MS = 1000 / 15;
 const EXPIRES_S = 60;    // leave to record that is left when the wearer is asked for more
 const DRAG = .03;        // share of the picture that makes a tap a box
@@ -24,7 +26,7 @@ function takeToken() {
 const {token, watch} = takeToken();
 const link = new Link(token);
 const painter = new MaskPainter($('masks'));
-const delay = new PictureDelay();
+const pictures = new Pictures();
 const panels = new Panels($);
 const video = $('source');
 const transcript = new Transcript($('transcript'), $('empty'), choose);
@@ -32,6 +34,7 @@ const replay = new Replay(link, video, message => handlers[message.type]?.(messa
 
 let shown = null;        // the last `regions`
 let lag = 150;           // ms from camera to masks, smoothed
+let came = 0, gap = 0;   // when masks came last, ms since those before, smoothed
 let aim = null;          // {point} or {box} of the next question
 let media = null, facing = 'environment', kind = null;
 let screen = false;      // another's camera is shown, with its masks in the picture
@@ -93,8 +96,12 @@ const handlers = {
     shown = message;
     sized(message.size);
     if (!replay.active) {
+      const now = performance.now();
       panels.age(message.age_ms);
-      lag += .15 * (Math.min(2800, message.age_ms + NETWORK_MS) - lag);
+      message.at = takenAt(message, now);
+      lag += .15 * (Math.min(MOST_LAG_MS, now - message.at) - lag);
+      gap += .3 * (Math.min(MOST_LAG_MS, now - came) - gap);
+      came = now;
     }
     panels.things(message.regions, painter.labels, choose);
     paint();
@@ -119,6 +126,13 @@ const handlers = {
   error({reason}) { transcript.note(reason); },
   bye({reason}) { transcript.note(`The session has ended: ${reason}.`); },
 };
+
+// When the picture of these masks was taken, on the page's clock: as the box tells from our own
+// sender reports, or about.
+function takenAt({captured_ms: captured, age_ms: age}, now) {
+  const about = now - age - NETWORK_MS, at = captured - performance.timeOrigin;
+  return Math.abs(at - about) < CLOCKS_MS ? at : about;
+}
 
 function recorded(on) {
   $('recording').hidden = !on;
@@ -196,7 +210,10 @@ async function useFile(file) {
   canvas.height = Math.round(video.videoHeight * scale) & ~1;
   const context = canvas.getContext('2d');
   clearInterval(useFile.timer);
-  useFile.timer = setInterval(() => context.drawImage(video, 0, 0, canvas.width, canvas.height), PICTURE_MS);
+  useFile.timer = setInterval(() => {
+    context.drawImage(video, 0, 0, canvas.width, canvas.height);
+    if (media) pictures.push(video, performance.now(), lag);
+  }, PICTURE_MS);
   await begin(canvas.captureStream(15));
 }
 
@@ -236,6 +253,7 @@ async function finish() {
   video.srcObject = null;
   video.removeAttribute('src');
   shown = null;
+  pictures.clear();
   painter.clear();
   $('picture').getContext('2d').clearRect(0, 0, $('picture').width, $('picture').height);
   wake?.release();
@@ -272,29 +290,52 @@ function repaint() {
   stale = false;
   const {offsetLeft, offsetTop, offsetWidth, offsetHeight} = $('hud-age').parentElement, ratio = $('masks').width / $('masks').clientWidth;
   painter.kept = [{x: offsetLeft * ratio, y: offsetTop * ratio, wide: offsetWidth * ratio, high: offsetHeight * ratio}];
-  if (shown && !screen) painter.paint(shown, place());
+  if (shown && !screen && (replay.active || paired)) painter.paint(shown, place());
   else painter.clear();
 }
 
-let pushed = 0;
+// Every picture of the camera, with the time at which it was taken.
+function take(at) {
+  if (media && kind === 'camera' && !replay.active && video.videoWidth) pictures.push(video, at, lag);
+}
+const eachPicture = 'requestVideoFrameCallback' in video;
+function watchPictures() {
+  video.requestVideoFrameCallback((now, {captureTime}) => {
+    take(captureTime ?? now);
+    watchPictures();
+  });
+}
+if (eachPicture) watchPictures();
+
+// What is shown: the picture that the masks were made from; the newest where there are no masks, or
+// none have come for a while.
+let paired = false, pictured = null;
+function choosePicture(now) {
+  if (replay.active || screen) return video;
+  const fits = Boolean(shown?.regions.some(one => one.mask)) && now - came < Math.max(FREE_MS, 3 * gap);
+  if (fits !== paired) stale = true;
+  paired = fits;
+  return paired ? pictures.at(shown.at) : pictures.newest;
+}
+
+let drawn = 0;
 function draw(now) {
   requestAnimationFrame(draw);
-  if (now - pushed < PICTURE_MS - 4) return;
-  pushed = now;
+  if (now - drawn < PICTURE_MS - 4) return;
+  drawn = now;
   if (replay.active) {
     replay.tick();
     $('seek').value = 1000 * video.currentTime / (video.duration || 1);
     $('clock').textContent = `${Math.floor(video.currentTime / 60)}:${String(Math.floor(video.currentTime % 60)).padStart(2, '0')}`;
   }
+  if (!eachPicture) take(now);
+  pictured = choosePicture(now);
   if (stale) repaint();
-  if (!video.videoWidth || !(media || screen || replay.active)) return;
-  delay.push(video, now);
-  const picture = delay.at(now - (replay.active || screen || !shown ? 0 : lag));
-  if (!picture) return;
+  if (!pictured || !video.videoWidth || !(media || screen || replay.active)) return;
   if (!shown) sized([video.videoHeight, video.videoWidth]);
   const canvas = $('picture'), context = canvas.getContext('2d'), {x, y, width, height} = place();
   context.clearRect(0, 0, canvas.width, canvas.height);
-  context.drawImage(picture, x, y, width, height);
+  context.drawImage(pictured, x, y, width, height);
 }
 
 function choose(track) {
@@ -304,12 +345,13 @@ function choose(track) {
 
 // A square of the picture around what was pointed at.
 function thumbnail({point, box}) {
-  const canvas = make('canvas'), from = delay.at(performance.now() - lag);
+  const canvas = make('canvas'), from = pictured;
   canvas.width = canvas.height = 88;
   if (!from) return canvas;
+  const [wide, high] = from === video ? [video.videoWidth, video.videoHeight] : [from.width, from.height];
   const [cx, cy] = point || [(box[0] + box[2]) / 2, (box[1] + box[3]) / 2];
-  const side = box ? Math.max((box[2] - box[0]) * from.width, (box[3] - box[1]) * from.height) : .34 * Math.min(from.width, from.height);
-  canvas.getContext('2d').drawImage(from, cx * from.width - side / 2, cy * from.height - side / 2, side, side, 0, 0, 88, 88);
+  const side = box ? Math.max((box[2] - box[0]) * wide, (box[3] - box[1]) * high) : .34 * Math.min(wide, high);
+  canvas.getContext('2d').drawImage(from, cx * wide - side / 2, cy * high - side / 2, side, side, 0, 0, 88, 88);
   return canvas;
 }
 

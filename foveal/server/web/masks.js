@@ -131,26 +131,42 @@ export class MaskPainter {
   }
 }
 
-// The latest pictures, so that masks are shown on the picture they were made from.
-export class PictureDelay {
-  constructor(length = 45) {
-    this.ring = Array.from({length}, () => ({canvas: document.createElement('canvas'), at: -1}));
-    this.next = 0;
+// The latest pictures with the time at which each was taken, so that masks are shown on the very
+// picture that they were made from. Bounded: LENGTH pictures of PIXELS are 33 MB.
+const LENGTH = 24, PIXELS = 345_000, WIDEST = 960;
+
+export class Pictures {
+  constructor() {
+    this.ring = Array.from({length: LENGTH}, () => ({canvas: document.createElement('canvas'), at: -1}));
+    this.clear();
   }
 
-  push(video, now) {
-    const slot = this.ring[this.next++ % this.ring.length];
-    const scale = Math.min(1, 960 / video.videoWidth);
-    const width = Math.round(video.videoWidth * scale), height = Math.round(video.videoHeight * scale);
+  clear() {
+    this.next = 0;
+    this.last = null;
+    for (const slot of this.ring) slot.at = -1;
+  }
+
+  // `reach`: ms that the ring must go back; when pictures come faster than it can hold, some are left out.
+  push(video, at, reach) {
+    if (this.last && at - this.last.at < 1.5 * reach / LENGTH) return;
+    const slot = this.last = this.ring[this.next++ % LENGTH], {videoWidth: wide, videoHeight: high} = video;
+    const scale = Math.min(1, WIDEST / wide, Math.sqrt(PIXELS / (wide * high)));
+    const width = Math.round(wide * scale), height = Math.round(high * scale);
     if (slot.canvas.width !== width || slot.canvas.height !== height) Object.assign(slot.canvas, {width, height});
     slot.canvas.getContext('2d').drawImage(video, 0, 0, width, height);
-    slot.at = now;
+    slot.at = at;
   }
 
+  // The one that was taken nearest to a time.
   at(time) {
     let best = null;
     for (const slot of this.ring)
       if (slot.at >= 0 && (!best || Math.abs(slot.at - time) < Math.abs(best.at - time))) best = slot;
     return best && best.canvas;
+  }
+
+  get newest() {
+    return this.last && this.last.canvas;
   }
 }

@@ -70,14 +70,18 @@ def validators() -> dict[str, Draft202012Validator]:
     return sides
 
 
-def make_stages(*turns: Sequence[ScriptPiece], lmm: ScriptedLMM | None = None) -> Stages:
+def make_stages(
+    *turns: Sequence[ScriptPiece],
+    lmm: ScriptedLMM | None = None,
+    tracker: FakeTracker | None = None,
+) -> Stages:
     """Stages over doubles that answer `TURN` unless told otherwise."""
     searcher = ScriptedSearcher({"cup": [FACT]})
     decoder = SearchDecoder(searcher, clock=VirtualClock())
     return Stages(
         KeyframeSelector(),
         cast(Backbone, FakeBackbone()),
-        LiveMasklets(FakeTracker(), 3),
+        LiveMasklets(tracker or FakeTracker(), 3),
         cast(SceneReader, FakeScene([CUP])),
         Assistant(lmm or ScriptedLMM(*(turns or (TURN,))), decoder),
         Tracer(),

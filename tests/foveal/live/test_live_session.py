@@ -10,6 +10,7 @@ from devices.webrtc.tracks import SpeechTrack
 from foveal.live.live_session import MAX_FAILURES, MAX_WAITING
 from foveal.live.protocol.parts import PointedQuestion
 from foveal.session.stages import Stages
+from stream.clock import NS_PER_S
 from stream.errors import PromptError
 from stream.frame import Frame
 from tests.doubles.devices import ToneSpeaker
@@ -125,6 +126,24 @@ async def test_an_answer_that_was_played_to_its_end_is_told() -> None:
             await track.recv()
         assert rig.of("spoken") == [{"turn": 1}]
         assert track.queued == 0
+
+
+class TimedSource(QueueSource):
+    """As a camera whose sender reports told its clock."""
+
+    def capture_unix_ns(self, pts_ns: int) -> int | None:
+        return None if pts_ns == 0 else 1_700_000_000 * NS_PER_S + pts_ns
+
+
+async def test_masks_tell_when_the_camera_took_their_picture() -> None:
+    async with LiveRig() as rig:
+        source = TimedSource()
+        source.put(0, 100)
+        source.queue.put_nowait(None)
+        await rig.live.watch(source)
+        first, second = rig.of("regions")
+        assert "captured_ms" not in first  # before the first report
+        assert second["captured_ms"] == 1_700_000_000_100
 
 
 class FreshSource(QueueSource):
