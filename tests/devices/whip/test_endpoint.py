@@ -12,6 +12,7 @@ from aiortc import (
     RTCSessionDescription,
 )
 
+from devices.whip.bundle import TRANSPORT, join_sections, split_sections
 from devices.whip.endpoint import SDP, ice_links
 from devices.whip.session import PeerSession
 from tests.devices.whip.whip_rig import AUTH, TOKEN, Start, camera_offer, connect, start, until
@@ -59,6 +60,33 @@ async def test_a_microphone_comes_with_the_camera(start: Start) -> None:
     await connection.setRemoteDescription(answer)
     await until(lambda: len(heard) == 3)
     assert heard[0].sample_rate == 48_000
+    await connection.close()
+
+
+async def test_an_offer_that_describes_its_transport_once_connects(start: Start) -> None:
+    """The form of RFC 9725's example: candidates and keys in the first section only."""
+    heard: list[Any] = []
+
+    async def watch(session: PeerSession) -> None:
+        assert session.video is not None
+        heard.append(await session.audio.recv())
+        async for frame in session.video.frames():
+            heard.append(frame)
+
+    endpoint = await start(watch)
+    connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+    connection.addTransceiver(AudioStreamTrack(), direction="sendonly")
+    connection.addTransceiver(NumberCamera(fps=30), direction="sendonly")
+    await connection.setLocalDescription(await connection.createOffer())
+    head, (audio, video) = split_sections(connection.localDescription.sdp)
+    video = [line for line in video if not line.startswith(tuple(f"a={one}" for one in TRANSPORT))]
+    port = video[0].split()[1]
+    video = [video[0].replace(f" {port} ", " 0 "), *video[1:], "a=bundle-only"]
+    response = await endpoint.post(join_sections(head, [audio, video]))
+    assert response.status == 201
+    answer = RTCSessionDescription(await response.text(), "answer")
+    await connection.setRemoteDescription(answer)
+    await until(lambda: len(heard) > 5)
     await connection.close()
 
 

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 from aiortc.sdp import SessionDescription
+from hypothesis import given
+from hypothesis import strategies as st
 
 from devices.http.problems import Problem
 from devices.video.policy import ReceiveOptions
@@ -139,6 +141,20 @@ def test_other_codecs_are_told_with_the_way_out() -> None:
     assert refusal(other) == "m=video: the sender offers H265; set it to VP8 or H264"
     mute = OBS.replace("opus/48000/2", "MP4A-LATM/48000/2")
     assert "MP4A-LATM; set it to opus or G722 or PCMU or PCMA" in refusal(mute)
+
+
+@given(st.sampled_from(sorted(OFFERS)), st.data())
+def test_damaged_offers_are_refused_not_crashed_on(name: str, data: st.DataObject) -> None:
+    lines = OFFERS[name].splitlines()
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, len(lines) - 1))
+        cut = data.draw(st.integers(0, len(lines[at])))
+        lines[at] = lines[at][:cut] + data.draw(st.sampled_from(["", " ", ":", "a=mid:0", "m="]))
+    for role in Role:
+        try:
+            check_offer("\n".join(lines), role)
+        except Problem as problem:
+            assert problem.status in (400, 422)
 
 
 def test_a_player_gets_what_our_encoder_makes() -> None:
