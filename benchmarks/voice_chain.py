@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from benchmarks.voice_path import SoundPath
 from benchmarks.voice_questions import Spoken
-from devices.audio.pcm import Pcm
+from devices.audio.pcm import Pcm, RawSound
 from devices.listening.barge_in import BargeIn
 from devices.listening.listener import ListenConfig, SpeechListener
 from devices.listening.speech_events import FinalTranscript, ListenEvent, Refused, SpeechStarted
@@ -97,7 +98,9 @@ class Chain:
         speaker: Speaker,
         brain: Executor,
         lips: Executor,
+        path: SoundPath | None = None,
     ) -> None:
+        self._path = path  # None: the microphone is beside the listener
         self._hearing, self._assistant, self._view = hearing, assistant, view
         self._speaker, self._brain, self._lips = speaker, brain, lips
         self.clock = MonotonicClock()
@@ -115,6 +118,8 @@ class Chain:
         self.voice.attach(self.track)
         self.barge = BargeIn(self.track)
         self.listener: SpeechListener = self._hearing.listener(self._heard, self.clock, config)
+        if self._path is not None:
+            self._path.on_sound = self._came
         tasks = [asyncio.create_task(self.voice.run()), asyncio.create_task(self._play())]
         await asyncio.sleep(0.5)  # the lead-in is being made
         try:
@@ -132,10 +137,17 @@ class Chain:
             block = sound[at : at + FRAME_SAMPLES]
             end_ns = (at + len(block)) * NS_PER_S // RATE_HZ
             await self.clock.sleep_until(began_ns + end_ns)  # it is captured when it is over
-            self.listener.feed(block, self._at_ns + at * NS_PER_S // RATE_HZ)
-            self.barge.tick(self._at_ns + end_ns)
+            if self._path is None:
+                self._came(block, self._at_ns + at * NS_PER_S // RATE_HZ, RATE_HZ)
+            else:
+                self._path.send(block)
         self._at_ns += len(sound) * NS_PER_S // RATE_HZ
         return began_ns
+
+    def _came(self, sound: RawSound, pts_ns: int, rate: int) -> None:
+        """Sound has reached us."""
+        self.listener.feed(sound, pts_ns, rate)
+        self.barge.tick(pts_ns + len(sound) * NS_PER_S // rate)
 
     def _heard(self, event: ListenEvent) -> None:
         now_ns, marks = self.clock.now_ns(), self.marks

@@ -23,6 +23,7 @@ class EndpointConfig:
     keep_probability: float = 0.35  # speech goes on while it is at least this
     min_speech_ns: int = 96 * NS_PER_MS  # shorter sounds are no speech
     pause_ns: int = 96 * NS_PER_MS  # silence after which a draft is worth making
+    ask_ns: int = 192 * NS_PER_MS  # silence after which the voice is asked whether it is over
     finished_ns: int = 256 * NS_PER_MS  # silence that ends a finished sentence
     unknown_ns: int = 512 * NS_PER_MS  # ... when the words are not known or leave it open
     unfinished_ns: int = 1024 * NS_PER_MS  # ... after a conjunction or a filler
@@ -35,9 +36,10 @@ class EndpointConfig:
                 f"{self.keep_probability} and {self.start_probability}"
             )
         delays = (self.pause_ns, self.finished_ns, self.unknown_ns, self.unfinished_ns)
-        if delays[0] <= 0 or sorted(delays) != list(delays):
+        if delays[0] <= 0 or sorted(delays) != list(delays) or self.ask_ns < self.pause_ns:
             raise ConfigError(
-                f"expected 0 < pause_ns <= finished_ns <= unknown_ns <= unfinished_ns, got {delays}"
+                "expected 0 < pause_ns <= finished_ns <= unknown_ns <= unfinished_ns and "
+                f"pause_ns <= ask_ns, got {delays} and {self.ask_ns}"
             )
         if not 0 < self.min_speech_ns < self.max_utterance_ns <= 28 * NS_PER_S:
             raise ConfigError("expected 0 < min_speech_ns < max_utterance_ns <= 28 s")
@@ -66,13 +68,20 @@ class SpeechPaused:
 
 
 @dataclass(frozen=True, slots=True)
+class SpeechLulled:
+    """Still no speech since `since_ns`: long enough to tell by the voice whether it goes on."""
+
+    since_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class SpeechResumed:
     """It went on after a `SpeechPaused`."""
 
     at_ns: int
 
 
-EndpointEvent = SpeechStarted | SpeechPaused | SpeechResumed | SpeechEnded
+EndpointEvent = SpeechStarted | SpeechPaused | SpeechLulled | SpeechResumed | SpeechEnded
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +92,7 @@ class EndpointState:
     onset_ns: int | None = None  # of speech that may be too short yet
     voice_ns: int = 0  # when the last speech ended
     paused: bool = False
+    lulled: bool = False
     held: bool = False  # push-to-talk is pressed: silence ends nothing
 
 
@@ -116,7 +126,7 @@ class Endpointer:
         """Push-to-talk begins: an utterance until `release`, whatever is heard."""
         if state.started_ns is not None:
             return replace(state, held=True), []
-        return EndpointState(at_ns, None, at_ns, False, held=True), [SpeechStarted(at_ns, at_ns)]
+        return EndpointState(at_ns, None, at_ns, held=True), [SpeechStarted(at_ns, at_ns)]
 
     def release(self, state: EndpointState, at_ns: int) -> Stepped:
         """Push-to-talk ends, and the utterance with it."""
@@ -144,10 +154,15 @@ class Endpointer:
         """Somebody speaks, or has just stopped."""
         if window.probability >= self.config.keep_probability:
             events: list[EndpointEvent] = [SpeechResumed(window.start_ns)] if state.paused else []
-            return replace(state, voice_ns=window.end_ns, paused=False), events
-        if not state.paused and window.end_ns - state.voice_ns >= self.config.pause_ns:
-            return replace(state, paused=True), [SpeechPaused(state.voice_ns, window.end_ns)]
-        return state, []
+            return replace(state, voice_ns=window.end_ns, paused=False, lulled=False), events
+        silence_ns, events = window.end_ns - state.voice_ns, []
+        if not state.paused and silence_ns >= self.config.pause_ns:
+            state = replace(state, paused=True)
+            events.append(SpeechPaused(state.voice_ns, window.end_ns))
+        if not state.lulled and silence_ns >= self.config.ask_ns:
+            state = replace(state, lulled=True)
+            events.append(SpeechLulled(state.voice_ns))
+        return state, events
 
     def _end(
         self, state: EndpointState, at_ns: int, reason: Reason, before: list[EndpointEvent]

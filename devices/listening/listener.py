@@ -14,13 +14,19 @@ transcriber, one utterance of this listener at a time; several listeners may sha
 waits: what cannot be transcribed in time is dropped and counted in `stats().dropped` by cause.
 """
 
+import asyncio
 import logging
 from collections import Counter
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
 from devices.audio.pcm import RawSound, Sound
-from devices.listening.endpointing import EndpointConfig, SpeechPaused, SpeechResumed
+from devices.listening.endpointing import (
+    EndpointConfig,
+    SpeechLulled,
+    SpeechPaused,
+    SpeechResumed,
+)
 from devices.listening.speech_events import (
     DraftTranscript,
     FinalTranscript,
@@ -33,6 +39,7 @@ from devices.listening.speech_events import (
 )
 from devices.listening.speech_segmenter import SegmentEvent, SpeechSegmenter, WindowGate
 from devices.listening.transcription_jobs import MAX_WAITING, Job, JobQueue, Utterance
+from devices.listening.turn_end import TurnDetector, weigh
 from devices.listening.vad import VoiceDetector
 from devices.listening.whisper import GuardConfig, Transcriber, Transcript, doubt
 from devices.listening.wording import after_wake_phrase, ending
@@ -85,8 +92,11 @@ class SpeechListener:
         pool: Executor | None = None,
         config: ListenConfig | None = None,
         gate: WindowGate | None = None,
+        turns: TurnDetector | None = None,
     ) -> None:
+        """Without `turns` only the words tell whether a turn is over."""
         self.config = config or ListenConfig()
+        self._turns, self._asking = turns, set[asyncio.Task[None]]()
         self._segmenter = SpeechSegmenter(
             detector, self.config.endpoint, self.config.push_to_talk, gate
         )
@@ -113,7 +123,8 @@ class SpeechListener:
 
     def feed(self, pcm: RawSound, pts_ns: int, rate_hz: int = 48_000) -> None:
         """Take the block of sound that begins at `pts_ns`; a malformed one is dropped, counted."""
-        hint = self._open.hint if self._open is not None else "unknown"
+        utterance = self._open
+        hint = "unknown" if utterance is None else weigh(utterance.hint, utterance.chance)
         try:
             heard = self._segmenter.hear(pcm, pts_ns, rate_hz, hint)
         except DeviceError as error:
@@ -138,6 +149,7 @@ class SpeechListener:
     async def drain(self) -> None:
         """Wait until everything heard so far is transcribed."""
         await self._jobs.drain()
+        await asyncio.gather(*self._asking)
 
     async def close(self) -> None:
         """The sound has ended: end the open utterance and wait for its words."""
@@ -159,7 +171,10 @@ class SpeechListener:
                 self._open = Utterance(event.at_ns, partial_ns=event.at_ns)
                 self._on_event(event)
             elif isinstance(event, SpeechResumed) and self._open is not None:
-                self._open.drafting, self._open.hint = None, "unknown"
+                self._open.drafting, self._open.hint, self._open.chance = None, "unknown", None
+            elif isinstance(event, SpeechLulled) and self._open is not None:
+                assert one.sound is not None
+                self._ask(self._open, event, one.sound)
             elif isinstance(event, SpeechPaused) and self._open is not None and self.config.drafts:
                 assert one.sound is not None
                 self._open.drafting = Job("draft", self._open, one.sound, event.since_ns)
@@ -167,6 +182,26 @@ class SpeechListener:
             elif isinstance(event, SpeechEnded):
                 assert one.sound is not None
                 self._end(event, one.sound)
+
+    def _ask(self, utterance: Utterance, lull: SpeechLulled, sound: Sound) -> None:
+        """Ask the voice whether its turn is over, beside the transcription of the words."""
+        if self._turns is None or self._asking:
+            return  # one at a time: a lull that begins while one is asked about goes by its words
+        turns = self._turns
+
+        async def ask() -> None:
+            try:
+                chance = await asyncio.to_thread(turns.chance, sound)
+            except Exception:  # third-party code: the words still tell
+                self._dropped["turn not judged"] += 1
+                logger.exception("the end of a turn could not be judged")
+                return
+            if self._open is utterance and self._segmenter.lull_ns == lull.since_ns:
+                utterance.chance = chance
+
+        task = asyncio.get_running_loop().create_task(ask())
+        self._asking.add(task)
+        task.add_done_callback(self._asking.discard)
 
     def _end(self, event: SpeechEnded, sound: Sound) -> None:
         utterance, self._open = self._open, None

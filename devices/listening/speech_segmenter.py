@@ -18,6 +18,7 @@ from devices.listening.endpointing import (
     EndpointEvent,
     EndpointState,
     Hint,
+    SpeechLulled,
     SpeechPaused,
     SpeechWindow,
 )
@@ -31,6 +32,8 @@ MAX_BLOCK_S = 60.0
 DRIFT_NS = 20 * NS_PER_MS  # between sample count and time stamps; more of it is corrected
 SILENT = 0.02  # of the loudest voiced window: so quiet is silence whatever the detector says
 GAP_NS = 300 * NS_PER_MS  # missing sound that ends an utterance
+
+SOUNDING = SpeechPaused | SpeechLulled | SpeechEnded  # told with the utterance's sound
 
 WindowGate = Callable[[Sound], bool]  # one window [512]: True when it is not the wearer (an echo)
 
@@ -105,6 +108,11 @@ class SpeechSegmenter:
     def silent(self) -> bool:
         """Whether the open utterance has paused."""
         return self._turn.paused
+
+    @property
+    def lull_ns(self) -> int | None:
+        """Since when the open utterance has been silent, if that is long; None while it speaks."""
+        return self._turn.voice_ns if self._turn.lulled else None
 
     def sound(self) -> Sound:
         """The open utterance so far, [samples] at 16 kHz."""
@@ -203,7 +211,7 @@ class SpeechSegmenter:
             if isinstance(event, SpeechStarted):
                 self._spoken = list(self._before)
                 self._before.clear()
-            sound = self.sound() if isinstance(event, SpeechPaused | SpeechEnded) else None
+            sound = self.sound() if isinstance(event, SOUNDING) else None
             heard.append(SegmentEvent(event, sound))
             if isinstance(event, SpeechEnded):
                 self._before.extend(self._spoken[-(self._before.maxlen or 1) :])

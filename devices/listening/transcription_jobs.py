@@ -24,7 +24,8 @@ class Utterance:
     """One utterance on its way to its words."""
 
     started_ns: int
-    hint: Hint = "unknown"
+    hint: Hint = "unknown"  # of the words
+    chance: float | None = None  # that it is over, by the voice; None: not asked in this pause
     agreement: LocalAgreement = field(default_factory=LocalAgreement)
     partial_ns: int = 0  # up to where it was transcribed
     drafting: "Job | None" = None  # covers all speech so far

@@ -51,13 +51,13 @@ def run(args: argparse.Namespace) -> int:
     from foveal.assets.hub import pull_all
     from foveal.assets.registry import ASSETS, find_asset
 
-    models, whisper = _of_settings(args.config) if args.config else ((), None)
+    models, hearing = _of_settings(args.config) if args.config else ((), ())
     if args.names:
         assets = [find_asset(name) for name in args.names]
     else:
         everything = args.all or (args.action == "list" and not args.config)
         assets = [
-            asset for asset in ASSETS if asset.embedded or everything or asset.name == whisper
+            asset for asset in ASSETS if asset.embedded or everything or asset.name in hearing
         ]
     if args.action == "pull":
         _pull(assets, required=args.names)
@@ -74,14 +74,15 @@ def run(args: argparse.Namespace) -> int:
     return int(failed and args.action != "list")
 
 
-def _of_settings(what: str) -> "tuple[tuple[HubModel, ...], str | None]":
-    """The published models that settings name, and the asset that hears, if one does."""
+def _of_settings(what: str) -> "tuple[tuple[HubModel, ...], tuple[str, ...]]":
+    """The published models that settings name, and the assets that hear."""
     from foveal.assets.hub import needed
     from foveal.config.load import load_config
     from foveal.config.models import EMBEDDED
 
     config = load_config(what)
-    return needed(config), "whisper-tiny-en" if config.hearing.model == EMBEDDED else None
+    own = ("whisper-tiny-en",) if config.hearing.model == EMBEDDED else ()
+    return needed(config), (*own, "smart-turn")
 
 
 def _published(model: "HubModel") -> dict[str, object]:

@@ -1,6 +1,7 @@
 """The composition root of hearing: pinned assets -> listeners; and whole recordings as speech."""
 
 import asyncio
+import logging
 import sys
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
@@ -10,14 +11,19 @@ from devices.audio.recorded import read_sound, sound_tracks
 from devices.listening.listener import ListenConfig, SpeechListener
 from devices.listening.speech_events import FinalTranscript, ListenEvent, OnListen
 from devices.listening.speech_segmenter import WindowGate
+from devices.listening.turn_end import SmartTurn, TurnDetector
 from devices.listening.vad import SileroDetector, VoiceDetector
 from devices.listening.whisper import Transcriber, WhisperTranscriber
 from foveal.assets.hub import WHISPER, pinned
 from foveal.assets.registry import asset_path
 from foveal.config.models import EMBEDDED
 from stream.clock import Clock, VirtualClock
-from stream.errors import AssetError
+from stream.errors import AssetError, MissingAssetError
 from stream.events import Question
+
+logger = logging.getLogger(__name__)
+
+TURNS, TURNS_FILE = "smart-turn", "smart-turn-v3.2-cpu.onnx"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,6 +33,7 @@ class Hearing:
     detector: VoiceDetector
     transcriber: Transcriber
     pool: Executor | None = None
+    turns: TurnDetector | None = None  # None: only the words tell whether a turn is over
 
     def listener(
         self,
@@ -37,7 +44,7 @@ class Hearing:
     ) -> SpeechListener:
         """A listener for one stream; make it on its event loop."""
         return SpeechListener(
-            self.detector, self.transcriber, on_event, clock, self.pool, config, gate
+            self.detector, self.transcriber, on_event, clock, self.pool, config, gate, self.turns
         )
 
 
@@ -49,7 +56,16 @@ def load_hearing(
     Raises AssetError with what to do.
     """
     whisper = WhisperTranscriber(_whisper(model), threads, device=device)
-    return Hearing(SileroDetector(), whisper, pool)
+    return Hearing(SileroDetector(), whisper, pool, _turns())
+
+
+def _turns() -> TurnDetector | None:
+    """smart-turn, where it was pulled."""
+    try:
+        return SmartTurn(asset_path(TURNS, TURNS_FILE))
+    except MissingAssetError as error:
+        logger.info("only the words tell whether a turn is over: %s", error)
+        return None
 
 
 def _whisper(model: str) -> Path:

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from benchmarks.voice_chain import Chain, Interruption, Turn, interrupt, take_turn
+from benchmarks.voice_path import PathConfig, carry
 from benchmarks.voice_questions import cough, from_folder, place
-from benchmarks.voice_turn import barge_summary, methods, summary
+from benchmarks.voice_turn import barge_summary, goals_met, methods, summary
 from devices.audio.pcm import Pcm
 from devices.audio.wav import write_wav
 from devices.listening.listener import ListenConfig
@@ -58,7 +59,7 @@ def test_a_summary_counts_what_was_not_understood() -> None:
         Interruption(False, lost_ns=5 * NS_PER_MS),
     )
     assert (barge["stopped"], barge["heard_after_max_ms"], barge["lost_ms"]) == (1, 20, 5)
-    assert not methods()["fixed-500"].drafts
+    assert not methods()["fixed-500"].listen.drafts
 
 
 class Parrot:
@@ -91,3 +92,26 @@ async def test_a_turn_and_an_interruption() -> None:
             assert cut.stopped
             transcriber.script = ("",)
             assert await interrupt(chain, cough()) == Interruption(stopped=False)
+
+
+@pytest.mark.parametrize("stock", [False, True])
+async def test_a_microphone_over_a_network_that_loses(stock: bool) -> None:
+    """What was lost and how late the rest is, by the connection's own packets."""
+    figures = await carry(PathConfig(0.05, stock), tone(3))
+    assert 2 < figures["packets_lost_%"] <= 5
+    assert figures["delay_p95_ms"] >= figures["delay_p50_ms"] > 0
+    if not stock:
+        assert abs(figures["sound_lost_%"] - figures["packets_lost_%"]) < 1.5
+        assert figures["concealed_%"] == pytest.approx(figures["sound_lost_%"], abs=0.7)
+
+
+def test_goals_are_open_until_all_of_them_were_measured() -> None:
+    barge = {"heard_after_max_ms": 20.0, "lost_ms": 0.0}
+    ours = {"first_audio_p95_ms": 700.0}
+    whole = {"sound_lost_%": 0.0, "delay_p95_ms": 3.0}
+    lossy = {"sound_lost_%": 1.0, "delay_p95_ms": 30.0}
+    all_of_them = {"barge_in": barge, "foveal": ours, "webrtc-0": whole, "webrtc-1": lossy}
+    assert goals_met(all_of_them) is True
+    assert goals_met({"barge_in": barge, "foveal": ours, "webrtc-1": lossy}) is None
+    assert goals_met(all_of_them | {"webrtc-1": lossy | {"sound_lost_%": 5.6}}) is False
+    assert goals_met(all_of_them | {"webrtc-1": lossy | {"delay_p95_ms": 280.0}}) is False

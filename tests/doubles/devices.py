@@ -71,3 +71,16 @@ class ScriptedTranscriber:
             raise RuntimeError("no memory")
         count = round(np.count_nonzero(np.abs(sound) > 0.02) / 4000)
         return Transcript(" ".join(self.script[:count]), self.no_speech, self.log_probability)
+
+
+@dataclass(slots=True)
+class ScriptedTurns:
+    """A TurnDetector that says what it was told, once each, and fails after that."""
+
+    chances: list[float]
+    asked: list[Sound] = field(default_factory=list)
+
+    def chance(self, sound: Sound) -> float:
+        """The next one."""
+        self.asked.append(sound)
+        return self.chances.pop(0)

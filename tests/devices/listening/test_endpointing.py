@@ -12,6 +12,7 @@ from devices.listening.endpointing import (
     Endpointer,
     EndpointEvent,
     Hint,
+    SpeechLulled,
     SpeechPaused,
     SpeechResumed,
     SpeechWindow,
@@ -41,6 +42,7 @@ def test_one_utterance() -> None:
     assert events == [
         SpeechStarted(5 * WINDOW_NS, 8 * WINDOW_NS),
         SpeechPaused(25 * WINDOW_NS, 28 * WINDOW_NS),
+        SpeechLulled(25 * WINDOW_NS),
         SpeechEnded(5 * WINDOW_NS, 25 * WINDOW_NS, 41 * WINDOW_NS, "silence"),
     ]
 
@@ -63,8 +65,10 @@ def test_speech_that_goes_on_after_a_pause_is_one_utterance() -> None:
     assert [type(event) for event in events] == [
         SpeechStarted,
         SpeechPaused,
+        SpeechLulled,
         SpeechResumed,
         SpeechPaused,
+        SpeechLulled,
         SpeechEnded,
     ]
 
@@ -127,7 +131,9 @@ def test_resumed_only_after_paused(chances: list[float]) -> None:
             assert paused
         if isinstance(event, SpeechPaused):
             assert not paused
-        paused = isinstance(event, SpeechPaused)
+        if isinstance(event, SpeechLulled):
+            assert paused
+        paused = isinstance(event, SpeechPaused | SpeechLulled)
 
 
 @pytest.mark.parametrize(
