@@ -31,6 +31,7 @@ from devices.mqtt.questions import (
     MqttQuestion,
     answer_payload,
     parse_question,
+    readable_parts,
     refusal_payload,
 )
 from stream.clock import NS_PER_S, Clock
@@ -211,13 +212,14 @@ class MqttBridge:
         self._outbox.put(MqttMessage(self._topics.log("warn"), f"refused: {reason}", False, 0))
 
     def _ask(self, payload: bytes) -> None:
-        ask: MqttQuestion | None = None
         try:
             ask = parse_question(payload)
-            if len(self._questions) >= self._options.waiting_questions:
-                raise PromptError(f"{len(self._questions)} questions wait already; ask again later")
         except PromptError as error:
-            self._refuse_ask(ask, str(error))
+            self._refuse_ask(readable_parts(payload), str(error))
+            return
+        waiting = len(self._questions)
+        if waiting >= self._options.waiting_questions:
+            self._refuse_ask(ask, f"{waiting} questions wait already; ask again later")
             return
         task = asyncio.create_task(self._answer(ask))
         self._questions.add(task)
@@ -229,7 +231,7 @@ class MqttBridge:
         if not self._ended:
             self.publish(ASSISTANT, "busy", bool(self._questions))
 
-    def _refuse_ask(self, ask: MqttQuestion | None, reason: str) -> None:
+    def _refuse_ask(self, ask: MqttQuestion, reason: str) -> None:
         """Not retained: the last answer stays where it is."""
         self._refused += 1
         topic = self._topics.value(ASSISTANT, "answer")

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -97,10 +98,25 @@ def answer_payload(ask: MqttQuestion, body: Mapping[str, Any]) -> str:
     return json.dumps({"id": ask.id, "question": ask.text, **body}, ensure_ascii=False)
 
 
-def refusal_payload(ask: MqttQuestion | None, reason: str) -> str:
-    """The answer to a question that got none; `ask` is None when it could not even be read."""
-    known = {"id": "", "question": ""} if ask is None else {"id": ask.id, "question": ask.text}
-    return json.dumps({**known, "text": "", "error": reason}, ensure_ascii=False)
+def refusal_payload(ask: MqttQuestion, reason: str) -> str:
+    """The answer to a question that got none."""
+    refusal = {"id": ask.id, "question": ask.text, "text": "", "error": reason}
+    return json.dumps(refusal, ensure_ascii=False)
+
+
+def readable_parts(payload: bytes) -> MqttQuestion:
+    """The id and the words of what is no question, so that its sender knows it again; "" where
+    they cannot be read either.
+    """
+    try:
+        fields = parse_json(decode_text(payload).strip())
+    except ConfigError:
+        return MqttQuestion("")
+    known = dict.fromkeys(("text", "id"), "")
+    for name, most in (("text", MAX_QUESTION_CHARS), ("id", MAX_ID)):
+        with suppress(PromptError, AttributeError):  # a list has no fields
+            known[name] = _words(fields.get(name), most, name)
+    return MqttQuestion(**known)
 
 
 def _words(value: Any, most: int, what: str) -> str:

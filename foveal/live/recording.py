@@ -28,7 +28,7 @@ from stream.frame import Frame
 from stream.writing import writing
 
 CLIP, VIEW = "clip.mkv", "view.mp4"
-QUESTIONS, ANSWERS, EVENTS = "questions.jsonl", "answers.jsonl", "events.jsonl"
+QUESTIONS, ANSWERS, MESSAGES = "questions.jsonl", "answers.jsonl", "messages.jsonl"
 SUMMARY = "recording.json"
 VIEW_HEIGHT = 480
 LOSSLESS = {"qp": "0", "preset": "ultrafast"}  # of libx264rgb: the pixels come back as they were
@@ -63,7 +63,7 @@ class FileRecording:
         with writing(folder):
             folder.mkdir(parents=True)
             folder.chmod(0o700)
-        self._lines = {name: LineFile(folder / name) for name in (QUESTIONS, ANSWERS, EVENTS)}
+        self._lines = {name: LineFile(folder / name) for name in (QUESTIONS, ANSWERS, MESSAGES)}
 
     def frame(self, frame: Frame) -> None:
         """Keep a frame; raises OutputError when it cannot be kept, which ends the recording."""
@@ -103,7 +103,7 @@ class FileRecording:
         """Keep a message with the stream time it was sent at."""
         with self._writing:
             if not self._closed:
-                self._lines[EVENTS].write({"at_ms": pts_ns // NS_PER_MS, **message.told()})
+                self._lines[MESSAGES].write({"at_ms": pts_ns // NS_PER_MS, **message.told()})
 
     def close(self, reason: str) -> None:
         """Finish the files; raises OutputError when the last frames cannot be written."""
@@ -172,7 +172,7 @@ class Library:
     def path(self, name: str, file: str) -> Path | None:
         """A file of a recording, if there is one."""
         found = {folder.name: folder for folder in self._folders()}.get(name)
-        known = file in (VIEW, EVENTS, ANSWERS, QUESTIONS)
+        known = file in (VIEW, MESSAGES, ANSWERS, QUESTIONS)
         return found / file if found and known and (found / file).is_file() else None
 
     def remove(self, name: str) -> bool:
@@ -199,7 +199,9 @@ class Library:
         """Only folders that look like ours: a retention limit must not reach anything else."""
         if not self._policy.folder.is_dir():
             return []
-        return [f for f in self._policy.folder.iterdir() if (f / EVENTS).is_file()]
+        marks = (MESSAGES, SUMMARY)  # while it is made, and afterwards
+        folders = self._policy.folder.iterdir()
+        return [one for one in folders if any((one / mark).is_file() for mark in marks)]
 
 
 def make_view(folder: Path) -> None:

@@ -48,10 +48,11 @@ def regions_message(
 
     `captured_ns`: when it was taken, in Unix time of its sender's clock, where that is known.
     """
+    captured_ms = None if captured_ns is None else captured_ns // NS_PER_MS
     return RegionsMessage(
         pts_ms=frame.pts_ns // NS_PER_MS,
         age_ms=age_ns // NS_PER_MS,
-        captured_ms=None if captured_ns is None else captured_ns // NS_PER_MS,
+        captured_ms=captured_ms,
         size=frame.size,
         regions=tuple(
             RegionState(

@@ -23,7 +23,7 @@ export class Replay {
       if (!response.ok) throw new Error((await response.json().catch(() => ({}))).detail || 'this recording cannot be played');
       return response;
     };
-    const lines = (await (await get('events.jsonl')).text()).split('\n').filter(Boolean);
+    const lines = (await (await get('messages.jsonl')).text()).split('\n').filter(Boolean);
     this.events = lines.map(line => JSON.parse(line));
     this.url = URL.createObjectURL(await (await get('view.mp4')).blob());
     this.active = true;

@@ -78,7 +78,13 @@ async def test_what_cannot_be_answered_is_refused_with_the_reason(
         running(assistant.bridge(Broker("127.0.0.1", mosquitto.port))) as bridge,
     ):
         await until(lambda: bridge.stats().connected)
-        for payload in (b"\xff\xfe", b"{", b"refuse", b"fail", b'{"text": "x", "admin": 1}'):
+        for payload in (
+            b"\xff\xfe",
+            b"{",
+            b"refuse",
+            b"fail",
+            b'{"text": "x", "id": "7", "no": 1}',
+        ):
             seen = len(listener.answers())
             await listener.send("assistant/ask/set", payload)
             await until(lambda count=seen: len(listener.answers()) > count)  # type: ignore[misc]
@@ -86,7 +92,8 @@ async def test_what_cannot_be_answered_is_refused_with_the_reason(
         assert "UTF-8" in errors[0] and "JSON" in errors[1]
         assert errors[2] == "nobody is connected"
         assert "secret" not in errors[3]
-        assert "admin" in errors[4]
+        assert "'no'" in errors[4]
+        assert [answer["id"] for answer in listener.answers()] == ["", "", "", "", "7"]
         assistant.gate.clear()  # more questions than may wait
         for number in range(FAST.waiting_questions + 1):
             await listener.send("assistant/ask/set", f"question {number}")

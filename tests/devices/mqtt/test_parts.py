@@ -32,6 +32,7 @@ from devices.mqtt.questions import (
     answer_payload,
     foveal_device,
     parse_question,
+    readable_parts,
     refusal_payload,
 )
 from stream.clock import NS_PER_MS, NS_PER_S
@@ -141,11 +142,30 @@ def test_values_of_another_type_are_not_told(kind: Datatype, format_: str, value
         format_value(HomieProperty("x", "X", kind, format_), value)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("payload", "known"),
+    [
+        (b'{"id": "7", "text": ""}', ("7", "")),
+        (b'{"id": "7", "text": "a cup?", "point": [9]}', ("7", "a cup?")),
+        (b'{"id": ["7"], "text": "a cup?"}', ("", "a cup?")),
+        (b"[]", ("", "")),
+        (b"{", ("", "")),
+        (b"\xff", ("", "")),
+    ],
+)
+def test_a_refusal_keeps_what_could_be_read(payload: bytes, known: tuple[str, str]) -> None:
+    with pytest.raises(PromptError) as refused:
+        parse_question(payload)
+    told = json.loads(refusal_payload(readable_parts(payload), str(refused.value)))
+    assert (told["id"], told["question"]) == known and told["error"]
+
+
 @given(st.one_of(PAYLOADS, JSON.map(lambda value: json.dumps(value).encode())))
 def test_any_payload_is_a_question_or_refused(payload: bytes) -> None:
     try:
         ask = parse_question(payload)
     except PromptError:
+        assert len(readable_parts(payload).id) <= MAX_ID
         return
     assert 0 < len(ask.text) <= MAX_QUESTION_CHARS and len(ask.id) <= MAX_ID
     assert ask.text.replace("\n", " ").replace("\t", " ").isprintable()

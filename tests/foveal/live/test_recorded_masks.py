@@ -12,7 +12,7 @@ import pytest
 from foveal.config.schema import SessionConfig
 from foveal.live.protocol.parts import PointedQuestion
 from foveal.live.protocol.wire import regions_message
-from foveal.live.recording import ANSWERS, CLIP, EVENTS, QUESTIONS, FileRecording
+from foveal.live.recording import ANSWERS, CLIP, MESSAGES, QUESTIONS, FileRecording
 from foveal.output.answer_records import answer_record, read_answers, read_questions
 from foveal.session.masklets import LiveMasklets
 from foveal.session.pipeline import Session
@@ -139,7 +139,7 @@ async def test_masks_of_late_answers_replay_to_the_pixel(
     again = [answer_record(answer, timed=False) for answer in sink.answers]
     assert [answer_record(one, timed=False) for one in read_answers(folder / ANSWERS)] == again
     assert state.asked == [] and state.held == []
-    events = [json.loads(line) for line in (folder / EVENTS).read_text().splitlines()]
+    events = [json.loads(line) for line in (folder / MESSAGES).read_text().splitlines()]
     live = {row["pts_ms"]: row["regions"] for row in events if row["type"] == "regions"}
     assert live.keys() == sink.shown.keys() and len(live) == 34
     assert len(live[33 * STEP_MS]) == 2

@@ -13,7 +13,7 @@ from foveal.live.protocol.parts import PointedQuestion
 from foveal.live.recording import (
     ANSWERS,
     CLIP,
-    EVENTS,
+    MESSAGES,
     QUESTIONS,
     SUMMARY,
     VIEW,
@@ -70,7 +70,7 @@ async def test_a_recording_replays_to_the_same_answers(tmp_path: Path) -> None:
     assert len(live) == 2 and live[0].spans
     summary = json.loads((folder / SUMMARY).read_text())
     assert (summary["frames"], summary["ended"]) == (state.frames, "asked for")
-    rows = [json.loads(line) for line in (folder / EVENTS).read_text().splitlines()]
+    rows = [json.loads(line) for line in (folder / MESSAGES).read_text().splitlines()]
     assert {"regions", "token", "end", "started"} <= {row["type"] for row in rows}
 
 
@@ -132,6 +132,7 @@ def test_old_and_excess_recordings_go_and_nothing_else(tmp_path: Path) -> None:
     library = Library(policy, wall)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("keep")
+    (tmp_path / "mine" / "events.jsonl").write_text("")  # as of a replay that was written there
     names = []
     for _ in range(3):
         recording = library.start()

@@ -213,7 +213,7 @@ async def test_recordings_are_made_when_asked_for_and_can_be_played(tmp_path: Pa
         assert row["id"] == started["id"] and row["questions"] == 1 and row["frames"] > 0
         view = await site.http.get(f"/recordings/{row['id']}/view.mp4")
         assert (view.status, view.content_type) == (200, "video/mp4")
-        events = await (await site.http.get(f"/recordings/{row['id']}/events.jsonl")).text()
+        events = await (await site.http.get(f"/recordings/{row['id']}/messages.jsonl")).text()
         assert "end" in {json.loads(line)["type"] for line in events.splitlines()}
         assert (await site.http.get(f"/recordings/{row['id']}/clip.mkv")).status == 404
         assert (await site.http.get("/recordings/..%2f..%2fetc/view.mp4")).status == 404
