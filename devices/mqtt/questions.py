@@ -116,7 +116,7 @@ def readable_parts(payload: bytes) -> MqttQuestion:
     for name, most in (("text", MAX_QUESTION_CHARS), ("id", MAX_ID)):
         with suppress(PromptError, AttributeError):  # a list has no fields
             known[name] = _words(fields.get(name), most, name)
-    return MqttQuestion(**known)
+    return MqttQuestion(known["text"], known["id"])
 
 
 def _words(value: Any, most: int, what: str) -> str:
