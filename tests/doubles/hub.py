@@ -7,6 +7,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 SHA = "0123456789abcdef0123456789abcdef01234567"  # the commit of everything
 
 
@@ -25,6 +27,17 @@ class SmallHub:
         """Stop serving."""
         self._server.shutdown()
         self._server.server_close()
+
+
+def use_hub(patch: pytest.MonkeyPatch, url: str, cache: Path, offline: bool = False) -> None:
+    """What HF_ENDPOINT, HF_HUB_CACHE and HF_HUB_OFFLINE say to a new process, in this one."""
+    from huggingface_hub import constants
+
+    patch.setattr(constants, "HF_HUB_CACHE", str(cache))
+    patch.setattr(constants, "ENDPOINT", url)
+    form = f"{url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+    patch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", form)
+    patch.setattr(constants, "HF_HUB_OFFLINE", offline)
 
 
 def _handler(hub: SmallHub) -> type[BaseHTTPRequestHandler]:

@@ -12,10 +12,14 @@ from huggingface_hub import constants
 
 from foveal.assets.hub import REGISTRY, HubModel, _check_space, at_commit, needed
 from foveal.assets.registry import ASSETS, cache_root
+from foveal.cli import main
 from foveal.config.load import load_config, parse_config
+from foveal.config.models import MaskletSettings
 from foveal.config.schema import PROFILES
+from foveal.setup.trackers import open_sam2
 from reasoning.vlm.hub_name import HubName
 from stream.errors import AssetError, ConfigError
+from tests.doubles.hub import use_hub
 from tests.doubles.sam2_random import random_model, tiny_edgetam_config
 from tests.foveal.assets.hub_server import COMMIT, Hub, served
 
@@ -108,15 +112,11 @@ def foveal(hub: Hub, home: Path, code: str, **env: str) -> subprocess.CompletedP
     )
 
 
-def pulled(
-    hub: Hub, tmp_path: Path, name: str = NAME, *more: str, **env: str
-) -> subprocess.CompletedProcess[str]:
+def words(tmp_path: Path, name: str = NAME, *more: str) -> list[str]:
+    """The command line that pulls a model, by a file of settings."""
     settings = tmp_path / "mine.yaml"
     settings.write_text(f"masklets: {{tracker: 'edgetam:{name}'}}\n")
-    words = ["models", "pull", "small-sam", "--config", str(settings), *more]
-    return foveal(
-        hub, tmp_path / "home", f"from foveal.cli import main; exit(main({words}))", **env
-    )
+    return ["models", "pull", "small-sam", "--config", str(settings), *more]
 
 
 OPEN = """
@@ -128,9 +128,10 @@ print(type(open_sam2(MaskletSettings("edgetam:NAME"), 2)).__name__)
 
 @pytest.mark.assets
 def test_what_was_pulled_is_what_is_needed_and_loads_without_a_network(
-    hub: Hub, tmp_path: Path
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    done = pulled(hub, tmp_path, NAME, "--json")
+    command = words(tmp_path, NAME, "--json")
+    done = foveal(hub, tmp_path / "home", f"from foveal.cli import main; exit(main({command}))")
     assert done.returncode == 0, done.stderr
     assert "NOT pinned" in done.stderr  # no commit of it is known
     (model,) = json.loads(done.stdout)["models"]
@@ -142,21 +143,24 @@ def test_what_was_pulled_is_what_is_needed_and_loads_without_a_network(
     hub.fetched.clear()
     opened = foveal(hub, tmp_path / "home", OPEN, HF_HUB_OFFLINE="1")
     assert opened.stdout.strip() == "Sam2Tracker", opened.stderr
-    assert pulled(hub, tmp_path).returncode == 0 and not hub.fetched  # nothing twice
+    use_hub(monkeypatch, hub.url, tmp_path / "home" / "hub")
+    assert main(words(tmp_path)) == 0 and not hub.fetched  # nothing twice
 
 
 @pytest.mark.assets
 def test_half_a_download_is_none_and_goes_on_with_the_files_that_lack(
-    hub: Hub, tmp_path: Path
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    use_hub(monkeypatch, hub.url, tmp_path)
     hub.cut = len(hub.files["model.safetensors"]) // 2
-    broken = pulled(hub, tmp_path)
-    assert broken.returncode == 1 and NAME in broken.stderr.splitlines()[-1]
-    opened = foveal(hub, tmp_path / "home", OPEN, HF_HUB_OFFLINE="1")
-    assert opened.returncode == 1 and "AssetError: the weights of" in opened.stderr
+    assert main(words(tmp_path)) == 1 and NAME in capsys.readouterr().err.splitlines()[-1]
+    use_hub(monkeypatch, hub.url, tmp_path, offline=True)
+    with pytest.raises(AssetError, match="the weights of"):
+        open_sam2(MaskletSettings(f"edgetam:{NAME}"), 2)
     hub.cut = None
     hub.fetched.clear()
-    assert pulled(hub, tmp_path).returncode == 0
+    use_hub(monkeypatch, hub.url, tmp_path)
+    assert main(words(tmp_path)) == 0
     assert {name for name, _ in hub.fetched} == {"model.safetensors"}
 
 
@@ -172,11 +176,17 @@ def test_half_a_download_is_none_and_goes_on_with_the_files_that_lack(
     ],
 )
 def test_what_cannot_be_pulled_is_told_in_one_line(
-    hub: Hub, tmp_path: Path, fault: str, told: str
+    hub: Hub,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    fault: str,
+    told: str,
 ) -> None:
+    use_hub(monkeypatch, hub.url, tmp_path, offline=fault == "offline")
     hub.gated, hub.gigabytes = fault == "gated", 10**6 if fault == "huge" else 0
     name = {"unknown": "own/other", "revision": f"{NAME}@v9"}.get(fault, NAME)
-    done = pulled(hub, tmp_path, name, **({"HF_HUB_OFFLINE": "1"} if fault == "offline" else {}))
-    line = done.stderr.splitlines()[-1]
-    assert done.returncode == 1 and line.startswith("foveal: AssetError") and told in line, done
-    assert "Traceback" not in done.stderr
+    assert main(words(tmp_path, name)) == 1
+    errors = capsys.readouterr().err
+    line = errors.splitlines()[-1]
+    assert line.startswith("foveal: AssetError") and told in line and "Traceback" not in errors

@@ -9,14 +9,12 @@ import pytest
 from reasoning.vlm.hub import complete, model_folder
 from reasoning.vlm.hub_name import HubName
 from stream.errors import AssetError, ConfigError
-from tests.doubles.hub import SHA, SmallHub
+from tests.doubles.hub import SHA, SmallHub, use_hub
 
 
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SmallHub]:
     """A hub with one model, and a cache that is empty."""
-    from huggingface_hub import constants
-
     served = tmp_path / "served"
     served.mkdir()
     (served / "config.json").write_text("{}")
@@ -24,11 +22,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SmallHub]:
     (served / "modeling_own.py").write_text("raise SystemExit")
     small = SmallHub()
     small.models["owner/tiny"] = served
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(constants, "ENDPOINT", small.url)
-    form = f"{small.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", form)
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    use_hub(monkeypatch, small.url, tmp_path / "cache")
     yield small
     small.close()
 
