@@ -97,18 +97,20 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 @pytest.fixture
 def hub(files: dict[str, bytes]) -> Iterator[Hub]:
+    if any(not (cache_root() / asset.name).is_dir() for asset in ASSETS if asset.embedded):
+        pytest.skip("the embedded assets are not here; run `foveal models pull`")
     with served(Hub(NAME, files)) as running:
         yield running
 
 
-def foveal(hub: Hub, home: Path, code: str, **env: str) -> subprocess.CompletedProcess[str]:
-    """A fresh process: the hub's library reads its settings when it is imported."""
-    if any(not (cache_root() / asset.name).is_dir() for asset in ASSETS if asset.embedded):
-        pytest.skip("the embedded assets are not here; run `foveal models pull`")
+def in_a_new_process(code: str, **env: str) -> subprocess.CompletedProcess[str]:
+    """The hub's library reads its settings when it is imported."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
-    settings = {"HF_ENDPOINT": hub.url, "HF_HOME": str(home), "PYTHONPATH": str(ROOT), **env}
     return subprocess.run(
-        [sys.executable, "-c", code], env={**inherited, **settings}, capture_output=True, text=True
+        [sys.executable, "-c", code],
+        env={**inherited, "PYTHONPATH": str(ROOT), **env},
+        capture_output=True,
+        text=True,
     )
 
 
@@ -128,22 +130,21 @@ print(type(open_sam2(MaskletSettings("edgetam:NAME"), 2)).__name__)
 
 @pytest.mark.assets
 def test_what_was_pulled_is_what_is_needed_and_loads_without_a_network(
-    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = words(tmp_path, NAME, "--json")
-    done = foveal(hub, tmp_path / "home", f"from foveal.cli import main; exit(main({command}))")
-    assert done.returncode == 0, done.stderr
-    assert "NOT pinned" in done.stderr  # no commit of it is known
-    (model,) = json.loads(done.stdout)["models"]
+    use_hub(monkeypatch, hub.url, tmp_path / "home" / "hub")
+    assert main(words(tmp_path, NAME, "--json")) == 0
+    told = capsys.readouterr()
+    assert "NOT pinned" in told.err  # no commit of it is known
+    (model,) = json.loads(told.out)["models"]
     assert (model["state"], model["unpinned"]) == ("ok", True)
     assert {path.name for path in Path(model["folder"]).iterdir()} == {
         "config.json", "model.safetensors",
     }  # fmt: skip
     assert {name for name, _ in hub.fetched} == {"config.json", "model.safetensors"}
     hub.fetched.clear()
-    opened = foveal(hub, tmp_path / "home", OPEN, HF_HUB_OFFLINE="1")
+    opened = in_a_new_process(OPEN, HF_HOME=str(tmp_path / "home"), HF_HUB_OFFLINE="1")
     assert opened.stdout.strip() == "Sam2Tracker", opened.stderr
-    use_hub(monkeypatch, hub.url, tmp_path / "home" / "hub")
     assert main(words(tmp_path)) == 0 and not hub.fetched  # nothing twice
 
 

@@ -243,7 +243,7 @@ def test_an_unknown_tracker_or_clip_is_refused(
 ) -> None:
     box = ["--box", "1,1,9,9", "--out", str(tmp_path)]
     assert main(["track", str(clip), *box, "--tracker", "magic"]) == 1
-    assert "expected a tracker embedded, sam2:ID or edgetam:ID" in capsys.readouterr().err
+    assert "expected a tracker embedded, sam2:ID, edgetam:ID or sam3:ID" in capsys.readouterr().err
     assert main(["track", str(tmp_path / "absent.mp4"), *box]) == 1
     assert "nothing is there" in capsys.readouterr().err
 

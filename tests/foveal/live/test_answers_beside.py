@@ -24,7 +24,7 @@ from tests.reasoning.vlm.chat_server import Raw, chat_server
 from tests.reasoning.vlm.wire_shapes import chunk, events
 
 WORDS = ("one ", "two ", "three ", "four")
-SOON_S = 1.0  # in which an answer that is stopped must be over
+SOON_S = 10.0  # in which an answer that is stopped must be over: half of what a token may take
 
 
 class SteppedLMM(ScriptedLMM):

@@ -79,24 +79,25 @@ def answer_jobs(reader: SceneReader, shown: list[Frame]) -> list[Job]:
             found = None
         return told(view), pointed.box, lines, around, found, view.whole[0].label
 
-    return [partial(ask, one) for one in shown]
+    return [partial(ask, shown[0])]
+
+
+KINDS = (stream_jobs, answer_jobs)
 
 
 def test_perception_and_answers_at_once_as_one_after_the_other(reader: SceneReader) -> None:
     shown = frames()
-    alone = [
-        [job() for job in jobs(reader, shown)] for jobs in (stream_jobs, answer_jobs, answer_jobs)
-    ]
+    streamed, answered = ([job() for job in jobs(reader, shown)] for jobs in KINDS)
     # New frames: what a picture gave is kept as long as it lives.
     shown = frames()
     with ThreadPoolExecutor(3) as pool:  # a stream, and the answers of two sessions
         beside = list(
             pool.map(
                 lambda jobs: [job() for job in jobs(reader, shown)],
-                (stream_jobs, answer_jobs, answer_jobs),
+                (*KINDS, answer_jobs),
             )
         )
-    assert beside == alone
+    assert beside == [streamed, answered, answered]
 
 
 def test_one_view_may_be_asked_about_by_several(reader: SceneReader) -> None:

@@ -98,8 +98,6 @@ CORRECTIONS = [
 LONG = [Step(0, 0, MaskPrompt(square(50, 30))), Step(20, 0, CLICKS), Step(30, 0, ONE)]
 PLANS = {
     "mask": (8, FIVE[:1]),
-    "box": (8, FIVE[1:2]),
-    "click": (8, FIVE[2:3]),
     "five and corrections": (8, FIVE + CORRECTIONS),
     "forty frames": (40, LONG),
 }
