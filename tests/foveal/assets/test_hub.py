@@ -1,9 +1,6 @@
 """Published models: what settings need, and how it comes from a hub that speaks the real wire."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,13 +14,13 @@ from foveal.config.load import load_config, parse_config
 from foveal.config.models import MaskletSettings
 from foveal.config.schema import PROFILES
 from foveal.setup.trackers import open_sam2
+from perception.sam2_tracking.tracker import Sam2Tracker
 from reasoning.vlm.hub_name import HubName
 from stream.errors import AssetError, ConfigError
 from tests.doubles.hub import use_hub
 from tests.doubles.sam2_random import random_model, tiny_edgetam_config
 from tests.foveal.assets.hub_server import COMMIT, Hub, served
 
-ROOT = Path(__file__).resolve().parents[3]
 NAME = "own/tiny-edgetam"
 
 
@@ -103,17 +100,6 @@ def hub(files: dict[str, bytes]) -> Iterator[Hub]:
         yield running
 
 
-def in_a_new_process(code: str, **env: str) -> subprocess.CompletedProcess[str]:
-    """The hub's library reads its settings when it is imported."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
-    return subprocess.run(
-        [sys.executable, "-c", code],
-        env={**inherited, "PYTHONPATH": str(ROOT), **env},
-        capture_output=True,
-        text=True,
-    )
-
-
 def words(tmp_path: Path, name: str = NAME, *more: str) -> list[str]:
     """The command line that pulls a model, by a file of settings."""
     settings = tmp_path / "mine.yaml"
@@ -121,18 +107,11 @@ def words(tmp_path: Path, name: str = NAME, *more: str) -> list[str]:
     return ["models", "pull", "small-sam", "--config", str(settings), *more]
 
 
-OPEN = """
-from foveal.config.models import MaskletSettings
-from foveal.setup.trackers import open_sam2
-print(type(open_sam2(MaskletSettings("edgetam:NAME"), 2)).__name__)
-""".replace("NAME", NAME)
-
-
 @pytest.mark.assets
 def test_what_was_pulled_is_what_is_needed_and_loads_without_a_network(
     hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    use_hub(monkeypatch, hub.url, tmp_path / "home" / "hub")
+    use_hub(monkeypatch, hub.url, tmp_path)
     assert main(words(tmp_path, NAME, "--json")) == 0
     told = capsys.readouterr()
     assert "NOT pinned" in told.err  # no commit of it is known
@@ -143,8 +122,9 @@ def test_what_was_pulled_is_what_is_needed_and_loads_without_a_network(
     }  # fmt: skip
     assert {name for name, _ in hub.fetched} == {"config.json", "model.safetensors"}
     hub.fetched.clear()
-    opened = in_a_new_process(OPEN, HF_HOME=str(tmp_path / "home"), HF_HUB_OFFLINE="1")
-    assert opened.stdout.strip() == "Sam2Tracker", opened.stderr
+    use_hub(monkeypatch, hub.url, tmp_path, offline=True)
+    assert isinstance(open_sam2(MaskletSettings(f"edgetam:{NAME}"), 2), Sam2Tracker)
+    use_hub(monkeypatch, hub.url, tmp_path)
     assert main(words(tmp_path)) == 0 and not hub.fetched  # nothing twice
 
 
