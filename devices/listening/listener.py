@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from devices.audio.pcm import RawSound, Sound
 from devices.listening.endpointing import (
     EndpointConfig,
+    Hint,
     SpeechLulled,
     SpeechPaused,
     SpeechResumed,
@@ -124,7 +125,9 @@ class SpeechListener:
     def feed(self, pcm: RawSound, pts_ns: int, rate_hz: int = 48_000) -> None:
         """Take the block of sound that begins at `pts_ns`; a malformed one is dropped, counted."""
         utterance = self._open
-        hint = "unknown" if utterance is None else weigh(utterance.hint, utterance.chance)
+        hint: Hint = "unknown"
+        if utterance is not None:
+            hint = weigh(utterance.hint, utterance.chance, utterance.asked)
         try:
             heard = self._segmenter.hear(pcm, pts_ns, rate_hz, hint)
         except DeviceError as error:
@@ -260,6 +263,7 @@ class SpeechListener:
             self._on_event(PartialTranscript(heard.text, utterance.agreement.text, job.until_ns))
             return
         utterance.hint = ending(heard.text)
+        utterance.asked = heard.text.rstrip().endswith("?")
         text = self._addressed(heard.text, utterance.started_ns)
         if text and utterance.hint != "unfinished":
             self._on_event(DraftTranscript(text, utterance.started_ns, job.until_ns))

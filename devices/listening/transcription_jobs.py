@@ -25,6 +25,7 @@ class Utterance:
 
     started_ns: int
     hint: Hint = "unknown"  # of the words
+    asked: bool = False  # they are a question with its mark
     chance: float | None = None  # that it is over, by the voice; None: not asked in this pause
     agreement: LocalAgreement = field(default_factory=LocalAgreement)
     partial_ns: int = 0  # up to where it was transcribed

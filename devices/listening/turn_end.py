@@ -19,8 +19,10 @@ from stream.errors import AssetError, DeviceError
 
 SECONDS = 8
 SAMPLES = SECONDS * HEARING_HZ
-# Log odds that the turn is over, of words that look whole, or like a part.
-WORDS: dict[Hint, float] = {"finished": 1.0, "unknown": 0.0, "unfinished": -2.0}
+# Log odds that the turn is over, of words so far. Whisper ends fragments with a full stop, too.
+WORDS: dict[Hint, float] = {"finished": 0.5, "unknown": -1.5, "unfinished": -3.5}
+ASKED = 3.0  # of a question with its mark
+TRUST = 2.4  # the voice's at most: the network is right in 91.6 of 100 (smart-turn v3's own figure)
 SURE = 1.0  # log odds at which a turn is taken to be over, or with the other sign to go on
 
 
@@ -70,10 +72,15 @@ class SmartTurn:
         return np.asarray(self._extractor(even, padding=0), np.float32)
 
 
-def weigh(words: Hint, chance: float | None) -> Hint:
-    """What words and voice tell together; the words alone where the voice was not asked."""
+def weigh(words: Hint, chance: float | None, asked: bool = False) -> Hint:
+    """What words and voice tell together; the words alone where the voice was not asked.
+
+    `asked`: the words are a question with its mark. So weighed the voice holds a turn open that the
+    words would end, and never ends one that they hold open.
+    """
     if chance is None:
         return words
     sure = min(max(chance, 1e-6), 1 - 1e-6)
-    odds = math.log(sure / (1 - sure)) + WORDS[words]
+    voice = min(max(math.log(sure / (1 - sure)), -TRUST), TRUST)
+    odds = voice + (ASKED if asked and words == "finished" else WORDS[words])
     return "finished" if odds >= SURE else "unfinished" if odds <= -SURE else "unknown"

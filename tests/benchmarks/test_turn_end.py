@@ -35,7 +35,8 @@ async def test_a_pause_that_cuts_is_counted_and_one_that_does_not_is_not() -> No
     row = summary(turns, [await hear(hearing, ListenConfig(), one) for one in turns])
     assert row["false_cuts_%"] == 50  # 0.8 s of silence ends "look", 0.4 do not
     assert 480 < row["wait_p50_ms"] < 600
-    patient = replace(hearing, turns=ScriptedTurns([0.01, 0.99] * 4))
+    whole = ScriptedTranscriber(("look", "here."))
+    patient = replace(hearing, transcriber=whole, turns=ScriptedTurns([0.01, 0.99] * 4))
     heard = [await hear(patient, ListenConfig(), one) for one in turns[1:]]
     row = summary(turns[1:], heard)
     assert row["false_cuts_%"] == 0 and row["wait_p95_ms"] < 350

@@ -4,6 +4,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from devices.audio.pcm import HEARING_HZ, Sound
 from devices.audio.resample import Resampler
@@ -77,23 +79,31 @@ def test_a_missing_network_says_so(tmp_path: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "chance", "together"),
+    ("words", "asked", "chance", "together"),
     [
-        ("finished", None, "finished"),
-        ("unfinished", None, "unfinished"),
-        ("unknown", 0.98, "finished"),
-        ("unknown", 0.5, "unknown"),
-        ("unknown", 0.02, "unfinished"),
-        ("finished", 0.02, "unfinished"),  # the voice is sure: it goes on
-        ("finished", 0.5, "finished"),
-        ("unfinished", 0.98, "finished"),
-        ("unfinished", 0.8, "unknown"),
-        ("finished", 0.0, "unfinished"),
-        ("unfinished", 1.0, "finished"),
+        ("finished", False, None, "finished"),
+        ("unfinished", False, None, "unfinished"),
+        ("finished", False, 0.98, "finished"),
+        ("finished", False, 0.5, "unknown"),  # a full stop alone is not believed
+        ("finished", False, 0.02, "unfinished"),  # the voice is sure: it goes on
+        ("finished", True, 0.5, "finished"),
+        ("finished", True, 0.2, "finished"),
+        ("finished", True, 0.0, "unknown"),
+        ("unknown", False, 1.0, "unknown"),
+        ("unknown", False, 0.02, "unfinished"),
+        ("unfinished", True, 1.0, "unfinished"),
     ],
 )
-def test_words_and_voice_are_weighed(words: Hint, chance: float | None, together: Hint) -> None:
-    assert weigh(words, chance) == together
+def test_words_and_voice_are_weighed(
+    words: Hint, asked: bool, chance: float | None, together: Hint
+) -> None:
+    assert weigh(words, chance, asked) == together
+
+
+@given(st.sampled_from(["finished", "unknown", "unfinished"]), st.floats(0, 1), st.booleans())
+def test_the_voice_never_hurries_the_words(words: Hint, chance: float, asked: bool) -> None:
+    config = EndpointConfig()
+    assert config.silence_ns(weigh(words, chance, asked)) >= config.silence_ns(words)
 
 
 class Table:
@@ -127,10 +137,11 @@ class Table:
 @pytest.mark.parametrize(
     ("script", "chance", "wait_ms"),
     [
-        (("look", "at", "that"), 0.99, EndpointConfig().finished_ns),
-        (("look", "at", "that"), 0.5, EndpointConfig().unfinished_ns),  # the words decide
+        (("look", "at", "this."), 0.99, EndpointConfig().finished_ns),
+        (("look", "at", "this."), 0.5, EndpointConfig().unknown_ns),
         (("look", "at", "this."), 0.01, EndpointConfig().unfinished_ns),
-        (("look", "at", "this."), 0.9, EndpointConfig().finished_ns),
+        (("look", "at", "that"), 0.99, EndpointConfig().unfinished_ns),  # the words decide
+        (("what", "is", "this?"), 0.3, EndpointConfig().finished_ns),
     ],
 )
 async def test_the_wait_is_what_voice_and_words_ask_for(
@@ -145,12 +156,12 @@ async def test_the_wait_is_what_voice_and_words_ask_for(
 
 
 async def test_each_pause_is_asked_about_anew() -> None:
-    table = Table(("look", "at", "this.", "and", "that."), 0.01, 0.99)
+    table = Table(("look", "at", "this.", "and", "soon."), 0.01, 0.99)
     await table.play(loud(0.75), quiet(0.5), loud(0.5), quiet(1.5))
     assert table.waits_ms() == [256]  # one utterance: the first pause cut nothing
     assert len(table.turns.asked) == 2
     (final,) = [event for event in table.events if isinstance(event, FinalTranscript)]
-    assert final.text == "look at this. and that."
+    assert final.text == "look at this. and soon."
 
 
 async def test_a_judge_that_fails_leaves_it_to_the_words() -> None:
