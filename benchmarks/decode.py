@@ -40,7 +40,7 @@ from reasoning.generation.conversation import Assistant
 from reasoning.generation.decoding import format_evidence
 from reasoning.generation.tokens import END_INFORMATION, INFORMATION, SEARCH
 from reasoning.rules.intents import fit, read_examples
-from reasoning.vlm.causal_lm import CausalLm
+from reasoning.vlm.causal_lm import CausalLm, cache_name
 from retrieval.search import Searcher
 from stream.clock import NS_PER_MS
 from stream.events import AnswerEvent, Query, Question
@@ -195,7 +195,7 @@ def generated(model: Any, episode: Episode, turn_tokens: int, keep: bool) -> Mea
                 attention_mask=torch.ones_like(tensor),
                 generation_config=config,
                 streamer=first,
-                past_key_values=cache if keep else None,
+                **{cache_name(model): cache if keep else None},
             )
         own = out[0, len(sequence) :].tolist()
         measured.first_ns.append(first.waited_ns)

@@ -8,7 +8,7 @@ import torch
 from transformers import DynamicCache
 
 from reasoning.generation.tokens import unbracket
-from reasoning.vlm.causal_lm import CausalLm
+from reasoning.vlm.causal_lm import CausalLm, cache_name
 
 
 @dataclass(slots=True, eq=False)
@@ -23,7 +23,8 @@ class LmState:
 def extend(lm: CausalLm, state: LmState, ids: Sequence[int]) -> torch.Tensor:
     """Read tokens on top of the cache; returns log-probabilities [len(ids), V] after each."""
     with torch.inference_mode():
-        out = lm.model(torch.tensor([list(ids)]), past_key_values=state.cache, use_cache=True)
+        held = {cache_name(lm.model): state.cache}
+        out = lm.model(torch.tensor([list(ids)]), use_cache=True, **held)
         state.length += len(ids)
         logits: torch.Tensor = out.logits[0].float()
         state.logits = logits[-1]

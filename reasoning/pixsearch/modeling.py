@@ -6,7 +6,6 @@ entity's mask is chosen among what perception found (region_selector.py).
 """
 
 import copy
-import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +16,7 @@ from torch import Tensor, nn
 from reasoning.generation.tokens import CONTROLS, IMAGE, REGION, ControlIds
 from reasoning.pixsearch.connector import Connector, VisualTokens, name_embeddings
 from reasoning.pixsearch.lora import add_lora
-from reasoning.vlm.causal_lm import HALF_STEP
+from reasoning.vlm.causal_lm import HALF_STEP, cache_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +96,7 @@ class PixSearchModel(nn.Module):
             inputs_embeds=embeddings.to(self.dtype),
             attention_mask=known,
             use_cache=cache is not None,
-            **{_cache_name(self.lm.model): cache},
+            **{cache_name(self.lm.model): cache},
         )
         result: Tensor = out.last_hidden_state.float()
         return result
@@ -124,11 +123,6 @@ class PixSearchModel(nn.Module):
         before = torch.cat([torch.zeros_like(states[:, :1]), states[:, :-1]], 1)
         words = embeddings.float() * self.word_scale
         return self.tagger(torch.cat([states, before, words], -1))  # type: ignore[no-any-return]
-
-
-def _cache_name(model: Any) -> str:
-    """What this transformers calls a cache that is handed in; the longer name is the former one."""
-    return "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
 
 
 def own_copy(lm: Any, dtype: torch.dtype = torch.float32) -> Any:

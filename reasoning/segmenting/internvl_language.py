@@ -15,7 +15,6 @@ import torch
 import torch.nn.functional as F
 from PIL import Image as Pillow
 from torch import Tensor
-from transformers import DynamicCache
 
 from reasoning.vlm.hf import ProcessorModel
 from reasoning.vlm.local.network import Reading
@@ -68,9 +67,7 @@ class InternVlLanguage(ProcessorModel):
             embedded = self._model.get_input_embeddings()(ids).clone()
             visual = torch.cat([seen.flatten(0, 1), seen[-1][own.to(seen.device)]])
             embedded[ids == self._context] = visual.to(embedded.dtype)
-            cache = DynamicCache()
-            out = self._model(inputs_embeds=embedded, past_key_values=cache, use_cache=True)
-        return Reading(cache, out.logits[0, -1].float(), ids.shape[1], 0)
+            return self._network.read({"inputs_embeds": embedded})
 
     def _see(self, image: Image) -> Tensor:
         """[T, n, D] tokens of the tiles, the whole picture last."""

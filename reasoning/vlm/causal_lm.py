@@ -1,5 +1,6 @@
 """A causal language model that scores: how likely words are after others, and its states."""
 
+import inspect
 import threading
 from collections.abc import Sequence
 from itertools import accumulate
@@ -154,6 +155,11 @@ class CausalLm:
             last = torch.tensor([len(row) - 1 for row in rows])
             state: torch.Tensor = out.cpu()[torch.arange(len(rows)), last]
             return state.float()
+
+
+def cache_name(model: Any) -> str:
+    """What this transformers calls a cache that is handed in; the longer name is the former one."""
+    return "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
 
 
 def _read(folder: Path, dtype: torch.dtype) -> Any:

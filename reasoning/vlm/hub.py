@@ -7,6 +7,7 @@ HF_HUB_OFFLINE=1 nothing is. Code that lies beside the weights is never fetched.
 import errno
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from http import HTTPStatus
 from pathlib import Path
 
 from reasoning.vlm.hub_name import HubName
@@ -58,6 +59,7 @@ def hub_errors(name: HubName) -> Iterator[None]:
     """What the hub or the disk refuses inside, as AssetError with what to do."""
     from huggingface_hub.errors import (
         GatedRepoError,
+        HfHubHTTPError,
         RepositoryNotFoundError,
         RevisionNotFoundError,
     )
@@ -77,6 +79,13 @@ def hub_errors(name: HubName) -> Iterator[None]:
     except RepositoryNotFoundError as error:
         raise AssetError(
             f"expected a model of the hub, found no {name.id} (or it is private: `hf auth login`)"
+        ) from error
+    except HfHubHTTPError as error:
+        if error.response.status_code != HTTPStatus.UNAUTHORIZED:
+            raise AssetError(_unreached(name, error)) from error
+        raise AssetError(
+            f"the hub does not know the token with which {name} is asked for: `hf auth login` "
+            "anew, or another HF_TOKEN"
         ) from error
     except FovealError:
         raise

@@ -17,7 +17,8 @@ class SmallHub:
 
     def __init__(self) -> None:
         self.models: dict[str, Path] = {}
-        self.gated: set[str] = set()
+        self.gated: dict[str, int] = {}  # model -> status: 401 without a login
+        self.bad_token = False
         self.asked: list[str] = []  # paths, in order
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
@@ -81,6 +82,9 @@ def _handler(hub: SmallHub) -> type[BaseHTTPRequestHandler]:
         def _file(self, model: str, revision: str, name: str) -> None:
             if self._refused(model, revision):
                 return
+            if model in hub.gated:  # what it holds is told to all
+                self._fault(hub.gated[model], "GatedRepo")
+                return
             path = hub.models[model] / name
             if not path.is_file():
                 self._fault(404, "EntryNotFound")
@@ -92,8 +96,8 @@ def _handler(hub: SmallHub) -> type[BaseHTTPRequestHandler]:
             self._end(data)
 
         def _refused(self, model: str, revision: str) -> bool:
-            if model in hub.gated:
-                self._fault(403, "GatedRepo")
+            if hub.bad_token:
+                self._fault(401, "", "Invalid credentials in Authorization header")
             elif model not in hub.models:
                 self._fault(404, "RepoNotFound")
             elif revision not in (SHA, "main"):
@@ -107,10 +111,10 @@ def _handler(hub: SmallHub) -> type[BaseHTTPRequestHandler]:
             self.send_header("Content-Type", "application/json")
             self._end(json.dumps(value).encode())
 
-        def _fault(self, status: int, code: str) -> None:
+        def _fault(self, status: int, code: str, message: str = "") -> None:
             self.send_response(status)
             self.send_header("X-Error-Code", code)
-            self.send_header("X-Error-Message", code)
+            self.send_header("X-Error-Message", message or code)
             self._end(b"{}")
 
         def _end(self, data: bytes) -> None:

@@ -126,6 +126,7 @@ class EndMessage(NumberedMessage):
     pts_ms: PtsMs
     timings_ms: dict[str, float] = told("see below")
     age_ms: Count | None = optional("how old the picture was then, where over 2 s")
+    cut: str | None = optional("why it is but a part of the answer, where it was cut off")
 
 
 class SpeechMessage(NumberedMessage):

@@ -91,6 +91,7 @@ def end_message(
         pts_ms=frame.pts_ns // NS_PER_MS,
         timings_ms={stage: round(taken, 1) for stage, taken in timings_ms.items()},
         age_ms=age_ms,
+        cut=answer.cut or None,
     )
 
 

@@ -23,7 +23,7 @@ FAILING = "models-failing"  # a frame that the models could not take, until the 
 GLASSES_LOW, GLASSES_FINE = 0.15, 0.20  # share of the battery: an alert starts, and ends
 POLL_NS = NS_PER_S
 # Of an `end` message.
-TOLD = ("session", "text", "spans", "searches", "model", "timings_ms", "age_ms")
+TOLD = ("session", "text", "cut", "spans", "searches", "model", "timings_ms", "age_ms")
 
 Watcher = Callable[[str, str, dict[str, Any]], None]  # session, type, data
 

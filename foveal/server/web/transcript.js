@@ -105,6 +105,7 @@ export class Transcript {
   end(message) {
     const one = this.#of(message.turn);
     one.answer.replaceChildren(...this.#spans(message));
+    if (message.cut) one.answer.append(make('div', 'cut', `cut off: ${message.cut}`));
     const texts = new Map(message.searches.flatMap(search => search.evidence.map(entry => [entry.id, entry.text])));
     for (const {id, card} of one.cards) card.querySelector('p').textContent = texts.get(id) || '';
     one.timings = message.timings_ms;

@@ -16,6 +16,8 @@ from torch import Tensor
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
+from reasoning.vlm.causal_lm import cache_name
+
 MAX_CONTEXT = 8192  # tokens, of models that do not tell
 SHARED = (DynamicLayer, DynamicSlidingWindowLayer)  # layers that replace their tensors, never write
 
@@ -48,17 +50,17 @@ class Network:
     def __init__(self, model: Any) -> None:
         self._model = model.eval()
         self._takes = frozenset(inspect.signature(model.forward).parameters)
-        self._cache = "cache" if "cache" in self._takes else "past_key_values"  # its former name
+        self._cache = cache_name(model)
         self._counts = getattr(model.base_model, "get_rope_index", None)
         told = model.config.get_text_config()
         self.context: int = getattr(told, "max_position_embeddings", None) or MAX_CONTEXT  # tokens
         self.device: torch.device = model.get_input_embeddings().weight.device
 
     def read(self, inputs: Mapping[str, Tensor]) -> Reading:
-        """A processor's output in one pass, on an empty cache."""
+        """A processor's output, or `inputs_embeds` [1, L, D], in one pass on an empty cache."""
         cache = DynamicCache(config=self._model.config)
         given = {name: value.to(self.device) for name, value in inputs.items()}
-        length = given["input_ids"].shape[1]
+        length = given["input_ids" if "input_ids" in given else "inputs_embeds"].shape[1]
         positions = self._positions(given)
         told = {
             name: self._as_weights(value)

@@ -1,4 +1,4 @@
-"""Whole replays, and a turn of a live server, with a vision-language model of each family.
+"""Whole replays with a vision-language model of each family.
 
 The networks are random, but for weights by which they look something up and end; see
 tests/doubles/vlm_random.py.
@@ -15,18 +15,13 @@ from foveal.config.models import ReasoningConfig
 from foveal.config.schema import Config, SessionConfig, SpeechSettings
 from foveal.demo.clip import DemoOptions, render_demo
 from foveal.jobs.replay import ReplayRequest, replay
-from foveal.live.engine import Engine
 from foveal.output.answer_records import read_answers
-from foveal.server.app import ServeConfig
 from foveal.setup.backends import load_backend
-from foveal.setup.stages import load_stages
 from reasoning.generation.config import VlmConfig
 from reasoning.generation.grammar import parse
 from stream.events import Question
 from stream.sources.playback import PlaybackOptions
-from stream.timing.trace import Tracer
 from tests.doubles.vlm_random import FAMILIES, look_up, save
-from tests.foveal.server.serve_rig import PeerClient, Site
 
 if TYPE_CHECKING:
     from foveal.setup.assistant import Models
@@ -80,17 +75,3 @@ def test_a_replay(
     told = [json.loads(line) for line in lines]
     forced = [one for one in told if one["event"] == "token" and one["data"]["forced"]]
     assert forced  # evidence is in the sequence
-
-
-async def test_a_turn_of_a_live_server(models: "Models", tmp_path: Path) -> None:
-    save("qwen3_vl", tmp_path / "tiny", look_up("qwen3_vl"))
-    make = load_stages(settings(tmp_path / "tiny"), models)
-    async with Site(ServeConfig(), Engine(lambda: make(Tracer()))) as site:
-        wearer = PeerClient()
-        assert await wearer.connect(site) == 201
-        await wearer.until("hello")
-        wearer.say("ask", text="What is this?", point=[0.25, 0.3])
-        end = await wearer.until("end")
-        assert end["text"].endswith("It is a cat.") and end["searches"]
-        await wearer.close()
-    load_backend.cache_clear()

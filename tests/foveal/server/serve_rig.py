@@ -66,8 +66,8 @@ class Client:
     def of(self, kind: str) -> list[dict[str, Any]]:
         return [message for message in self.heard if message["type"] == kind]
 
-    async def until(self, kind: str, count: int = 1) -> dict[str, Any]:
-        await until(lambda: len(self.of(kind)) >= count, 15.0)
+    async def until(self, kind: str, count: int = 1, timeout_s: float = 15.0) -> dict[str, Any]:
+        await until(lambda: len(self.of(kind)) >= count, timeout_s)
         return self.of(kind)[count - 1]
 
     @property

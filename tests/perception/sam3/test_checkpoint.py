@@ -94,13 +94,23 @@ def test_other_shapes_than_the_configuration_says(tmp_path: Path, phrases: Path)
         load_part(config.parent, "phrases")
 
 
-class GatedHub(BaseHTTPRequestHandler):
-    """A hub that answers as the real one does for a model whose licence was not accepted."""
+REFUSALS = (  # status, code and words of the real hub, and what is told
+    (403, "GatedRepo", "Access to this model is restricted.", "is gated.*co/facebook/sam3-x"),
+    (401, "GatedRepo", "Access to this model is restricted.", "is gated.*co/facebook/sam3-x"),
+    (401, "", "Invalid credentials in Authorization header", "does not know the token"),
+)
+
+
+class ClosedHub(BaseHTTPRequestHandler):
+    """A hub that refuses as the real one does."""
+
+    refusal = REFUSALS[0]
 
     def do_GET(self) -> None:
-        self.send_response(403)
-        self.send_header("X-Error-Code", "GatedRepo")
-        self.send_header("X-Error-Message", "Access to this model is restricted.")
+        status, code, words, _ = self.refusal
+        self.send_response(status)
+        self.send_header("X-Error-Code", code)
+        self.send_header("X-Error-Message", words)
         self.send_header("Content-Length", "0")
         self.end_headers()
 
@@ -110,10 +120,12 @@ class GatedHub(BaseHTTPRequestHandler):
         """Quiet."""
 
 
-def test_a_gated_model_says_whose_licence_waits(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.mark.parametrize("refusal", REFUSALS)
+def test_a_hub_that_refuses_says_what_to_do(
+    refusal: tuple[int, str, str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    server = HTTPServer(("127.0.0.1", 0), GatedHub)
+    monkeypatch.setattr(ClosedHub, "refusal", refusal)
+    server = HTTPServer(("127.0.0.1", 0), ClosedHub)
     Thread(target=server.serve_forever, daemon=True).start()
     address = f"http://127.0.0.1:{server.server_port}"
     monkeypatch.setattr(constants, "ENDPOINT", address)
@@ -121,7 +133,7 @@ def test_a_gated_model_says_whose_licence_waits(
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     try:
-        with pytest.raises(AssetError, match=r"is gated.*co/facebook/sam3-x.*hf auth login"):
+        with pytest.raises(AssetError, match=refusal[3] + ".*hf auth login"):
             load_part("facebook/sam3-x", "phrases")
     finally:
         server.shutdown()

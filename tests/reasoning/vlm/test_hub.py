@@ -47,14 +47,26 @@ def test_what_is_missing_of_a_download_is_fetched(hub: SmallHub) -> None:
     ("name", "told"),
     [
         ("owner/none", "found no owner/none"),
-        ("owner/shut", "gated: accept its terms at https://huggingface.co/owner/shut"),
         ("owner/tiny@v9", "found no 'v9'"),
     ],
 )
 def test_what_the_hub_refuses(hub: SmallHub, name: str, told: str) -> None:
-    hub.gated.add("owner/shut")
     with pytest.raises(AssetError, match=told):
         model_folder(HubName.parse(name))
+
+
+@pytest.mark.parametrize("status", [401, 403])  # without a login, without leave
+def test_a_gated_model(hub: SmallHub, status: int) -> None:
+    hub.gated["owner/tiny"] = status
+    told = "gated: accept its terms at https://huggingface.co/owner/tiny"
+    with pytest.raises(AssetError, match=told):
+        model_folder(HubName.parse("owner/tiny"))
+
+
+def test_a_token_that_the_hub_does_not_know(hub: SmallHub) -> None:
+    hub.bad_token = True
+    with pytest.raises(AssetError, match="does not know the token.*hf auth login"):
+        model_folder(HubName.parse("owner/tiny"))
 
 
 def test_no_hub_in_reach(hub: SmallHub, monkeypatch: pytest.MonkeyPatch) -> None:
