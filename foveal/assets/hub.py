@@ -14,6 +14,7 @@ from foveal.config.models import KINDS
 from foveal.config.schema import Config
 from reasoning.vlm.hub import hub_errors
 from reasoning.vlm.hub_name import HubName
+from reasoning.vlm.mask_codes import TOKENIZER
 from stream.errors import AssetError
 
 NETWORK = ("*.safetensors", "*.json")
@@ -63,10 +64,12 @@ def needed(config: Config) -> tuple[HubModel, ...]:
     segmenter = config.phrases.segmenter.partition(":")[2]
     scheme, _, answering = config.reasoning.model.partition(":")
     hearing = config.hearing.model.partition(":")[2]
+    codes = () if config.reasoning.mask_tokenizer else (TOKENIZER,)
+    files = {"hf": LANGUAGE, "sa2va": LANGUAGE, "samtok": (*LANGUAGE, *codes)}
     asked = (
         (tracker if kind in KINDS and not tracker.endswith(".pt") else "", "tracker", NETWORK),
         (segmenter, "phrase segmenter", LANGUAGE),
-        (answering if scheme in ("hf", "sa2va") else "", "vision-language model", LANGUAGE),
+        (answering if scheme in files else "", "vision-language model", files.get(scheme, ())),
         (hearing, "speech recognition", WHISPER),
     )
     names = [(HubName.parse(text), what, files) for text, what, files in asked if text]
@@ -142,10 +145,7 @@ def pull_all(models: Sequence[HubModel], tell: Callable[[str], None]) -> None:
     """
     for number, model in enumerate(models):
         if model.unpinned:
-            tell(
-                f"{model.id} is NOT pinned: its branch {model.revision} is taken as it is today; "
-                f"{model.id}@COMMIT in the settings gets the same another time"
-            )
+            tell(_unpinned(model))
         tell(f"{model.id}: {model.what}{_size(model)}, {model.licence}")
         try:
             pull(model)
@@ -165,6 +165,19 @@ def tell_missing(config: Config) -> str | None:
         f"models that the settings name and this machine lacks: {listed}. Where the hub can be "
         "reached they are fetched now; `foveal models pull --config PROFILE|FILE` brings them "
         "before"
+    )
+
+
+def tell_unpinned(config: Config) -> str | None:
+    """A line that names the models that may change from one day to the next; None for none."""
+    loose = [_unpinned(model) for model in needed(config) if model.unpinned]
+    return ". ".join(loose) or None
+
+
+def _unpinned(model: HubModel) -> str:
+    return (
+        f"{model.id} is NOT pinned: its branch {model.revision} is taken as it is today; "
+        f"{model.id}@COMMIT in the settings gets the same another time"
     )
 
 

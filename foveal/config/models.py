@@ -125,6 +125,11 @@ class MaskletSettings:
     policy: Literal["recent", "samurai", "dam4sam"] = "recent"  # what enters memory
     reidentify: bool = True  # seek what left by its look
     compile: Literal["off", "default", "graphs"] = "off"
+    # Holes in a mask of up to so many logit cells (256 x 256 at 1024 px) are filled; 0: none.
+    fill_hole_area: Annotated[int, within(0, 65_536)] = 8
+    # Frames of a clip whose length is known; it matters below 16. A stream's end is not known.
+    clip_frames: Annotated[int, within(1, 1_000_000)] | None = None
+    resize: Literal["pillow", "bicubic", "bilinear"] = "pillow"  # docs/sam2.md
 
     def __post_init__(self) -> None:
         kind, _, name = self.tracker.partition(":")

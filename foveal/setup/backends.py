@@ -57,12 +57,12 @@ def load_backend(
     if scheme == "sa2va":
         from reasoning.segmenting.sa2va import load_sa2va
 
-        return load_sa2va(HubName.parse(rest), reader, config.vlm)
+        return load_sa2va(at_commit(HubName.parse(rest)), reader, config.vlm)
     if scheme == "samtok":
         from reasoning.segmenting.samtok import load_samtok
 
         grounder = load_grounder(reader, tracker)
-        named = HubName.parse(rest)
+        named = at_commit(HubName.parse(rest))
         return load_samtok(named, reader, grounder, config.vlm, config.mask_tokenizer)
     raise ConfigError(f"expected a large model ({', '.join(SCHEMES)}), got {name!r}")
 
@@ -90,8 +90,8 @@ def load_codes(config: ReasoningConfig, inner: "Grounder", reader: SceneReader) 
     from reasoning.segmenting.samtok import CodedMasks
 
     assert config.mask_tokenizer is not None
-    device = resolve_device(config.vlm.device).name
-    return CodedMasks(load_mask_tokenizer(config.mask_tokenizer, device), inner, reader)
+    place = resolve_device(config.vlm.device, config.vlm.dtype)
+    return CodedMasks(load_mask_tokenizer(config.mask_tokenizer, place), inner, reader)
 
 
 def load_grounder(reader: SceneReader, tracker: object = None) -> "Grounder":

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable
 
-from foveal.assets.hub import tell_missing
+from foveal.assets.hub import tell_missing, tell_unpinned
 from foveal.config.schema import Config, placed
 from foveal.session.masklets import LiveMasklets
 from foveal.session.stages import Stages
@@ -23,9 +23,9 @@ def load_stages(config: Config, models: Models | None = None) -> Callable[[Trace
     Raises AssetError, QueryError or ConfigError with what to do.
     """
     config = placed(config)
-    lacking = tell_missing(config)
-    if lacking:
-        logger.warning("%s", lacking)
+    for told in (tell_missing(config), tell_unpinned(config)):
+        if told:
+            logger.warning("%s", told)
     shared = models or open_models(config)
     limit = config.session.max_tracks  # a tracker keeps no state: sessions share it
     tracker = open_tracker(config.masklets, config.tracker, shared.backbone, limit)

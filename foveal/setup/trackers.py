@@ -60,6 +60,9 @@ def open_sam2(settings: MaskletSettings, max_tracks: int) -> "Sam2Tracker":
         reidentify=settings.reidentify,
         any_shape=True,
         compile=settings.compile,
+        fill_hole_area=settings.fill_hole_area,
+        clip_frames=settings.clip_frames,
+        resize=settings.resize,
     )
     load = load_sam3_tracker if kind == "sam3" else load_sam2_tracker
     try:

@@ -68,6 +68,8 @@ class Sam2Config:
                 "expected max_tracks, max_batch and max_conditioning of 1 or more, got "
                 f"{self.max_tracks}, {self.max_batch} and {self.max_conditioning}"
             )
+        if self.fill_hole_area < 0:
+            raise ConfigError(f"expected fill_hole_area of 0 or more, got {self.fill_hole_area}")
         if self.clip_frames is not None and self.clip_frames < 1:
             raise ConfigError(f"expected clip_frames of 1 or more, got {self.clip_frames}")
 

@@ -5,6 +5,7 @@ A picture becomes up to 12 tiles and the whole at a tile's size, each a square o
 picture that lie on it come once more between `<vp>` and `</vp>` (arXiv 2501.04001, section 3).
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from math import isqrt
 from pathlib import Path
@@ -84,20 +85,31 @@ class _Parts:
 
 
 def load_tokenizer(folder: Path) -> Any:
-    """The tokenizer of a checkpoint without its code; raises AssetError when it has no other."""
-    from transformers import AutoTokenizer
+    """The tokenizer of a checkpoint without its code; raises AssetError when it has no other.
 
+    Where the settings name code (InternLM2's), tokenizer.json is read as it is.
+    """
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+    kind = PreTrainedTokenizerFast if _is_code(folder) else AutoTokenizer
     try:
-        return AutoTokenizer.from_pretrained(
-            str(folder), local_files_only=True, trust_remote_code=False
-        )
+        return kind.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError, AttributeError, ImportError) as error:
         raise AssetError(
             f"expected a tokenizer in {folder} (tokenizer.json, or vocab.json and merges.txt): "
             f"{' '.join(str(error).split())[:200]}. InternLM2's own is code that is not run: put "
             "the tokenizer.json of the converted model (OpenGVLab/InternVL2_5-…-MPO-hf) beside "
-            "the weights, with the tokens of added_tokens.json"
+            "the weights; tokens that added_tokens.json or tokenizer_config.json name are added"
         ) from error
+
+
+def _is_code(folder: Path) -> bool:
+    """Whether the settings of a tokenizer name a class of the repository's own."""
+    try:
+        told = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+        return "AutoTokenizer" in told.get("auto_map", {})
+    except (OSError, ValueError, AttributeError, TypeError):
+        return False
 
 
 def _told(seen: int, own: int) -> str:

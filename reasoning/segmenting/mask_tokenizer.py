@@ -21,25 +21,29 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from perception.device import Device
 from perception.sam2.convert import convert, fill, rename, require_whole
 from perception.sam2.types import FrameFeatures
 from reasoning.segmenting.checkpoint import Weights, part
-from reasoning.segmenting.sam2_masks import Sam2WordMasks
+from reasoning.segmenting.sam2_masks import Sam2WordMasks, is_mixed
 from stream.errors import AssetError, PromptError
 from stream.frame import Mask
 
 SAM2, ENCODER, BOOKS = "model.sam2_model.", "sam_mask_encoder.", "quantizer.codebooks."
 THRESHOLD = 0.5  # of logits, as the published code has it
 TRAINING = ("cluster_size_ema", "embed_ema")  # of a book, running means
+FLOAT = Device("cpu", torch.float32)
 LEFT, RIGHT = 2, 3  # labels of a box's corners
 
 
 class MaskTokenizer(Sam2WordMasks):
     """Masks to codes and back, on one picture's features."""
 
-    def __init__(self, model: Any, encoder: "MaskEncoder", books: Sequence[Tensor]) -> None:
+    def __init__(
+        self, model: Any, encoder: "MaskEncoder", books: Sequence[Tensor], mixed: bool = False
+    ) -> None:
         """`books`: [K, C] vectors of each depth, over a `Sam2VideoModel`."""
-        super().__init__(model, THRESHOLD)
+        super().__init__(model, THRESHOLD, mixed)
         self._encoder = encoder
         self._books = [book.to(self.device, self.dtype) for book in books]
 
@@ -132,11 +136,11 @@ class MaskEncoder(torch.nn.Module):
 
 
 def load_mask_tokenizer(
-    path: Path, device: str = "cpu", image_size: int | None = None
+    path: Path, place: Device = FLOAT, image_size: int | None = None
 ) -> MaskTokenizer:
     """`mask_tokenizer_256x2.pth`, or the same as safetensors; raises AssetError when it is neither.
 
-    `image_size`: 1024, as trained, unless given.
+    `place`: of the language side (`is_mixed`). `image_size`: 1024, as trained, unless given.
     """
     weights = _read(path)
     parts = part(weights, SAM2)
@@ -147,7 +151,8 @@ def load_mask_tokenizer(
     encoder = MaskEncoder(model.config.mask_decoder_config, part(parts, ENCODER))
     encoder.eval().requires_grad_(False)
     books = _books(part(weights, BOOKS))
-    return MaskTokenizer(model.to(device, torch.float32), encoder.to(device), books)
+    model, encoder = model.to(place.name, torch.float32), encoder.to(place.name)
+    return MaskTokenizer(model, encoder, books, is_mixed(place))
 
 
 def _read(path: Path) -> Weights:

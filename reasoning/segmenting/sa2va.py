@@ -21,7 +21,7 @@ from reasoning.segmenting.checkpoint import Weights, fit, part, read_config, rea
 from reasoning.segmenting.internvl import PARTS, load_internvl
 from reasoning.segmenting.internvl_language import TILES, InternVlLanguage, load_tokenizer
 from reasoning.segmenting.marked_picture import MarkedPictures
-from reasoning.segmenting.sam2_masks import Sam2WordMasks
+from reasoning.segmenting.sam2_masks import Sam2WordMasks, is_mixed
 from reasoning.segmenting.seg_token import SegParts, SegTokenLMM
 from reasoning.vlm.hf import ProcessorModel
 from reasoning.vlm.hub import model_folder
@@ -49,8 +49,9 @@ def load_sa2va(
 ) -> SegTokenLMM:
     """A checkpoint of the hub, or of a folder -> SegTokenLMM.
 
-    `config`: device and number type of the language side; SAM 2 keeps float32, its masks are made
-    of sums that bfloat16 rounds visibly. Raises AssetError or ConfigError with what to do.
+    `config`: device and number type of the language side; SAM 2's weights keep float32, and it
+    reads pictures in mixed precision where it tracks so (`is_mixed`). Raises AssetError or
+    ConfigError with what to do.
     """
     config, sizes = config or VlmConfig(), sizes or PictureSizes()
     if config.quantise != "none" or config.device_map is not None:
@@ -70,7 +71,8 @@ def load_sa2va(
     sam2 = convert(part(weights, GROUNDING), sizes.sam2).to(device, torch.float32)
     project = Projection(part(weights, PROJECTION)).to(device, torch.float32)
     called = name.id or folder.name
-    return SegTokenLMM(SegParts(called, language, project, Sam2WordMasks(sam2)), scene)
+    masks = Sam2WordMasks(sam2, mixed=is_mixed(where))
+    return SegTokenLMM(SegParts(called, language, project, masks), scene)
 
 
 def _internvl(

@@ -10,17 +10,30 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from perception.device import Device
 from perception.sam2.networks import Sam2Networks
 from perception.sam2.types import FrameFeatures
+from perception.sam2_tracking.open import best_precision
 from stream.frame import Image, Mask
+
+
+def is_mixed(place: Device) -> bool:
+    """Whether SAM 2 reads pictures in mixed precision: as it tracks, unless float32 is asked for.
+
+    `place`: of the language side.
+    """
+    return place.dtype != torch.float32 and best_precision(place.name) == "mixed"
 
 
 class Sam2WordMasks:
     """One frame's features, and a mask per embedding."""
 
-    def __init__(self, model: Any, threshold: float = 0.0) -> None:
-        """`model`: transformers' `Sam2VideoModel`; a pixel's logit is above `threshold`."""
-        self._model, self._networks = model.eval(), Sam2Networks(model)
+    def __init__(self, model: Any, threshold: float = 0.0, mixed: bool = False) -> None:
+        """`model`: transformers' `Sam2VideoModel`; a pixel's logit is above `threshold`.
+
+        `mixed`: pictures are read by products of bfloat16 numbers; masks stay in float32.
+        """
+        self._model, self._networks = model.eval(), Sam2Networks(model, mixed)
         self._threshold = threshold
         self.device, self.dtype = self._networks.device, self._networks.dtype
         self._one_at_a_time = threading.Lock()  # pictures pass through one buffer

@@ -22,7 +22,7 @@ from reasoning.vlm.tagged_stream import Grounder
 from stream.errors import AssetError, PromptError
 from stream.events import Question
 
-TOKENIZER = "mask_tokenizer_256x2"
+TOKENIZER = Path(mask_codes.TOKENIZER).stem
 SUFFIXES = (".safetensors", ".pth")
 
 
@@ -85,9 +85,9 @@ def load_samtok(
     """
     config = config or VlmConfig()
     path = tokenizer or _beside(name)
-    device = resolve_device(config.device, config.dtype).name
-    codes = load_mask_tokenizer(path, device, image_size)
-    opened = open_model(name, config)
+    if not path.is_file():
+        raise AssetError(f"expected a mask tokenizer at {path}, found none")
+    opened = open_model(name, config, beside=path.stat().st_size)
     known = opened.processor.tokenizer.get_vocab()
     absent = [token for token in (mask_codes.START, mask_codes.END) if token not in known]
     if absent:
@@ -95,6 +95,7 @@ def load_samtok(
             f"expected {' and '.join(absent)} in the vocabulary of {name}, found none: this model "
             "writes no masks; take a …-SAMTok one, or hf: for this one"
         )
+    codes = load_mask_tokenizer(path, resolve_device(config.device, config.dtype), image_size)
     return VlmLMM(opened, CodedMasks(codes, inner, scene), replace(config, grounding="samtok"))
 
 

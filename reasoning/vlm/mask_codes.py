@@ -7,6 +7,7 @@ they are tokens like others, so masks go in and come out as text, in this proces
 import re
 from collections.abc import Sequence
 
+TOKENIZER = "mask_tokenizer_256x2.pth"  # beside the published models
 START, END = "<|mt_start|>", "<|mt_end|>"
 MOST = 8  # codes that are read of one mask; published tokenizers have two
 HIGHEST = 1024  # codes that a vocabulary may have; published ones have 512

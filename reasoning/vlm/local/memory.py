@@ -71,9 +71,13 @@ def _header(path: Path) -> dict[str, Any]:
     return dict(header)
 
 
-def check_memory(folder: Path, bytes_each: float, device: torch.device) -> None:
-    """Raises AssetError when the model will not fit into what is free on a device."""
-    needed, free = read_headers(folder).needed(bytes_each), free_bytes(device)
+def check_memory(folder: Path, bytes_each: float, device: torch.device, beside: int = 0) -> None:
+    """Raises AssetError when the model will not fit into what is free on a device.
+
+    `beside`: bytes of the weights that are loaded with it.
+    """
+    needed = read_headers(folder).needed(bytes_each) + int(beside * WORK)
+    free = free_bytes(device)
     if free is not None and needed > free:
         raise AssetError(
             f"the model in {folder} needs about {needed / 1e9:.1f} GB on {device}, and "

@@ -31,10 +31,11 @@ class Opened:
     processor: Any
 
 
-def open_model(name: HubName, config: VlmConfig) -> Opened:
+def open_model(name: HubName, config: VlmConfig, beside: int = 0) -> Opened:
     """Load a model; raises AssetError or ConfigError with what to do where it cannot be.
 
-    `auto` settings of `config` are those of perception/device.py.
+    `auto` settings of `config` are those of perception/device.py. `beside`: bytes of the weights
+    that are loaded onto the same device with it.
     """
     folder = model_folder(name)
     chosen = resolve_device(config.device, config.dtype)
@@ -47,7 +48,7 @@ def open_model(name: HubName, config: VlmConfig) -> Opened:
         )
     bytes_each = BYTES[config.quantise] or torch.empty((), dtype=dtype).element_size()
     if config.device_map is None:
-        check_memory(folder, bytes_each, device)
+        check_memory(folder, bytes_each, device, beside)
     processor = _processor(folder, str(name))
     bound(processor.image_processor, config.max_pixels)
     return Opened(name.id or folder.name, _model(folder, name, config, device, dtype), processor)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
-from foveal.assets.hub import REGISTRY, HubModel, _check_space, at_commit, needed
+from foveal.assets.hub import REGISTRY, HubModel, _check_space, at_commit, needed, tell_unpinned
 from foveal.assets.registry import ASSETS, cache_root
 from foveal.cli import main
 from foveal.config.load import load_config, parse_config
@@ -52,6 +52,14 @@ def test_a_commit_in_the_settings_goes_before_the_registrys(tmp_path: Path) -> N
     tracker, model = needed(config)
     assert (tracker.revision, tracker.unpinned) == (COMMIT, False)
     assert (model.revision, model.unpinned) == ("main", True)
+    told = tell_unpinned(config)
+    assert told is not None and told.startswith("someone/model is NOT pinned")
+    assert "EdgeTAM" not in told and tell_unpinned(parse_config({})) is None
+
+
+def test_a_mask_tokenizer_comes_with_its_model() -> None:
+    (model,) = needed(parse_config({"reasoning": {"model": f"samtok:someone/model@{COMMIT}"}}))
+    assert "mask_tokenizer_256x2.pth" in model.files and not model.unpinned
 
 
 def test_a_registered_model_is_asked_for_at_its_commit(

@@ -14,6 +14,7 @@ from foveal.demo.clip import DemoOptions, render_demo
 from foveal.jobs.replay import ReplayRequest, replay
 from foveal.output.answer_records import read_answers
 from foveal.setup.stages import load_stages
+from perception.sam2_tracking.state import Sam2Config
 from perception.sam2_tracking.tracker import Sam2Tracker
 from stream.errors import AssetError, ConfigError
 from stream.events import Question
@@ -80,6 +81,36 @@ def test_unknown_trackers_are_refused_by_key(name: str) -> None:
         parse_config({"masklets": {"tracker": name}})
     with pytest.raises(ConfigError, match="masklets: expected an image_size"):
         parse_config({"masklets": {"image_size": 100}})
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"fill_hole_area": -1},
+        {"fill_hole_area": 65_537},
+        {"clip_frames": 0},
+        {"resize": "nearest"},
+    ],
+)
+def test_settings_of_sam_2_are_held_to_their_bounds(wrong: dict[str, Any]) -> None:
+    (key,) = wrong
+    with pytest.raises(ConfigError, match=key):
+        parse_config({"masklets": wrong})
+
+
+def test_settings_of_sam_2_reach_the_tracker(tmp_path: Path) -> None:
+    from foveal.setup.trackers import open_sam2
+
+    random_weights("sam2").save_pretrained(tmp_path)
+    told = {"fill_hole_area": 3, "clip_frames": 9, "resize": "bilinear"}
+    plain = {"tracker": f"sam2:{tmp_path}", "precision": "float32"}
+    given = open_sam2(parse_config({"masklets": plain | told}).masklets, 1)
+    assert {key: getattr(given.config, key) for key in told} == told
+    assert given.networks._upload._resize == "bilinear"
+    usual = open_sam2(parse_config({"masklets": plain}).masklets, 1).config
+    assert all(getattr(usual, key) == getattr(Sam2Config(), key) for key in told)
+    with pytest.raises(ConfigError, match="fill_hole_area of 0 or more"):
+        Sam2Config(fill_hole_area=-1)
 
 
 def test_image_sizes_of_sam_3_are_multiples_of_its_patches() -> None:

@@ -8,7 +8,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from perception.device import Device
 from perception.sam2.convert import convert
+from perception.sam2_tracking.open import best_precision
 from reasoning.generation.config import DecodeConfig, VlmConfig
 from reasoning.generation.conversation import Assistant
 from reasoning.generation.decoding import SearchDecoder
@@ -16,7 +18,7 @@ from reasoning.segmenting.checkpoint import part, read_weights
 from reasoning.segmenting.internvl_language import InternVlLanguage
 from reasoning.segmenting.marked_picture import MarkedPictures, boxed
 from reasoning.segmenting.sa2va import PictureSizes, Projection, load_sa2va
-from reasoning.segmenting.sam2_masks import Sam2WordMasks
+from reasoning.segmenting.sam2_masks import Sam2WordMasks, is_mixed
 from reasoning.segmenting.seg_token import SegTokenLMM
 from reasoning.vlm.hf import ProcessorModel
 from reasoning.vlm.hub_name import HubName
@@ -137,6 +139,32 @@ def test_sa2va_on_internvl_loads_from_its_published_layout(
     assert isinstance(lmm._parts.language, InternVlLanguage)
     check_projection(lmm, weights)
     answered(lmm)
+
+
+def test_mixed_precision_gives_the_same_masks(sam2: Any) -> None:
+    image, words = picture(), torch.randn(1, WORDS, generator=torch.Generator().manual_seed(0))
+    found = []
+    for mixed in (False, True):
+        masks = Sam2WordMasks(convert(sam2.state_dict(), SIDE), mixed=mixed)
+        features = masks.features(image)
+        assert features.tokens.dtype == torch.float32
+        found.append((features.tokens, masks.mask(features, words, (48, 64))))
+    (exact, mask), (rounded, other) = found
+    distance = float((exact - rounded).norm() / exact.norm())
+    assert 0 < distance < 0.02 and (mask == other).mean() > 0.97
+
+
+@pytest.mark.parametrize(
+    ("place", "mixed"),
+    [
+        (Device("cuda", torch.bfloat16), True),
+        (Device("cuda", torch.float32), False),
+        (Device("cpu", torch.float32), False),
+        (Device("cpu", torch.bfloat16), best_precision("cpu") == "mixed"),
+    ],
+)
+def test_precision_is_that_of_tracking(place: Device, mixed: bool) -> None:
+    assert is_mixed(place) is mixed
 
 
 def test_the_language_side_may_be_halved_while_masks_stay_whole(

@@ -1,5 +1,6 @@
 """InternVL under its authors' names: same numbers as its own arithmetic, regions as tokens."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +154,28 @@ def test_keys_that_do_not_fit_are_named(sizes: Sizes) -> None:
     stored["mlp1.9.weight"] = stored.pop("mlp1.3.weight")
     with pytest.raises(AssetError, match=r"linear_2\.weight.*mlp1\.9\.weight"):
         load_internvl(settings(sizes, internlm=False), stored, torch.float32)
+
+
+def test_a_tokenizer_that_is_code_is_read_from_its_file(folder: Path, tmp_path: Path) -> None:
+    """InternLM2's settings as published, and a tokenizer.json that was put beside them."""
+    known = load_tokenizer(folder)
+    known.save_pretrained(tmp_path)
+    path = tmp_path / "tokenizer.json"
+    told = json.loads(path.read_text())
+    late = [token for token in told["added_tokens"] if token["content"] in ("[SEG]", "<vp>")]
+    told["added_tokens"] = [token for token in told["added_tokens"] if token not in late]
+    path.write_text(json.dumps(told))
+    code = {"AutoTokenizer": ["tokenization_internlm2.InternLM2Tokenizer", None]}
+    own = {"tokenizer_class": "InternLM2Tokenizer", "auto_map": code}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(own))
+    (tmp_path / "tokenization_internlm2.py").write_text("raise SystemExit")
+    added = {token["content"]: token["id"] for token in late}
+    (tmp_path / "added_tokens.json").write_text(json.dumps(added))
+    words = "<|im_start|>user\n<img> it is [SEG]<vp>"
+    assert load_tokenizer(tmp_path)(words).input_ids == known(words).input_ids
+    path.unlink()
+    with pytest.raises(AssetError, match="InternLM2's own is code"):
+        load_tokenizer(tmp_path)
 
 
 def test_a_tokenizer_that_is_code_is_refused(tmp_path: Path, sizes: Sizes) -> None:

@@ -16,6 +16,9 @@ from reasoning.segmenting.mask_tokenizer import load_mask_tokenizer
 from reasoning.segmenting.samtok import CodedMasks, load_samtok
 from reasoning.vlm.endpoint import Endpoint
 from reasoning.vlm.hub_name import HubName
+from reasoning.vlm.local import memory
+from reasoning.vlm.local.memory import read_headers
+from reasoning.vlm.local.open import open_model
 from reasoning.vlm.mask_codes import spell
 from reasoning.vlm.openai_client import ChatClient
 from reasoning.vlm.openai_vlm import ChatVlm
@@ -58,6 +61,17 @@ def ask(lmm: SegmentingLMM[Any], point: tuple[int, int] | None = None) -> Answer
 
 def view() -> SceneView:
     return SCENE.read(Frame(0, 0, picture(3), "test"))
+
+
+def test_the_mask_tokenizer_counts_in_what_must_fit(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save("qwen3_vl", tmp_path / "tiny", mask_codes("qwen3_vl"))
+    just = read_headers(tmp_path / "tiny").needed(4)
+    monkeypatch.setattr(memory, "free_bytes", lambda device: just)
+    open_model(HubName.parse(str(tmp_path / "tiny")), CONFIG)
+    with pytest.raises(AssetError, match="needs about"):
+        load(tmp_path / "tiny", file)
 
 
 @pytest.mark.parametrize("family", ["qwen3_vl", "qwen2_5_vl"])
