@@ -93,7 +93,7 @@ def load_tokenizer(folder: Path) -> Any:
 
     kind = PreTrainedTokenizerFast if _is_code(folder) else AutoTokenizer
     try:
-        return kind.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+        found = kind.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError, AttributeError, ImportError) as error:
         raise AssetError(
             f"expected a tokenizer in {folder} (tokenizer.json, or vocab.json and merges.txt): "
@@ -101,15 +101,28 @@ def load_tokenizer(folder: Path) -> Any:
             "the tokenizer.json of the converted model (OpenGVLab/InternVL2_5-…-MPO-hf) beside "
             "the weights; tokens that added_tokens.json or tokenizer_config.json name are added"
         ) from error
+    named = _told_in(folder / "added_tokens.json").items()
+    moved = [token for token, number in named if found.convert_tokens_to_ids(token) != number]
+    if moved:
+        raise AssetError(
+            f"expected the tokens of added_tokens.json at their numbers, {len(moved)} have others "
+            f"({', '.join(moved[:3])}): tokenizer.json in {folder} is of another model"
+        )
+    return found
 
 
 def _is_code(folder: Path) -> bool:
     """Whether the settings of a tokenizer name a class of the repository's own."""
+    return "AutoTokenizer" in (_told_in(folder / "tokenizer_config.json").get("auto_map") or ())
+
+
+def _told_in(path: Path) -> dict[str, Any]:
+    """An object in JSON; empty where there is none."""
     try:
-        told = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
-        return "AutoTokenizer" in told.get("auto_map", {})
-    except (OSError, ValueError, AttributeError, TypeError):
-        return False
+        told = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return told if isinstance(told, dict) else {}
 
 
 def _told(seen: int, own: int) -> str:

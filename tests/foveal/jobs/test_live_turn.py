@@ -5,6 +5,7 @@ The networks are random, but for weights by which they look something up and end
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from foveal.server.app import ServeConfig
 from foveal.setup.backends import load_backend
 from foveal.setup.stages import load_stages
 from reasoning.generation.config import ChatConfig, VlmConfig
+from reasoning.segmenting.sa2va import PictureSizes
 from stream.geometry import Rle, decode_mask
 from stream.timing.trace import Tracer
 from tests.doubles.vlm_random import look_up, save
@@ -49,7 +51,10 @@ async def serving(models: "Models", model: str, **vlm: Any) -> AsyncIterator[Pee
         session=SessionConfig(max_tracks=2, seed_tracks=False),
         speech=SpeechSettings("none"),
         reasoning=ReasoningConfig(
-            model=model, vlm=limits, chat=ChatConfig(grounding="thousandths", retry_s=0.0)
+            model=model,
+            vlm=limits,
+            chat=ChatConfig(grounding="thousandths", retry_s=0.0),
+            patience_s=PATIENCE_S,
         ),
     )
     stages = load_stages(config, models)
@@ -99,6 +104,8 @@ async def test_models_with_masks_of_their_own(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    small = partial(PictureSizes, 256, (256, 64 * 64))  # as published a picture takes a minute
+    monkeypatch.setattr("reasoning.segmenting.sa2va.PictureSizes", small)
     name = make(kind, tmp_path / "tiny", shared_data, monkeypatch)
     async with serving(models, name) as wearer:
         await looked_up(wearer, "a cat")

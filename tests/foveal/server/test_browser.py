@@ -9,12 +9,16 @@ import numpy as np
 import pytest
 from aiortc import RTCIceServer
 
+from foveal.live.engine import Engine
 from foveal.live.protocol.server import TranscriptMessage
 from foveal.live.recording import RecordPolicy
 from foveal.live.speech.microphone import Ear
 from foveal.server.app import ServeConfig
 from stream.clock import Clock
-from tests.foveal.live.live_rig import SAID, fake_engine, until
+from stream.errors import BackendError
+from stream.events import TokenStep
+from tests.doubles.reasoning import ScriptedLMM, ScriptState
+from tests.foveal.live.live_rig import SAID, fake_engine, make_stages, until
 from tests.foveal.server.browser_rig import (
     PAINTED,
     PICTURED,
@@ -71,6 +75,24 @@ async def test_a_wearer_asks_points_and_hears_in_a_browser(browser: Browser) -> 
         await browser.run("document.getElementById('stop').click()")
         await browser.until("document.body.dataset.state === 'off'")
         assert await browser.run("document.getElementById('camera').hidden")
+
+
+class Breaking(ScriptedLMM):
+    """Goes away behind its last words, as a server may."""
+
+    def step(self, state: ScriptState, may_search: bool) -> TokenStep:
+        if not state.left:
+            raise BackendError("the server went away")
+        return super().step(state, may_search)
+
+
+async def test_a_part_of_an_answer_is_shown_as_one(browser: Browser) -> None:
+    engine = Engine(lambda: make_stages(lmm=Breaking(("It drinks",))))
+    async with Site(ServeConfig(), engine) as site:
+        await start(browser, site.url)
+        await ask(browser, "What does it do?", 1)
+        assert await shown(browser, ".answer .cut") == ["cut off: the server went away"]
+        assert (await shown(browser, ".answer"))[0].startswith("It drinks")
 
 
 async def test_the_page_comes_back_to_its_conversation(browser: Browser) -> None:

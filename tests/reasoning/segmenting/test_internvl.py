@@ -162,7 +162,7 @@ def test_a_tokenizer_that_is_code_is_read_from_its_file(folder: Path, tmp_path: 
     known.save_pretrained(tmp_path)
     path = tmp_path / "tokenizer.json"
     told = json.loads(path.read_text())
-    late = [token for token in told["added_tokens"] if token["content"] in ("[SEG]", "<vp>")]
+    late = [token for token in told["added_tokens"] if token["content"] in ("<vp>", "</vp>")]
     told["added_tokens"] = [token for token in told["added_tokens"] if token not in late]
     path.write_text(json.dumps(told))
     code = {"AutoTokenizer": ["tokenization_internlm2.InternLM2Tokenizer", None]}
@@ -171,8 +171,11 @@ def test_a_tokenizer_that_is_code_is_read_from_its_file(folder: Path, tmp_path: 
     (tmp_path / "tokenization_internlm2.py").write_text("raise SystemExit")
     added = {token["content"]: token["id"] for token in late}
     (tmp_path / "added_tokens.json").write_text(json.dumps(added))
-    words = "<|im_start|>user\n<img> it is [SEG]<vp>"
+    words = "<|im_start|>user\n<img> it is [SEG]<vp></vp>"
     assert load_tokenizer(tmp_path)(words).input_ids == known(words).input_ids
+    (tmp_path / "added_tokens.json").write_text(json.dumps(added | {"[SEG]": 7}))
+    with pytest.raises(AssetError, match=r"1 have others \(\[SEG\]\)"):
+        load_tokenizer(tmp_path)
     path.unlink()
     with pytest.raises(AssetError, match="InternLM2's own is code"):
         load_tokenizer(tmp_path)
