@@ -53,12 +53,21 @@ class PeerConnection(ReceivingConnection):
                 return receiver
         return TrackSource(track, self.options, self.clock, name)
 
-    def ice_transport(self) -> Any:
-        """The one ICE transport of all sections: everything is bundled."""
+    def dtls_transport(self) -> Any:
+        """The one transport of all sections, None before there are any: everything is bundled."""
         sections = [one.receiver.transport for one in self.getTransceivers()]
         if self.sctp is not None:
             sections.append(self.sctp.transport)
-        return sections[0].transport
+        return sections[0] if sections else None
+
+    def ice_transport(self) -> Any:
+        """What it finds its paths with."""
+        return self.dtls_transport().transport
+
+    def progress(self) -> str:
+        """How far it has come, for logs and reasons."""
+        dtls = self.dtls_transport()
+        return "no transport" if dtls is None else f"ICE {dtls.transport.state}, DTLS {dtls.state}"
 
     def make_receiver(self, kind: str, transport: Any) -> PacketReceiver:
         """Ours in place of aiortc's."""

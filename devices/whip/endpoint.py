@@ -108,7 +108,7 @@ class SignalServer:
 
     async def close(self) -> None:
         """End all sessions and wait for their handlers."""
-        await asyncio.gather(*(session.close() for session in self.sessions))
+        await asyncio.gather(*(one.close("the server ends") for one in self.sessions))
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _publish(self, request: web.Request) -> web.Response:
@@ -170,7 +170,7 @@ class SignalServer:
         return web.Response(text=text, content_type=FRAGMENT, headers={"ETag": session.etag})
 
     async def _delete(self, request: web.Request) -> web.Response:
-        await self._find(request, self._gate.authorize(request)).close()
+        await self._find(request, self._gate.authorize(request)).close("the client ended it")
         return web.Response(status=200)
 
     async def _options(self, request: web.Request) -> web.Response:
@@ -213,6 +213,8 @@ class SignalServer:
             late.cancel()
             closed.cancel()
             await session.close()
+            tell = logger.info if session.connected.is_set() else logger.warning
+            tell("session %s… has ended: %s", session.id[:6], session.reason)
             await self._finish(handler)
 
     async def _finish(self, handler: asyncio.Future[None]) -> None:
@@ -228,8 +230,8 @@ class SignalServer:
         timeout_ns = round(self._config.connect_timeout_s * NS_PER_S)
         await self._clock.sleep_until(self._clock.now_ns() + timeout_ns)
         if not session.connected.is_set():
-            logger.info("session %s… never connected", session.id[:6])
-            await session.close()
+            waited_s = self._config.connect_timeout_s
+            await session.close(f"no connection in {waited_s:g} s ({session.progress()})")
 
     async def _abandon(self, session: PeerSession) -> None:
         await session.close()

@@ -53,6 +53,7 @@ class PeerSession:
         self.channel_opened = asyncio.Event()
         self.connected = asyncio.Event()
         self.closed = asyncio.Event()
+        self.reason: str | None = None  # why it ended, once it has
         self.offer: SdpOffer | None = None  # that is answered
         self._ufrags: list[str] = []  # of the client's credentials, newest last
         self._restarts: IceRestarts | None = None  # with the first one
@@ -133,8 +134,13 @@ class PeerSession:
             self._restarts.check(fragment.ufrag, fragment.pwd)
         return "\r\n".join([self.offer.media_line, f"a=mid:{self.offer.mid}", *lines, ""])
 
-    async def close(self) -> None:
+    def progress(self) -> str:
+        """How far its connection has come, in words."""
+        return self._connection.progress()
+
+    async def close(self, reason: str = "it was closed here") -> None:
         """End the session; the frames and audio end with it. Closing twice is fine."""
+        self.reason = self.reason or reason
         if self._closing is None:
             self._closing = asyncio.ensure_future(self._close())
         # aiortc never finishes closing if it is cancelled half way: a cancelled caller leaves it.
@@ -175,7 +181,14 @@ class PeerSession:
         if state == "connected":
             self.connected.set()
         elif state in ("failed", "closed"):
+            self.reason = self.reason or self._why(state)
             self.closed.set()
+
+    def _why(self, state: str) -> str:
+        if state == "closed":  # aiortc does not tell one from the other
+            return "the client closed the connection, or was heard no more"
+        what = "was lost" if self.connected.is_set() else "did not come about"
+        return f"the connection {what} ({self.progress()})"
 
 
 def _etag() -> str:

@@ -30,6 +30,7 @@ MAX_WAITING = 4  # questions
 MAX_FAILURES = 20  # frames in a row that no model could take
 PATROL_NS = 250 * NS_PER_MS
 STATS_NS = NS_PER_S
+ENDED = "its pictures have ended"  # a camera that does not say why it went
 NO_ANSWER = " No answer came."  # said in its place
 NO_ANSWERS = ("question", "internal")  # causes of a refusal that the wearer hears of
 PAUSED_NS = 2 * NS_PER_S  # no frame for so long: questions are about the last one
@@ -132,11 +133,14 @@ class LiveSession:
         """End the recording; the conversation goes on."""
         self._parts.lane.submit(lambda: self._talk.stop_recording(reason))
 
-    async def watch(self, source: FrameSource, steady: bool = True) -> bool:
+    async def watch(
+        self, source: FrameSource, steady: bool = True, why: Callable[[], str | None] | None = None
+    ) -> bool:
         """Live on a camera until its frames end, or another takes its place: then True.
 
         `steady`: its pictures are meant to come without a pause; one that does not send them is
-        told. Raises PromptError when the models fail on every frame.
+        told. `why` it has ended, once it has. Raises PromptError when the models fail on every
+        frame.
         """
         self._cameras += 1
         mine, self._source = self._cameras, source
@@ -158,7 +162,8 @@ class LiveSession:
         finally:
             if self._cameras == mine:
                 self._source = None
-                self._tell(server.CameraMessage(on=False))
+                reason = (None if why is None else why()) or ENDED
+                self._tell(server.CameraMessage(on=False, reason=reason))
 
     async def close(self, reason: str = "the session has ended") -> None:
         """End: an answer stops at its next token, a recording is finished."""

@@ -95,7 +95,8 @@ class Cameras:
                 try:
                     async with present:
                         await present.come()
-                        await room.live.watch(present, steady=isinstance(source, UrlSource))
+                        steady = isinstance(source, UrlSource)
+                        await room.live.watch(present, steady, present.why)
                 except (PromptError, SourceError) as error:
                     room.tell(ErrorMessage(reason=str(error)))
                 while room.live.camera and not room.closed.is_set():
@@ -124,6 +125,7 @@ class _Present:
         self._source, self._gone_s = source, gone_s
         self._frames: AsyncGenerator[Frame, None] = source.frames()  # type: ignore[assignment]
         self._first: Frame | None = None
+        self._reason: str | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -147,6 +149,7 @@ class _Present:
                 async with asyncio.timeout(self._gone_s):
                     frame = await anext(self._frames, None)
             except TimeoutError:
+                self._reason = f"no picture has come for {self._gone_s:g} s; it is looked for"
                 return
 
     def newer(self) -> Frame | None:
@@ -154,6 +157,10 @@ class _Present:
         newer = getattr(self._source, "newer", None)  # an inbox keeps every photo
         frame: Frame | None = None if newer is None else newer()
         return None if frame is None else _fit(frame)
+
+    def why(self) -> str | None:
+        """Why it has ended, once it has."""
+        return self._reason
 
     def stats(self) -> Any:
         """The camera's drops."""

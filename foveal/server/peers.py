@@ -168,11 +168,14 @@ class Peers:
     async def _see(self, peer: PeerSession, room: Room) -> None:
         assert peer.video is not None
         try:
-            while await room.live.watch(peer.video) and await _alone(peer.video, room):
+            watching = room.live.watch
+            while await watching(peer.video, why=lambda: peer.reason) and await _alone(
+                peer.video, room
+            ):
                 pass  # the camera that had taken over has gone
         except PromptError as error:
             room.tell(ErrorMessage(reason=str(error)))
-            await peer.close()
+            await peer.close(str(error))
 
     async def _talk_to(
         self, peer: PeerSession, room: Room, talk: OnTalk | None, access: Access

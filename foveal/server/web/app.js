@@ -65,7 +65,7 @@ const handlers = {
     $('camera').hidden = !on;
     $('camera').classList.toggle('stalled', stalled);
     $('camera-word').textContent = stalled ? 'No pictures' : 'Camera in use';
-    if (reason) transcript.note(reason);
+    if (reason) transcript.note(on ? reason : `The camera has gone: ${reason}.`);
     if (stalled && !replay.active) revive();
   },
   asked(message) {

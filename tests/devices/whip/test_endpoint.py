@@ -203,11 +203,13 @@ async def test_a_full_server_says_when_to_come_back(
 
 
 async def test_a_peer_that_never_connects_loses_its_slot(
-    start: Start, camera_offer: tuple[Any, str]
+    start: Start, camera_offer: tuple[Any, str], caplog: pytest.LogCaptureFixture
 ) -> None:
     endpoint = await start(connect_timeout_s=0.2)
     response = await endpoint.post(camera_offer[1])
     await asyncio.wait_for(endpoint.ended.wait(), 3)
+    assert (endpoint.sessions[0].reason or "").startswith("no connection in 0.2 s (ICE ")
+    await until(lambda: "has ended: no connection in 0.2 s" in caplog.text)
     await asyncio.sleep(0.05)
     location = endpoint.url + response.headers["Location"]
     assert (await endpoint.http.delete(location, headers=AUTH)).status == 404
@@ -228,6 +230,8 @@ async def test_a_peer_that_dies_without_a_word_is_noticed(
     for protocol in ice._connection._protocols:
         protocol.transport.abort()  # its sockets are gone, as when the process is killed
     await asyncio.wait_for(endpoint.ended.wait(), 6)
+    reason = endpoint.sessions[0].reason or ""
+    assert "was heard no more" in reason or "the connection was lost (ICE " in reason
     await connection.close()
 
 

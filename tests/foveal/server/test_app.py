@@ -113,7 +113,8 @@ async def test_a_camera_joins_the_session_of_a_text_client_and_a_player_hears_it
         await screen.say("ask", text="What is this?")
         assert (await screen.until("end"))["text"] == SAID
         await camera.close()
-        assert not (await screen.until("camera", 2))["on"]
+        gone = await screen.until("camera", 2)
+        assert not gone["on"] and gone["reason"]
         await screen.close()
         unknown = await site.http.post("/whep?conversation=nobody", data="v=0")
         assert unknown.status in (415, 404, 422)

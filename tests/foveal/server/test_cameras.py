@@ -131,6 +131,11 @@ async def test_a_camera_that_the_box_reads_comes_goes_and_comes_back(
             assert (await screen.until("end"))["text"] == SAID
             camera.on = False
             await until(lambda: not spot.room.live.camera, 30)
+            await until(lambda: not screen.of("camera")[-1]["on"])
+            assert (
+                screen.of("camera")[-1]["reason"]
+                == "no picture has come for 0.5 s; it is looked for"
+            )
             camera.on = True
             await until(lambda: spot.room.live.camera, 30)
             seen = len(screen.of("regions"))
