@@ -100,7 +100,7 @@ def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         raise RuntimeError(f"expected all tensors of {name} on one device, got {NAME} and cpu")
     asked = kwargs.get("device")
     goes = far if asked is None else torch.device(asked).type == NAME
-    if asked is not None:
+    if asked is not None and goes:  # else it is the CPU, or meta, on which models are built
         kwargs = {**kwargs, "device": torch.device("cpu")}
     plain_args, plain = tree_map(_held, (args, kwargs))
     out = func(*plain_args, **plain)
