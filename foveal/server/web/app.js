@@ -168,7 +168,7 @@ function hear() {
 function problem(text) {
   $('problem').hidden = !text;
   $('problem').textContent = text;
-  if (text && media) transcript.note(text);
+  if (text && (media || kind === 'screen')) transcript.note(text);
 }
 
 // --- sources
@@ -228,7 +228,12 @@ const boxState = () => fetch('ready').then(answer => answer.json()).catch(() => 
 // A second screen, or one for a camera that the box itself reads.
 async function look() {
   if (!link.token && (await boxState()).token_needed) return $('login').showModal();
-  await link.watch(watch);
+  await link.watch(watch).catch(refused);
+}
+
+function refused(error) {
+  if (error.status === 401 || error.status === 403) $('login').showModal();
+  problem(error.message);
 }
 
 async function begin(stream) {
@@ -239,8 +244,7 @@ async function begin(stream) {
     wake = await navigator.wakeLock?.request('screen').catch(() => null);
   } catch (error) {
     await finish();
-    if (error.status === 401 || error.status === 403) $('login').showModal();
-    problem(error.message);
+    refused(error);
   }
 }
 

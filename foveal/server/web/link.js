@@ -18,6 +18,12 @@ export class Refused extends Error {
   }
 }
 
+// What the box said, in its own words.
+async function refusal(response) {
+  const problem = await response.json().catch(() => ({}));
+  return new Refused(response.status, problem.detail || `the box said ${response.status}`, 1000 * Number(response.headers.get('Retry-After')) || 0);
+}
+
 // STUN and TURN servers of Link headers (RFC 9725 section 4.6).
 export function iceServers(header) {
   return [...(header ?? '').matchAll(LINK)].map(([, urls, rest]) => {
@@ -230,10 +236,7 @@ export class Link extends EventTarget {
     } catch {
       throw new Error('the box does not answer');
     }
-    if (response.status !== 201) {
-      const problem = await response.json().catch(() => ({}));
-      throw new Refused(response.status, problem.detail || `the box said ${response.status}`, 1000 * Number(response.headers.get('Retry-After')) || 0);
-    }
+    if (response.status !== 201) throw await refusal(response);
     return response;
   }
 
@@ -299,8 +302,14 @@ export class Link extends EventTarget {
     await new Promise((done, fail) => {
       socket.onopen = done;
       socket.onclose = () => fail(new Error('the box does not answer'));
-    });
+    }).catch(error => this.#askWhy(error));
     socket.onclose = () => this.#lost(socket);
+  }
+
+  // Browsers do not tell why a socket was refused; the same request without one is answered.
+  async #askWhy(error) {
+    const response = await fetch('events' + this.#query(), {headers: this.headers()}).catch(() => null);
+    throw [401, 403, 429, 503].includes(response?.status) ? await refusal(response) : error;
   }
 
   headers() {

@@ -12,6 +12,7 @@ from aiortc import RTCIceServer
 from foveal.live.engine import Engine
 from foveal.live.protocol.server import TranscriptMessage
 from foveal.live.recording import RecordPolicy
+from foveal.live.room import RoomLimits
 from foveal.live.speech.microphone import Ear
 from foveal.server.app import ServeConfig
 from stream.clock import Clock
@@ -268,6 +269,21 @@ async def test_a_token_is_asked_for(browser: Browser) -> None:
         await browser.open("about:blank")
         await start(browser, f"{site.url}/#token=open-sesame")
         assert "sesame" not in await browser.run("location.href")
+
+
+async def test_a_second_screen_is_told_why_it_was_refused(browser: Browser) -> None:
+    from devices.http.admission import Grant, hash_token
+
+    grants = [Grant(hash_token("open-sesame"))]
+    async with Site(ServeConfig(lambda: grants, limits=RoomLimits(max_sessions=0))) as site:
+        await browser.open(f"{site.url}/#token=wrong&conversation=theirs")
+        await browser.until("document.getElementById('login').open")
+        assert any("token" in note for note in await shown(browser, ".note"))
+        await browser.open("about:blank")
+        await browser.open(f"{site.url}/#token=open-sesame&conversation=theirs")
+        await browser.until("document.querySelector('.note')")
+        assert any("sessions" in note for note in await shown(browser, ".note"))
+        browser.errors.clear()  # the browser logs what was refused
 
 
 async def test_the_other_camera_of_a_phone_that_opens_one_at_a_time(browser: Browser) -> None:
