@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from foveal.examples import examples
+
 if TYPE_CHECKING:
     from foveal.training.data.distil import DistilReport
     from reasoning.data.builder import BuildReport
@@ -27,7 +29,9 @@ least one of them; only their training parts are read. Composites are written be
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Of the sub-command."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="WHAT")
-    build = actions.add_parser("build", help="pictures and a knowledge base -> records")
+    build = actions.add_parser(
+        "build", help="pictures and a knowledge base -> records", **examples(EPILOG, "data build")
+    )
     build.add_argument("--out", type=Path, required=True, help="JSONL file to write")
     build.add_argument("--data", type=Path, help="folder of the pictures")
     build.add_argument("--cutouts", type=Path, help="folder of named PNG cut-outs")
@@ -49,14 +53,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     build.add_argument("--index", type=Path, help="index folder; wiki-vital's unless given")
     build.add_argument("--seed", type=int, default=0)
-    taken = actions.add_parser("import", help="a public data set -> records")
+    taken = actions.add_parser(
+        "import", help="a public data set -> records", **examples(EPILOG, "data import")
+    )
     taken.add_argument("format", choices=FORMATS)
     taken.add_argument("source", type=Path, help="the set's folder, JSON, JSONL or parquet file")
     taken.add_argument("--images", type=Path, help="folder of its pictures")
     taken.add_argument("--split", help="of refcoco (train) or ade20k (training)")
     taken.add_argument("--out", type=Path, required=True, help="JSONL file to write")
     taken.add_argument("--limit", type=int, help="records at most")
-    check = actions.add_parser("check", help="validate a JSONL file of records")
+    check = actions.add_parser(
+        "check", help="validate a JSONL file of records", **examples(EPILOG, "data check")
+    )
     check.add_argument("file", type=Path)
     check.add_argument("--images", action="store_true", help="also open every picture")
     for action in (build, taken, check):

@@ -7,6 +7,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from foveal.examples import examples
+
 if TYPE_CHECKING:
     from stream.events import Evidence, Query
     from stream.frame import Image
@@ -25,14 +27,16 @@ EPILOG = """examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Of the sub-command."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    build = actions.add_parser("build", help="read, encode and write an index")
+    build = actions.add_parser(
+        "build", help="read, encode and write an index", **examples(EPILOG, "index build")
+    )
     build.add_argument(
         "--source", default="wiki-vital", help="wiki-vital, a folder of .txt/.md, or a .jsonl file"
     )
     build.add_argument("--out", type=Path, help="folder to write (default: in the cache)")
     build.add_argument("--if-missing", action="store_true", help="do nothing if it is there")
     build.add_argument("--kind", choices=("flat", "hnsw"), default="flat")
-    query = actions.add_parser("query", help="search an index")
+    query = actions.add_parser("query", help="search an index", **examples(EPILOG, "index query"))
     what = query.add_mutually_exclusive_group(required=True)
     what.add_argument("--text", metavar="WORDS", help="a question or a name")
     what.add_argument("--image", metavar="FILE", help="a picture")

@@ -4,6 +4,7 @@ import argparse
 import json
 from pathlib import Path
 
+from foveal.examples import examples
 from foveal.server.auth.scopes import DEFAULT_SCOPES, SCOPES
 
 HELP = "make, list and revoke the tokens of `foveal serve`"
@@ -24,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Of the sub-command."""
     parser.add_argument("--file", type=Path, default=DEFAULT, help=f"default {DEFAULT}")
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    add = actions.add_parser("add", help="make a token")
+    add = actions.add_parser("add", help="make a token", **examples(EPILOG, "token add"))
     add.add_argument("name")
     shown = "; ".join(f"{name}: {text}" for name, text in SCOPES.items())
     add.add_argument(
@@ -34,9 +35,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"repeatable, default {' '.join(DEFAULT_SCOPES)}. {shown}",
     )
     add.add_argument("--days", type=float, help="until it expires (default never)")
-    listing = actions.add_parser("list", help="names, scopes and expiry")
+    listing = actions.add_parser(
+        "list", help="names, scopes and expiry", **examples(EPILOG, "token list")
+    )
     listing.add_argument("--json", action="store_true")
-    revoke = actions.add_parser("revoke", help="forget a token")
+    revoke = actions.add_parser("revoke", help="forget a token", **examples(EPILOG, "token revoke"))
     revoke.add_argument("name")
 
 

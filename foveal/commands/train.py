@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from foveal.examples import examples
 from stream.writing import writing
 
 HELP = "fit the weights that this project ships"
@@ -26,9 +27,17 @@ A stage that was stopped goes on from --work; remove that folder to begin again.
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Of the sub-command."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="WHAT")
-    intents = actions.add_parser("intents", help="what a question asks for (half a minute)")
+    intents = actions.add_parser(
+        "intents",
+        help="what a question asks for (half a minute)",
+        **examples(EPILOG, "train intents"),
+    )
     intents.add_argument("--data", type=Path, help="YAML of example questions per intent")
-    everyday = actions.add_parser("everyday", help="80 everyday names (about ten minutes)")
+    everyday = actions.add_parser(
+        "everyday",
+        help="80 everyday names (about ten minutes)",
+        **examples(EPILOG, "train everyday"),
+    )
     everyday.add_argument("--coco", type=Path, required=True, help="COCO folder: train2017 and val")
     everyday.add_argument("--coco128", type=Path, help="YOLO-seg folder; its first half is used")
     everyday.add_argument("--imagenet", type=Path, help="folder of wnid_name.jpg photographs")
@@ -39,7 +48,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "stage1": "the segmenting model: sentences worded from masks",
         "stage2": "the segmenting model: search-interleaved answers",
     }
-    stages = [actions.add_parser(name, help=text) for name, text in staged.items()]
+    stages = [
+        actions.add_parser(name, help=text, **examples(EPILOG, f"train {name}"))
+        for name, text in staged.items()
+    ]
     for stage in stages:
         stage.add_argument("--config", type=Path, required=True, help="YAML of settings")
         stage.add_argument("--data", type=Path, required=True, help="folder of training pictures")
