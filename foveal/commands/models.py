@@ -23,6 +23,7 @@ EPILOG = """examples:
   FOVEAL_CACHE=/data/models foveal models pull --all
   foveal models verify --json
   foveal models verify-sam2 sam2.1_hiera_tiny.pt --image-size 512    # needs the sam2 package
+  foveal models verify-sam2 edgetam.pt    # beside transformers' own session
 """
 
 

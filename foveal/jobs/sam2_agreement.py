@@ -15,6 +15,8 @@ TRAINED_SIZE = 1024  # px
 def report_agreement(names: list[str], image_size: int | None, as_json: bool) -> int:
     """Compare with the one checkpoint that is named, print a table or JSON; 0 when all agrees.
 
+    EdgeTAM's is compared with transformers' session.
+
     Raises ConfigError for no or several names or without the package, AssetError for a file that
     is no checkpoint.
     """
@@ -22,7 +24,8 @@ def report_agreement(names: list[str], image_size: int | None, as_json: bool) ->
 
     if len(names) != 1 or Path(names[0]).suffix != ".pt":
         raise ConfigError(
-            f"expected one checkpoint of SAM 2 or 2.1 as published (a .pt file), got {names}"
+            "expected one checkpoint of SAM 2, 2.1 or EdgeTAM as published (a .pt file), got "
+            f"{names}"
         )
     size = image_size or TRAINED_SIZE
     rows = verify(Path(names[0]), size)

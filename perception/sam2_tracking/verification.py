@@ -11,8 +11,11 @@ import numpy as np
 import torch
 
 from perception.masks.prompts import BoxPrompt, MaskPrompt, PointsPrompt, Prompt
+from perception.sam2.convert import read_checkpoint
+from perception.sam2.convert_edgetam import is_edgetam
 from perception.sam2.types import FrameFeatures
-from perception.sam2_tracking.open import load_sam2_tracker
+from perception.sam2_tracking.edgetam_reference import EdgeTamSession, as_mask
+from perception.sam2_tracking.open import load_model, load_sam2_tracker
 from perception.sam2_tracking.reference import PackageSession, package_predictor, write_clip
 from perception.sam2_tracking.state import Memory, Sam2Config, Sam2State, Sam2Track
 from perception.sam2_tracking.tracker import Sam2Tracker
@@ -97,14 +100,42 @@ def apart(ours: torch.Tensor, theirs: torch.Tensor) -> float:
 def verify(checkpoint: Path, image_size: int) -> tuple[Agreement, ...]:
     """A SAM 2 or 2.1 `.pt` in our tracker and in the package, over a short made-up clip.
 
+    EdgeTAM's is compared with transformers' session instead (edgetam_reference.py).
     Raises AssetError for a file that is no checkpoint, ConfigError without the package.
     """
+    if is_edgetam(read_checkpoint(checkpoint)):
+        return verify_edgetam(checkpoint, image_size)
     predictor = package_predictor(checkpoint, image_size)
     tracker = load_sam2_tracker(checkpoint, exact_config(FRAMES), image_size=image_size)
     with tempfile.TemporaryDirectory() as folder:
         frames = write_clip([_picture(index) for index in range(FRAMES)], Path(folder))
         session = PackageSession(predictor, Path(folder))
         return compare(session, tracker, frames, _plan())
+
+
+def verify_edgetam(checkpoint: Path, image_size: int) -> tuple[Agreement, ...]:
+    """Boxes and points of the first frame, each object in a session of its own.
+
+    `checkpoint`: `edgetam.pt` or a folder as transformers writes it.
+    """
+    config = Sam2Config(fill_hole_area=0)  # transformers fills none
+    tracker = load_sam2_tracker(checkpoint, config, image_size=image_size)
+    model, worst = load_model(checkpoint, image_size).eval(), _Worst()
+    pictures = [_picture(index) for index in range(FRAMES)]
+    frames = [Frame(n * 100_000_000, 0, image, "made up") for n, image in enumerate(pictures)]
+    for prompt in (step.prompt for step in _plan() if step.index == 0):
+        if isinstance(prompt, MaskPrompt):
+            continue
+        session = EdgeTamSession(model)
+        session.prompt(prompt, frames[0].size)
+        state, _ = tracker.add(tracker.init_state(), frames[0], None, prompt)
+        for index, frame in enumerate(frames):
+            state, (region,) = tracker.step(state, frame)
+            theirs = session.step(index, tracker.networks.pixels(frame.image))
+            worst.add("mask logits", state.tracks[0].logits, theirs)
+            missed = 1 - _overlap(decode_mask(region.mask), as_mask(theirs, frame.size))
+            worst.note("masks", missed, missed)
+    return worst.rows()
 
 
 def exact_config(frames: int) -> Sam2Config:

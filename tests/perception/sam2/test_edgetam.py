@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 import torch
 
+from perception.sam2 import networks
 from perception.sam2.convert import Weights
 from perception.sam2.convert_edgetam import convert_edgetam, edgetam_config, rename_edgetam
+from perception.sam2_tracking import verification
 from perception.sam2_tracking.open import load_model, load_sam2_tracker
 from stream.errors import AssetError
 from tests.doubles.sam2_random import random_model, tiny_edgetam_config
@@ -54,6 +56,33 @@ def test_the_official_checkpoint_tracks(official: Weights, tmp_path: Path) -> No
     state = run(tracker, state, 0, 3)
     assert state.tracks[0].logits.shape == (SIZE // 4, SIZE // 4)
     assert bool(state.tracks[0].logits.isfinite().all())
+
+
+@pytest.mark.shared
+def test_the_official_checkpoint_agrees_with_transformers(
+    official: Weights, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "edgetam.pt"
+    torch.save({"model": official}, file)
+    monkeypatch.setattr(verification, "FRAMES", 4)
+    rows = verification.verify(file, SIZE)
+    assert [row.component for row in rows] == ["mask logits", "masks"]
+    assert all(row.agrees for row in rows), rows
+
+
+def test_a_memory_that_differs_does_not_agree(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    random_model(tiny_edgetam_config(), seed=2).save_pretrained(tmp_path)
+    monkeypatch.setattr(verification, "FRAMES", 4)
+    assert all(row.agrees for row in verification.verify_edgetam(tmp_path, 128))
+    remember = networks.Sam2Networks.remember
+
+    def half(network: Any, features: Any, decoded: Any, prompted: bool) -> torch.Tensor:
+        return 0.5 * remember(network, features, decoded, prompted)
+
+    monkeypatch.setattr(networks.Sam2Networks, "remember", half)
+    assert not all(row.agrees for row in verification.verify_edgetam(tmp_path, 128))
 
 
 @pytest.mark.shared
