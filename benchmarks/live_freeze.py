@@ -32,11 +32,11 @@ from aiohttp import web
 
 from benchmarks.report import emit
 from foveal.config.schema import Config
-from foveal.live.answer_threads import AnswerThreads, Seat
 from foveal.live.live_session import LiveSession
 from foveal.live.parts import LiveParts
 from foveal.live.protocol.server import EndMessage, RegionsMessage, ServerMessage
-from foveal.live.worker import FairWorker
+from foveal.live.threads.answer_threads import AnswerThreads, Seat
+from foveal.live.threads.worker import FairWorker
 from foveal.setup.assistant import Models, open_models
 from foveal.setup.stages import load_stages
 from foveal.setup.threads import share_cores

@@ -71,8 +71,6 @@ async def _serve(
         with contextlib.suppress(NotImplementedError):  # Windows has no such handlers
             loop.add_signal_handler(number, stop.set)
     tls = tls_context(args)
-    if tls is None and not is_local(args.host):
-        print(PLAIN, file=sys.stderr, flush=True)
     patience = Patience(MonotonicClock())
     app = server.application()
     patience.watch(app)
@@ -83,6 +81,8 @@ async def _serve(
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(runner.cleanup)
         await _listen(runner, args, tls)
+        if tls is None and not is_local(args.host):
+            print(PLAIN, file=sys.stderr, flush=True)
         sending_off = asyncio.create_task(patience.send_off(runner))
         stack.callback(sending_off.cancel)
         scheme, port = "https" if tls else "http", runner.addresses[0][1]

@@ -11,12 +11,12 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from foveal.live.answer_threads import Seat
 from foveal.live.camera_watch import OLD_NS
 from foveal.live.parts import LiveParts
 from foveal.live.protocol import server
 from foveal.live.protocol.wire import end_message, question_of, regions_message
 from foveal.live.recording import FileRecording
+from foveal.live.threads.answer_threads import Seat
 from foveal.live.turns import AnswerJob, LiveTurn, ReadingAhead
 from foveal.live.view import LiveView
 from foveal.session.pipeline import Session

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 from devices.speaking.speaker import Speaker
 from foveal.config.schema import SessionConfig
-from foveal.live.answer_threads import AnswerThreads
-from foveal.live.worker import Lane
+from foveal.live.threads.answer_threads import AnswerThreads
+from foveal.live.threads.worker import Lane
 from foveal.session.stages import Stages
 
 

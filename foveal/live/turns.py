@@ -7,9 +7,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from foveal.live.answer_threads import AnswerThreads, Seat
 from foveal.live.protocol import server
 from foveal.live.recording import FileRecording
+from foveal.live.threads.answer_threads import AnswerThreads, Seat
 from foveal.session.state import Asked
 from reasoning.generation.cancel import CancelToken
 from stream.errors import BackendError

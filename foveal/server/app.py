@@ -25,7 +25,6 @@ from devices.webrtc.reach import within_ports
 from devices.whip.endpoint import build_app
 from devices.whip.sdp import Role
 from foveal.live.access import Access, Right, access_of
-from foveal.live.answer_threads import AnswerThreads
 from foveal.live.engine import Engine
 from foveal.live.live_session import LiveSession, Tell
 from foveal.live.message_log import Message
@@ -35,7 +34,8 @@ from foveal.live.recording import Library
 from foveal.live.registry import Rooms
 from foveal.live.room import Room
 from foveal.live.speech.microphone import MakeListener
-from foveal.live.worker import FairWorker
+from foveal.live.threads.answer_threads import AnswerThreads
+from foveal.live.threads.worker import FairWorker
 from foveal.server.cameras import Cameras, Spot
 from foveal.server.pages import page_routes
 from foveal.server.peers import Peers, ServeConfig

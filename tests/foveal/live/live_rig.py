@@ -14,12 +14,12 @@ from jsonschema import Draft202012Validator
 
 from devices.speaking.speaker import Speaker
 from foveal.config.schema import SessionConfig
-from foveal.live.answer_threads import AnswerThreads
 from foveal.live.engine import Engine
 from foveal.live.live_session import LiveSession
 from foveal.live.parts import LiveParts
 from foveal.live.protocol.server import ServerMessage
-from foveal.live.worker import FairWorker
+from foveal.live.threads.answer_threads import AnswerThreads
+from foveal.live.threads.worker import FairWorker
 from foveal.session.masklets import LiveMasklets
 from foveal.session.stages import Stages
 from perception.features.backbone import Backbone

@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 
 from foveal.config.schema import SessionConfig
-from foveal.live.answer_threads import AnswerThreads
 from foveal.live.live_session import LiveSession
 from foveal.live.message_log import SessionLog
 from foveal.live.parts import LiveParts
 from foveal.live.registry import Rooms
 from foveal.live.room import Room, RoomLimits
-from foveal.live.worker import FairWorker
+from foveal.live.threads.answer_threads import AnswerThreads
+from foveal.live.threads.worker import FairWorker
 from stream.clock import NS_PER_MS, NS_PER_S
 from tests.foveal.live.live_rig import HELLO, SAID, QueueSource, make_stages, until
 

@@ -9,14 +9,14 @@ import pytest
 import pytest_asyncio
 
 from devices.http.problems import Problem
-from foveal.live.answer_threads import AnswerThreads
 from foveal.live.live_session import LiveSession
 from foveal.live.message_log import Message
 from foveal.live.parts import LiveParts
 from foveal.live.protocol.server import CameraMessage
 from foveal.live.registry import Rooms
 from foveal.live.room import MAX_LINKS, Room, RoomLimits
-from foveal.live.worker import FairWorker
+from foveal.live.threads.answer_threads import AnswerThreads
+from foveal.live.threads.worker import FairWorker
 from stream.clock import NS_PER_S, MonotonicClock
 from tests.foveal.live.live_rig import HELLO, QueueSource, make_stages, until
 

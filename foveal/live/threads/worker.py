@@ -1,5 +1,5 @@
 """One thread for all that a stream needs of the models, shared fairly: sessions take turns, a frame
-at a time. Answers are made elsewhere (`foveal.live.answer_threads`).
+at a time. Answers are made elsewhere (`foveal.live.threads.answer_threads`).
 """
 
 import threading

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from foveal.live.worker import FairWorker
+from foveal.live.threads.worker import FairWorker
 
 
 class Rig:

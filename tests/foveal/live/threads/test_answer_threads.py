@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from foveal.live.answer_threads import MAX_THREADS, AnswerThreads, FairTurn, Seat
+from foveal.live.threads.answer_threads import MAX_THREADS, AnswerThreads, FairTurn, Seat
 from reasoning.generation.cancel import CancelToken
 from stream.clock import MonotonicClock
 from stream.errors import BackendError, Cancelled

@@ -1,0 +1,1 @@
+"""The threads that sessions share: one for frames, in turn, and one for each answer."""
