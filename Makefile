@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+PEER := $(VENV)/.sam2
 UV := PATH="$(BIN):$$PATH" uv
 
 .PHONY: demo test check format models index bench constraints resolve clean
@@ -12,8 +13,10 @@ demo: $(STAMP) models index  ## replay a real clip, ask questions, write runs/de
 	$(BIN)/foveal demo-clip runs/demo.mp4
 	$(BIN)/foveal replay runs/demo.mp4 --rate 0 --ask-file runs/demo.questions.jsonl --out runs/demo
 
-test: $(STAMP) models  ## all tests; those that need a GPU or optional data skip with the reason
-	$(BIN)/python -m pytest -q
+# A file of tests in one process; a process more than two cores, as tests of networks wait.
+TEST_PROCESSES ?= 3
+test: $(STAMP) $(PEER) models  ## all tests; those that need a GPU or optional data skip with the reason
+	$(BIN)/python -m pytest -q -n $(TEST_PROCESSES) --dist loadfile
 
 check: $(STAMP)  ## ruff (with bandit's rules), mypy, import-linter, deptry (undeclared and unused packages), vulture (dead code)
 	$(BIN)/ruff check .
@@ -59,6 +62,13 @@ $(BIN)/python:
 
 $(STAMP): pyproject.toml constraints.txt | $(BIN)/python
 	$(UV) pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+# The original SAM 2, built from source: masks are compared with its own. Tests skip where it is not to be had.
+$(PEER): $(STAMP)
+	{ $(UV) pip install --quiet --python $(BIN)/python --constraint constraints.txt setuptools wheel && \
+		SAM2_BUILD_CUDA=0 $(UV) pip install --quiet --python $(BIN)/python --constraint constraints.txt \
+			--no-build-isolation 'sam2>=1.1'; } || echo "no sam2: its tests will skip" >&2
 	touch $@
 
 clean:

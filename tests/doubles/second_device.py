@@ -14,6 +14,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
+from torch.utils.checkpoint import DefaultDeviceType
 
 from perception.device import Device
 
@@ -83,7 +84,9 @@ def second_device() -> Iterator[Device]:
 
 @cache
 def _register() -> None:
+    recomputed_on = DefaultDeviceType.get_device_type()
     _setup_privateuseone_for_python_backend(NAME)
+    DefaultDeviceType.set_device_type(recomputed_on)  # by other tests of this process
 
 
 def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:

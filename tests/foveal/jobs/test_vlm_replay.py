@@ -57,6 +57,7 @@ def test_a_replay(
     request = ReplayRequest(
         clip, tmp_path / "run", ASKED, PlaybackOptions(rate=0), settings(tmp_path / family)
     )
+    load_backend.cache_clear()
     summary = asyncio.run(replay(request))
     opened = load_backend.cache_info().misses
     load_backend.cache_clear()
