@@ -117,6 +117,8 @@ def random_predictor(image_size: int, seed: int = 2) -> Any:
     randomise(model, seed)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
+        places = model.sam_prompt_encoder.pe_layer.positional_encoding_gaussian_matrix
+        places.copy_(torch.randn(places.shape, generator=generator))
         model.sam_mask_decoder.pred_obj_score_head.layers[2].bias.fill_(PRESENCE_BIAS)
         noise = torch.randn(1, 3, image_size, image_size, generator=generator)
         tokens = model.forward_image(noise)["backbone_fpn"][-1]

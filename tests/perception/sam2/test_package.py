@@ -124,7 +124,7 @@ def test_every_part_equals_the_package(
 def test_each_option_away_from_the_package_shows(
     predictor: Any, checkpoint: Path, tmp_path: Path, changed: dict[str, Any], parts: set[str]
 ) -> None:
-    rows = agreement(predictor, checkpoint, tmp_path / "clip", 8, FIVE[:1], **changed)
+    rows = agreement(predictor, checkpoint, tmp_path / "clip", 8, FIVE, **changed)
     assert {name for name in parts if rows[name].agrees} == set()
 
 
