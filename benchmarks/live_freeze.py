@@ -195,6 +195,7 @@ async def live(
         await session.close()
         await asyncio.to_thread(answers.join, JOIN_S)
         worker.close()
+        await asyncio.to_thread(worker.join, JOIN_S)  # the frame in work
         pool.shutdown()
 
 
