@@ -12,7 +12,7 @@ import yaml
 
 from foveal.config.models import KINDS
 from foveal.config.schema import Config
-from reasoning.vlm.hub import hub_errors
+from reasoning.vlm.hub import cached, hub_errors
 from reasoning.vlm.hub_name import HubName
 from reasoning.vlm.mask_codes import TOKENIZER
 from stream.errors import AssetError
@@ -78,20 +78,7 @@ def needed(config: Config) -> tuple[HubModel, ...]:
 
 def snapshot(model: HubModel) -> Path | None:
     """The folder of a model that was pulled whole; None where some of it is missing."""
-    from huggingface_hub import snapshot_download
-
-    try:
-        found = snapshot_download(
-            model.id,
-            revision=model.revision,
-            allow_patterns=list(model.files),
-            local_files_only=True,
-        )
-    except (OSError, ValueError):
-        return None
-    folder = Path(found)
-    weights = (folder / "model.bin").is_file()
-    return folder if _whole(folder) or weights else None
+    return cached(model.name, model.files)
 
 
 def pinned(text: str, files: tuple[str, ...] = NETWORK) -> str:
@@ -183,12 +170,6 @@ def _unpinned(model: HubModel) -> str:
 
 def _size(model: HubModel) -> str:
     return f", {model.megabytes} MB" if model.megabytes else ""
-
-
-def _whole(folder: Path) -> bool:
-    from reasoning.vlm.hub import complete
-
-    return complete(folder)
 
 
 def _check_space(model: HubModel, missing: int, cache: Path) -> None:

@@ -26,11 +26,10 @@ def model_folder(name: HubName, files: Sequence[str] = FILES) -> Path:
         if not name.folder.is_dir():
             raise AssetError(f"expected the folder of a model, found none at {name.folder}")
         return name.folder
-    cached = _cached(name, files)
-    return cached if cached is not None else _fetched(name, files)
+    return cached(name, files) or _fetched(name, files)
 
 
-def _cached(name: HubName, files: Sequence[str]) -> Path | None:
+def cached(name: HubName, files: Sequence[str]) -> Path | None:
     """A complete snapshot of the cache; None where a part of it is missing."""
     from huggingface_hub import snapshot_download
 
@@ -115,7 +114,8 @@ def complete(folder: Path) -> bool:
         return False
     index = folder / "model.safetensors.index.json"
     if not index.is_file():
-        return any(folder.glob("*.safetensors"))
+        # CTranslate2 keeps its weights in model.bin.
+        return any(folder.glob("*.safetensors")) or (folder / "model.bin").is_file()
     try:
         parts = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
     except (OSError, ValueError, KeyError, AttributeError):
