@@ -1,6 +1,7 @@
 """The nouns of question and answer, and the events that stream to the device."""
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -14,6 +15,10 @@ NetworkType = Literal["wifi", "cellular", "ethernet", "other", "2g", "3g", "4g",
 MAX_QUESTION_CHARS = 1000  # of a question that comes over a network
 
 QueryKind = Literal["text", "image", "region"]
+QuerySource = Literal["auto", "knowledge", "memory"]  # who is asked; auto: whoever may know
+# How far a source is believed: the wearer's own notes, a source that somebody answers for, any
+# other. What one unvetted source alone says is shown as its word and not asserted.
+Tier = Literal["own", "vetted", "unvetted"]
 EventKind = Literal[
     "keyframe", "region", "question", "token", "search", "evidence", "audio", "end", "refused"
 ]
@@ -52,6 +57,42 @@ class TokenStep:
     forced: bool  # True for injected evidence: not the model's own choice, loss mask 0
 
 
+@dataclass(frozen=True, slots=True)
+class QueryFilter:
+    """What evidence must be to be found at all; what is left at its default allows everything."""
+
+    after_ns: int | None = None  # since 1970 (UTC), inclusive; undated evidence does not pass
+    before_ns: int | None = None  # exclusive
+    tags: tuple[str, ...] = ()  # it bears all of these
+    sources: tuple[str, ...] = ()  # it is of one of these
+    tiers: tuple[Tier, ...] = ()  # it is of one of these
+
+    def __post_init__(self) -> None:
+        if (
+            self.after_ns is not None
+            and self.before_ns is not None
+            and self.after_ns >= self.before_ns
+        ):
+            raise QueryError(
+                f"expected after_ns < before_ns in a filter, got {self.after_ns} and "
+                f"{self.before_ns}"
+            )
+
+    def admits(
+        self, source: str, tier: Tier, tags: Collection[str] = (), at_ns: int | None = None
+    ) -> bool:
+        """Whether evidence of a source, tier, tags and time may be found."""
+        if (self.after_ns is not None or self.before_ns is not None) and at_ns is None:
+            return False
+        return (
+            (self.after_ns is None or at_ns is None or at_ns >= self.after_ns)
+            and (self.before_ns is None or at_ns is None or at_ns < self.before_ns)
+            and set(self.tags) <= set(tags)
+            and (not self.sources or source in self.sources)
+            and (not self.tiers or tier in self.tiers)
+        )
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Query:
     """One search. `payload` is text, a picture, or a picture with its mask."""
@@ -62,6 +103,8 @@ class Query:
     image: Image | None = None  # [H, W, 3] uint8 for image and region queries
     mask: Rle | None = None  # for region queries, the size of `image`
     about: str = ""  # what is asked of the thing searched for by its looks; chooses passages
+    source: QuerySource = "auto"
+    filter: QueryFilter = QueryFilter()
 
     def __post_init__(self) -> None:
         if self.k < 1:
@@ -85,6 +128,7 @@ class Evidence:
     source: str  # name of the index or knowledge base
     region: Box | None = None  # the part of the query picture it was matched to
     nearest: tuple[str, ...] = ()  # the passages of `text`, the one nearest to the query first
+    tier: Tier = "vetted"
 
 
 @dataclass(frozen=True, slots=True)
