@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote as url_quote
 
 from retrieval.sources.sentences import clean, sentences
@@ -22,6 +22,8 @@ WIKI_LICENSE = "Wikipedia, CC BY-SA 4.0"
 MAX_TITLE_CHARS = 200
 PEOPLE = "People"  # topic of entries about persons
 UNSORTED = "Uncategorized"  # some of the best known things and persons
+# Who stands behind an entry: the wearer's own, checked by somebody, or anybody's.
+Tier = Literal["own", "vetted", "unvetted"]
 _HE = re.compile(r"\b(?:He|She|His|Her)\b")
 _YEAR = re.compile(r"\b\d{4}\b|\b\d{3}[–-]\d{3}\b")
 _LIFE = re.compile(
@@ -41,6 +43,10 @@ class Entry:
     topic: str = ""
     url: str = ""
     license: str = ""
+    date: str = ""  # ISO 8601, a day or a local time, so that text order is time order; or ""
+    tags: tuple[str, ...] = ()
+    tier: Tier = "vetted"
+    picture: str = ""  # what shows it: a picture's path, or a page of a PDF as PATH#page=N
 
     @property
     def dated(self) -> str:
@@ -82,7 +88,11 @@ class Entry:
         return f"{self.title}: {self.description or self.passages[0]}"
 
     def as_json(self) -> dict[str, Any]:
-        """One JSONL object."""
+        """One JSONL object; what most entries do not have is left out where it is not told."""
+        rare = {"date": self.date, "tags": list(self.tags), "picture": self.picture}
+        told: dict[str, Any] = {name: value for name, value in rare.items() if value}
+        if self.tier != "vetted":
+            told["tier"] = self.tier
         return {
             "id": self.id,
             "title": self.title,
@@ -91,12 +101,26 @@ class Entry:
             "topic": self.topic,
             "url": self.url,
             "license": self.license,
+            **told,
         }
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Entry":
         """Inverse of `as_json`; raises KeyError or TypeError for another object."""
-        return cls(**{**value, "passages": tuple(value["passages"])})
+        listed = {"passages": tuple(value["passages"]), "tags": tuple(value.get("tags", ()))}
+        return cls(**{**value, **listed})
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """What a source holds and could not be read, or was left out."""
+
+    path: str  # of the file, as seen from the source
+    row: int | None  # line, row or page, from 1; None where it is the file
+    reason: str  # what was expected and what came
+
+    def __str__(self) -> str:
+        return f"{self.path}{f' row {self.row}' if self.row else ''}: {self.reason}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from retrieval.sources.entries import Entry, load_jsonl, load_wiki
+from retrieval.sources.entries import Entry, Refused, load_jsonl, load_wiki
 from stream.errors import SourceError
 
 
@@ -97,6 +97,25 @@ def test_a_line_ends_where_json_ends_it(tmp_path: Path) -> None:
     path.write_text(json.dumps(record, ensure_ascii=False) + "\r\n", encoding="utf-8")
     (entry,) = load_jsonl(path).entries
     assert entry.passages == ("A cup is a small open container.",)
+
+
+def test_what_an_entry_may_have_beside_text_survives_json() -> None:
+    plain = Entry("n:a", "A", "", ("Text of A.",))
+    assert not {"date", "tags", "tier", "picture"} & plain.as_json().keys()
+    full = Entry(
+        *("n:a", "A", "", ("Text of A.",)),
+        date="2026-05-01",
+        tags=("home", "keys"),
+        tier="own",
+        picture="/photos/a.jpg",
+    )
+    for entry in (plain, full):
+        assert Entry.from_json(json.loads(json.dumps(entry.as_json()))) == entry
+
+
+def test_a_refusal_says_where() -> None:
+    assert str(Refused("a.csv", 7, "no text")) == "a.csv row 7: no text"
+    assert str(Refused("a.txt", None, "expected UTF-8 text")) == "a.txt: expected UTF-8 text"
 
 
 @pytest.mark.parametrize(
