@@ -31,9 +31,8 @@ from foveal.training.data.pictures import TITLES
 from perception.features.backbone import Backbone
 from perception.masks.grabcut import mask_from_box, mask_from_point
 from perception.scene.recogniser import Recogniser
-from retrieval.encoders.conse import ConseProjector, Posteriors
+from retrieval.encoders.conse import ConseProjector, Posteriors, class_vectors
 from retrieval.encoders.text import MiniLmEncoder
-from retrieval.encoders.visual import class_vectors
 from retrieval.search import HybridWeights, KnowledgeSearcher
 from retrieval.sources.sentences import search_words
 from retrieval.store.knowledge import KnowledgeStore

@@ -16,12 +16,11 @@ from typing import Protocol
 
 import numpy as np
 
-from retrieval.encoders.conse import ConseProjector, ImageClassifier, Posteriors
+from retrieval.encoders.conse import ConseProjector, ImageClassifier, Posteriors, class_vectors
 from retrieval.encoders.text import TextEncoder, Vectors
 from retrieval.encoders.visual import (
     NAME_WEIGHT,
     NameLinks,
-    class_vectors,
     query_posteriors,
     topic_shifts,
 )

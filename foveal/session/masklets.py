@@ -15,7 +15,7 @@ from torch import Tensor
 from foveal.session.late_masks import Carried, Carrier, LateRegion, Moment, covering
 from foveal.session.mask_tracker import Adopting, Doubting, LookingAhead, MaskTracker
 from perception.features.backbone import Features
-from perception.reid.reidentifier import Appearance, ReIdentifier, described
+from perception.reid.reidentifier import AppearanceModel, ReIdentifier, described
 from stream.clock import NS_PER_S
 from stream.events import Region
 from stream.frame import Frame, Mask
@@ -31,7 +31,7 @@ class _Life:
     """What is known of one masklet."""
 
     inner: int  # the tracker's id
-    appearance: Appearance  # when it was started
+    appearance: AppearanceModel  # when it was started
     seen_ns: int  # when it was last in view
     asked: bool  # an answer spoke of it, so it outlives seeds
     here: bool = True  # in view, in the last frame
@@ -47,7 +47,7 @@ class LiveMasklets:
         self._reid = ReIdentifier()
         self._state: Any = tracker.init_state()
         self._lives: dict[int, _Life] = {}  # by the masklet's own id
-        self._gone: dict[int, Appearance] = {}  # oldest first
+        self._gone: dict[int, AppearanceModel] = {}  # oldest first
         self._names: dict[int, str] = {}  # oldest first
         self._next_id = 1
         self._checked_ns = 0
@@ -210,7 +210,7 @@ class LiveMasklets:
         if own is None:
             own, self._next_id = self._next_id, self._next_id + 1
         self._gone.pop(own, None)
-        self._lives[own] = _Life(inner, Appearance(looks[None]), pts_ns, asked)
+        self._lives[own] = _Life(inner, AppearanceModel(looks[None]), pts_ns, asked)
         return own
 
     def _make_room(self) -> None:

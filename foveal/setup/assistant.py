@@ -37,7 +37,7 @@ from reasoning.rules.intents import IntentClassifier, load_weights
 from reasoning.rules.model import RulesLMM
 from reasoning.verification.rerank import SupportScorer
 from reasoning.vlm.causal_lm import CausalLm
-from retrieval.encoders.visual import class_vectors
+from retrieval.encoders.conse import class_vectors
 from retrieval.search import KnowledgeSearcher, Searcher
 from stream import extensions
 from stream.clock import Clock

@@ -32,7 +32,7 @@ ABSOLUTE = Scale()  # where nothing is learnt of an object, cosines are compared
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Appearance:
+class AppearanceModel:
     """What one object looks like, as far as it was seen."""
 
     vectors: torch.Tensor  # [K, C] float32 unit rows, the first frame's first
@@ -95,14 +95,18 @@ class ReIdentifier:
         late = away - self.config.patience
         return late >= 0 and late % self.config.seek_every == 0
 
-    def recognised(self, known: Mapping[int, Appearance], descriptor: torch.Tensor) -> int | None:
+    def recognised(
+        self, known: Mapping[int, AppearanceModel], descriptor: torch.Tensor
+    ) -> int | None:
         """Which of some objects a [C] descriptor shows; None when it is none of them."""
         best = max(known, key=lambda one: known[one].likeness(descriptor), default=None)
         if best is None or not self.is_same(known[best].likeness(descriptor)):
             return None
         return best
 
-    def learnt(self, known: Appearance, descriptor: torch.Tensor, rival: float) -> Appearance:
+    def learnt(
+        self, known: AppearanceModel, descriptor: torch.Tensor, rival: float
+    ) -> AppearanceModel:
         """After a frame that surely shows the object; the first descriptor stays for good.
 
         `rival`: likeness of the next best place of that frame.

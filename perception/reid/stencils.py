@@ -10,7 +10,7 @@ from dataclasses import replace
 import torch
 import torch.nn.functional as F
 
-from perception.reid.reidentifier import Appearance, FoundPlace, ReIdentifier, Scale
+from perception.reid.reidentifier import AppearanceModel, FoundPlace, ReIdentifier, Scale
 from stream.geometry import FloatBox, mask_box
 
 SCALES = (1.0, 0.7, 1.4)  # of the object's last size, at which it is sought
@@ -32,20 +32,22 @@ class StencilSeeker:
         tokens = tokens.float()
         return (tokens - tokens.mean(0)).T.reshape(-1, *self._grid)
 
-    def start(self, maps: torch.Tensor, logits: torch.Tensor) -> Appearance | None:
+    def start(self, maps: torch.Tensor, logits: torch.Tensor) -> AppearanceModel | None:
         """Of an object prompted with [4h, 4w] logits; None for one without a pixel."""
         cut = self._cut(logits)
         if cut is None:
             return None
-        known = Appearance(_descriptor(maps, cut)[None], stencil=cut[0])
+        known = AppearanceModel(_descriptor(maps, cut)[None], stencil=cut[0])
         return replace(known, scale=Scale(1.0, self._rival(maps, known, cut)))
 
-    def likeness(self, maps: torch.Tensor, known: Appearance, logits: torch.Tensor) -> float:
+    def likeness(self, maps: torch.Tensor, known: AppearanceModel, logits: torch.Tensor) -> float:
         """Cosine of what a mask shows with what is known; -1 for an empty mask."""
         cut = self._cut(logits)
         return -1.0 if cut is None else known.likeness(_descriptor(maps, cut))
 
-    def learnt(self, maps: torch.Tensor, known: Appearance, logits: torch.Tensor) -> Appearance:
+    def learnt(
+        self, maps: torch.Tensor, known: AppearanceModel, logits: torch.Tensor
+    ) -> AppearanceModel:
         """After a frame that surely shows the object."""
         cut = self._cut(logits)
         if cut is None:
@@ -53,7 +55,7 @@ class StencilSeeker:
         known = replace(known, stencil=cut[0])
         return self._reid.learnt(known, _descriptor(maps, cut), self._rival(maps, known, cut))
 
-    def seek(self, maps: torch.Tensor, known: Appearance) -> FoundPlace[FloatBox]:
+    def seek(self, maps: torch.Tensor, known: AppearanceModel) -> FoundPlace[FloatBox]:
         """The place most like the object, at some scales: a box in feature cells."""
         assert known.stencil is not None, "an appearance made by `start`"
         stencils = [_scaled(known.stencil, scale, self._grid) for scale in SCALES]
@@ -67,7 +69,7 @@ class StencilSeeker:
         box = (float(left), float(top), float(left + width), float(top + height))
         return FoundPlace(box, likeness, rival)
 
-    def _rival(self, maps: torch.Tensor, known: Appearance, cut: Cut) -> float:
+    def _rival(self, maps: torch.Tensor, known: AppearanceModel, cut: Cut) -> float:
         """How like the object the next best place is, where it itself was cut out."""
         stencil, (top, left) = cut
         height, width = stencil.shape

@@ -6,7 +6,7 @@ from typing import Literal
 
 import torch
 
-from perception.reid.reidentifier import Appearance
+from perception.reid.reidentifier import AppearanceModel
 from perception.reid.thresholds import ReidConfig
 from perception.sam2.compile import CompileMode
 from perception.sam2.types import FrameFeatures, Resize
@@ -107,7 +107,7 @@ class Sam2Track:
     motion: BoxMotion | None = None  # samurai
     areas: tuple[tuple[int, int], ...] = ()  # dam4sam: last frames in view, logit cells in each
     anchored: int | None = None  # dam4sam: the newest frame that was kept for good
-    appearance: Appearance | None = None  # reidentify
+    appearance: AppearanceModel | None = None  # reidentify
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from retrieval.encoders.conse import ImageClassifier, Posteriors
-from retrieval.encoders.text import TextEncoder, Vectors, unit_rows
+from retrieval.encoders.text import Vectors
 from retrieval.sources.entries import Entry
 from retrieval.sources.sentences import search_words
 from stream.crops import region_views
@@ -55,13 +55,6 @@ def query_posteriors(
 def topic_shifts(entries: Sequence[Entry]) -> Vectors:
     """[E] float32 to add to the cosine of an image or region query."""
     return np.array([TOPIC_SHIFT.get(entry.topic, 0.0) for entry in entries], np.float32)
-
-
-def class_vectors(encoder: TextEncoder, classes: Sequence[Sequence[str]]) -> Vectors:
-    """[C, D] unit vectors: each class is the mean of its names' vectors."""
-    flat = [name for names in classes for name in names]
-    starts = np.cumsum([0, *(len(names) for names in classes)])[:-1]
-    return unit_rows(np.add.reduceat(encoder.encode_text(flat), starts, axis=0))
 
 
 class NameLinks:

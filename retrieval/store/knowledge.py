@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from retrieval.encoders.conse import class_vectors
 from retrieval.encoders.text import Progress, TextEncoder, Vectors
-from retrieval.encoders.visual import class_vectors
 from retrieval.sources.entries import Entry, Knowledge
 from retrieval.sources.sentences import search_words
 from retrieval.store.vectors import FaissIndex, IndexKind

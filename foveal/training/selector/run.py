@@ -34,7 +34,7 @@ from reasoning.pixsearch.region_selector import (
     phrase_embedder,
     save_region_selector,
 )
-from retrieval.encoders.visual import class_vectors
+from retrieval.encoders.conse import class_vectors
 from retrieval.sources.entries import WIKI_SOURCE
 from stream.errors import ConfigError
 

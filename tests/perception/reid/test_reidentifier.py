@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from perception.features.backbone import Backbone
-from perception.reid.reidentifier import Appearance, FoundPlace, ReIdentifier, Scale
+from perception.reid.reidentifier import AppearanceModel, FoundPlace, ReIdentifier, Scale
 from perception.reid.stencils import StencilSeeker
 from perception.reid.thresholds import ReidConfig
 from perception.sam2_tracking.state import SAM2_REID
@@ -33,11 +33,11 @@ def test_what_is_away_is_sought_now_and_then() -> None:
 
 def test_of_several_the_most_alike_is_recognised_or_none() -> None:
     reid, axes = ReIdentifier(), torch.eye(4)
-    known = {7: Appearance(axes[:1]), 9: Appearance(axes[1:3])}
+    known = {7: AppearanceModel(axes[:1]), 9: AppearanceModel(axes[1:3])}
     assert reid.recognised(known, torch.tensor([0.6, 0.0, 0.8, 0.0])) == 9
     assert reid.recognised(known, torch.tensor([0.6, 0.0, 0.6, 0.5])) is None
     assert reid.recognised({}, axes[0]) is None
-    assert Appearance(torch.zeros(1, 4)).blank and not known[7].blank
+    assert AppearanceModel(torch.zeros(1, 4)).blank and not known[7].blank
 
 
 def test_the_first_look_outlives_the_others() -> None:
