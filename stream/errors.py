@@ -28,6 +28,10 @@ class MissingAssetError(AssetError):
     """A pinned asset was never pulled: what runs without it goes on."""
 
 
+class BadRecord(FovealError):
+    """One event or sight that cannot be remembered; the memory goes on without it."""
+
+
 class QueryError(FovealError):
     """A search query that cannot be run."""
 
