@@ -5,9 +5,10 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from foveal.examples import examples
+from stream.events import Tier
 
 if TYPE_CHECKING:
     from stream.events import Evidence, Query
@@ -18,6 +19,7 @@ HELP = "build the knowledge index and query it"
 EPILOG = """examples:
   foveal index build                                   # Wikipedia summaries, about two minutes
   foveal index build --source notes/ --out notes.index
+  foveal index build --source notes/ --source manuals.csv --encoding cp1252 --out mine.index
   foveal index query --text "Where does the tomato come from?"
   foveal index query --image kitchen.jpg -k 3
   foveal index query --region kitchen.jpg --box 120,80,300,260 --json
@@ -31,7 +33,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "build", help="read, encode and write an index", **examples(EPILOG, "index build")
     )
     build.add_argument(
-        "--source", default="wiki-vital", help="wiki-vital, a folder of .txt/.md, or a .jsonl file"
+        "--source",
+        action="append",
+        help="wiki-vital (default), a folder, or a file (docs/sources.md); several, if repeated",
+    )
+    build.add_argument(
+        "--tier",
+        choices=get_args(Tier),
+        help="how far it is believed (default: folders are own, all else vetted)",
+    )
+    build.add_argument(
+        "--encoding", default="", help="of text that is no UTF-8 and says none, such as cp1252"
     )
     build.add_argument("--out", type=Path, help="folder to write (default: in the cache)")
     build.add_argument("--if-missing", action="store_true", help="do nothing if it is there")
@@ -56,16 +68,20 @@ def run(args: argparse.Namespace) -> int:
 def _build(args: argparse.Namespace) -> int:
     from foveal.jobs.progress import progress
     from foveal.setup.search import build_index, index_dir
+    from foveal.setup.sources import SourceOptions
     from foveal.setup.threads import share_cores
+    from retrieval.sources.wiki import WIKI_SOURCE
 
-    present = args.out or (index_dir() if args.source == "wiki-vital" else None)
+    sources = args.source or [WIKI_SOURCE]
+    present = args.out or (index_dir() if sources == [WIKI_SOURCE] else None)
     if args.if_missing and present is not None and (present / "manifest.json").is_file():
         print(f"{present} is there", file=sys.stderr)
         return 0
     share_cores()
     began = time.perf_counter()
     with progress("reading texts", "encoding texts") as advance:
-        folder, store, knowledge = build_index(args.source, args.out, args.kind, advance)
+        options = SourceOptions(args.tier, args.encoding)
+        folder, store, knowledge = build_index(sources, args.out, args.kind, advance, options)
     row = {
         "folder": str(folder),
         "entries": len(store.entries),

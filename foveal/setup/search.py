@@ -1,6 +1,5 @@
 """Puts search together: pinned assets and an index folder -> a searcher."""
 
-import hashlib
 import logging
 from collections.abc import Sequence
 from functools import lru_cache
@@ -9,21 +8,21 @@ from typing import TYPE_CHECKING
 
 from foveal.assets.convert import network_path
 from foveal.assets.registry import asset_path, cache_root
+from foveal.setup.sources import SourceOptions, read_source
 from retrieval.encoders.text import MiniLmEncoder, Progress
 from retrieval.search import KnowledgeSearcher
-from retrieval.sources.entries import WIKI_SOURCE, Knowledge, load_jsonl, load_wiki
-from retrieval.sources.folder import load_folder
+from retrieval.sources.entries import Knowledge
+from retrieval.sources.wiki import WIKI_SOURCE
 from retrieval.store.knowledge import (
     EMBEDDED_PASSAGES,
     KnowledgeStore,
     build_store,
     check_target,
-    file_sha256,
     load_store,
     save_store,
 )
 from retrieval.store.vectors import IndexKind
-from stream.errors import MissingAssetError, SourceError
+from stream.errors import MissingAssetError
 
 if TYPE_CHECKING:
     # torch takes seconds: not for text queries
@@ -37,7 +36,6 @@ logger = logging.getLogger(__name__)
 BACKBONE = ("efficientnet-lite2", "efficientnet-lite2-9656183e.pth")
 DETECTOR = "human-models"
 EMBEDDED_NOTES = 1000  # passages of a note: what stands below the top is looked for, too
-SUMMARIES = "summaries_en-us.json"
 
 
 def index_dir(name: str = WIKI_SOURCE) -> Path:
@@ -90,41 +88,23 @@ def _hint(text: str) -> None:
     logger.warning("no object detector, so everyday things are named and counted worse: %s", text)
 
 
-def read_source(source: str) -> tuple[Knowledge, str]:
-    """A source's entries and the sha256 of what they were read from.
-
-    `source` is wiki-vital, a folder of .txt and .md files, or a .jsonl file; raises SourceError.
-    """
-    if source == WIKI_SOURCE:
-        path = asset_path(WIKI_SOURCE, SUMMARIES)
-        return load_wiki(path), file_sha256(path)
-    path = Path(source)
-    if path.is_dir():
-        knowledge = load_folder(path)
-        digest = hashlib.sha256()
-        for entry in knowledge.entries:
-            digest.update(f"{entry.title}\n{entry.passages}\n".encode())
-        return knowledge, digest.hexdigest()
-    if path.is_file() and path.suffix.lower() == ".jsonl":
-        return load_jsonl(path), file_sha256(path)
-    raise SourceError(
-        f"expected {WIKI_SOURCE}, a folder of .txt and .md files, or a .jsonl file; got {source}"
-    )
-
-
 def build_index(
-    source: str, out: Path | None, kind: IndexKind = "flat", progress: Progress | None = None
+    source: str | Sequence[str],
+    out: Path | None,
+    kind: IndexKind = "flat",
+    progress: Progress | None = None,
+    options: SourceOptions | None = None,
 ) -> tuple[Path, KnowledgeStore, Knowledge]:
     """Read, encode and write an index; returns its folder, the index and what was read."""
     from foveal.setup.processors import onnx_providers
     from perception.device import resolve_device
 
-    knowledge, digest = read_source(source)
+    knowledge, digest = read_source(source, options)
     folder = out or index_dir(knowledge.source)
     check_target(folder)  # before minutes of work
     encoder = load_encoder(providers=onnx_providers(resolve_device()))
     recogniser = load_recogniser()
-    embedded = EMBEDDED_PASSAGES if source == WIKI_SOURCE else EMBEDDED_NOTES
+    embedded = EMBEDDED_PASSAGES if knowledge.source == WIKI_SOURCE else EMBEDDED_NOTES
     store = build_store(knowledge, encoder, recogniser.class_synonyms, kind, progress, embedded)
     save_store(store, folder, digest)
     return folder, store, knowledge

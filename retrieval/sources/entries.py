@@ -1,29 +1,15 @@
-"""Knowledge entries: what the sources hold, cleaned and split into passages.
+"""Knowledge entries: what the sources hold, cleaned and split into passages."""
 
-Sources are the Wikipedia vital-article summaries (text CC BY-SA 4.0, attributed by each entry's
-link), a folder of .txt and .md files, or a JSONL file of {"title", "text"} objects.
-"""
-
-import codecs
-import json
 import re
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
-from urllib.parse import quote as url_quote
+from typing import Any
 
-from retrieval.sources.sentences import clean, sentences
 from stream.errors import SourceError
+from stream.events import Tier
 
-WIKI_SOURCE = "wiki-vital"
-WIKI_LICENSE = "Wikipedia, CC BY-SA 4.0"
-MAX_TITLE_CHARS = 200
 PEOPLE = "People"  # topic of entries about persons
 UNSORTED = "Uncategorized"  # some of the best known things and persons
-# Who stands behind an entry: the wearer's own, checked by somebody, or anybody's.
-Tier = Literal["own", "vetted", "unvetted"]
 _HE = re.compile(r"\b(?:He|She|His|Her)\b")
 _YEAR = re.compile(r"\b\d{4}\b|\b\d{3}[–-]\d{3}\b")
 _LIFE = re.compile(
@@ -43,7 +29,7 @@ class Entry:
     topic: str = ""
     url: str = ""
     license: str = ""
-    date: str = ""  # ISO 8601, a day or a local time, so that text order is time order; or ""
+    date: str = ""  # ISO 8601, a day or a time (of UTC where a zone was told); or ""
     tags: tuple[str, ...] = ()
     tier: Tier = "vetted"
     picture: str = ""  # what shows it: a picture's path, or a page of a PDF as PATH#page=N
@@ -129,112 +115,25 @@ class Knowledge:
 
     source: str
     entries: tuple[Entry, ...]
-    skipped: tuple[str, ...] = ()  # "title: reason"
+    refused: tuple[Refused, ...] = ()
 
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        """What was left out, a line each."""
+        return tuple(map(str, self.refused))
 
-def load_wiki(summaries: Path) -> Knowledge:
-    """Read {title: {"title", "extract", "description", "topic"}}; raises SourceError."""
-    document = _read_json(summaries)
-    if not isinstance(document, dict):
-        raise SourceError(
-            f"expected a JSON object of title -> summary in {summaries}, "
-            f"got {type(document).__name__}"
-        )
-    return collected(WIKI_SOURCE, _wiki_records(document))
-
-
-def load_jsonl(path: Path) -> Knowledge:
-    """One {"title", "text"} object a line ("extract" also serves); raises SourceError."""
-    return collected(path.stem, _jsonl_records(path))
-
-
-def collected(
-    source: str, records: Iterable[Mapping[str, Any]], left_out: Iterable[str] = ()
-) -> Knowledge:
-    """Clean records into entries; those without words or with a key seen before are skipped.
-
-    A record's key is its title unless it has a "key". Its "passages" are taken as they are, its
-    "text" is split into sentences.
-    """
-    entries: dict[str, Entry] = {}
-    skipped = list(left_out)
-    for record in records:
-        title = clean(str(record.get("title") or ""))[:MAX_TITLE_CHARS]
-        passages = tuple(
-            record["passages"]
-            if "passages" in record
-            else sentences(clean(str(record.get("text") or "")))
-        )
-        if not title or not passages:
-            skipped.append(f"{title or '(no title)'}: no {'text' if title else 'title'}")
-            continue
-        key = f"{source}:{record.get('key') or title}"
-        if key in entries:
-            skipped.append(f"{title}: duplicate title")
-            continue
-        entries[key] = Entry(
-            key,
-            title,
-            clean(str(record.get("description") or "")),
-            passages,
-            clean(str(record.get("topic") or "")),
-            str(record.get("url") or ""),
-            str(record.get("license") or ""),
-        )
-    if not entries:
-        raise SourceError(f"expected at least one entry with a title and text in {source}, got 0")
-    return Knowledge(source, tuple(entries.values()), tuple(skipped))
-
-
-def _wiki_records(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    for key, value in document.items():
-        if not isinstance(value, dict):
-            yield {"title": key}
-            continue
-        title = value.get("title") or key
-        page = url_quote(str(title).replace(" ", "_"), safe="_(),'")
-        yield {
-            **value,
-            "title": title,
-            "text": value.get("extract"),
-            "url": f"https://en.wikipedia.org/wiki/{page}",
-            "license": WIKI_LICENSE,
-        }
-
-
-def _jsonl_records(path: Path) -> Iterator[dict[str, Any]]:
-    known: Counter[str] = Counter()  # titles so far
-    for number, line in enumerate(read_text(path).split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            value = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise SourceError(f"expected JSON on line {number} of {path}: {error}") from error
-        if not isinstance(value, dict):
-            raise SourceError(f"expected a JSON object on line {number} of {path}")
-        title = str(value.get("title") or "")
-        known[title] += 1
-        record = {name: value.get(name) for name in ("description", "topic", "url", "license")}
-        record |= {"title": title, "text": value.get("text") or value.get("extract")}
-        yield record if known[title] == 1 else {**record, "key": f"{title} #{known[title]}"}
-
-
-def read_text(path: Path) -> str:
-    """UTF-8, or UTF-16 that says so by its byte order mark."""
-    try:
-        data = path.read_bytes()
-        utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-        return data.decode("utf-16" if utf16 else "utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SourceError(f"expected UTF-8 text in {path}: {error}") from error
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(read_text(path))
-    except json.JSONDecodeError as error:
-        raise SourceError(
-            f"expected JSON in {path}: {error}; "
-            f"fetch it again with `foveal models pull {WIKI_SOURCE}`"
-        ) from error
+    @classmethod
+    def collect(cls, source: str, items: Iterable[Entry | Refused]) -> "Knowledge":
+        """All that a source yields, in memory; raises SourceError where no entry is among it."""
+        entries, refused = list[Entry](), list[Refused]()
+        for item in items:
+            if isinstance(item, Entry):
+                entries.append(item)
+            else:
+                refused.append(item)
+        if not entries:
+            why = f"; {refused[0]}" if refused else ""
+            raise SourceError(
+                f"expected at least one entry with a title and text in {source}, got 0{why}"
+            )
+        return cls(source, tuple(entries), tuple(refused))

@@ -1,59 +1,130 @@
-"""A folder of notes as knowledge entries."""
+"""A folder as knowledge entries: notes, documents, tables and pictures with captions."""
 
+import os
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path, PurePosixPath
-from typing import Any
 
-from retrieval.sources.entries import Knowledge, collected, read_text
-from retrieval.sources.notes import read_note
+from retrieval.sources.chunks import chunks
+from retrieval.sources.entries import Entry, Refused
+from retrieval.sources.files import FORMATS, read_file
+from retrieval.sources.front_matter import NONE, FrontMatter, front_matter
+from retrieval.sources.lines import encoding_of, text_lines
+from retrieval.sources.notes import NoteReader
+from retrieval.sources.records import Record, entries
 from stream.errors import SourceError
+from stream.events import Tier
 
-NOTES = (".txt", ".md")
+NOTES = (".txt", ".md", ".markdown")
 
 
-def load_folder(folder: Path) -> Knowledge:
-    """Each .txt or .md file is an entry; its first heading or its name is the title.
+def read_folder(
+    folder: Path, encoding: str = "", tier: Tier = "own", name: str = ""
+) -> Iterator[Entry | Refused]:
+    """Each note is an entry; its front matter, its first heading or its name is the title.
 
     Two notes may have the same heading: their ids are their paths, and their names tell them apart.
-    Hidden files and folders are no notes. All other files are named in `skipped`, with those that
-    cannot be read.
+    Rows and pages of other formats are entries of their own. Hidden files and folders are left
+    alone, all else that cannot be read is refused by name. `name`: how ids begin.
+    Raises SourceError where there is no folder.
     """
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and _shown(path, folder))
-    notes = [path for path in files if path.suffix.lower() in NOTES]
-    if not notes:
-        raise SourceError(f"expected .txt or .md files in {folder}, found none")
-    skipped = [
-        f"{_inside(path, folder)}: no .txt or .md file" for path in files if path not in notes
-    ]
-    records = []
-    for path in notes:
+    if not folder.is_dir():
+        raise SourceError(f"expected a folder in {folder}, found none")
+    return entries(name or folder.resolve().name or "folder", _records(folder, encoding), tier)
+
+
+def _records(folder: Path, encoding: str) -> Iterator[Record | Refused]:
+    files, refused = _walk(folder)
+    yield from refused
+    titles = {path: title for path in files if (title := _title(path, encoding))}
+    counts = Counter(titles.values())
+    for path in files:
+        name = path.relative_to(folder).as_posix()
         try:
-            records.append(_file_record(path, folder))
-        except SourceError as error:
-            skipped.append(f"{_inside(path, folder)}: {error}")
-    return collected(folder.resolve().name or "folder", _told_apart(records), skipped)
+            if path.suffix.lower() in NOTES:
+                title = titles.get(path, "")
+                apart = f" ({PurePosixPath(name).with_suffix('')})" if counts[title] > 1 else ""
+                yield from _note(path, name, f"{title}{apart}", encoding)
+            elif path.suffix.lower() in FORMATS:
+                yield from _inside(read_file(path, name, encoding), name)
+            else:
+                yield Refused(name, None, f"no format that is read ({path.suffix or 'no suffix'})")
+        except (SourceError, OSError) as error:
+            yield Refused(name, None, str(error))
 
 
-def _file_record(path: Path, folder: Path) -> dict[str, Any]:
-    note = read_note(read_text(path), markdown=path.suffix.lower() == ".md")
-    name, inside = path.stem.replace("_", " ").replace("-", " "), _inside(path, folder)
-    title = note.title or name
-    return {"key": inside, "title": title, "passages": note.passages, "url": inside}
+def _walk(folder: Path) -> tuple[list[Path], list[Refused]]:
+    """Files that are shown, by name: no .git, no .trash, no twins of macOS (._note.md)."""
+    files, refused = list[Path](), list[Refused]()
+
+    def failed(error: OSError) -> None:
+        name = Path(error.filename).relative_to(folder).as_posix()
+        refused.append(Refused(name, None, f"expected a folder that can be read: {error.strerror}"))
+
+    for place, folders, names in os.walk(folder, onerror=failed):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for path in (Path(place, name) for name in names if not name.startswith(".")):
+            name = path.relative_to(folder).as_posix()
+            shown = name.encode("utf-8", "replace").decode()
+            if shown != name:
+                refused.append(Refused(shown, None, "expected a name in UTF-8"))
+            elif not path.is_file():
+                refused.append(
+                    Refused(name, None, "expected a file, not a device or a broken link")
+                )
+            else:
+                files.append(path)
+    return sorted(files), refused
 
 
-def _told_apart(records: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """A title that several notes have is followed by the note's path."""
-    counts = Counter(record["title"] for record in records)
+def _title(path: Path, encoding: str) -> str:
+    """Of a note; "" for other files and for one that cannot be read."""
+    if path.suffix.lower() not in NOTES:
+        return ""
+    with suppress(SourceError, OSError):
+        front, pieces = _opened(path, encoding)
+        reader = NoteReader(_markdown(path), front.title)
+        next(reader.read(pieces), None)
+        return reader.title or path.stem.replace("_", " ").replace("-", " ")
+    return ""
+
+
+def _note(path: Path, name: str, title: str, encoding: str) -> Iterator[Record | Refused]:
+    front, pieces = _opened(path, encoding)
+    if front.problem:
+        yield Refused(name, None, f"{front.problem}; the text was read without it")
+    reader = NoteReader(_markdown(path), front.title)
+    yield Record(
+        path=name,
+        key=name,
+        title=title,
+        passages=reader.read(pieces),
+        url=name,
+        date=front.date,
+        tags=front.tags,
+        license=front.license,
+    )
+
+
+def _opened(path: Path, encoding: str) -> tuple[FrontMatter, Iterator[str]]:
+    markdown = _markdown(path)
+    pieces = chunks(text_lines(path, encoding_of(path, encoding)), markdown)
+    first = next(pieces, "")
+    front, body = front_matter(first) if markdown else (NONE, first)
+    return front, chain([body], pieces)
+
+
+def _markdown(path: Path) -> bool:
+    return path.suffix.lower() != ".txt"
+
+
+def _inside(records: Iterator[Record | Refused], name: str) -> Iterator[Record | Refused]:
+    """Rows of a file among others are known by its name, too."""
     for record in records:
-        title, path = record["title"], PurePosixPath(record["key"]).with_suffix("")
-        yield {**record, "title": f"{title} ({path})"} if counts[title] > 1 else record
-
-
-def _inside(path: Path, folder: Path) -> str:
-    return path.relative_to(folder).as_posix()
-
-
-def _shown(path: Path, folder: Path) -> bool:
-    """Whether no part of the path is hidden: no .git, no .trash, no twins of macOS (._note.md)."""
-    return not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if isinstance(record, Record):
+            key = record.key or record.title
+            record = replace(record, key=f"{name}#{key}", url=record.url or name)
+        yield record

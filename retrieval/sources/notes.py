@@ -1,26 +1,31 @@
 """A wearer's notes, Markdown and plain text: titles, and passages to be found and quoted.
 
 Notes are lists and tables above all: each item, row and short line is a passage of its own, under
-the heading that it stands below. What is longer than a quotation is cut.
+the heading and the item that it stands below. What is longer than a quotation is cut. markdown-it
+reads the text, so what a mark means is CommonMark's and GitHub's word, with two exceptions that
+notes need: indented lines are no code, and "•" begins an item.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
+from itertools import groupby
 from typing import Literal
 
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+from retrieval.sources.front_matter import NONE, FrontMatter, front_matter
 from retrieval.sources.sentences import MAX_QUOTE_WORDS, MIN_SENTENCE_WORDS, clean, sentences
 
 WRAPPED_CHARS = 60  # a paragraph whose lines are all shorter was not wrapped: its lines stand alone
+MAX_LABEL_WORDS = 8  # of an item, to be told before the items below it
 
-_FENCE = re.compile(r"^\s*(?:```|~~~)")
-_HEADING = re.compile(r"^ {0,3}#{1,6}\s+(.*?)[\s#]*$")  # "#todo" is a tag
-_ITEM = re.compile(r"^\s*(?:[-*+•–]|\d{1,3}[.)])\s+(?:\[[ xX]\]\s+)?(.*)$")
-_ROW = re.compile(r"^\s*\|(.*?)\|?\s*$")
-_RULE = re.compile(r"^\s*[-=*_|:][-=*_|:\s]*$")  # of a table, or across the page
-_FRONT = re.compile(r"\A---\s*\n(.*?)\n---\s*(?:\n|\Z)", re.DOTALL)  # YAML before the text
-_FRONT_TITLE = re.compile(r"^title:\s*[\"']?(.*?)[\"']?\s*$", re.MULTILINE)
-
+_BULLET = re.compile(r"^\s*[•‣◦▪–]\s+")  # what is typed or pasted for a list, and is none
+_ROW = re.compile(r"^\s*\|(.*?)\|?\s*$")  # of a table without a rule below its first row
+_TASK = re.compile(r"^\[[ xX]\]\s+")
+_TAG = re.compile(r"<!--.*?(?:-->|\Z)|</?[A-Za-z][^<>]*>", re.DOTALL)  # in a block of HTML
 
 Kind = Literal["prose", "item", "row", "code"]
 
@@ -31,88 +36,163 @@ class Note:
 
     title: str  # its first heading, or ""
     passages: tuple[str, ...]  # one line each
+    front: FrontMatter = NONE
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Block:
     """Lines that belong together."""
 
     kind: Kind
-    lines: list[str]
+    lines: tuple[str, ...]
     heading: str  # above it; "" below the title
 
 
 def read_note(text: str, markdown: bool = True) -> Note:
     """The title and passages of a note's text; plain text has no headings and no fences."""
-    parser = _Parser(markdown)
-    for line in parser.front(text).splitlines():
-        parser.take(line)
-    passages = [part for block in parser.blocks for part in _passages(block, parser.title)]
-    return Note(clean(parser.title), tuple(passages))
+    front, body = front_matter(text) if markdown else (NONE, text)
+    reader = NoteReader(markdown, front.title)
+    passages = tuple(reader.read([body]))
+    return Note(clean(reader.title), passages, front)
 
 
-class _Parser:
-    """Lines in, blocks out."""
+@cache
+def _parser(markdown: bool) -> MarkdownIt:
+    if markdown:
+        return MarkdownIt("commonmark").enable(["table", "strikethrough"]).disable(["code"])
+    return MarkdownIt("zero").enable(["table", "list", "hr"])
 
-    def __init__(self, markdown: bool) -> None:
+
+class NoteReader:
+    """Pieces of a note in, passages out; it keeps the title and the heading that they are under."""
+
+    def __init__(self, markdown: bool = True, title: str = "") -> None:
+        self.title = title  # from the first piece on, where it has one
         self._markdown = markdown
-        self.title = ""
-        self.blocks: list[_Block] = []
         self._heading = ""
-        self._columns: list[str] = []  # of the table that is being read
-        self._code = False  # inside a fence
-        self._apart = True  # the next line begins a block
+        self._bare = ("", 0)  # a heading below which nothing came yet, and its level
+        self._items: list[str] = []  # that the present one stands below
+        self._columns: list[str] = []
 
-    def front(self, text: str) -> str:
-        """What follows the block before a note's text, whose title is taken."""
-        found = _FRONT.match(text) if self._markdown else None
-        if found is None:
-            return text
-        title = _FRONT_TITLE.search(found[1])
-        self.title = title[1] if title else ""
-        return text[found.end() :]
+    def read(self, pieces: Iterable[str]) -> Iterator[str]:
+        """The passages of the pieces in order (of `chunks`); of a note that is but a title: it."""
+        told = False
+        for piece in pieces:
+            blocks = list(self._blocks(_parser(self._markdown).parse(piece)))
+            for block in blocks:
+                for passage in _passages(block, self.title):
+                    told = True
+                    yield passage
+        alone = self._bare[0] or ("" if told else self.title)
+        yield from cut(clean(alone))
 
-    def take(self, line: str) -> None:
-        """The next line."""
-        if self._markdown and _FENCE.match(line):
-            self._code, self._apart = not self._code, True
-        elif self._code:
-            self._begin("code", [line])
-        elif self._markdown and (headed := _HEADING.match(line)):
-            self._head(headed[1])
-        elif not line.strip() or _RULE.match(line):
-            self._rule(line)
-        elif row := _ROW.match(line):
-            self._row([cell.strip() for cell in row[1].split("|")])
-        elif item := _ITEM.match(line):
-            self._begin("item", [item[1]])
-        elif self._apart:
-            self._begin("prose", [line])
-        else:
-            self.blocks[-1].lines.append(line)
+    def _blocks(self, tokens: list[Token]) -> Iterator[_Block]:
+        for number, token in enumerate(tokens):
+            if token.type == "heading_open":
+                yield from self._head(tokens[number + 1], token)
+            elif token.type in ("list_item_open", "list_item_close"):
+                self._items = [*self._items, ""] if token.nesting > 0 else self._items[:-1]
+            elif token.type in ("tr_open", "thead_open"):
+                yield from self._row(tokens, number)
+            elif token.type in ("fence", "code_block"):
+                yield from self._told("code", token.content.splitlines())
+            elif token.type == "html_block":
+                yield from self._told("prose", _TAG.sub(" ", token.content).splitlines())
+            elif token.type == "inline" and tokens[number - 1].type == "paragraph_open":
+                yield from self._paragraph(_plain(token).split("\n"))
 
-    def _begin(self, kind: Kind, lines: list[str]) -> None:
-        self.blocks.append(_Block(kind, lines, self._heading))
-        self._apart = kind in ("code", "row")
+    def _told(self, kind: Kind, lines: Iterable[str]) -> Iterator[_Block]:
+        kept = tuple(line for line in lines if line.strip())
+        if kept:
+            self._bare = ("", 0)
+            labels = [self._heading, *self._items[:-1]]
+            yield _Block(kind, kept, ", ".join(filter(None, labels)))
 
-    def _head(self, words: str) -> None:
-        self._apart = True
+    def _head(self, inline: Token, opened: Token) -> Iterator[_Block]:
+        """A heading; the one before is told where nothing stands below it."""
+        words, level = _plain(inline), int(opened.tag[1:])
+        if "\n" in words:  # lines above a "---" that was meant to part them from what follows
+            yield from self._paragraph(words.split("\n"))
+            return
+        bare, above = self._bare
+        if bare and level <= above:
+            self._heading = ""
+            yield from self._told("prose", [bare])
         if self.title:
-            self._heading = words
+            self._heading, self._bare = words, (words, level)
         else:
             self.title = words
 
-    def _rule(self, line: str) -> None:
-        """A row above a rule names the columns, and each row below repeats the names."""
-        named = "|" in line and bool(self.blocks) and self.blocks[-1].kind == "row"
-        self._columns = self.blocks.pop().lines if named else []
-        self._apart = True
+    def _paragraph(self, lines: list[str]) -> Iterator[_Block]:
+        if self._items:
+            words = _TASK.sub("", " ".join(lines)).strip()
+            yield from self._told("item", [words])
+            label = words.rstrip(" :")
+            if not self._items[-1] and len(label.split()) <= MAX_LABEL_WORDS:
+                self._items[-1] = label
+            return
+        for kind, group in groupby(_items(lines), key=lambda item: item[0]):
+            if kind == "prose":
+                yield from self._told(kind, [words for _, words in group])
+            else:
+                for _, words in group:
+                    yield from self._told(kind, [words])
 
-    def _row(self, cells: list[str]) -> None:
-        if len(cells) == len(self._columns):
-            pairs = zip(self._columns, cells, strict=True)
-            cells = [f"{name}: {cell}" if name and cell else cell for name, cell in pairs]
-        self._begin("row", cells)
+    def _row(self, tokens: list[Token], number: int) -> Iterator[_Block]:
+        """The names of the columns, or a row, which repeats them."""
+        cells = list[str]()
+        if tokens[number].type == "thead_open":
+            self._columns = []
+            return
+        head = False
+        for token in tokens[number + 1 :]:
+            if token.type == "tr_close":
+                break
+            head = head or token.type == "th_open"
+            if token.type == "inline":
+                cells.append(clean(_plain(token)))
+        if head:
+            self._columns = cells
+            return
+        names = self._columns if len(self._columns) == len(cells) else [""] * len(cells)
+        pairs = zip(names, cells, strict=True)
+        told = [f"{name}: {cell}" if name else cell for name, cell in pairs if cell]
+        yield from self._told("row", [", ".join(told)])
+
+
+def _items(lines: Iterable[str]) -> Iterator[tuple[Kind, str]]:
+    """A paragraph's lines; those of items and rows that Markdown does not know are told apart."""
+    held: tuple[Kind, str] | None = None  # an item, which goes on in the lines below
+    for line in lines:
+        if bullet := _BULLET.match(line):
+            if held:
+                yield held
+            held = ("item", line[bullet.end() :])
+        elif row := _ROW.match(line):
+            if held:
+                yield held
+            held = None
+            cells = (cell.strip() for cell in row[1].split("|"))
+            yield "row", ", ".join(filter(None, cells))
+        elif held:
+            held = ("item", f"{held[1]} {line.strip()}")
+        else:
+            yield "prose", line
+    if held:
+        yield held
+
+
+def _plain(inline: Token) -> str:
+    """Text without marks: emphasis and links are their words, pictures what stands for them."""
+    parts = list[str]()
+    for child in inline.children or ():
+        if child.type in ("softbreak", "hardbreak"):
+            parts.append("\n")
+        elif child.type == "html_inline":
+            parts.append("\n" if child.content.lower().startswith("<br") else " ")
+        else:
+            parts.append(child.content)
+    return "".join(parts)
 
 
 def _passages(block: _Block, title: str) -> Iterator[str]:
@@ -121,15 +201,10 @@ def _passages(block: _Block, title: str) -> Iterator[str]:
         for sentence in sentences(clean(" ".join(lines))):
             yield from cut(sentence)
         return
-    alone = lines if block.kind == "prose" else [_joined(block)]
-    for line in filter(None, map(clean, alone)):
+    for line in filter(None, map(clean, lines)):
         short = title if len(line.split()) < MIN_SENTENCE_WORDS else ""
         above = clean(block.heading or short)
-        yield from cut(f"{above}: {line}" if above else line)
-
-
-def _joined(block: _Block) -> str:
-    return (", " if block.kind == "row" else " ").join(filter(None, block.lines))
+        yield from cut(f"{above}: {line}" if above and above != line else line)
 
 
 def cut(text: str, limit: int = MAX_QUOTE_WORDS) -> Iterator[str]:

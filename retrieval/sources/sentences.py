@@ -29,7 +29,8 @@ _STOP = frozenset(
 def clean(text: str) -> str:
     """One line, single spaces, without control characters and emptied parentheses."""
     text = unicodedata.normalize("NFC", text)
-    text = "".join(" " if unicodedata.category(char)[0] in "CZ" else char for char in text)
+    if not text.isprintable():  # else there are neither controls (C) nor separators (Z) but spaces
+        text = "".join(" " if unicodedata.category(char)[0] in "CZ" else char for char in text)
     text = re.sub(r"\(\s*[,;:]*\s*\)", " ", text)
     text = re.sub(r"\(\s*[,;]\s*", "(", text)
     text = re.sub(r"\s+", " ", text)
