@@ -32,6 +32,10 @@ class BadRecord(FovealError):
     """One event or sight that cannot be remembered; the memory goes on without it."""
 
 
+class MemoryFileError(FovealError):
+    """A memory's file cannot be used: foreign, damaged, newer, or held by another writer."""
+
+
 class QueryError(FovealError):
     """A search query that cannot be run."""
 

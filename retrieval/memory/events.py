@@ -5,18 +5,21 @@ plus the session's anchor, so a clock that is set back reorders nothing.
 """
 
 from dataclasses import dataclass
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
 import numpy.typing as npt
 
-from retrieval.encoders.text import Vectors
 from stream.errors import BadRecord
 from stream.geometry import Box
 
+Floats = npt.NDArray[np.float32]  # [..., D]
 Meanings = npt.NDArray[np.int8]  # [D] or [N, D]: a unit vector times SCALE
 
 SCALE = 512.0  # 1/sqrt(384) times this is 26 of 127: few components are clipped
 LOOK_BYTES = 160  # sign bits of an instance's appearance
+MAX_ID = 200
+MAX_NS = 2**61  # of any time: 73 years; a time and an anchor together fit 64 bits
 MAX_TEXT = 20_000  # characters of one event's words; what is longer is cut by whoever makes it
 
 
@@ -32,6 +35,18 @@ class Session:
     def wall_ns(self, session_ns: int) -> int:
         """Unix nanoseconds of a time on this session's line."""
         return self.anchor_ns + session_ns
+
+    def __post_init__(self) -> None:
+        check_id(self.id)
+        _check_words(self.encoder)
+        if not 0 <= self.anchor_ns < MAX_NS:
+            raise BadRecord(f"expected an anchor in Unix nanoseconds, got {self.anchor_ns}")
+        try:
+            ZoneInfo(self.zone)
+        except (ValueError, OSError, ZoneInfoNotFoundError) as error:
+            raise BadRecord(
+                f"expected a time zone's IANA name, got {self.zone!r}; without tzdata use UTC"
+            ) from error
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,10 +69,9 @@ class Event:
     def __post_init__(self) -> None:
         _check_span("event", self.start_ns, self.end_ns)
         _check_vector("frame", self.frame)
-        if not self.id or not self.session:
-            raise BadRecord(
-                f"expected an event with its id and session, got {self.id!r} in {self.session!r}"
-            )
+        for name in (self.id, self.session, "-" if self.parent is None else self.parent):
+            check_id(name)
+        _check_words(self.text, self.said, self.spoken_by)
         if len(self.text) > MAX_TEXT or len(self.said) > MAX_TEXT:
             raise BadRecord(
                 f"expected at most {MAX_TEXT} characters of an event, got "
@@ -89,18 +103,36 @@ class Sight:
             raise BadRecord(f"expected a confidence from 0 to 1, got {self.confidence}")
         if self.box[2] <= self.box[0] or self.box[3] <= self.box[1]:
             raise BadRecord(f"expected a box x0,y0,x1,y1 with x1 > x0 and y1 > y0, got {self.box}")
+        _check_words(self.name)
+        numbers = (self.track, *self.box)
+        if not all(isinstance(one, int) and abs(one) < MAX_NS for one in numbers):
+            raise BadRecord("expected a track and a box of whole numbers of 64 bits")
         if self.look is not None and len(self.look) != LOOK_BYTES:
             raise BadRecord(f"expected {LOOK_BYTES} bytes of look, got {len(self.look)}")
 
 
-def quantise(vectors: Vectors) -> Meanings:
+def quantise(vectors: Floats) -> Meanings:
     """Unit float32 [..., D] -> int8 [..., D], scaled by SCALE; raises BadRecord for NaN or inf."""
     if not np.isfinite(vectors).all():
         raise BadRecord("expected finite numbers in a vector, got NaN or infinity")
     return np.asarray(np.clip(np.rint(vectors * SCALE), -127, 127), np.int8)
 
 
+def check_id(name: str) -> None:
+    """Raises BadRecord for an id that is empty, long, or cannot be printed."""
+    if not name or len(name) > MAX_ID or not name.isprintable():
+        raise BadRecord(f"expected an id of 1 to {MAX_ID} printable characters, got {name[:20]!r}")
+
+
+def _check_words(*texts: str) -> None:
+    if not all(isinstance(text, str) for text in texts):
+        raise BadRecord("expected words as text, got something else")
+
+
 def _check_span(what: str, start_ns: int, end_ns: int) -> None:
+    for time_ns in (start_ns, end_ns):
+        if not isinstance(time_ns, int) or abs(time_ns) >= MAX_NS:
+            raise BadRecord(f"expected times of an {what} in nanoseconds, got {time_ns}")
     if end_ns < start_ns:
         raise BadRecord(
             f"expected an {what} that ends at or after its start {start_ns}, "

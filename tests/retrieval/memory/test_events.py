@@ -34,7 +34,10 @@ def test_an_instant_is_an_event() -> None:
     ("wrong", "said"),
     [
         ({"start_ns": 2, "end_ns": 1}, "ends at or after"),
-        ({"id": ""}, "its id"),
+        ({"id": ""}, "an id"),
+        ({"id": "a\ud800"}, "an id"),
+        ({"parent": ""}, "an id"),
+        ({"end_ns": 2**63}, "nanoseconds"),
         ({"said": "x" * (MAX_TEXT + 1)}, "characters"),
         ({"frame": np.zeros(4, np.float32)}, "int8"),
         ({"frame": np.zeros((1, 4), np.int8)}, "int8"),
