@@ -14,6 +14,7 @@ from retrieval.sources.files import FORMATS, read_file
 from retrieval.sources.front_matter import NONE, FrontMatter, front_matter
 from retrieval.sources.lines import encoding_of, text_lines
 from retrieval.sources.notes import NoteReader
+from retrieval.sources.pictures import PICTURES, read_captions, read_picture
 from retrieval.sources.records import Record, entries
 from stream.errors import SourceError
 from stream.events import Tier
@@ -38,7 +39,9 @@ def read_folder(
 
 def _records(folder: Path, encoding: str) -> Iterator[Record | Refused]:
     files, refused = _walk(folder)
-    yield from refused
+    captions = read_captions(files, folder, encoding)
+    yield from [*refused, *captions.refused]
+    files = [path for path in files if path not in captions.files]
     titles = {path: title for path in files if (title := _title(path, encoding))}
     counts = Counter(titles.values())
     for path in files:
@@ -48,6 +51,8 @@ def _records(folder: Path, encoding: str) -> Iterator[Record | Refused]:
                 title = titles.get(path, "")
                 apart = f" ({PurePosixPath(name).with_suffix('')})" if counts[title] > 1 else ""
                 yield from _note(path, name, f"{title}{apart}", encoding)
+            elif path.suffix.lower() in PICTURES:
+                yield from read_picture(path, name, captions.told.get(path))
             elif path.suffix.lower() in FORMATS:
                 yield from _inside(read_file(path, name, encoding), name)
             else:

@@ -18,7 +18,7 @@ PART_PASSAGES = 1000  # a longer text becomes several entries, so that each fits
 NAMES: Mapping[str, tuple[str, ...]] = {
     "id": ("id",),
     "title": ("title", "name"),
-    "text": ("text", "extract", "body", "content"),
+    "text": ("text", "extract", "body", "content", "caption"),
     "description": ("description",),
     "topic": ("topic", "category"),
     "url": ("url", "link"),
@@ -26,7 +26,7 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "date": ("date", "created", "timestamp"),
     "tags": ("tags", "keywords"),
     "tier": ("tier",),
-    "picture": ("picture", "image", "file_name"),
+    "picture": ("picture", "image", "file_name", "file"),
 }
 KNOWN = frozenset(name for names in NAMES.values() for name in names)
 

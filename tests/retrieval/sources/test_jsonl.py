@@ -93,7 +93,7 @@ JSON = st.recursive(
 NAMES = st.sampled_from(["id", "title", "text", "date", "tags", "tier", "url", "where"])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.dictionaries(NAMES | st.text(max_size=8), JSON))
 def test_any_object_is_read_or_refused(row: dict[str, object]) -> None:
     for item in entries("s", row_record(row, "a", 1)):
