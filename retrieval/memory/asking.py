@@ -1,0 +1,54 @@
+"""What a question to a memory is about: its words without those of asking, and how it asks."""
+
+import re
+from collections.abc import Sequence
+
+from retrieval.memory.recall import Recall, RecallHow
+from retrieval.sources.sentences import search_words
+from stream.events import Query
+
+# How one asks, which says nothing of what is asked for.
+_ASKING = frozenset(
+    search_words(
+        "see saw seen look looked leave left put find found lose lost remember recall show tell "
+        "say said happen happened last first time times many often ago earlier before recently "
+        "please just ever again keep kept place placed now memory moment know forget latest"
+    )
+)
+_HOW: Sequence[tuple[RecallHow, re.Pattern[str]]] = (
+    ("count", re.compile(r"\bhow (many times|often)\b", re.IGNORECASE)),
+    ("first", re.compile(r"\bfirst\b", re.IGNORECASE)),
+    ("list", re.compile(r"\b(list|every time|all the times)\b", re.IGNORECASE)),
+    ("last", re.compile(r"\b(where|last|latest|most recent(ly)?|when)\b", re.IGNORECASE)),
+)
+_PLACE = re.compile(r"\b(?:in|on|at|from|with|near|by|beside|under|behind|next to|into|to)\b")
+
+
+def asked_for(words: str) -> list[str]:
+    """Search words of what is looked for, in order; none of "what happened then?"."""
+    return [term for term in dict.fromkeys(search_words(words)) if term not in _ASKING]
+
+
+def head_of(words: str) -> str:
+    """The noun that the question is about, "cup" of "the blue cup on the table"; empty for none."""
+    for part in _PLACE.split(words.lower()):
+        terms = [term for term in search_words(part) if term not in _ASKING]
+        if terms:
+            return terms[-1]
+    return (asked_for(words) or [""])[-1]
+
+
+def recall_of(query: Query) -> Recall:
+    """A search as a recall: "where", "when", "how often" and "first" say how."""
+    asked = query.about if query.kind != "text" else query.text
+    how: RecallHow = "best" if query.kind == "text" else "last"
+    how = next((name for name, pattern in _HOW if pattern.search(asked)), how)
+    return Recall(
+        "" if query.kind != "text" else query.text,
+        how=how,
+        from_ns=query.filter.after_ns,
+        to_ns=query.filter.before_ns,
+        image=query.image,
+        mask=query.mask,
+        k=query.k,
+    )
