@@ -7,12 +7,14 @@ from stream.errors import QueryError
 from stream.frame import Image, Mask
 from stream.geometry import Box, mask_box
 
+Colour = tuple[int, int, int]  # RGB, 0..255
+
 VIEW_PADDING = 0.1  # of the box's longer side, on each side
 GREY = 127  # what the background is set to: zero after the backbone's normalisation
 
 
-def region_views(image: Image, mask: Mask) -> list[Image]:
-    """The views of a region: its padded square with the background blanked, and as it is.
+def region_views(image: Image, mask: Mask, fill: Colour = (GREY, GREY, GREY)) -> list[Image]:
+    """The views of a region: its padded square with the background set to `fill`, and as it is.
 
     Squares keep the region's proportions: the backbone squeezes what it gets into a square, which
     costs a tall or wide box a fifth of its top-1 (docs/log.md). Raises QueryError for an
@@ -23,7 +25,8 @@ def region_views(image: Image, mask: Mask) -> list[Image]:
         raise QueryError("expected a region with at least one pixel, got an empty mask")
     rows, cols = square_around(box)
     plain = np.ascontiguousarray(image[rows, cols])
-    blanked = np.full_like(plain, GREY)
+    blanked = np.empty_like(plain)
+    blanked[:] = fill
     cv2.copyTo(plain, np.ascontiguousarray(mask[rows, cols]).view(np.uint8), blanked)
     return [blanked, plain]
 

@@ -7,9 +7,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from foveal.output.labels import Colour, Labels
+from foveal.output.labels import Labels
 from foveal.output.subtitles import Strip, subtitle_strip
 from stream.clock import NS_PER_S
+from stream.crops import Colour
 from stream.events import Question, Region
 from stream.frame import Frame, Image, Keyframe
 from stream.geometry import Rle, decode_mask

@@ -8,9 +8,9 @@ from PIL import ImageDraw
 
 from foveal.output.answer_records import clean_text
 from foveal.output.subtitles import font_of
+from stream.crops import Colour
 from stream.frame import Image
 
-Colour = tuple[int, int, int]  # RGB, 0..255
 Place = tuple[int, int, int, int]  # x0, y0, x1, y1 in pixels
 
 MAX_CHARS = 32  # of a label

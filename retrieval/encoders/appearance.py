@@ -1,9 +1,10 @@
 """The look of one instance as sign bits: small enough to keep for everything that was seen.
 
 A region is looked at in two views (`region_views`), each described by a network's pooled features.
-Their mean, less what is usual, keeps a bit a channel: whether there is more of it than usual.
-The share of equal bits estimates an angle (Charikar, "Similarity Estimation Techniques from
-Rounding Algorithms", 2002).
+Their mean keeps a bit a channel: whether there is more of it than of the middle channel, so that
+half of the bits are set and nothing needs to be learnt of what is usual. The share of equal bits
+estimates an angle (Charikar, "Similarity Estimation Techniques from Rounding Algorithms", 2002);
+things that have nothing in common are at about 90 degrees.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,25 +24,26 @@ PooledFeatures = Callable[[Sequence[Image]], Vectors]  # N pictures -> [N, C] fl
 class SignAppearance:
     """`Appearance` from the pooled features of any network of 1,280 channels."""
 
-    def __init__(self, pooled: PooledFeatures, centre: Vectors) -> None:
-        """`centre`: [C] what is usual of a unit vector; raises QueryError for another shape."""
-        if centre.shape != (LOOK_BYTES * 8,) or not np.isfinite(centre).all():
-            raise QueryError(
-                f"expected {LOOK_BYTES * 8} finite numbers as the centre of looks, "
-                f"got shape {centre.shape}"
-            )
-        self._pooled, self._centre = pooled, centre
+    def __init__(self, pooled: PooledFeatures) -> None:
+        self._pooled = pooled
 
     def look(self, image: Image, mask: Mask) -> bytes:
-        """LOOK_BYTES sign bits; raises QueryError for a mask that is empty or does not fit."""
+        """LOOK_BYTES sign bits; raises QueryError for a mask that is empty or does not fit.
+
+        Raises QueryError where the network has another number of channels.
+        """
         check_regions([image], [mask])
         views = unit_rows(self._pooled(region_views(image, mask)))
-        return sign_bits(unit_rows(views.mean(axis=0, keepdims=True))[0] - self._centre)
+        if views.shape[1] != LOOK_BYTES * 8 or not np.isfinite(views).all():
+            raise QueryError(
+                f"expected {LOOK_BYTES * 8} finite features a picture, got shape {views.shape}"
+            )
+        return sign_bits(views.mean(axis=0))
 
 
 def sign_bits(vector: Vectors) -> bytes:
-    """[C] -> C / 8 bytes, the first channel highest."""
-    return np.packbits(vector > 0).tobytes()
+    """[C] -> C / 8 bytes: which channels are above the median one, the first channel highest."""
+    return np.packbits(vector > np.median(vector)).tobytes()
 
 
 def likeness(looks: npt.NDArray[np.uint8], look: bytes) -> Vectors:

@@ -23,7 +23,7 @@ def colours(images: Sequence[Image]) -> Vectors:
 
 @pytest.fixture
 def appearance() -> Appearance:
-    return SignAppearance(colours, np.zeros(1280, np.float32))
+    return SignAppearance(colours)
 
 
 def test_alike_regions_have_alike_looks(appearance: Appearance) -> None:
@@ -52,7 +52,7 @@ def test_what_does_not_fit_is_refused(appearance: Appearance) -> None:
     image = np.zeros((8, 8, 3), np.uint8)
     with pytest.raises(QueryError, match="empty mask"):
         appearance.look(image, np.zeros((8, 8), bool))
-    with pytest.raises(QueryError, match="1280 finite numbers"):
-        SignAppearance(colours, np.zeros(7, np.float32))
+    with pytest.raises(QueryError, match="1280 finite features"):
+        SignAppearance(lambda images: colours(images)[:, :7]).look(image, np.ones((8, 8), bool))
     with pytest.raises(QueryError, match="looks of 160 bytes"):
         likeness(np.zeros((2, 159), np.uint8), bytes(160))
