@@ -50,7 +50,7 @@ def main() -> None:
     args = _parser().parse_args()
     asked = present(read_questions(args.data), args.pictures)[:: QUICK_STEP if args.quick else 1]
     with tempfile.TemporaryDirectory() as folder:
-        models = load_models(write_index(args.data, Path(folder)))
+        models = load_models(own=(write_index(args.data, Path(folder)),))
         rows = measure(models, asked, args.pictures, args.data, args.show)
     goal = {"accuracy": f">= {MIN_RIGHT} and above the peers'"}
     peers = max(rows["nearest"]["accuracy"], rows["words"]["accuracy"])
@@ -90,7 +90,7 @@ def measure(
         outcomes["foveal"].append(outcome(one, answer))
         found += meant[one.question] in notes_read(answer)
         _show(show, "foveal", outcomes["foveal"][-1], one, answer.text)
-    for name, peer in peers(models.searcher).items():
+    for name, peer in peers(models.own[0]).items():
         outcomes[name] = [_peer_outcome(peer, name, one, show) for one in asked]
     rows = {name: summary(of) for name, of in outcomes.items()}
     rows["foveal"] |= share("found", found, len(asked))

@@ -146,7 +146,7 @@ class Foveal:
             query = Query("image", "<image>", k, image, about=text)
         else:
             query = Query("region", "<region>", k, image, encode_mask(mask), text)
-        return self._models.searcher.search(query)
+        return self._models.indexes.search(query)
 
     def _stages(self) -> Any:
         from foveal.setup.stages import load_stages

@@ -8,6 +8,7 @@ EPILOG = """examples:
   foveal replay walk.mp4 --ask "3.0: What is on the shelf?" --out runs/walk
   foveal replay recording.vrs --ask-file questions.jsonl --rate 0 --out runs/glasses
   foveal replay walk.mp4 --ask-audio --wake "hey foveal"
+  foveal replay walk.mp4 --index notes.index --ask "2: Who owns the kettle?"
   foveal replay frames/ --fps 10 --ask "1: Describe the room." --json
 
 questions.jsonl holds one object a line: {"at": 3.0, "text": "Which tool is this?", "point": [x, y]}
@@ -40,6 +41,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fps", type=float, default=10.0, help="of an image folder (default 10)")
     parser.add_argument(
         "--config", default="embedded", metavar="PROFILE|FILE", help="settings (default embedded)"
+    )
+    parser.add_argument(
+        "--index",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="DIR",
+        help="an index of your own, searched before the knowledge base; repeatable",
     )
     parser.add_argument("--reader", choices=("pyav", "decord"), default="pyav")
     parser.add_argument("--tracker", metavar="NAME", help="embedded, sam2:ID, edgetam:ID, sam3:ID")

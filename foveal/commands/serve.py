@@ -11,6 +11,7 @@ EPILOG = """examples:
   foveal serve --config edge --max-sessions 1 --record recordings/ --blur-faces
   foveal serve --camera rtsp://glasses.local/live --camera-sound --wake "hey foveal" --photos
   foveal serve --host 0.0.0.0 --self-signed --udp-ports 40000-40010 --announce 192.0.2.7
+  foveal serve --index notes.index --index manuals.index
   foveal serve --mqtt mqtts://glasses@broker.local --mqtt-id my-glasses
 
 Open the printed address in a browser. Browsers give the camera only to pages from localhost or
@@ -87,6 +88,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--config", default="embedded", metavar="PROFILE|FILE", help="settings (default embedded)"
+    )
+    parser.add_argument(
+        "--index",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="DIR",
+        help="an index of your own, searched before the knowledge base; repeatable",
     )
     parser.add_argument("--tls-cert", type=Path, metavar="PEM", help="certificate chain")
     parser.add_argument("--tls-key", type=Path, metavar="PEM", help="its private key")

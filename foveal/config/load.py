@@ -1,6 +1,7 @@
 """A profile's name or a YAML file -> Config."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,12 @@ def parse_config(data: Mapping[Any, Any]) -> Config:
         )
     # Merged first, so that sections which depend on each other are judged together.
     return build(Config, _merge(_merge(config_dict(Config()), PROFILES[base]), rest))
+
+
+def with_indexes(config: Config, own: Sequence[Path]) -> Config:
+    """With more own indexes behind those that are configured, each once."""
+    paths = tuple(dict.fromkeys((*config.index.paths, *(path.expanduser() for path in own))))
+    return replace(config, index=replace(config.index, paths=paths))
 
 
 def config_dict(config: Config) -> dict[str, Any]:

@@ -86,7 +86,10 @@ class RecordingSettings:
 class IndexSettings:
     """What is searched."""
 
-    path: FilePath | None = None  # index folder; None is wiki-vital's in the cache
+    # The knowledge base: an index folder; None is wiki-vital's in the cache.
+    path: FilePath | None = None
+    # The wearer's own indexes: searched first and for every question, beside the knowledge base.
+    paths: tuple[FilePath, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from devices.speaking.speaker import open_speaker
-from foveal.config.load import load_config
+from foveal.config.load import load_config, with_indexes
 from foveal.config.schema import Config, RecordingSettings, SpeechSettings
 from foveal.jobs.replay_summary import Summary
 from foveal.output.answer_records import parse_ask, read_questions
@@ -110,7 +110,7 @@ def _played(question: Question, playback: PlaybackOptions) -> bool:
 
 def _config(args: argparse.Namespace) -> Config:
     """The profile or file, with what the command line says on top."""
-    config = load_config(args.config)
+    config = with_indexes(load_config(args.config), args.index)
     if args.tracker is not None:
         masklets = dataclasses.replace(config.masklets, tracker=args.tracker)
         config = dataclasses.replace(config, masklets=masklets)

@@ -1,5 +1,6 @@
 """The composition root of answering: pinned assets -> an assistant."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -19,6 +20,7 @@ from foveal.setup.search import (
     load_detector,
     load_encoder,
     load_recogniser,
+    open_own,
     open_searcher,
 )
 from perception.detect.ocr import RapidTextReader
@@ -37,6 +39,7 @@ from reasoning.rules.intents import IntentClassifier, load_weights
 from reasoning.rules.model import RulesLMM
 from reasoning.verification.rerank import SupportScorer
 from reasoning.vlm.causal_lm import CausalLm
+from retrieval.combined import CombinedSearcher
 from retrieval.encoders.conse import class_vectors
 from retrieval.search import KnowledgeSearcher, Searcher
 from stream import extensions
@@ -50,9 +53,15 @@ class Models:
     """What several parts share; loaded once."""
 
     backbone: Backbone
-    searcher: KnowledgeSearcher
+    searcher: KnowledgeSearcher  # the knowledge base
     lm: CausalLm
     reader: SceneReader
+    own: tuple[KnowledgeSearcher, ...] = ()  # the wearer's own indexes
+
+    @property
+    def indexes(self) -> Searcher:
+        """All that is searched: the wearer's own first, and the knowledge base."""
+        return CombinedSearcher(self.own, self.searcher) if self.own else self.searcher
 
 
 def load_language_model(dtype: torch.dtype = torch.float32, device: str = CPU.name) -> CausalLm:
@@ -62,11 +71,20 @@ def load_language_model(dtype: torch.dtype = torch.float32, device: str = CPU.na
 
 def open_models(config: Config) -> Models:
     """What the settings of a session ask for; raises as `load_models` and `resolve_device` do."""
-    return load_models(config.index.path, config.models.backbone_height, device_of(config))
+    index = config.index
+    return load_models(index.path, config.models.backbone_height, device_of(config), index.paths)
 
 
-def load_models(index: Path | None = None, height: int = 256, device: Device = CPU) -> Models:
-    """Everything that answering needs; raises AssetError or QueryError with what to do."""
+def load_models(
+    index: Path | None = None,
+    height: int = 256,
+    device: Device = CPU,
+    own: Sequence[Path] = (),
+) -> Models:
+    """Everything that answering needs; `own` are the wearer's indexes beside the knowledge base.
+
+    Raises AssetError or QueryError with what to do.
+    """
     backbone, providers = load_backbone(height, device), onnx_providers(device)
     recogniser = load_recogniser(backbone)
     searcher = open_searcher(index, recogniser, providers)
@@ -74,7 +92,7 @@ def load_models(index: Path | None = None, height: int = 256, device: Device = C
     matcher = NameMatcher(recogniser.class_synonyms, searcher.class_vectors, encoder.encode_text)
     reader = _scene_reader(backbone, recogniser, matcher)
     lm = load_language_model(device.dtype, device.name)
-    models = Models(backbone, searcher, lm, reader)
+    models = Models(backbone, searcher, lm, reader, open_own(own, encoder, recogniser))
     trim_heap()
     return models
 
@@ -144,11 +162,11 @@ def build_assistant(
 
 
 def _searcher(models: Models, name: str | None) -> Searcher:
-    """The index, or the extension that is asked in its place; it is handed the index."""
+    """The indexes, or the extension that is asked in their place; it is handed them."""
     added = extensions.named("searchers", name) if name else None
     if added is None:
-        return models.searcher
-    searcher: Searcher = extensions.load("searchers", added[0])(added[1], models.searcher)
+        return models.indexes
+    searcher: Searcher = extensions.load("searchers", added[0])(added[1], models.indexes)
     return searcher
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from foveal.assets.convert import network_path
 from foveal.assets.registry import asset_path, cache_root
 from foveal.setup.sources import SourceOptions, read_source
-from retrieval.encoders.text import MiniLmEncoder, Progress
+from retrieval.encoders.text import MiniLmEncoder, Progress, TextEncoder
 from retrieval.search import KnowledgeSearcher
 from retrieval.sources.entries import Knowledge
 from retrieval.sources.wiki import WIKI_SOURCE
@@ -119,8 +119,23 @@ def open_searcher(
 
     `providers`: what ONNX Runtime encodes words with, in the order that is tried.
     """
-    encoder = load_encoder(providers=providers)
-    store = load_store(folder or index_dir(), encoder.id)
+    return _searcher(folder or index_dir(), load_encoder(providers=providers), recogniser)
+
+
+def open_own(
+    paths: Sequence[Path], encoder: TextEncoder, recogniser: "Recogniser"
+) -> tuple[KnowledgeSearcher, ...]:
+    """The wearer's own indexes, with the models of the knowledge base that they stand beside.
+
+    Raises AssetError for a folder that holds no index, or one of another encoder.
+    """
+    return tuple(_searcher(path, encoder, recogniser) for path in paths)
+
+
+def _searcher(
+    folder: Path, encoder: TextEncoder, recogniser: "Recogniser | None"
+) -> KnowledgeSearcher:
+    store = load_store(folder, encoder.id)
     if recogniser is None:
         return KnowledgeSearcher(store, encoder)
     return KnowledgeSearcher(store, encoder, recogniser, recogniser.class_synonyms)
