@@ -16,6 +16,8 @@ from typing import Protocol
 
 import numpy as np
 
+from retrieval.defence.hubs import HubGuard, hub_bank
+from retrieval.defence.tiers import trusted_first, with_agreement
 from retrieval.encoders.conse import ConseProjector, ImageClassifier, Posteriors, class_vectors
 from retrieval.encoders.text import TextEncoder, Vectors
 from retrieval.encoders.visual import (
@@ -62,8 +64,11 @@ class KnowledgeSearcher:
         classifier: ImageClassifier | None = None,
         synonyms: Sequence[Sequence[str]] | None = None,
         weights: HybridWeights | None = None,
+        defended: bool = True,
     ) -> None:
         """`classifier` serves image and region queries; `synonyms` are its classes' other names.
+
+        Without `defended`, hubs and unvetted pages are believed: for comparison.
 
         Raises QueryError when the store was built with another encoder.
         """
@@ -78,11 +83,16 @@ class KnowledgeSearcher:
         self._number = {entry.id: number for number, entry in enumerate(store.entries)}
         self._titles = [frozenset(search_words(entry.title)) for entry in store.entries]
         self._shifts = topic_shifts(store.entries)
+        self._unvetted = np.array([entry.tier == "unvetted" for entry in store.entries]) & defended
+        self.hubs: HubGuard | None = None  # of searches by looks
         if classifier is not None:
             classes = synonyms or [(name,) for name in classifier.class_names]
             self.class_vectors = self._class_vectors(classes)  # [C, D]
             self._projector = ConseProjector(self.class_vectors)
             self._links = NameLinks(store.entries, classes)
+            if defended:
+                bank = hub_bank(self.class_vectors)
+                self.hubs = HubGuard.of(store.index, len(store.entries), bank)
 
     def search(self, query: Query) -> list[Evidence]:
         """Evidence best first; ties keep the order of the index."""
@@ -109,8 +119,13 @@ class KnowledgeSearcher:
         count = len(store.entries)
         rows = store.index.search(vector, k + CANDIDATES, (0, count))[1][0]
         rows = np.union1d(rows[rows >= 0], np.flatnonzero(names > 0.01)).astype(np.int64)
-        cosines = store.index.vectors(rows) @ vector[0]
+        rows = rows if self.hubs is None else rows[self.hubs.admits(rows)]
+        vectors = store.index.vectors(rows)
+        cosines = vectors @ vector[0]
+        if self.hubs is not None:
+            cosines = self.hubs.scaled(cosines, vectors)
         scores = (1 - NAME_WEIGHT) * cosines + NAME_WEIGHT * names[rows] + self._shifts[rows]
+        scores = trusted_first(scores, self._unvetted[rows])
         best = np.argsort(-scores, kind="stable")[:k]
         found = [
             self._evidence(entry, quote(store.entries[entry].passages[0]), score, box)
@@ -150,6 +165,7 @@ class KnowledgeSearcher:
         scores = self._mix(near, np.maximum.reduceat(lexical, bounds))
         named = np.array([self._titles[entry] == frozenset(words) for entry in entries])
         scores += named * self._weights.name * (1 - scores)
+        scores = trusted_first(scores, self._unvetted[entries])
         mixed = self._mix(dense, lexical)
         found: list[Evidence] = []
         asked = frozenset(words)
@@ -168,7 +184,7 @@ class KnowledgeSearcher:
             )
             one = self._evidence(entry, quoted[0], float(scores[place]), None)
             found.append(dataclasses.replace(one, nearest=quoted[1]))
-        return found
+        return with_agreement(found, self.encoder)
 
     def _encode(self, text: str) -> tuple[Vectors, list[str]]:
         text = text[:MAX_QUERY_CHARS].strip()
@@ -245,7 +261,7 @@ class KnowledgeSearcher:
     def _evidence(self, entry: int, text: str, score: float, box: Box | None) -> Evidence:
         found = self.store.entries[entry]
         source = found.url or self.store.source
-        return Evidence(found.id, found.title, text, score, source, box)
+        return Evidence(found.id, found.title, text, score, source, box, tier=found.tier)
 
 
 def _best(scores: Vectors, held: Sequence[int], k: int) -> list[int]:

@@ -129,6 +129,12 @@ class Evidence:
     region: Box | None = None  # the part of the query picture it was matched to
     nearest: tuple[str, ...] = ()  # the passages of `text`, the one nearest to the query first
     tier: Tier = "vetted"
+    agreed: tuple[str, ...] = ()  # of unvetted evidence: other sources found that say the same
+
+    @property
+    def alone(self) -> bool:
+        """Whether it may be shown as what one page says, and not be asserted."""
+        return self.tier == "unvetted" and not self.agreed
 
 
 @dataclass(frozen=True, slots=True)

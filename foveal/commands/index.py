@@ -88,6 +88,7 @@ def _build(args: argparse.Namespace) -> int:
         "passages": int(store.starts[-1]),
         "rows": store.index.size,
         "skipped": list(knowledge.skipped),
+        "noted": list(knowledge.noted),
         "seconds": round(time.perf_counter() - began, 1),
     }
     if args.json:
@@ -102,6 +103,8 @@ def _build(args: argparse.Namespace) -> int:
     if knowledge.skipped:
         more = "; --json names all" if len(knowledge.skipped) > SHOWN else ""
         print(f"{len(knowledge.skipped)} skipped in all{more}", file=sys.stderr)
+    for noted in knowledge.noted[:SHOWN]:
+        print(f"noted {noted}", file=sys.stderr)
     return 0
 
 

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +10,8 @@ from typing import TYPE_CHECKING
 from foveal.assets.convert import network_path
 from foveal.assets.registry import asset_path, cache_root
 from foveal.setup.sources import SourceOptions, read_source
+from retrieval.defence.hubs import HubGuard, hub_bank
+from retrieval.defence.screening import screened
 from retrieval.encoders.text import MiniLmEncoder, Progress, TextEncoder
 from retrieval.search import KnowledgeSearcher
 from retrieval.sources.entries import Knowledge
@@ -100,6 +103,7 @@ def build_index(
     from perception.device import resolve_device
 
     knowledge, digest = read_source(source, options)
+    knowledge = screened(knowledge)
     folder = out or index_dir(knowledge.source)
     check_target(folder)  # before minutes of work
     encoder = load_encoder(providers=onnx_providers(resolve_device()))
@@ -107,7 +111,23 @@ def build_index(
     embedded = EMBEDDED_PASSAGES if knowledge.source == WIKI_SOURCE else EMBEDDED_NOTES
     store = build_store(knowledge, encoder, recogniser.class_synonyms, kind, progress, embedded)
     save_store(store, folder, digest)
-    return folder, store, knowledge
+    noted = (*knowledge.noted, *_near_everything(store))
+    return folder, store, replace(knowledge, noted=noted)
+
+
+def _near_everything(store: KnowledgeStore) -> list[str]:
+    """The entries that pictures of anything would find."""
+    if store.class_vectors is None:
+        return []
+    guard = HubGuard.of(store.index, len(store.entries), hub_bank(store.class_vectors))
+    return [
+        f"{store.entries[row].id}: nearest to {guard.shares[row]:.0%} of all pictures; {what}"
+        for rows, what in (
+            (guard.refused, "no picture will find it"),
+            (guard.reported, "pictures find it still"),
+        )
+        for row in rows
+    ]
 
 
 def open_searcher(

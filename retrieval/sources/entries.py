@@ -116,6 +116,7 @@ class Knowledge:
     source: str
     entries: tuple[Entry, ...]
     refused: tuple[Refused, ...] = ()
+    noted: tuple[str, ...] = ()  # "id: what": of entries that are in and worth a look
 
     @property
     def skipped(self) -> tuple[str, ...]:

@@ -1,0 +1,1 @@
+"""What keeps hostile or accidental evidence from being believed: hubs, echoes, orders, tiers."""
