@@ -4,6 +4,7 @@ import asyncio
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any, Generic, TypeVar
 
 from devices.video.policy import FramePolicy, ReceiveOptions
@@ -61,10 +62,12 @@ class DecodedPicture:
     picture: Any  # av.VideoFrame
     ticks: int  # 90 kHz, on the stream's time line
     arrival_ns: int  # when its last packet came
+    aspect: Fraction | None = None  # of its pixels, where that is known
 
     def frame(self, source: str) -> Frame:
         """The same in RGB."""
-        return Frame(ticks_to_ns(self.ticks), self.arrival_ns, to_rgb(self.picture), source)
+        image = to_rgb(self.picture, self.aspect)
+        return Frame(ticks_to_ns(self.ticks), self.arrival_ns, image, source)
 
 
 class PictureQueue:

@@ -25,6 +25,7 @@ from stream.clock import Clock
 from stream.errors import ChannelClosed, SourceError
 from stream.frame import Frame
 from stream.sources.container import ANY_TEXT, main_video
+from stream.sources.pixels import pixel_aspect
 
 logger = logging.getLogger(__name__)
 
@@ -206,7 +207,8 @@ class UrlSource:
             if picture.is_corrupt:
                 self._count(CORRUPT)
                 continue
-            yield DecodedPicture(picture, self._time.ticks(picture, arrival_ns), arrival_ns)
+            ticks = self._time.ticks(picture, arrival_ns)
+            yield DecodedPicture(picture, ticks, arrival_ns, pixel_aspect(packet.stream))
 
     @property
     def _may_choose(self) -> bool:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import yaml
 
+from foveal.assets.hub_files import fetch_missing
 from foveal.config.models import KINDS
 from foveal.config.schema import Config
 from reasoning.vlm.hub import cached, hub_errors
@@ -100,10 +101,9 @@ def at_commit(name: HubName) -> HubName:
 
 
 def pull(model: HubModel) -> Path:
-    """Fetch the files that are missing; returns the folder.
+    """Fetch the files that are missing, each from where it broke off; returns the folder.
 
-    A file that broke off begins anew, unless the hub's Xet keeps its chunks. Raises AssetError
-    with what to do where the hub, the model or the space is lacking.
+    Raises AssetError with what to do where the hub, the model or the space is lacking.
     """
     from huggingface_hub import constants, snapshot_download
     from huggingface_hub.errors import DryRunError
@@ -116,8 +116,11 @@ def pull(model: HubModel) -> Path:
             )
         except DryRunError as error:  # what the hub said lies behind it
             raise error.__cause__ or error from None
-        missing = sum(file.file_size or 0 for file in plan if file.will_download)
-        _check_space(model, missing, Path(constants.HF_HUB_CACHE))
+        cache, missing = Path(constants.HF_HUB_CACHE), [one for one in plan if one.will_download]
+        _check_space(model, sum(file.file_size or 0 for file in missing), cache)
+        if missing:
+            commit = missing[0].commit_hash
+            fetch_missing(model.id, commit, [file.filename for file in missing], cache)
         found = snapshot_download(model.id, revision=model.revision, allow_patterns=patterns)
     folder = snapshot(model)
     if folder is None:

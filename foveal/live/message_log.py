@@ -11,6 +11,7 @@ from stream.errors import ConfigError
 logger = logging.getLogger(__name__)
 
 VOLATILE = frozenset({"regions", "stats", "pong"})  # old ones are of no use to anybody
+FORGET = "forgot"  # nobody hears again what was told before it
 MAX_KEPT = 2000  # numbered messages: the last dozens of turns
 
 Message = dict[str, Any]
@@ -32,6 +33,7 @@ class SessionLog:
             raise ConfigError(f"expected room for 1 message or more, got {kept}")
         self._kept: deque[Message] = deque(maxlen=kept)
         self._links: list[Link] = []
+        self._lost = 0  # the number of the last one that was dropped for want of room
         self.seq = 0  # of the last numbered message
 
     @property
@@ -45,14 +47,13 @@ class SessionLog:
         if kind not in VOLATILE:
             self.seq += 1
             message["seq"] = self.seq
-            self._kept.append(message)
+            self._keep(message)
         for link in list(self._links):
             self._send(link, message)
 
     def missed(self, after: int) -> int:
-        """How many messages after that number are no longer kept."""
-        oldest = self._kept[0]["seq"] if self._kept else self.seq + 1
-        return int(max(0, oldest - 1 - after))
+        """How many messages after that number were dropped; what was forgotten is not missed."""
+        return max(0, self._lost - after)
 
     def attach(self, send: Send, after: int | None = None) -> Link:
         """Listen from now on; with `after`, first hear what came after that number."""
@@ -67,6 +68,14 @@ class SessionLog:
         """Listen no longer; twice is fine."""
         if link in self._links:
             self._links.remove(link)
+
+    def _keep(self, message: Message) -> None:
+        if message["type"] == FORGET:
+            self._kept.clear()
+            self._lost = 0
+        if len(self._kept) == self._kept.maxlen:
+            self._lost = self._kept[0]["seq"]
+        self._kept.append(message)
 
     def _send(self, link: Link, message: Message) -> None:
         try:

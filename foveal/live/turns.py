@@ -4,7 +4,6 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 
 from foveal.live.protocol import server
@@ -46,20 +45,36 @@ class ReadingAhead:
 
     def __init__(self, threads: AnswerThreads, remote: bool) -> None:
         self._threads, self._remote = threads, remote
+        self._lock = threading.Lock()  # of both below
         self._next: deque[Callable[[], None]] = deque(maxlen=1)
-        self._thread: threading.Thread | None = None
+        self._reading = False  # a thread will still look at `_next`
 
     def put(self, work: Callable[[], None]) -> None:
         """Read this one; it depends on nothing but its own frame."""
-        self._next.append(work)
-        if self._thread is None or not self._thread.is_alive():
-            with suppress(BackendError):  # then answers are refused, too, and told
-                self._thread = self._threads.start(self._read, CancelToken(), self._remote)
+        with self._lock:
+            self._next.append(work)
+            if self._reading:
+                return
+            self._reading = True
+        try:
+            self._threads.start(self._read, CancelToken(), self._remote)
+        except BackendError:  # then answers are refused, too, and told
+            with self._lock:
+                self._reading = False
+
+    def _take(self) -> Callable[[], None] | None:
+        """The keyframe that waits; None ends the thread, and the next one to come begins another.
+
+        Whether a thread is alive says nothing: it may have looked for the last time.
+        """
+        with self._lock:
+            self._reading = bool(self._next)
+            return self._next.popleft() if self._next else None
 
     def _read(self, seat: Seat) -> None:
-        while self._next:
+        while (work := self._take()) is not None:
             try:
-                self._next.popleft()()
+                work()
             except Exception:  # the next question reads its view itself, and tells what fails
                 logger.warning("a keyframe could not be read ahead", exc_info=True)
             seat.hand_on()

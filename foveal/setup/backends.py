@@ -71,6 +71,7 @@ def load_chat(name: str, grounder: "Grounder", chat: ChatConfig) -> SegmentingLM
     """A chat model behind a server: nothing is sent yet."""
     from reasoning.vlm.openai_client import ChatClient
     from reasoning.vlm.openai_vlm import ChatVlm, WarmChatVlm
+    from reasoning.vlm.sglang.session_vlm import SessionVlm
 
     endpoint = replace(
         Endpoint.parse(name),
@@ -80,7 +81,9 @@ def load_chat(name: str, grounder: "Grounder", chat: ChatConfig) -> SegmentingLM
         headers=chat.headers,
         extra_body=chat.extra_body,
     )
-    kind = WarmChatVlm if chat.warm_up else ChatVlm
+    kind: type[ChatVlm] = WarmChatVlm if chat.warm_up else ChatVlm
+    if chat.video_session == "sglang":
+        kind = SessionVlm
     return kind(ChatClient(endpoint), grounder, chat)
 
 

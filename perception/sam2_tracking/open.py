@@ -11,6 +11,7 @@ from perception.sam2.networks import Sam2Networks
 from perception.sam2_tracking.state import Sam2Config
 from perception.sam2_tracking.tracker import Sam2Tracker
 from stream.errors import AssetError, ConfigError
+from stream.hub_refusals import refusal
 
 Precision = Literal["float32", "mixed", "bfloat16", "float16"]
 
@@ -53,7 +54,7 @@ def load_model(name: str | Path, image_size: int | None = None) -> Any:
     try:
         config = AutoConfig.from_pretrained(str(name))
     except (OSError, ValueError) as error:
-        raise AssetError(
+        raise refusal(str(name), error) or AssetError(
             f"expected a hub id or a folder with config.json and weights at {name}: "
             f"{str(error).splitlines()[0]}"
         ) from error
@@ -70,7 +71,9 @@ def load_model(name: str | Path, image_size: int | None = None) -> Any:
             str(name), config=config, output_loading_info=True
         )
     except (OSError, ValueError, RuntimeError) as error:
-        raise AssetError(f"expected weights that fit config.json at {name}: {error}") from error
+        raise refusal(str(name), error) or AssetError(
+            f"expected weights that fit config.json at {name}: {error}"
+        ) from error
     require_whole(str(name), report["missing_keys"], report["unexpected_keys"])
     if config.model_type == "edgetam_video":
         scale_latents(model, config.image_size / trained)

@@ -5,13 +5,13 @@ phrase segmenter and a tracker together (`sam3_video`); each part also has a fol
 """
 
 import re
-from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Literal
 
 from safetensors import SafetensorError
 
 from stream.errors import AssetError, ConfigError
+from stream.hub_refusals import refusal
 
 Part = Literal["phrases", "tracker"]
 
@@ -89,27 +89,10 @@ def refuse_others(name: str) -> None:
 
 
 def out_of_reach(name: str, error: Exception) -> AssetError:
-    """What to do about a checkpoint that did not load; for a gated one, where to accept what."""
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
-
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, GatedRepoError):
-            return AssetError(
-                f"{name} is gated, and this machine may not read it yet: accept its licence at "
-                f"https://huggingface.co/{name}, wait until access is granted, then log in with "
-                "`hf auth login` (or set HF_TOKEN)"
-            )
-        if (
-            isinstance(cause, HfHubHTTPError)
-            and not isinstance(cause, RepositoryNotFoundError)
-            and cause.response.status_code == HTTPStatus.UNAUTHORIZED
-        ):
-            return AssetError(
-                f"the hub does not know the token with which {name} is asked for: `hf auth login` "
-                "anew, or another HF_TOKEN"
-            )
-        cause = cause.__cause__ or cause.__context__
+    """What to do about a checkpoint that did not load."""
+    refused = refusal(name, error)
+    if refused is not None:
+        return refused
     lines = str(error).splitlines() or [type(error).__name__]
     return AssetError(
         f"expected a hub id or a folder with config.json and all safetensors of SAM 3 at {name}: "

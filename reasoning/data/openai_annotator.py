@@ -17,7 +17,8 @@ from reasoning.data.annotator import (
     SubQuestion,
 )
 from reasoning.generation.tokens import neutralise
-from reasoning.vlm.openai_client import ChatClient, picture_part
+from reasoning.vlm.openai_client import ChatClient
+from reasoning.vlm.sent_picture import picture_part
 from stream.events import QueryKind
 from stream.frame import Image
 

@@ -83,6 +83,9 @@ class ChatConfig:
     grounding: str = "auto"  # how places are written: by the model's name, or a family's name
     constrain: bool = False  # hold the model to the tags by the server's grammar, if it has one
     warm_up: bool = False  # have the server read each keyframe before anything is asked
+    # Keyframes are sent once, into a session that the server keeps; goes over `warm_up`.
+    video_session: Literal["off", "sglang"] = "off"
+    video_tokens: Annotated[int, within(1024, 1_000_000)] = 16_384  # of a session, then a new one
     temperature: Annotated[float, within(0.0, 2.0)] | None = None  # None: the server's own
     max_tokens: Annotated[int, within(1, 100_000)] = 400  # of one request
     stop: tuple[str, ...] = ()

@@ -4,14 +4,13 @@ The hub's own cache is looked at first; only what is missing there is asked of t
 HF_HUB_OFFLINE=1 nothing is. Code that lies beside the weights is never fetched.
 """
 
-import errno
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from http import HTTPStatus
 from pathlib import Path
 
 from reasoning.vlm.hub_name import HubName
 from stream.errors import AssetError, FovealError
+from stream.hub_refusals import refusal
 
 FILES = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")
 
@@ -56,50 +55,17 @@ def _fetched(name: HubName, files: Sequence[str]) -> Path:
 @contextmanager
 def hub_errors(name: HubName) -> Iterator[None]:
     """What the hub or the disk refuses inside, as AssetError with what to do."""
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HfHubHTTPError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
-
     try:
         yield
-    except GatedRepoError as error:
-        raise AssetError(
-            f"the model {name} is gated: accept its terms at https://huggingface.co/{name.id}, "
-            "then `hf auth login`, or set HF_TOKEN"
-        ) from error
-    except RevisionNotFoundError as error:
-        raise AssetError(
-            f"expected a revision of {name.id}, found no {name.revision!r}; see "
-            f"https://huggingface.co/{name.id}/commits/main"
-        ) from error
-    except RepositoryNotFoundError as error:
-        raise AssetError(
-            f"expected a model of the hub, found no {name.id} (or it is private: `hf auth login`)"
-        ) from error
-    except HfHubHTTPError as error:
-        if error.response.status_code != HTTPStatus.UNAUTHORIZED:
-            raise AssetError(_unreached(name, error)) from error
-        raise AssetError(
-            f"the hub does not know the token with which {name} is asked for: `hf auth login` "
-            "anew, or another HF_TOKEN"
-        ) from error
     except FovealError:
         raise
     except Exception as error:  # of several HTTP clients, which share no root
-        raise AssetError(_unreached(name, error)) from error
+        raise refusal(str(name), error) or _unreached(name, error) from error
 
 
-def _unreached(name: HubName, error: Exception) -> str:
+def _unreached(name: HubName, error: Exception) -> AssetError:
     reason = " ".join(str(error).split())[:200]
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return (
-            f"the disk is full: the model {name} does not fit; free some space, or set HF_HOME to "
-            "a folder on a larger disk. What has come is kept, and the next pull goes on there"
-        )
-    return (
+    return AssetError(
         f"the model {name} is not complete on this machine, and the hub is out of reach "
         f"({reason}). Where it can be reached: `hf download {name.id}"
         f"{f' --revision {name.revision}' if name.revision else ''}`; or name a folder"

@@ -6,17 +6,15 @@ option that it does not know) is left out from then on. A stream without an end 
 """
 
 import asyncio
-import base64
 import concurrent.futures
 import math
 import os
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Generator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Generator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-import cv2
 import httpx2
 import openai
 
@@ -24,13 +22,11 @@ from reasoning.generation.cancel import CancelToken
 from reasoning.vlm.endpoint import Endpoint
 from reasoning.vlm.network_thread import NetworkThread
 from stream.errors import BackendError
-from stream.frame import Image
 
 MAX_BYTES = 8 << 20  # of one answer, on the wire
 PAUSE_S, MAX_PAUSE_S = 0.5, 8.0  # before a server is asked again, doubled each time
 CONNECT_S = 10.0
 NO_KEY = "no-key-required"  # servers that need none ignore it
-JPEG_QUALITY = 90
 MAX_TOLD = 300  # characters of a server's own words
 LIMITS = ("max_completion_tokens", "max_tokens")
 NEEDED = ("messages", "stream", "n", "tools")  # without them the answer would be another one
@@ -45,6 +41,7 @@ ADVICE = {
 }
 
 Message = Mapping[str, Any]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +80,7 @@ class ChatClient:
             default_headers=headers | dict(endpoint.headers),
             http_client=openai.DefaultAsyncHttpxClient(event_hooks={"response": [_bound]}),
         )
+        self._root = endpoint.url.removesuffix("/v1")
         self._thread = NetworkThread(self._api.close)
 
     def complete(self, messages: Sequence[Message], count: int = 1, **options: Any) -> list[str]:
@@ -100,12 +98,51 @@ class ChatClient:
         Raises BackendError, also for a stream that breaks off; Cancelled at once when `cancel` is
         cancelled. Closing the iterator closes the request.
         """
-        deltas = self._deltas(messages, **options)
+        return self.wait_for(self._deltas(messages, **options), cancel)
+
+    def start(self, work: Coroutine[Any, Any, T]) -> "concurrent.futures.Future[T]":
+        """Let requests go on that nobody waits for."""
+        return self._thread.start(work)
+
+    def wait_for(
+        self, deltas: AsyncGenerator[Delta, None], cancel: CancelToken | None
+    ) -> Generator[Delta, None, None]:
+        """Each as it comes; raises what they raise, and Cancelled at once when it is cancelled.
+
+        Closing the iterator closes the request.
+        """
         try:
             while (delta := self._thread.wait(_next(deltas), cancel)) is not None:
                 yield delta
         finally:
             self._thread.start(deltas.aclose())
+
+    async def ask(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        """What the server answers at a path of its own, beside /v1; without a body it is a GET.
+
+        Raises BackendError.
+        """
+        url = self._root + path
+        async with _told(self.endpoint):
+            if body is None:
+                return await self._api.get(url, cast_to=object)
+            return await self._api.post(url, cast_to=object, body=body)
+
+    async def events(
+        self, path: str, body: Mapping[str, Any]
+    ) -> AsyncGenerator[dict[str, Any], None]:
+        """What the server streams at a path of its own; raises BackendError."""
+        async with _told(self.endpoint):
+            streamed = await self._api.post(
+                self._root + path,
+                cast_to=object,
+                body=body,
+                stream=True,
+                stream_cls=openai.AsyncStream[Any],
+            )
+            async with streamed:
+                async for event in streamed:
+                    yield event
 
     def warm(self, messages: Sequence[Message], limit: str) -> None:
         """Let the server read a prefix; nobody waits for it, and failures cost nothing.
@@ -234,29 +271,6 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
     except ValueError:
         return None
     return max(0.0, seconds) if math.isfinite(seconds) else None
-
-
-def picture_part(
-    image: Image, max_pixels: int | None = None, quality: int = JPEG_QUALITY
-) -> dict[str, Any]:
-    """[H, W, 3] RGB -> a message part with the picture inside, made smaller above `max_pixels`."""
-    height, width = sent_size(image.shape[:2], max_pixels)
-    if (height, width) != image.shape[:2]:
-        image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-    done, coded = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-    if not done:
-        raise BackendError(f"expected a picture that can be coded as JPEG, got {image.shape}")
-    data = base64.b64encode(coded.tobytes()).decode("ascii")
-    return {"type": "image_url", "image_url": {"url": f"data:image/jpeg;base64,{data}"}}
-
-
-def sent_size(size: tuple[int, ...], max_pixels: int | None) -> tuple[int, int]:
-    """(height, width) of a picture as it is sent: its shape is kept."""
-    height, width = size
-    if max_pixels is None or height * width <= max_pixels:
-        return height, width
-    scale = math.sqrt(max_pixels / (height * width))
-    return max(1, int(height * scale)), max(1, int(width * scale))
 
 
 async def _bound(response: httpx2.Response) -> None:

@@ -19,7 +19,8 @@ from reasoning.generation.tokens import IMAGE, REGION, neutralise
 from reasoning.vlm.coordinates import SCALE, GroundingFormat, format_of, instructions
 from reasoning.vlm.grounding_formats import TagParser
 from reasoning.vlm.markup import PICTURE, after_search
-from reasoning.vlm.openai_client import ChatClient, Delta, ToolCall, picture_part, sent_size
+from reasoning.vlm.openai_client import ChatClient, Delta, ToolCall
+from reasoning.vlm.sent_picture import picture_part, sent_size
 from reasoning.vlm.servers import CONTINUE, server_of
 from reasoning.vlm.tagged_stream import Grounder, TaggedLMM, TaggedState
 from stream.errors import BackendError
@@ -116,9 +117,13 @@ class ChatVlm(TaggedLMM[ChatState]):
         state.requests += 1
         going_on = state.messages[-1]["role"] == "assistant"
         options = self._options(state.may_search, going_on)
-        state.deltas = self._client.stream(state.messages, state.prompt.cancel, **options)
+        state.deltas = self._deltas(state, options)
         on = self._format.on(self._sent(state.prompt.view.frame.image))
         state.parser, state.said, state.read, state.broken = TagParser(on), "", 0, None
+
+    def _deltas(self, state: ChatState, options: dict[str, Any]) -> Iterator[Delta]:
+        """What the server goes on to write."""
+        return self._client.stream(state.messages, state.prompt.cancel, **options)
 
     def _options(self, may_search: bool, going_on: bool) -> dict[str, Any]:
         """What goes along with the messages; only what is set."""

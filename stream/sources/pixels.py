@@ -1,7 +1,10 @@
-"""Decoded pictures as upright RGB: display matrix, high dynamic range, interlaced fields."""
+"""Decoded pictures as upright RGB of square pixels: display matrix, sample aspect ratio, high
+dynamic range, interlaced fields.
+"""
 
 import math
 from collections.abc import Callable
+from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
@@ -23,20 +26,37 @@ TO_BT709 = np.array(  # linear light, ITU-R BT.2087
 WHITE_NITS, HLG_PEAK_NITS = 203.0, 1000.0  # diffuse white and HLG's peak, ITU-R BT.2408
 SDR_GAMMA = 2.4  # ITU-R BT.1886
 KNEE = 0.9  # of white: light above it is compressed
+ASPECTS = Fraction(1, 4), Fraction(4)  # of a pixel; a header that says more says nothing
 STEPS = 4096  # of the curves' tables
 COMB = 100  # product of a row's steps from its neighbours, from which it is of another field
 
 
-def to_rgb(picture: Any) -> Image:
+def to_rgb(picture: Any, aspect: Fraction | None = None) -> Image:
     """av.VideoFrame -> upright RGB [H, W, 3] uint8.
 
+    `aspect` is a pixel's width by its height, before it is turned; None or 0: not known, square.
     HLG and PQ are mapped to standard dynamic range, combs of interlaced pictures are smoothed.
     """
     curve = CURVES.get(int(picture.color_trc or 0))
     image = picture.to_ndarray(format="rgb24") if curve is None else _standard(picture, curve)
     if picture.interlaced_frame:
         image = _without_combs(image)
-    return np.ascontiguousarray(_upright(image, picture))
+    return np.ascontiguousarray(_upright(_square(image, aspect), picture))
+
+
+def pixel_aspect(stream: Any) -> Fraction | None:
+    """Of an av.VideoStream: its container's word, else its codec's; None where neither says."""
+    told = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio
+    return Fraction(told) if told else None
+
+
+def _square(image: Image, aspect: Fraction | None) -> Image:
+    """Stretched along the shorter side of its pixels: no line of the picture is lost."""
+    if not aspect or aspect == 1 or not ASPECTS[0] <= aspect <= ASPECTS[1]:
+        return image
+    height, width = image.shape[:2]
+    size = (round(width * aspect), height) if aspect > 1 else (width, round(height / aspect))
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
 def _upright(image: Image, picture: Any) -> Image:

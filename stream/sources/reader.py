@@ -14,7 +14,7 @@ IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".
 class SourceInfo:
     """What is known of a recording before it is read."""
 
-    width: int  # pixels, after rotation
+    width: int  # pixels, upright and square
     height: int
     frame_count: int | None  # None when the container does not say
     duration_ns: int | None

@@ -16,7 +16,7 @@ from stream.clock import NS_PER_S
 from stream.errors import SourceError
 from stream.frame import Frame
 from stream.sources.container import PacketClock, main_video, open_container
-from stream.sources.pixels import to_rgb
+from stream.sources.pixels import pixel_aspect, to_rgb
 from stream.sources.reader import Faults, SourceInfo
 
 EARLY_NS = NS_PER_S  # a file that stops this much before its announced end was cut off
@@ -36,7 +36,7 @@ class VideoReader:
         self._info = self._probe()
 
     def info(self) -> SourceInfo:
-        """Size after rotation, frame count if the container says, duration, rate, audio."""
+        """Size as shown, frame count if the container says, duration, rate, audio."""
         return self._info
 
     def read(self, start_ns: int) -> Iterator[Frame]:
@@ -51,7 +51,7 @@ class VideoReader:
             self._seek(container, stream, start_ns)
             clock = PacketClock(stream, self.faults)
             step_ns = self._step_ns(stream)
-            last_ns = -step_ns
+            last_ns, aspect = -step_ns, pixel_aspect(stream)
             for picture in self._decode(clock.mend(container.demux(stream))):
                 raw_ns = _exact_ns(picture.pts, picture.time_base)
                 last_ns = pts_ns = self._repair(raw_ns, self._origin_ns, last_ns, step_ns)
@@ -59,7 +59,7 @@ class VideoReader:
                     continue
                 if picture.is_corrupt:
                     self.faults.add("damaged frame")
-                yield Frame(pts_ns, pts_ns, to_rgb(picture), self._path.name)
+                yield Frame(pts_ns, pts_ns, to_rgb(picture, aspect), self._path.name)
             due_ns = None if clock.jumps else self._info.duration_ns
             if due_ns is not None and last_ns + max(EARLY_NS, 5 * step_ns) < due_ns:
                 self.faults.add("ended before the length it announced")
@@ -110,7 +110,7 @@ class VideoReader:
             if picture is None:
                 raise SourceError(f"expected frames in {self._path}; none could be decoded")
             self._origin_ns = _exact_ns(picture.pts, picture.time_base) or 0
-            height, width = to_rgb(picture).shape[:2]
+            height, width = to_rgb(picture, pixel_aspect(stream)).shape[:2]
             duration_ns = _exact_ns(stream.duration, stream.time_base)
             if duration_ns is None and container.duration and not container.streams.audio:
                 duration_ns = int(container.duration * NS_PER_S // av.time_base)

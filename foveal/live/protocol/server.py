@@ -41,7 +41,7 @@ class HelloMessage(ServerMessage):
     type: Literal["hello"] = "hello"
     conversation: str = told("to come back with")
     seq: Count = told("number of the session's last message")
-    missed: Count = told("messages after `after` that are no longer kept")
+    missed: Count = told("messages after `after` that had to give way to newer ones")
     camera: bool = told("whether one is in use")
     recorded: bool = told("whether a recording runs")
     may: tuple[Literal["view", "ask", "publish", "record", "manage"], ...] = told(

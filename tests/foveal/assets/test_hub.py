@@ -17,9 +17,8 @@ from foveal.setup.trackers import open_sam2
 from perception.sam2_tracking.tracker import Sam2Tracker
 from reasoning.vlm.hub_name import HubName
 from stream.errors import AssetError, ConfigError
-from tests.doubles.hub import use_hub
+from tests.doubles.hub import SHA, SmallHub, use_hub
 from tests.doubles.sam2_random import random_model, tiny_edgetam_config
-from tests.foveal.assets.hub_server import COMMIT, Hub, served
 
 NAME = "own/tiny-edgetam"
 
@@ -45,12 +44,12 @@ def test_no_registered_file_may_hold_code_or_pickles() -> None:
 
 def test_a_commit_in_the_settings_goes_before_the_registrys(tmp_path: Path) -> None:
     config = parse_config({
-        "masklets": {"tracker": f"edgetam:yonigozlan/EdgeTAM-hf@{COMMIT}"},
+        "masklets": {"tracker": f"edgetam:yonigozlan/EdgeTAM-hf@{SHA}"},
         "reasoning": {"model": "hf:someone/model"},
         "hearing": {"model": f"hf:{tmp_path}"},
     })  # fmt: skip
     tracker, model = needed(config)
-    assert (tracker.revision, tracker.unpinned) == (COMMIT, False)
+    assert (tracker.revision, tracker.unpinned) == (SHA, False)
     assert (model.revision, model.unpinned) == ("main", True)
     told = tell_unpinned(config)
     assert told is not None and told.startswith("someone/model is NOT pinned")
@@ -58,7 +57,7 @@ def test_a_commit_in_the_settings_goes_before_the_registrys(tmp_path: Path) -> N
 
 
 def test_a_mask_tokenizer_comes_with_its_model() -> None:
-    (model,) = needed(parse_config({"reasoning": {"model": f"samtok:someone/model@{COMMIT}"}}))
+    (model,) = needed(parse_config({"reasoning": {"model": f"samtok:someone/model@{SHA}"}}))
     assert "mask_tokenizer_256x2.pth" in model.files and not model.unpinned
 
 
@@ -73,10 +72,10 @@ def test_a_registered_model_is_asked_for_at_its_commit(
     assert at_commit(HubName("", folder=tmp_path)) == HubName("", folder=tmp_path)
     branch = tmp_path / "models--Qwen--Qwen3-VL-2B-Instruct"
     (branch / "refs").mkdir(parents=True)
-    (branch / "refs" / "main").write_text(COMMIT)
-    (branch / "snapshots" / COMMIT).mkdir(parents=True)
+    (branch / "refs" / "main").write_text(SHA)
+    (branch / "snapshots" / SHA).mkdir(parents=True)
     for file in ("config.json", "model.safetensors"):
-        (branch / "snapshots" / COMMIT / file).write_text("{}")
+        (branch / "snapshots" / SHA / file).write_text("{}")
     assert at_commit(HubName(name)) == HubName(name)  # what is there is used
 
 
@@ -101,11 +100,12 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 
 @pytest.fixture
-def hub(files: dict[str, bytes]) -> Iterator[Hub]:
+def hub(files: dict[str, bytes]) -> Iterator[SmallHub]:
     if any(not (cache_root() / asset.name).is_dir() for asset in ASSETS if asset.embedded):
         pytest.skip("the embedded assets are not here; run `foveal models pull`")
-    with served(Hub(NAME, files)) as running:
-        yield running
+    with SmallHub() as small:
+        small.models[NAME] = dict(files)
+        yield small
 
 
 def words(tmp_path: Path, name: str = NAME, *more: str) -> list[str]:
@@ -117,7 +117,10 @@ def words(tmp_path: Path, name: str = NAME, *more: str) -> list[str]:
 
 @pytest.mark.assets
 def test_what_was_pulled_is_what_is_needed_and_loads_without_a_network(
-    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    hub: SmallHub,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     use_hub(monkeypatch, hub.url, tmp_path)
     assert main(words(tmp_path, NAME, "--json")) == 0
@@ -137,20 +140,26 @@ def test_what_was_pulled_is_what_is_needed_and_loads_without_a_network(
 
 
 @pytest.mark.assets
-def test_half_a_download_is_none_and_goes_on_with_the_files_that_lack(
-    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_half_a_download_is_none_and_goes_on_where_it_broke_off(
+    hub: SmallHub,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     use_hub(monkeypatch, hub.url, tmp_path)
-    hub.cut = len(hub.files["model.safetensors"]) // 2
+    monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 1000)
+    hub.cut = len(hub.models[NAME]["model.safetensors"]) // 2000 * 1000
     assert main(words(tmp_path)) == 1 and NAME in capsys.readouterr().err.splitlines()[-1]
     use_hub(monkeypatch, hub.url, tmp_path, offline=True)
     with pytest.raises(AssetError, match="the weights of"):
         open_sam2(MaskletSettings(f"edgetam:{NAME}"), 2)
-    hub.cut = None
+    begun, hub.cut = hub.cut, None
     hub.fetched.clear()
     use_hub(monkeypatch, hub.url, tmp_path)
     assert main(words(tmp_path)) == 0
-    assert {name for name, _ in hub.fetched} == {"model.safetensors"}
+    assert hub.fetched == [("model.safetensors", f"bytes={begun}-")]
+    use_hub(monkeypatch, hub.url, tmp_path, offline=True)
+    assert isinstance(open_sam2(MaskletSettings(f"edgetam:{NAME}"), 2), Sam2Tracker)
 
 
 @pytest.mark.assets
@@ -165,7 +174,7 @@ def test_half_a_download_is_none_and_goes_on_with_the_files_that_lack(
     ],
 )
 def test_what_cannot_be_pulled_is_told_in_one_line(
-    hub: Hub,
+    hub: SmallHub,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -173,7 +182,8 @@ def test_what_cannot_be_pulled_is_told_in_one_line(
     told: str,
 ) -> None:
     use_hub(monkeypatch, hub.url, tmp_path, offline=fault == "offline")
-    hub.gated, hub.gigabytes = fault == "gated", 10**6 if fault == "huge" else 0
+    hub.gated = {NAME: 403} if fault == "gated" else {}
+    hub.gigabytes = 10**6 if fault == "huge" else 0
     name = {"unknown": "own/other", "revision": f"{NAME}@v9"}.get(fault, NAME)
     assert main(words(tmp_path, name)) == 1
     errors = capsys.readouterr().err

@@ -34,6 +34,19 @@ def test_a_client_that_comes_back_misses_nothing_that_is_kept(
     assert all("seq" not in m for m in first if m["type"] in ("regions", "stats"))
 
 
+def test_what_was_forgotten_is_told_to_nobody_again() -> None:
+    log = SessionLog(kept=3)
+    for kind in ("asked", "token", "end", "end", "forgot"):
+        log.tell(kind, {})
+    again: list[dict[str, Any]] = []
+    log.attach(again.append, 1)
+    assert [message["type"] for message in again] == ["forgot"]
+    assert log.missed(1) == 0
+    for _ in range(3):
+        log.tell("end", {})
+    assert log.missed(1) == 4  # to the `forgot`, which had to give way
+
+
 def test_a_client_that_fails_does_not_stop_the_others() -> None:
     log = SessionLog()
     heard: list[dict[str, Any]] = []

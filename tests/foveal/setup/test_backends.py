@@ -13,6 +13,7 @@ from perception.sam2_tracking.tracker import Sam2Tracker
 from perception.scene.reader import SceneReader
 from reasoning.segmenting.box_to_mask import Sam2Grounder, SceneGrounder
 from reasoning.vlm.openai_vlm import ChatVlm, WarmChatVlm
+from reasoning.vlm.sglang.session_vlm import SessionVlm
 from stream.errors import AssetError, ConfigError
 from tests.doubles.perception import FakeScene
 from tests.doubles.sam2_random import random_model, tiny_config
@@ -87,6 +88,16 @@ def test_how_a_server_is_spoken_to_comes_from_a_file() -> None:
     endpoint = made._client.endpoint
     assert endpoint.timeout_s == 5 and endpoint.headers == {"X-Team": "one"}
     assert endpoint.extra_body == {"chat_template_kwargs": {"enable_thinking": False}}
+
+
+def test_a_video_session_is_a_choice() -> None:
+    chat = {"video_session": "sglang"}
+    model = "openai:http://127.0.0.1:9/v1#Qwen3-VL"
+    config = parse_config({"reasoning": {"model": model, "chat": chat}})
+    assert isinstance(load_backend(config.reasoning, READER), SessionVlm)
+    other = parse_config({"reasoning": {"model": model, "chat": chat | {"server": "vllm"}}})
+    with pytest.raises(ConfigError, match=r"expected chat\.server sglang"):
+        load_backend(other.reasoning, READER)
 
 
 @pytest.mark.parametrize(

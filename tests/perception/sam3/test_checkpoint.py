@@ -1,24 +1,20 @@
 """Checkpoints that are no SAM 3, or not all of one, are refused with what to do."""
 
 import json
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from threading import Thread
 
 import pytest
-from huggingface_hub import constants
 
 from perception.sam3.checkpoint import load_part, out_of_reach, read_config
 from perception.sam3.phrases import load_phrase_segmenter
 from stream.errors import AssetError, ConfigError
+from tests.doubles.hub import SmallHub, use_hub
 from tests.doubles.sam2_random import random_model, tiny_config
 from tests.doubles.sam3_random import (
     random_tracker_model,
     save_phrase_model,
     tiny_tracker_config,
 )
-
-HUB_FILES = "/{repo_id}/resolve/{revision}/{filename}"
 
 
 @pytest.fixture(scope="module")
@@ -94,50 +90,24 @@ def test_other_shapes_than_the_configuration_says(tmp_path: Path, phrases: Path)
         load_part(config.parent, "phrases")
 
 
-REFUSALS = (  # status, code and words of the real hub, and what is told
-    (403, "GatedRepo", "Access to this model is restricted.", "is gated.*co/facebook/sam3-x"),
-    (401, "GatedRepo", "Access to this model is restricted.", "is gated.*co/facebook/sam3-x"),
-    (401, "", "Invalid credentials in Authorization header", "does not know the token"),
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        ("gated", "is gated: accept its terms at .*co/owner/sam3, .*hf auth login"),
+        ("token", "does not know the token.*hf auth login"),
+        ("unknown", "found no owner/sam3"),
+    ],
 )
-
-
-class ClosedHub(BaseHTTPRequestHandler):
-    """A hub that refuses as the real one does."""
-
-    refusal = REFUSALS[0]
-
-    def do_GET(self) -> None:
-        status, code, words, _ = self.refusal
-        self.send_response(status)
-        self.send_header("X-Error-Code", code)
-        self.send_header("X-Error-Message", words)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    do_HEAD = do_GET
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Quiet."""
-
-
-@pytest.mark.parametrize("refusal", REFUSALS)
 def test_a_hub_that_refuses_says_what_to_do(
-    refusal: tuple[int, str, str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    fault: str, told: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(ClosedHub, "refusal", refusal)
-    server = HTTPServer(("127.0.0.1", 0), ClosedHub)
-    Thread(target=server.serve_forever, daemon=True).start()
-    address = f"http://127.0.0.1:{server.server_port}"
-    monkeypatch.setattr(constants, "ENDPOINT", address)
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", address + HUB_FILES)
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    try:
-        with pytest.raises(AssetError, match=refusal[3] + ".*hf auth login"):
-            load_part("facebook/sam3-x", "phrases")
-    finally:
-        server.shutdown()
-        server.server_close()
+    with SmallHub() as hub:
+        if fault != "unknown":
+            hub.models["owner/sam3"] = {"config.json": b"{}"}
+        hub.gated, hub.bad_token = {"owner/sam3": 401} if fault == "gated" else {}, fault == "token"
+        use_hub(monkeypatch, hub.url, tmp_path)
+        with pytest.raises(AssetError, match=told):
+            load_part("owner/sam3", "phrases")
 
 
 def test_out_of_reach_keeps_the_reason() -> None:

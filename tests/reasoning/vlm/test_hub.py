@@ -15,16 +15,14 @@ from tests.doubles.hub import SHA, SmallHub, use_hub
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SmallHub]:
     """A hub with one model, and a cache that is empty."""
-    served = tmp_path / "served"
-    served.mkdir()
-    (served / "config.json").write_text("{}")
-    (served / "model.safetensors").write_bytes(b"weights")
-    (served / "modeling_own.py").write_text("raise SystemExit")
-    small = SmallHub()
-    small.models["owner/tiny"] = served
-    use_hub(monkeypatch, small.url, tmp_path / "cache")
-    yield small
-    small.close()
+    with SmallHub() as small:
+        small.models["owner/tiny"] = {
+            "config.json": b"{}",
+            "model.safetensors": b"weights",
+            "modeling_own.py": b"raise SystemExit",
+        }
+        use_hub(monkeypatch, small.url, tmp_path / "cache")
+        yield small
 
 
 def test_a_model_is_fetched_once_and_without_code(hub: SmallHub) -> None:

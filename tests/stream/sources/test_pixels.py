@@ -100,6 +100,23 @@ def test_standard_pictures_are_as_they_were() -> None:
     np.testing.assert_array_equal(to_rgb(av.VideoFrame.from_ndarray(image, "rgb24")), image)
 
 
+@pytest.mark.parametrize(
+    "aspect,size",
+    [("12/11", (48, 70)), ("3/4", (64, 64)), ("1/1", (48, 64)), ("100/1", (48, 64))],
+)
+def test_pixels_are_made_square(tmp_path: Path, aspect: str, size: tuple[int, int]) -> None:
+    path = tmp_path / "anamorphic.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.codec_context.sample_aspect_ratio = Fraction(aspect)
+        picture = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 90, np.uint8), "rgb24")
+        container.mux([*stream.encode(picture), *stream.encode(None)])
+    reader = VideoReader(path)
+    (frame,) = reader.read(0)
+    assert frame.image.shape[:2] == size == (reader.info().height, reader.info().width)
+
+
 @pytest.mark.parametrize("height", [47, 48])
 def test_combs_of_interlaced_pictures_are_smoothed(tmp_path: Path, height: int) -> None:
     image = np.full((height, 64, 3), 60, np.uint8)
