@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from retrieval.memory.disk.folding import upkeep
 from retrieval.memory.disk.store import MemoryStore, Record
 from retrieval.memory.events import Event, Session, Sight
 from stream.clock import NS_PER_S, Clock
@@ -56,11 +57,16 @@ class MemoryWriter:
         clock: Clock,
         max_events: int = MAX_EVENTS,
         max_sights: int = MAX_WAITING,
+        keep_days: float | None = None,
     ) -> None:
-        """Open the file; raises MemoryFileError, for another writer with its process."""
+        """Open the file; raises MemoryFileError, for another writer with its process.
+
+        `clock` is for tries at a disk that failed; `keep_days`: what is older is forgotten.
+        """
         self.path = path
         self._store = MemoryStore(path)
-        self._clock, self._max_events, self._max_sights = clock, max_events, max_sights
+        self._clock, self._keep_days = clock, keep_days
+        self._max_events, self._max_sights = max_events, max_sights
         self._tasks: deque[_Task] = deque()
         self._wake = threading.Condition()
         self._sights = self._retry_ns = 0
@@ -88,8 +94,9 @@ class MemoryWriter:
             return replace(self._status, waiting=waiting, refused=dict(self._refused))
 
     def begin(self, session: Session) -> None:
-        """Know a session before its events."""
+        """Know a session before its events; then upkeep, as of the time it began."""
         self._put(_Task(work=lambda store: store.begin(session)))
+        self.run(lambda store: upkeep(store, session.anchor_ns, self._keep_days))
 
     def remember(self, event: Event, sights: Sequence[Sight] = (), durable: bool = False) -> bool:
         """Hand over an event; False, and counted, while the memory is paused.

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from retrieval.memory.disk.folding import DAY_NS
 from retrieval.memory.disk.forgetting import Forgotten, forget_all
 from retrieval.memory.disk.store import MemoryStore
 from retrieval.memory.disk.writer import RETRY_NS, MemoryWriter
+from retrieval.memory.events import Session
 from stream.clock import VirtualClock
 from stream.errors import ChannelClosed, MemoryFileError, QueryError
-from tests.retrieval.memory.makers import SESSION, event, sight
+from tests.retrieval.memory.makers import NOON, SESSION, event, sight
 
 PATIENCE_S = 20.0
 
@@ -142,6 +144,16 @@ def test_what_is_forgotten_includes_what_was_waiting(tmp_path: Path) -> None:
         forgotten = writer.run(forget_all)
         go()
         assert forgotten.result(PATIENCE_S) == Forgotten(1, 1)
+
+
+def test_a_session_that_begins_forgets_what_is_past_its_time(tmp_path: Path) -> None:
+    clock = VirtualClock()
+    with MemoryWriter(tmp_path / "m", clock) as writer:
+        writer.begin(SESSION)
+        writer.remember(event(0), [sight(0, "cup")])
+    with MemoryWriter(tmp_path / "m", clock, keep_days=7) as writer:
+        writer.begin(Session("later", NOON + 8 * DAY_NS))
+        assert writer.run(count("event")).result(PATIENCE_S) == 0
 
 
 def test_a_failure_of_one_task_is_its_callers(tmp_path: Path) -> None:
