@@ -12,7 +12,6 @@ from stream.events import Tier
 
 if TYPE_CHECKING:
     from stream.events import Evidence, Query
-    from stream.frame import Image
 
 SHOWN = 20  # of what was left out
 HELP = "build the knowledge index and query it"
@@ -127,6 +126,7 @@ def _make_query(args: argparse.Namespace) -> "Query":
     import numpy as np
 
     from foveal.jobs.pixels import parse_box
+    from foveal.jobs.stills import read_picture
     from stream.errors import PromptError
     from stream.events import Query
     from stream.geometry import clip_box, encode_mask
@@ -135,29 +135,13 @@ def _make_query(args: argparse.Namespace) -> "Query":
         raise PromptError("expected --box with --region only; drop it or use --region FILE")
     if args.text is not None:
         return Query("text", args.text, args.k)
-    image = _read_image(args.image or args.region)
+    image = read_picture(args.image or args.region)
     if args.region is None:
         return Query("image", "<image>", args.k, image)
     x0, y0, x1, y1 = clip_box(parse_box(args.box or ""), *image.shape[:2])
     mask = np.zeros(image.shape[:2], dtype=bool)
     mask[y0:y1, x0:x1] = True
     return Query("region", "<region>", args.k, image, encode_mask(mask))
-
-
-def _read_image(path: str) -> "Image":
-    import cv2
-    import numpy as np
-
-    from stream.errors import SourceError
-
-    file = Path(path)
-    data = file.read_bytes() if file.is_file() else b""
-    if not data:
-        raise SourceError(f"expected a picture in {path}, found no such file or an empty one")
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    if image is None:
-        raise SourceError(f"expected a JPEG, PNG or other picture in {path}, could not decode it")
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
 def _row(evidence: "Evidence") -> dict[str, object]:

@@ -183,39 +183,17 @@ def _cues(given: _Given) -> Any:
 
 def _prompt(kind: str, text: str) -> "Prompt":
     from foveal.jobs.pixels import parse_box, parse_numbers
+    from foveal.jobs.stills import read_mask
     from perception.masks.prompts import BoxPrompt, MaskPrompt, PointsPrompt
 
     if kind == "mask":
-        return MaskPrompt(_read_mask(Path(text)))
+        return MaskPrompt(read_mask(Path(text)))
     if kind == "box":
         return BoxPrompt(parse_box(text))
     parts = [part.strip() for part in text.split(";")]
     on = tuple(not part.startswith("-") for part in parts)
     points = [parse_numbers(part.lstrip("-"), 2, "--point X,Y[;[-]X,Y]") for part in parts]
     return PointsPrompt(tuple((x, y) for x, y in points), on)
-
-
-def _read_mask(path: Path) -> Any:
-    """[H, W] bool: where the picture is opaque if it has another alpha, else where it is not black.
-
-    Of a lossily compressed picture only what is at least half as bright as its brightest pixel.
-    """
-    import cv2
-    import numpy as np
-
-    from stream.errors import SourceError
-
-    data = path.read_bytes() if path.is_file() else b""
-    kind = cv2.IMREAD_UNCHANGED
-    picture = cv2.imdecode(np.frombuffer(data, np.uint8), kind) if data else None
-    if picture is None:
-        raise SourceError(f"expected a mask picture at {path}, found none that can be read")
-    planes = np.atleast_3d(np.asarray(picture))
-    alpha = planes[..., 3] if planes.shape[2] == 4 else None
-    seen = planes[..., :3].max(axis=-1) if alpha is None or alpha.all() else alpha
-    lossy = data.startswith(b"\xff\xd8") or data[12:16] == b"VP8 "  # JPEG, WebP
-    half = int(seen.max()) // 2 if lossy or seen is alpha else 0
-    return np.asarray(seen > half)
 
 
 def _text(summary: dict[str, Any]) -> str:

@@ -38,14 +38,17 @@ def head_of(words: str) -> str:
     return (asked_for(words) or [""])[-1]
 
 
+def how_asked(words: str, otherwise: RecallHow = "best") -> RecallHow:
+    """ "where" and "when" ask for the last time, "how often" for a count, "first" for the first."""
+    return next((how for how, pattern in _HOW if pattern.search(words)), otherwise)
+
+
 def recall_of(query: Query) -> Recall:
-    """A search as a recall: "where", "when", "how often" and "first" say how."""
-    asked = query.about if query.kind != "text" else query.text
-    how: RecallHow = "best" if query.kind == "text" else "last"
-    how = next((name for name, pattern in _HOW if pattern.search(asked)), how)
+    """A search as a recall, by how it is asked; a picture alone asks where that was last."""
+    told = query.kind == "text"
     return Recall(
-        "" if query.kind != "text" else query.text,
-        how=how,
+        query.text if told else "",
+        how=how_asked(query.text if told else query.about, "best" if told else "last"),
         from_ns=query.filter.after_ns,
         to_ns=query.filter.before_ns,
         image=query.image,

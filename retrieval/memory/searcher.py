@@ -227,7 +227,10 @@ class MemorySearcher:
             vector = self._pictures.encode_regions([image], [mask])[0]
             found["meaning"] = meaning_signal(self._moments, vector, allowed)
         if not found:
-            raise QueryError("expected an encoder of pictures to recall by one, got none")
+            raise QueryError(
+                "expected an encoder of pictures to recall by one, got none; "
+                "run `foveal models pull`"
+            )
         return found
 
     def _sequence(self, recall: Recall, allowed: Rows) -> _Found:

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from foveal.cli import main
-from foveal.commands.track import _read_mask
 from foveal.config.models import MaskletSettings
+from foveal.jobs.stills import read_mask
 from foveal.jobs.tracking import Cue, TrackRequest, follow_clip
 from perception.masks.prompts import BoxPrompt, PointsPrompt
 from stream.geometry import Rle, decode_mask
@@ -269,16 +269,16 @@ def test_a_mask_is_the_same_in_every_format(tmp_path: Path, suffix: str) -> None
     cv2.circle(drawn, (60, 48), 30, 255, -1)
     path = tmp_path / f"mask{suffix}"
     cv2.imwrite(str(path), drawn)  # JPEG and WebP leave small values around the shape
-    assert np.count_nonzero(_read_mask(path) != (drawn > 0)) <= 4
+    assert np.count_nonzero(read_mask(path) != (drawn > 0)) <= 4
 
 
 def test_a_mask_may_be_labels_or_transparency(tmp_path: Path) -> None:
     labels = np.zeros((HEIGHT, WIDTH), np.uint8)
     labels[20:40, 20:40], labels[20:40, 60:80] = 1, 200
     cv2.imwrite(str(tmp_path / "labels.png"), labels)
-    assert _read_mask(tmp_path / "labels.png").sum() == 800
+    assert read_mask(tmp_path / "labels.png").sum() == 800
     clear = np.full((HEIGHT, WIDTH, 4), 255, np.uint8)
     clear[..., 3] = 0
     clear[20:40, 20:40, 3] = 255
     cv2.imwrite(str(tmp_path / "clear.png"), clear)
-    assert _read_mask(tmp_path / "clear.png").sum() == 400
+    assert read_mask(tmp_path / "clear.png").sum() == 400
