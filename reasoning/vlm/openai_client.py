@@ -11,7 +11,7 @@ import math
 import os
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Generator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -115,7 +115,7 @@ class ChatClient:
             while (delta := self._thread.wait(_next(deltas), cancel)) is not None:
                 yield delta
         finally:
-            self._thread.start(deltas.aclose())
+            self._thread.start(_close(deltas))
 
     async def ask(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
         """What the server answers at a path of its own, beside /v1; without a body it is a GET.
@@ -219,6 +219,12 @@ class ChatClient:
         given = [name for name in body if name not in (*NEEDED, *self._refused)]
         named = [name for name in given if re.search(rf"\b{name}\b", message)]
         return min(named, key=message.find, default="")
+
+
+async def _close(deltas: AsyncGenerator[Delta, None]) -> None:
+    """One whose next step is being cancelled ends by that, and refuses to be closed."""
+    with suppress(RuntimeError):
+        await deltas.aclose()
 
 
 async def _next(deltas: AsyncGenerator[Delta, None]) -> Delta | None:

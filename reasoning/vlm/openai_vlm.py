@@ -6,8 +6,9 @@ server's prefix cache keeps what was read. What differs from server to server is
 reasoning/vlm/servers.py.
 """
 
-import json
+import logging
 from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,36 +16,23 @@ from perception.scene.reader import SceneView
 from reasoning.generation.config import ChatConfig
 from reasoning.generation.grammar import Call
 from reasoning.generation.protocol import Prompt
-from reasoning.generation.tokens import IMAGE, REGION, neutralise
+from reasoning.generation.tokens import IMAGE, neutralise
 from reasoning.vlm.coordinates import SCALE, GroundingFormat, format_of, instructions
 from reasoning.vlm.grounding_formats import TagParser
 from reasoning.vlm.markup import PICTURE, after_search
 from reasoning.vlm.openai_client import ChatClient, Delta, ToolCall
+from reasoning.vlm.search_calls import SEARCH_TOOL, answered, called
 from reasoning.vlm.sent_picture import picture_part, sent_size
 from reasoning.vlm.servers import CONTINUE, server_of
 from reasoning.vlm.tagged_stream import Grounder, TaggedLMM, TaggedState
 from stream.errors import BackendError
 from stream.frame import Image
 
+logger = logging.getLogger(__name__)
+
 MAX_REQUESTS = 8  # of one answer: a model that only searches comes to an end
 NO_MORE = "No more searches are possible. Finish the answer with what you know."
 GO_ON = "Go on with the sentence where it was broken off; do not repeat it."
-
-SEARCH_TOOL: dict[str, Any] = {
-    "type": "function",
-    "function": {
-        "name": "search",
-        "description": "Look up the thing named last (region), the picture (image), or words.",
-        "parameters": {
-            "type": "object",
-            "properties": {
-                "modality": {"type": "string", "enum": ["region", "image", "text"]},
-                "query": {"type": "string", "description": "the words, for text"},
-            },
-            "required": ["modality"],
-        },
-    },
-}
 
 
 @dataclass(slots=True, eq=False)
@@ -123,7 +111,32 @@ class ChatVlm(TaggedLMM[ChatState]):
 
     def _deltas(self, state: ChatState, options: dict[str, Any]) -> Iterator[Delta]:
         """What the server goes on to write."""
-        return self._client.stream(state.messages, state.prompt.cancel, **options)
+        deltas = self._client.stream(state.messages, state.prompt.cancel, **options)
+        if self._resume == "prefill" and state.messages[-1]["role"] == "assistant":
+            return self._or_asked_to(deltas, state, options)
+        return deltas
+
+    def _or_asked_to(
+        self, deltas: Generator[Delta, None, None], state: ChatState, options: dict[str, Any]
+    ) -> Iterator[Delta]:
+        """The same; a server that refuses to go on with an answer is asked to from then on.
+
+        llama.cpp does so where the template thinks (its pull request 15404).
+        """
+        said = False
+        try:
+            with closing(deltas):
+                for delta in deltas:
+                    said = True
+                    yield delta
+            return
+        except BackendError as error:
+            if said or "prefill" not in str(error):
+                raise
+            logger.warning("%s; it is asked to go on by a new message", error)
+        self._resume = "message"
+        state.messages.append({"role": "user", "content": GO_ON})
+        yield from self._client.stream(state.messages, state.prompt.cancel, **options)
 
     def _options(self, may_search: bool, going_on: bool) -> dict[str, Any]:
         """What goes along with the messages; only what is set."""
@@ -161,7 +174,7 @@ class ChatVlm(TaggedLMM[ChatState]):
         if delta.call is not None:
             state.queue.extend(state.parser.close())
             state.waiting = delta.call
-            state.queue.append(_called(delta.call))
+            state.queue.append(called(delta.call))
             return True
         state.said += delta.text
         state.queue.extend(state.parser.push(delta.text))
@@ -195,7 +208,7 @@ class ChatVlm(TaggedLMM[ChatState]):
             state.deltas, state.said = iter(()), ""
             return
         if state.waiting is not None:
-            state.messages += _answered(state.waiting, said, content)
+            state.messages += answered(state.waiting, said, content)
             state.waiting = None
         elif self._resume != "message":
             self._extend(state, said + content)
@@ -239,16 +252,6 @@ class WarmChatVlm(ChatVlm):
         return messages
 
 
-def _answered(call: ToolCall, said: str, content: str) -> list[dict[str, Any]]:
-    """The messages of a function call and of what it brought."""
-    function = {"name": call.name, "arguments": call.arguments}
-    named = {"id": call.id, "type": "function", "function": function}
-    return [
-        {"role": "assistant", "content": said or None, "tool_calls": [named]},
-        {"role": "tool", "tool_call_id": call.id, "content": content},
-    ]
-
-
 def _asked(prompt: Prompt, form: GroundingFormat, sent: tuple[int, int], codes: str) -> str:
     """The question, and what is pointed at in the model's own form on the picture as sent.
 
@@ -265,17 +268,3 @@ def _asked(prompt: Prompt, form: GroundingFormat, sent: tuple[int, int], codes: 
     sides = (width, height, width, height)
     thousandths = [v / side * SCALE for v, side in zip(place, sides[: len(place)], strict=True)]
     return f"{text} (I point at {form.write('this', thousandths, sent)}.)"
-
-
-def _called(call: ToolCall) -> Call:
-    """A function call as a search; what cannot be read asks for the picture's last named thing."""
-    try:
-        given = json.loads(call.arguments or "{}")
-        modality, query = str(given.get("modality", "text")), str(given.get("query") or "").strip()
-    except (ValueError, AttributeError):
-        modality, query = "text", ""
-    if modality == "image":
-        return Call("image", IMAGE)
-    if modality == "region" or not query:
-        return Call("region", REGION)
-    return Call("text", neutralise(query))

@@ -105,6 +105,26 @@ def test_evidence_can_continue_the_same_message() -> None:
     assert "</information> eats<search>mice</search><information>" in told
 
 
+def test_a_server_that_goes_on_with_no_answer_is_asked_to() -> None:
+    refused = "Assistant response prefill is incompatible with enable_thinking."
+    told = Raw(f'{{"error": {{"code": 400, "message": "{refused}"}}}}', status=400)
+    first, second = "It<search>what cats eat</search>", " It<search>mice</search>"
+    searcher = ScriptedSearcher({"what cats eat": [FOUND], "mice": [FOUND]})
+    with chat_server([first, told, " eats" + second, " mice."]) as (client, replay):
+        answer = ask(client, searcher, ChatConfig(server="llamacpp"))
+    assert answer.text == "It eats It mice." and len(replay.requests) == 4
+    assert [roles(one)[-1] for one in replay.requests] == ["user", "assistant", "user", "user"]
+    anew = replay.requests[2]["messages"]
+    assert anew[-1]["content"] == GO_ON and "Cats eat mice." in anew[-2]["content"]
+
+
+def test_another_refusal_of_an_answer_is_told() -> None:
+    searcher = ScriptedSearcher({"cats": [FOUND]})
+    with chat_server(["It<search>cats</search>", 400]) as (client, _):
+        answer = ask(client, searcher, ChatConfig(server="llamacpp"))
+    assert answer.cut and answer.text == "It"
+
+
 def test_searches_as_function_calls() -> None:
     call = {"said": "It ", "name": "search", "arguments": '{"modality": "text", "query": "cats"}'}
     with chat_server([call, "eats mice."]) as (client, replay):
