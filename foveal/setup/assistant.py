@@ -23,6 +23,7 @@ from foveal.setup.search import (
     open_own,
     open_searcher,
 )
+from foveal.setup.web import with_web
 from perception.detect.ocr import RapidTextReader
 from perception.device import CPU, Device
 from perception.features.backbone import Backbone
@@ -153,7 +154,8 @@ def build_assistant(
     `tracker`: see `load_backend`.
     """
     config = config or ReasoningConfig()
-    decoder = SearchDecoder(_searcher(models, config.searcher), config.decode, clock)
+    searcher = with_web(_searcher(models, config.searcher), config.web)
+    decoder = SearchDecoder(searcher, config.decode, clock)
     if config.model == "rules":
         return Assistant(_rules(models, config.policy), decoder, config.patience_s)
     if config.model == "pixsearch":

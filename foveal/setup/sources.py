@@ -9,6 +9,8 @@ from itertools import chain
 from pathlib import Path
 
 from foveal.assets.registry import asset_path
+from retrieval.cragmm.index import FILE as CHROMA
+from retrieval.cragmm.index import read_cragmm
 from retrieval.sources.entries import Entry, Knowledge, Refused
 from retrieval.sources.files import FORMATS, read_file
 from retrieval.sources.folder import read_folder
@@ -40,6 +42,8 @@ def stream_source(
     if source == WIKI_SOURCE:
         return read_wiki(asset_path(WIKI_SOURCE, SUMMARIES))
     path = Path(source)
+    if (path / CHROMA).is_file():
+        return entries(name or path.resolve().name, read_cragmm(path), options.tier or "vetted")
     if path.is_dir():
         return read_folder(path, options.encoding, options.tier or "own", name)
     if path.is_file() and path.suffix.lower() in FORMATS:
