@@ -125,11 +125,7 @@ class NoteReader:
 
     def _paragraph(self, lines: list[str]) -> Iterator[_Block]:
         if self._items:
-            words = _TASK.sub("", " ".join(lines)).strip()
-            yield from self._told("item", [words])
-            label = words.rstrip(" :")
-            if not self._items[-1] and len(label.split()) <= MAX_LABEL_WORDS:
-                self._items[-1] = label
+            yield from self._item(lines)
             return
         for kind, group in groupby(_items(lines), key=lambda item: item[0]):
             if kind == "prose":
@@ -137,6 +133,19 @@ class NoteReader:
             else:
                 for _, words in group:
                     yield from self._told(kind, [words])
+
+    def _item(self, lines: list[str]) -> Iterator[_Block]:
+        """An item; a table right below it, which Markdown takes for its words, stands alone."""
+        end = next((at for at, line in enumerate(lines) if at and _ROW.match(line)), len(lines))
+        words = _TASK.sub("", " ".join(lines[:end])).strip()
+        yield from self._told("item", [words])
+        label = words.rstrip(" :")
+        if not self._items[-1] and len(label.split()) <= MAX_LABEL_WORDS:
+            self._items[-1] = label
+        if end < len(lines):
+            items, self._items = self._items, []
+            yield from self._blocks(_parser(self._markdown).parse("\n".join(lines[end:])))
+            self._items = items
 
     def _row(self, tokens: list[Token], number: int) -> Iterator[_Block]:
         """The names of the columns, or a row, which repeats them."""

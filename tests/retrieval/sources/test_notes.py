@@ -29,6 +29,34 @@ def test_a_row_of_a_table_repeats_the_columns_names() -> None:
     )
 
 
+def test_a_table_right_below_an_item_is_none_of_it() -> None:
+    text = "- Fuses\n  - blue drawer\n| Thing | Where |\n|---|---|\n| skis | attic |\n- more\n"
+    assert read_note(text).passages == (
+        "Fuses",
+        "Fuses: blue drawer",
+        "Thing: skis, Where: attic",
+        "more",
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "passages"),
+    [
+        ("It is **very** hot: [93 °C](https://x.example).", ("It is very hot: 93 °C.",)),
+        ("Milk<br>Bread", ("Milk", "Bread")),
+        ("milk\nbread\n---\nThat is all.", ("milk", "bread", "That is all.")),
+        ("<div>Pour <b>slowly</b>.</div><!-- no -->", ("Pour slowly .",)),
+        ("![The shelf](shelf.jpg)", ("The shelf",)),
+        ("> Words that somebody said once.", ("Words that somebody said once.",)),
+        ("# A\n## The code is 4711\n## B\nWords of it.", ("The code is 4711", "B: Words of it.")),
+        ("# Buy milk", ("Buy milk",)),
+        ("    indented words are no code", ("indented words are no code",)),
+    ],
+)
+def test_what_a_wearer_would_hear(text: str, passages: tuple[str, ...]) -> None:
+    assert read_note(text).passages == passages
+
+
 def test_items_stand_under_their_heading() -> None:
     text = "# Home\n## Cellar\n- Spare fuses in the box\n## Attic\n- Skis\n  of last winter\n"
     assert read_note(text).passages == (
