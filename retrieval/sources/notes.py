@@ -206,7 +206,8 @@ def _plain(inline: Token) -> str:
 
 def _passages(block: _Block, title: str) -> Iterator[str]:
     lines = block.lines
-    if block.kind == "prose" and (len(lines) == 1 or max(map(len, lines)) > WRAPPED_CHARS):
+    whole = len(lines) == 1 and len(lines[0].split()) >= MIN_SENTENCE_WORDS
+    if block.kind == "prose" and (whole or max(map(len, lines)) > WRAPPED_CHARS):
         for sentence in sentences(clean(" ".join(lines))):
             yield from cut(sentence)
         return
