@@ -11,7 +11,6 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from PIL import Image as Pillow
 
 from retrieval.cragmm.attributes import facts
@@ -102,5 +101,6 @@ def _payload(query: Query) -> tuple[Any, Box | None]:
     x0, y0, x1, y1 = box
     dx, dy = (x1 - x0) * MARGIN, (y1 - y0) * MARGIN
     height, width = query.image.shape[:2]
-    around = np.clip([x0 - dx, y0 - dy, x1 + dx, y1 + dy], 0, [width, height, width, height])
-    return picture.crop(tuple(int(edge) for edge in around.round())), box
+    left, top = max(round(x0 - dx), 0), max(round(y0 - dy), 0)
+    right, bottom = min(round(x1 + dx), width), min(round(y1 + dy), height)
+    return picture.crop((left, top, right, bottom)), box

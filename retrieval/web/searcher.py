@@ -14,12 +14,13 @@ from retrieval.web.config import WebConfig
 from retrieval.web.fetch import fetch_json
 from retrieval.web.sent import SentLog
 from stream.errors import QueryError
-from stream.events import Evidence, Query
+from stream.events import Evidence, Query, Tier
 
 MAX_WORDS_CHARS = 400  # of what is sent
 MAX_TEXT_CHARS = 4000  # of a result, before it is cut to sentences
 MAX_SENTENCES = 4
-SOURCE, TIER = "web", "unvetted"
+SOURCE = "web"
+TIER: Tier = "unvetted"
 _TAG = re.compile(r"<[^<>]{0,200}>")
 
 

@@ -20,7 +20,7 @@ def pictured(name: object, url: str, **attributes: object) -> dict[str, object]:
 
 
 def test_each_entity_is_known_once(tmp_path: Path) -> None:
-    rows = [
+    rows: list[dict[str, object]] = [
         pictured(["Red Bus"], "https://x/1.jpg", maker="[[Associated|AEC]]", seats=64),
         pictured("Red Bus", "https://x/2.jpg", maker="AEC"),
         pictured(["Blue Bus", "Depot"], "https://x/3.jpg", built="{{date|{{y|1999}}}} 1999<br/>"),

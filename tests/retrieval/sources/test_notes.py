@@ -48,7 +48,7 @@ def test_a_table_right_below_an_item_is_none_of_it() -> None:
         ("<div>Pour <b>slowly</b>.</div><!-- no -->", ("Pour slowly.",)),
         ("![The shelf](shelf.jpg)", ("The shelf",)),
         ("> Words that somebody said once.", ("Words that somebody said once.",)),
-        ("# A\n## The code is 4711\n## B\n4711", ("The code is 4711", "B: 4711")),
+        ("# A\n## The code is 4711\n## B\n4711", ("A: The code is 4711", "B: 4711")),
         ("# Buy milk", ("Buy milk",)),
         ("    indented words are no code", ("indented words are no code",)),
     ],

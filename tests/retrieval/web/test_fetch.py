@@ -4,6 +4,7 @@ import asyncio
 import threading
 
 import pytest
+from aiohttp.resolver import ThreadedResolver
 
 from retrieval.web import fetch
 from retrieval.web.fetch import fetch_json, is_public
@@ -45,7 +46,7 @@ def test_a_name_that_is_never_resolved_is_given_up(monkeypatch: pytest.MonkeyPat
     async def stuck(*_: object) -> None:
         await asyncio.get_running_loop().run_in_executor(None, hold.wait)
 
-    monkeypatch.setattr(fetch.ThreadedResolver, "resolve", stuck)
+    monkeypatch.setattr(ThreadedResolver, "resolve", stuck)
     monkeypatch.setattr(fetch, "GRACE_S", 0.05)
     try:
         with pytest.raises(QueryError, match="within 0.1 s"):
