@@ -32,8 +32,10 @@ class KnownVectors:
         self.id, self.dim = encoder.id, encoder.dim
         passages = [passage for entry in store.entries for passage in entry.passages]
         texts = [entry.entity_text for entry in store.entries]
-        texts += [passages[number] for number in store.row_passage]
-        self._vectors = store.index.vectors(np.arange(store.index.size))
+        kept = np.flatnonzero(store.passage.has(np.arange(len(passages))))
+        texts += [passages[number] for number in kept]
+        own = store.entity.vectors(np.arange(len(store.entries)))
+        self._vectors = np.concatenate((own, store.passage.vectors(kept)))
         self._rows = {text: row for row, text in enumerate(texts)}
         self.planted: dict[str, Vectors] = {}  # the vector that an attacker gives a text
 
@@ -102,8 +104,7 @@ def climbed_hub(searcher: KnowledgeSearcher, posteriors: Posteriors) -> Vectors:
     assert guard is not None
     queries = _vectors(searcher, posteriors)
     best = np.array([searcher.search_posteriors(row[None], 1)[0].score for row in posteriors])
-    entities = len(searcher.store.entries)
-    last = searcher.store.index.search(guard.bank, NEAREST, (0, entities))[0][:, -1]
+    last = searcher.store.entity.search(guard.bank, NEAREST)[0][:, -1]
 
     def worth(vector: Vectors) -> float:
         share = float((guard.bank @ vector > last).mean())

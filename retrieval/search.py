@@ -27,12 +27,16 @@ from retrieval.encoders.visual import (
     topic_shifts,
 )
 from retrieval.sources.sentences import quote, search_words
-from retrieval.store.knowledge import KnowledgeStore, Numbers, class_keys
+from retrieval.store.changes import class_keys
+from retrieval.store.knowledge import KnowledgeStore
+from retrieval.store.rows import Numbers
+from retrieval.store.vectors import Allowed
 from stream.errors import QueryError
-from stream.events import Evidence, Query
+from stream.events import Evidence, Query, QueryFilter
 from stream.geometry import Box
 
 CANDIDATES = 60  # rows taken from each of the three lists of a text query
+EVERYTHING = QueryFilter()
 FIRST_PASSAGES, OTHER_PASSAGES = 6, 2  # quoted of the best entry, and of each other one
 MAX_READ = 24  # passages of the best entry that are read again
 MAX_QUERY_CHARS = 2000  # of a text query; the encoder reads 256 tokens at most
@@ -83,7 +87,8 @@ class KnowledgeSearcher:
         self._number = {entry.id: number for number, entry in enumerate(store.entries)}
         self._titles = [frozenset(search_words(entry.title)) for entry in store.entries]
         self._shifts = topic_shifts(store.entries)
-        self._unvetted = np.array([entry.tier == "unvetted" for entry in store.entries]) & defended
+        unvetted = [entry.tier == "unvetted" and defended for entry in store.entries]
+        self._unvetted = np.array(unvetted, np.bool_)
         self.hubs: HubGuard | None = None  # of searches by looks
         if classifier is not None:
             classes = synonyms or [(name,) for name in classifier.class_names]
@@ -92,35 +97,40 @@ class KnowledgeSearcher:
             self._links = NameLinks(store.entries, classes)
             if defended:
                 bank = hub_bank(self.class_vectors)
-                self.hubs = HubGuard.of(store.index, len(store.entries), bank)
+                self.hubs = HubGuard.of(store.entity, len(store.entries), bank)
 
     def search(self, query: Query) -> list[Evidence]:
         """Evidence best first; ties keep the order of the index."""
         if query.kind == "text":
-            return self._search_text(query.text, query.k)
+            return self._search_text(query.text, query.k, query.filter)
         if self._classifier is None:
             raise QueryError(f"expected a searcher with an image classifier for {query.kind}")
         if query.image is None:
             raise QueryError(f"expected an image for a {query.kind} query, got none")
         mask = query.mask if query.kind == "region" else None
         posteriors, box = query_posteriors(self._classifier, query.image, mask)
-        return self.search_posteriors(posteriors, query.k, box, query.about)
+        return self.search_posteriors(posteriors, query.k, box, query.about, query.filter)
 
     def search_posteriors(
-        self, posteriors: Posteriors, k: int, box: Box | None = None, about: str = ""
+        self,
+        posteriors: Posteriors,
+        k: int,
+        box: Box | None = None,
+        about: str = "",
+        wanted: QueryFilter = EVERYTHING,
     ) -> list[Evidence]:
         """Evidence for [1, C] class posteriors; the text is each entry's first sentence.
 
         With `about`, a question, the best entry's passages nearest to it follow.
         """
-        store = self.store
+        store, admitted = self.store, self.store.allowed(wanted)
         vector = self._projector.project(posteriors)
         names = self._links.agreement(posteriors[0])
-        count = len(store.entries)
-        rows = store.index.search(vector, k + CANDIDATES, (0, count))[1][0]
-        rows = np.union1d(rows[rows >= 0], np.flatnonzero(names > 0.01)).astype(np.int64)
+        rows = store.entity.search(vector, k + CANDIDATES, admitted)[1][0]
+        named = np.flatnonzero(names > 0.01 if admitted is None else (names > 0.01) & admitted)
+        rows = np.union1d(rows[rows >= 0], named).astype(np.int64)
         rows = rows if self.hubs is None else rows[self.hubs.admits(rows)]
-        vectors = store.index.vectors(rows)
+        vectors = store.entity.vectors(rows)
         cosines = vectors @ vector[0]
         if self.hubs is not None:
             cosines = self.hubs.scaled(cosines, vectors)
@@ -153,13 +163,15 @@ class KnowledgeSearcher:
         text, nearest = self._read(number, vector, self._mix(dense, lexical))
         return dataclasses.replace(evidence, text=text, nearest=nearest)
 
-    def _search_text(self, text: str, k: int) -> list[Evidence]:
+    def _search_text(self, text: str, k: int, wanted: QueryFilter) -> list[Evidence]:
         vector, words = self._encode(text)
-        entries = self._candidates(vector, words, k)
+        entries = self._candidates(vector, words, k, self.store.allowed(wanted))
+        if not entries.size:
+            return []
         starts = self.store.starts
         dense, lexical = self._passage_scores(entries, vector, words)
         bounds = np.cumsum([0, *(starts[entries + 1] - starts[entries])[:-1]])
-        own = self.store.index.vectors(entries) @ vector[0]
+        own = self.store.entity.vectors(entries) @ vector[0]
         share = self._weights.entity
         near = share * own + (1 - share) * np.maximum.reduceat(dense, bounds)
         scores = self._mix(near, np.maximum.reduceat(lexical, bounds))
@@ -192,17 +204,20 @@ class KnowledgeSearcher:
             raise QueryError("expected words in a text query, got an empty string")
         return self.encoder.encode_text([text]), search_words(text)
 
-    def _candidates(self, vector: Vectors, words: Sequence[str], k: int) -> Numbers:
+    def _candidates(
+        self, vector: Vectors, words: Sequence[str], k: int, admitted: Allowed | None
+    ) -> Numbers:
         """Entries worth scoring: near by entity vector, near by passage, or sharing words."""
         store, count = self.store, max(CANDIDATES, k)
-        total = len(store.entries)
-        near = store.index.search(vector, count, (0, total))[1][0]
-        passages = store.index.search(vector, count, (total, store.index.size))[1][0]
-        passages = store.row_passage[passages[passages >= 0] - total]
+        near = store.entity.search(vector, count, admitted)[1][0]
+        of_passages = None if admitted is None else admitted[self._owner]
+        passages = store.passage.search(vector, count, of_passages)[1][0]
         lexical = store.words.scores(words)
+        if of_passages is not None:
+            lexical = lexical * of_passages
         top = np.argpartition(-lexical, min(count, lexical.size) - 1)[:count]
         top = top[lexical[top] > 0]
-        parts = [near[near >= 0], self._owner[passages], self._owner[top]]
+        parts = [near[near >= 0], self._owner[passages[passages >= 0]], self._owner[top]]
         return np.unique(np.concatenate(parts)).astype(np.int64)
 
     def _passage_scores(
@@ -214,11 +229,9 @@ class KnowledgeSearcher:
         """
         store, total = self.store, len(self.store.entries)
         numbers = np.concatenate([np.arange(store.starts[e], store.starts[e + 1]) for e in entries])
-        rows = np.searchsorted(store.row_passage, numbers)
-        rows = np.minimum(rows, len(store.row_passage) - 1)
-        has = store.row_passage[rows] == numbers
+        has = store.passage.has(numbers)
         dense = np.full(len(numbers), np.inf, np.float32)
-        dense[has] = store.index.vectors(rows[has] + total) @ vector[0]
+        dense[has] = store.passage.vectors(numbers[has]) @ vector[0]
         owner = self._owner[numbers]
         floor = np.full(total, np.inf, np.float32)
         np.minimum.at(floor, owner, dense)
@@ -260,7 +273,7 @@ class KnowledgeSearcher:
 
     def _evidence(self, entry: int, text: str, score: float, box: Box | None) -> Evidence:
         found = self.store.entries[entry]
-        source = found.url or self.store.source
+        source = found.url or self.store.metadata.sources[entry]
         return Evidence(found.id, found.title, text, score, source, box, tier=found.tier)
 
 

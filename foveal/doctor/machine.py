@@ -62,6 +62,7 @@ def examine(online: bool = False) -> Machine:
 
     from foveal.setup.search import index_dir
     from perception.torch_compat import multiplies_bfloat16
+    from retrieval.store.index_folder import has_index
 
     root = cache_root()
     decoders, hardware = _codecs()
@@ -79,7 +80,7 @@ def examine(online: bool = False) -> Machine:
         hardware,
         {what: _version(package) for what, (package, _) in PACKAGES.items()},
         tuple(one.name for one in ASSETS if not _is_there(root / one.name, one.derived)),
-        (index_dir() / "manifest.json").is_file(),
+        has_index(index_dir()),
         str(root),
         round(shutil.disk_usage(_existing(root)).free / GB, 1),
         _hub() if online else "not asked (--online asks)",

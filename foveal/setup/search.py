@@ -2,29 +2,16 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from foveal.assets.convert import network_path
 from foveal.assets.registry import asset_path, cache_root
-from foveal.setup.sources import SourceOptions, read_source
-from retrieval.defence.hubs import HubGuard, hub_bank
-from retrieval.defence.screening import screened
-from retrieval.encoders.text import MiniLmEncoder, Progress, TextEncoder
+from retrieval.encoders.text import MiniLmEncoder, TextEncoder
 from retrieval.search import KnowledgeSearcher
-from retrieval.sources.entries import Knowledge
 from retrieval.sources.wiki import WIKI_SOURCE
-from retrieval.store.knowledge import (
-    EMBEDDED_PASSAGES,
-    KnowledgeStore,
-    build_store,
-    check_target,
-    load_store,
-    save_store,
-)
-from retrieval.store.vectors import IndexKind
+from retrieval.store.knowledge import load_store
 from stream.errors import MissingAssetError
 
 if TYPE_CHECKING:
@@ -38,7 +25,6 @@ logger = logging.getLogger(__name__)
 
 BACKBONE = ("efficientnet-lite2", "efficientnet-lite2-9656183e.pth")
 DETECTOR = "human-models"
-EMBEDDED_NOTES = 1000  # passages of a note: what stands below the top is looked for, too
 
 
 def index_dir(name: str = WIKI_SOURCE) -> Path:
@@ -89,45 +75,6 @@ def load_detector(device: "Device | None" = None) -> "Detector | None":
 def _hint(text: str) -> None:
     """Say something once."""
     logger.warning("no object detector, so everyday things are named and counted worse: %s", text)
-
-
-def build_index(
-    source: str | Sequence[str],
-    out: Path | None,
-    kind: IndexKind = "flat",
-    progress: Progress | None = None,
-    options: SourceOptions | None = None,
-) -> tuple[Path, KnowledgeStore, Knowledge]:
-    """Read, encode and write an index; returns its folder, the index and what was read."""
-    from foveal.setup.processors import onnx_providers
-    from perception.device import resolve_device
-
-    knowledge, digest = read_source(source, options)
-    knowledge = screened(knowledge)
-    folder = out or index_dir(knowledge.source)
-    check_target(folder)  # before minutes of work
-    encoder = load_encoder(providers=onnx_providers(resolve_device()))
-    recogniser = load_recogniser()
-    embedded = EMBEDDED_PASSAGES if knowledge.source == WIKI_SOURCE else EMBEDDED_NOTES
-    store = build_store(knowledge, encoder, recogniser.class_synonyms, kind, progress, embedded)
-    save_store(store, folder, digest)
-    noted = (*knowledge.noted, *_near_everything(store))
-    return folder, store, replace(knowledge, noted=noted)
-
-
-def _near_everything(store: KnowledgeStore) -> list[str]:
-    """The entries that pictures of anything would find."""
-    if store.class_vectors is None:
-        return []
-    guard = HubGuard.of(store.index, len(store.entries), hub_bank(store.class_vectors))
-    return [
-        f"{store.entries[row].id}: nearest to {guard.shares[row]:.0%} of all pictures; {what}"
-        for rows, what in (
-            (guard.refused, "no picture will find it"),
-            (guard.reported, "pictures find it still"),
-        )
-        for row in rows
-    ]
 
 
 def open_searcher(

@@ -34,11 +34,9 @@ Rows = npt.NDArray[np.int64]
 class Neighbours(Protocol):
     """The part of an index that is needed here."""
 
-    def search(
-        self, vectors: Vectors, k: int, rows: tuple[int, int] | None = None
-    ) -> tuple[Vectors, Rows]: ...
+    def search(self, vectors: Vectors, k: int) -> tuple[Vectors, Rows]: ...
 
-    def vectors(self, rows: Rows) -> Vectors: ...
+    def vectors(self, numbers: Rows, /) -> Vectors: ...
 
 
 def hub_bank(classes: Vectors) -> Vectors:
@@ -63,7 +61,7 @@ def hub_bank(classes: Vectors) -> Vectors:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HubGuard:
-    """CSLS and quarantine for the first `count` rows of an index."""
+    """CSLS and quarantine for the `count` rows of an index."""
 
     bank: Vectors  # [B, D] unit queries
     usual: float  # mean crowding of the rows that win queries of the bank
@@ -72,7 +70,7 @@ class HubGuard:
     @classmethod
     def of(cls, index: Neighbours, count: int, bank: Vectors) -> "HubGuard":
         """One batch of searches, as many as the bank is long."""
-        found = index.search(bank, NEAREST, (0, count))[1]
+        found = index.search(bank, NEAREST)[1]
         shares = np.zeros(count, np.float32)
         if count >= FEW:
             met = np.bincount(found[found >= 0], minlength=count)

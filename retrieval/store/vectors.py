@@ -1,7 +1,9 @@
-"""Nearest neighbours by inner product: FAISS, flat (exact) or HNSW (graph).
+"""Nearest neighbours by inner product in FAISS: flat in fp16, or inverted lists in 8 bits.
 
-Johnson et al., "Billion-scale similarity search with GPUs", 2017; Malkov & Yashunin, HNSW, 2016.
-A FAISS build with GPU support is used for flat search when a device is there.
+Johnson et al., "Billion-scale similarity search with GPUs", 2017. Flat search is exact and can use
+a GPU where a FAISS build with GPU support finds one. Above FLAT_ROWS vectors inverted lists read
+only the lists nearest to a query; how many is fitted when they are built (store/inverted.py).
+HNSW is not here: FAISS cannot delete from it, and it takes 592 bytes a vector.
 """
 
 from pathlib import Path
@@ -14,25 +16,31 @@ import numpy.typing as npt
 from retrieval.encoders.text import Vectors
 from stream.errors import AssetError, QueryError
 
-IndexKind = Literal["flat", "hnsw"]
+IndexKind = Literal["flat", "ivf"]
 Rows = npt.NDArray[np.int64]  # [Q, k]
-HNSW_LINKS = 32
-HNSW_BUILD_BEAM = 120
-HNSW_SEARCH_BEAM = 96
-MISSING = -1  # row of a hit that is not there (k larger than the index)
+Allowed = npt.NDArray[np.bool_]  # [size]
+MISSING = -1  # row of a hit that is not there
+EXACT_SHARE = 0.02  # where fewer rows are allowed these are compared one by one
+
+_API: Any = faiss  # its stubs lack many names
 
 
 class FaissIndex:
     """Unit vectors in FAISS; a row's number is its place in the order of adding.
 
-    Scores are inner products: cosines for unit vectors.
+    Scores are inner products: cosines for unit vectors, to the precision of fp16 or of 8 bits.
     """
 
-    def __init__(self, dim: int, kind: IndexKind = "flat", *, inner: Any = None) -> None:
+    def __init__(self, dim: int, *, inner: Any = None) -> None:
         self.dim = dim
-        self.kind = kind
-        self._cpu = _make(dim, kind) if inner is None else inner
+        flat = _API.ScalarQuantizer.QT_fp16, _API.METRIC_INNER_PRODUCT
+        self._cpu = _API.IndexScalarQuantizer(dim, *flat) if inner is None else inner
         self._gpu: Any = None
+
+    @property
+    def kind(self) -> IndexKind:
+        """Flat, or inverted lists."""
+        return "ivf" if isinstance(self._cpu, _API.IndexIVF) else "flat"
 
     @property
     def size(self) -> int:
@@ -45,25 +53,28 @@ class FaissIndex:
         self._gpu = None
 
     def search(
-        self, vectors: Vectors, k: int, rows: tuple[int, int] | None = None
+        self, vectors: Vectors, k: int, allowed: Allowed | None = None
     ) -> tuple[Vectors, Rows]:
-        """Scores and rows [Q, k'], k' = min(k, rows searched), best first.
+        """Scores and rows [Q, k'], k' = min(k, rows allowed), best first.
 
-        HNSW may find fewer: such places hold row -1 and score -inf. Raises QueryError for k < 1,
-        a wrong shape, NaN or infinity.
+        Inverted lists may find fewer: such places hold row -1 and score -inf. Raises QueryError
+        for k < 1, a wrong shape, NaN or infinity.
         """
         queries = self._checked(vectors)
         if k < 1:
             raise QueryError(f"expected k >= 1 results, got {k}")
-        first, last = rows if rows is not None else (0, self.size)
-        count = min(k, max(0, min(last, self.size) - max(0, first)))
+        some = self.size if allowed is None else int(np.count_nonzero(allowed))
+        count = min(k, some)
         if count == 0 or len(queries) == 0:
             shape = (len(queries), count)
             return np.zeros(shape, np.float32), np.zeros(shape, np.int64)
-        if rows is None:
+        if allowed is None or some == self.size:
             scores, found = self._device().search(queries, count)
+        elif some < EXACT_SHARE * self.size:
+            return self._among(queries, count, np.flatnonzero(allowed).astype(np.int64))
         else:
-            scores, found = self._cpu.search(queries, count, params=self._limit(first, last))
+            params = self._limit(allowed, some / self.size)
+            scores, found = self._cpu.search(queries, count, params=params)
         scores = np.where(found == MISSING, -np.inf, scores)
         return scores.astype(np.float32), found.astype(np.int64)
 
@@ -74,35 +85,47 @@ class FaissIndex:
         return np.asarray(self._cpu.reconstruct_batch(rows), np.float32)
 
     def save(self, path: Path) -> None:
-        """Write one FAISS file."""
-        path.write_bytes(faiss.serialize_index(self._cpu).tobytes())
+        """Write one FAISS file; raises RuntimeError where that fails, as FAISS does."""
+        _API.write_index(self._cpu, str(path))
 
     @classmethod
     def load(cls, path: Path) -> "FaissIndex":
         """Read `save`'s file; raises AssetError when it is missing or damaged."""
         try:
-            inner = faiss.deserialize_index(np.frombuffer(path.read_bytes(), np.uint8))
-        except (OSError, RuntimeError) as error:
+            inner = _API.read_index(str(path))
+        except RuntimeError as error:
+            first = (str(error).splitlines() or [""])[0]
             raise AssetError(
-                f"expected a FAISS index in {path}: {_first_line(error)}; "
+                f"expected a FAISS index in {path}: {first}; "
                 "build it again with `foveal index build`"
             ) from error
-        kind: IndexKind = "hnsw" if isinstance(inner, faiss.IndexHNSW) else "flat"
-        return cls(int(inner.d), kind, inner=inner)
+        return cls(int(inner.d), inner=inner)
 
-    def _limit(self, first: int, last: int) -> Any:
-        api: Any = faiss  # its stubs lack these names
-        selector = api.IDSelectorRange(first, last)
-        if self.kind == "hnsw":
-            return api.SearchParametersHNSW(sel=selector, efSearch=HNSW_SEARCH_BEAM)
-        return api.SearchParameters(sel=selector)
+    def _among(self, queries: Vectors, count: int, rows: Rows) -> tuple[Vectors, Rows]:
+        scores = queries @ self.vectors(rows).T
+        best = np.argsort(-scores, axis=1, kind="stable")[:, :count]
+        return np.take_along_axis(scores, best, axis=1).astype(np.float32), rows[best]
+
+    def _limit(self, allowed: Allowed, share: float) -> Any:
+        """Fewer rows of a list are allowed: more lists are read, so that as many are compared."""
+        selector = _API.IDSelectorBitmap(np.packbits(allowed, bitorder="little"))
+        if self.kind == "flat":
+            return _API.SearchParameters(sel=selector)
+        probes = min(self._cpu.nlist, int(np.ceil(self._cpu.nprobe / share)))
+        return _API.SearchParametersIVF(sel=selector, nprobe=probes)
 
     def _device(self) -> Any:
         gpus = getattr(faiss, "get_num_gpus", int)()
         if self.kind != "flat" or gpus == 0 or not hasattr(faiss, "StandardGpuResources"):
             return self._cpu
         if self._gpu is None:
-            self._gpu = faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, self._cpu)
+            config = _API.GpuIndexFlatConfig()
+            config.useFloat16 = True
+            resources = _API.StandardGpuResources()
+            self._gpu = _API.GpuIndexFlatIP(resources, self.dim, config)
+            for first in range(0, self.size, 1 << 16):
+                last = min(self.size, first + (1 << 16))
+                self._gpu.add(self.vectors(np.arange(first, last)))
         return self._gpu
 
     def _checked(self, vectors: Vectors) -> Vectors:
@@ -111,18 +134,3 @@ class FaissIndex:
         if not np.isfinite(vectors).all():
             raise QueryError("expected finite vectors, got NaN or infinity")
         return np.ascontiguousarray(vectors, dtype=np.float32)
-
-
-def _make(dim: int, kind: IndexKind) -> Any:
-    if kind == "flat":
-        return faiss.IndexFlatIP(dim)
-    if kind != "hnsw":
-        raise QueryError(f"expected an index kind of flat or hnsw, got {kind!r}")
-    index = faiss.IndexHNSWFlat(dim, HNSW_LINKS, faiss.METRIC_INNER_PRODUCT)
-    index.hnsw.efConstruction = HNSW_BUILD_BEAM
-    index.hnsw.efSearch = HNSW_SEARCH_BEAM
-    return index
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

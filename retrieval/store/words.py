@@ -3,6 +3,9 @@
 Robertson & Zaragoza, "The Probabilistic Relevance Framework: BM25 and Beyond", 2009, eq. 3.6, with
 the non-negative idf log(1 + (N - n + 0.5) / (n + 0.5)). Scores are divided by the query's ceiling
 sum(idf) * (k1 + 1), so that they lie in 0..1 and can be mixed with cosines.
+
+SQLite's FTS5 was tried in its place: three times the processor time, b fixed at .75, and no
+scores of chosen passages (docs/log.md).
 """
 
 from collections import Counter
@@ -17,36 +20,79 @@ from stream.errors import AssetError
 
 K1, B = 1.2, 0.6
 Postings = npt.NDArray[np.int32]
+Kept = npt.NDArray[np.bool_]
 
 
 class Bm25:
     """Term postings with their weights computed in advance; a query adds a few arrays."""
 
     def __init__(
-        self, words: Sequence[str], starts: Postings, docs: Postings, weights: Vectors, size: int
+        self,
+        words: Sequence[str],
+        starts: Postings,
+        docs: Postings,
+        counts: Postings,
+        lengths: Postings,
     ) -> None:
-        """Postings of word i are docs[starts[i]:starts[i + 1]]; use `build` or `load`."""
+        """Word i is in docs[starts[i]:starts[i + 1]], counts times; use `build` or `load`.
+
+        `lengths` [size] are the documents' numbers of words.
+        """
+        self._words = list(words)
         self._place = {word: index for index, word in enumerate(words)}
-        self._starts, self._docs, self._weights = starts, docs, weights
-        self.size = size
+        self._starts, self._docs, self._counts, self._lengths = starts, docs, counts, lengths
+        self.size = len(lengths)
+        long = lengths.astype(np.float32)
+        mean = max(1.0, float(long.mean())) if self.size else 1.0
+        often = counts.astype(np.float32)
+        norm = K1 * (1 - B + B * long[docs] / mean)
+        self._weights = ((K1 + 1) * often / (often + norm)).astype(np.float32)
 
     @classmethod
     def build(cls, documents: Sequence[Sequence[str]]) -> "Bm25":
         """Index documents given as their search words."""
-        lengths = np.array([len(document) for document in documents], np.float32)
-        mean = max(1.0, float(lengths.mean())) if len(documents) else 1.0
+        lengths = np.array([len(document) for document in documents], np.int32)
         postings: dict[str, list[tuple[int, int]]] = {}
         for number, document in enumerate(documents):
             for word, count in Counter(document).items():
                 postings.setdefault(word, []).append((number, count))
         words = sorted(postings)
-        sizes = [len(postings[word]) for word in words]
-        starts = np.concatenate(([0], np.cumsum(sizes))).astype(np.int32)
+        starts = _starts(np.array([len(postings[word]) for word in words], np.int64))
         flat = np.array([pair for word in words for pair in postings[word]], np.int32)
-        docs, counts = flat.reshape(-1, 2)[:, 0], flat.reshape(-1, 2)[:, 1].astype(np.float32)
-        norm = K1 * (1 - B + B * lengths[docs] / mean)
-        weights = (K1 + 1) * counts / (counts + norm)
-        return cls(words, starts, docs, weights.astype(np.float32), len(documents))
+        flat = flat.reshape(-1, 2)
+        return cls(words, starts, flat[:, 0].copy(), flat[:, 1].copy(), lengths)
+
+    def kept(self, keep: Kept) -> "Bm25":
+        """Only the documents [size] marked, renumbered in their order."""
+        if keep.all():
+            return self
+        number = (np.cumsum(keep) - 1).astype(np.int32)
+        stays = keep[self._docs]
+        sizes = np.bincount(self._terms()[stays], minlength=len(self._words))
+        words = [word for word, size in zip(self._words, sizes.tolist(), strict=True) if size]
+        docs = number[self._docs[stays]]
+        return Bm25(
+            words, _starts(sizes[sizes > 0]), docs, self._counts[stays], self._lengths[keep]
+        )
+
+    def joined(self, other: "Bm25") -> "Bm25":
+        """These documents, then the other's."""
+        words = sorted({*self._words, *other._words})
+        place = {word: index for index, word in enumerate(words)}
+        parts = [
+            np.array([place[word] for word in one._words], np.int64)[one._terms()]
+            for one in (self, other)
+        ]
+        terms = np.concatenate(parts)
+        order = np.argsort(terms, kind="stable")
+        docs = np.concatenate((self._docs, other._docs + np.int32(self.size)))[order]
+        counts = np.concatenate((self._counts, other._counts))[order]
+        lengths = np.concatenate((self._lengths, other._lengths))
+        return Bm25(words, _starts(np.bincount(terms, minlength=len(words))), docs, counts, lengths)
+
+    def _terms(self) -> npt.NDArray[np.int64]:
+        """Word number of each posting."""
+        return np.repeat(np.arange(len(self._words)), np.diff(self._starts))
 
     def idf(self, word: str) -> float:
         """Inverse document frequency; the largest for a word never seen."""
@@ -69,14 +115,14 @@ class Bm25:
 
     def save(self, path: Path) -> None:
         """Write one .npz (no pickles)."""
-        text = np.frombuffer("\n".join(self._place).encode(), np.uint8)
+        text = np.frombuffer("\n".join(self._words).encode(), np.uint8)
         np.savez(
             path,
             words=text,
             starts=self._starts,
             docs=self._docs,
-            weights=self._weights,
-            size=np.int64(self.size),
+            counts=self._counts,
+            lengths=self._lengths,
         )
 
     @classmethod
@@ -84,10 +130,16 @@ class Bm25:
         """Read `save`'s file; raises AssetError when it is missing or damaged."""
         try:
             with np.load(path, allow_pickle=False) as data:
-                words = data["words"].tobytes().decode().split("\n")
-                return cls(words, data["starts"], data["docs"], data["weights"], int(data["size"]))
+                text = data["words"].tobytes().decode()
+                words = text.split("\n") if text else []
+                arrays = (data[name] for name in ("starts", "docs", "counts", "lengths"))
+                return cls(words, *arrays)
         except (OSError, ValueError, KeyError, EOFError) as error:
             raise AssetError(
                 f"expected BM25 postings in {path}: {error}; "
                 "build the index again with `foveal index build`"
             ) from error
+
+
+def _starts(sizes: npt.NDArray[np.int64]) -> Postings:
+    return np.concatenate(([0], np.cumsum(sizes))).astype(np.int32)

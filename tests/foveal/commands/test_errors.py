@@ -96,11 +96,10 @@ def test_a_cache_that_cannot_be_written_names_the_variable(
 def test_an_index_is_not_written_where_a_file_lies(
     file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from retrieval.store.knowledge import save_store
-    from stream.errors import OutputError
-
-    with pytest.raises(OutputError, match="expected to write to .*file.txt/index"):
-        save_store(None, file / "index")  # type: ignore[arg-type]  # nothing is written
+    source = file.with_name("things.jsonl")
+    source.write_text('{"title": "Cup", "text": "A cup holds tea."}')
+    line = refusal(capsys, "index", "build", "--source", str(source), "--out", str(file / "index"))
+    assert "expected to write to" in line and "file.txt/index" in line
 
 
 @pytest.mark.parametrize("library", ["libGL.so.1", "libglib-2.0.so.0", "libxyz.so.7"])

@@ -1,65 +1,50 @@
-"""The index folder: written whole, checked when read."""
+"""An index opened: whole, damaged, of another time, and what is derived from it."""
 
 import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from retrieval.search import KnowledgeSearcher
-from retrieval.sources.entries import Entry, Knowledge
-from retrieval.store.knowledge import (
-    EMBEDDED_PASSAGES,
-    KnowledgeStore,
-    build_store,
-    check_target,
-    load_store,
-    read_manifest,
-    save_store,
-)
+from retrieval.sources.entries import Knowledge
+from retrieval.store.changes import EMBEDDED_PASSAGES
+from retrieval.store.check import check_index
+from retrieval.store.derived import FOLDER, STAMP
+from retrieval.store.index_folder import index_writer
+from retrieval.store.knowledge import build_store, load_store
+from retrieval.store.schema import FILE
 from stream.errors import AssetError, OutputError, QueryError
-from stream.events import Query
+from stream.events import Query, QueryFilter
 from tests.doubles.retrieval import HashEncoder
+from tests.retrieval.store.samples import (
+    CLASSES,
+    add,
+    answers,
+    build,
+    delete,
+    entry,
+    oaks,
+    trees,
+)
 
-CLASSES = (("cup", "mug"), ("oak tree",))
+ROOT = Path(__file__).resolve().parents[3]
 
 
-def entry(title: str, *passages: str, topic: str = "") -> Entry:
-    return Entry(f"t:{title}", title, "", passages, topic)
-
-
-def small_store() -> KnowledgeStore:
-    many = [f"Oak fact number {count} about acorns." for count in range(5)]
-    entries = (entry("Oak", *many), entry("Cup", "A cup holds tea."), entry("Tea", "A drink."))
-    return build_store(Knowledge("t", entries), HashEncoder(), CLASSES)
-
-
-def test_rows_are_entities_then_first_passages() -> None:
-    store = small_store()
+def test_entities_and_first_passages_have_vectors() -> None:
+    store = build_store(Knowledge("t", oaks()), HashEncoder(), CLASSES)
     assert EMBEDDED_PASSAGES == 3
-    assert store.index.size == 3 + (3 + 1 + 1)
+    assert (store.entity.size, store.passage.size) == (3, 3 + 1 + 1)
     assert store.starts.tolist() == [0, 5, 6, 7]
-    assert store.row_passage.tolist() == [0, 1, 2, 5, 6]
+    assert store.passage.has(np.arange(7)).tolist() == [True] * 3 + [False] * 2 + [True] * 2
     assert store.passage_entry.tolist() == [0, 0, 0, 0, 0, 1, 2]
-
-
-def test_more_passages_may_be_embedded_and_the_folder_says_how_many(tmp_path: Path) -> None:
-    many = [f"Oak fact number {count} about acorns." for count in range(5)]
-    knowledge = Knowledge("t", (entry("Oak", *many), entry("Cup", "A cup holds tea.")))
-    store = build_store(knowledge, HashEncoder(), embedded=1000)
-    assert store.index.size == 2 + 6 and store.row_passage.tolist() == [0, 1, 2, 3, 4, 5]
-    save_store(store, tmp_path / "index")
-    again = load_store(tmp_path / "index")
-    assert again.embedded == 1000 and again.row_passage.tolist() == store.row_passage.tolist()
-
-
-def test_an_index_from_before_embedded_was_told_is_read(tmp_path: Path) -> None:
-    save_store(small_store(), tmp_path / "index")
-    path = tmp_path / "index" / "manifest.json"
-    manifest = json.loads(path.read_text())
-    del manifest["embedded"]
-    path.write_text(json.dumps(manifest))
-    assert load_store(tmp_path / "index").row_passage.tolist() == [0, 1, 2, 5, 6]
+    more = build_store(Knowledge("t", oaks()), HashEncoder(), embedded=1000)
+    assert more.passage.size == 7
 
 
 def test_progress_counts_every_text() -> None:
@@ -69,84 +54,210 @@ def test_progress_counts_every_text() -> None:
     assert seen == [(1, 2), (2, 2)]
 
 
-def test_saved_store_answers_the_same(tmp_path: Path) -> None:
-    store = small_store()
-    save_store(store, tmp_path / "index", "abc")
+def test_a_folder_answers_as_memory_does(tmp_path: Path) -> None:
+    build(tmp_path / "index", oaks())
+    memory = build_store(Knowledge("t", oaks()), HashEncoder(), CLASSES)
     again = load_store(tmp_path / "index", HashEncoder().id)
-    query = Query("text", "what holds tea", k=3)
-    searchers = [KnowledgeSearcher(each, HashEncoder()) for each in (store, again)]
-    assert searchers[0].search(query) == searchers[1].search(query)
+    assert answers(again) == answers(memory) and again.entries == oaks()
     assert again.classes == ("cup, mug", "oak tree")
-    assert again.class_vectors is not None
-    assert store.class_vectors is not None
-    np.testing.assert_array_equal(again.class_vectors, store.class_vectors)
-    manifest = read_manifest(tmp_path / "index")
-    assert (manifest["source_sha256"], manifest["entries"], manifest["dim"]) == ("abc", 3, 128)
+    assert again.class_vectors is not None and memory.class_vectors is not None
+    np.testing.assert_array_equal(again.class_vectors, memory.class_vectors)
+    derived = load_store(tmp_path / "index")  # this time what is derived is read
+    assert answers(derived) == answers(memory)
 
 
-def test_saving_again_replaces_the_old_index(tmp_path: Path) -> None:
-    save_store(small_store(), tmp_path / "index")
-    other = build_store(Knowledge("t", (entry("Ash", "A tree with grey bark."),)), HashEncoder())
-    save_store(other, tmp_path / "index")
-    assert [e.title for e in load_store(tmp_path / "index").entries] == ["Ash"]
-    assert [path.name for path in tmp_path.iterdir()] == ["index"]
+@pytest.mark.parametrize("change", ["add", "delete", "both", "most deleted", "many added"])
+def test_a_changed_index_answers_as_one_built_anew(tmp_path: Path, change: str) -> None:
+    build(tmp_path / "index", (*oaks(), *trees(30)))
+    load_store(tmp_path / "index")  # derived files of the first generation
+    left = [*oaks(), *trees(30)]
+    if change in ("delete", "both"):
+        delete(tmp_path / "index", "t:Cup", "t:Tree 7")
+        left = [each for each in left if each.id not in ("t:Cup", "t:Tree 7")]
+    if change == "most deleted":
+        gone = [each.id for each in trees(25)]
+        delete(tmp_path / "index", *gone)
+        left = [each for each in left if each.id not in gone]
+    fresh = [entry("Ash", "A tree with grey bark.")] if change in ("add", "both") else []
+    fresh += list(trees(90)[30:]) if change == "many added" else []
+    if fresh:
+        add(tmp_path / "index", fresh)
+    anew = build_store(Knowledge("t", (*left, *fresh)), HashEncoder())
+    for _ in range(2):
+        changed = load_store(tmp_path / "index")
+        assert changed.entries == anew.entries
+        assert answers(changed) == answers(anew)
 
 
-def test_a_place_that_cannot_be_written_is_told_before_the_work(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match="expected to write to"):
-        check_target(tmp_path / "file" / "index")
-
-
-def test_a_folder_that_is_no_index_is_not_replaced(tmp_path: Path) -> None:
-    (tmp_path / "notes").mkdir()
-    (tmp_path / "notes" / "keys.md").write_text("The key is under the mat.")
-    with pytest.raises(OutputError, match="keys.md in it, which would be lost"):
-        save_store(small_store(), tmp_path / "notes")
-    assert (tmp_path / "notes" / "keys.md").exists()
-    save_store(small_store(), tmp_path / "empty")
-    (tmp_path / "empty" / "file").write_text("")
-    with pytest.raises(OutputError, match="would be lost"):
-        save_store(small_store(), tmp_path / "empty" / "file")
-
-
-@pytest.mark.parametrize("name", ["entries.jsonl", "vectors.faiss", "words.npz", "classes.npz"])
-def test_damaged_or_missing_file_is_named(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("damage", ["gone", "stamp", "bytes", "foreign", "truncated"])
+def test_derived_files_are_made_again(tmp_path: Path, damage: str) -> None:
     folder = tmp_path / "index"
-    save_store(small_store(), folder)
-    data = bytearray((folder / name).read_bytes())
-    data[len(data) // 2] ^= 0xFF
-    (folder / name).write_bytes(data)
-    with pytest.raises(AssetError, match=f"{name}.*foveal index build"):
-        load_store(folder)
-    (folder / name).unlink()
-    with pytest.raises(AssetError, match=name):
-        load_store(folder)
+    build(folder, oaks())
+    wanted = answers(load_store(folder))
+    derived = folder / FOLDER
+    faiss = next(derived.glob("entity-*.faiss"))
+    if damage == "gone":
+        shutil.rmtree(derived)
+    elif damage == "stamp":
+        (derived / STAMP).write_text("[]")
+    elif damage == "bytes":
+        data = bytearray(faiss.read_bytes())
+        data[-1] ^= 0xFF
+        faiss.write_bytes(data)
+    elif damage == "truncated":
+        faiss.write_bytes(faiss.read_bytes()[:20])
+    else:
+        build(tmp_path / "other", trees(3))
+        load_store(tmp_path / "other")
+        shutil.rmtree(derived)
+        shutil.copytree(tmp_path / "other" / FOLDER, derived)
+    assert check_index(folder).derived == "missing"
+    assert answers(load_store(folder)) == wanted
+    assert check_index(folder).derived == "fresh"
 
 
-@pytest.mark.parametrize(
-    "change", [{"version": 99}, {"entries": 7}, {"dim": 4}, {"rows": 1}], ids=str
-)
-def test_manifest_that_does_not_fit_is_refused(tmp_path: Path, change: dict[str, int]) -> None:
-    path = tmp_path / "index" / "manifest.json"
-    save_store(small_store(), path.parent)
-    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
-    with pytest.raises(AssetError, match="foveal index build"):
-        load_store(path.parent)
+def test_an_index_whose_entries_are_all_deleted_finds_nothing(tmp_path: Path) -> None:
+    build(tmp_path / "index", oaks())
+    delete(tmp_path / "index", *(each.id for each in oaks()))
+    assert answers(load_store(tmp_path / "index")) == [[]] * 5
+    add(tmp_path / "index", [entry("Cup", "A cup holds tea.")])
+    assert answers(load_store(tmp_path / "index"))[0][0].id == "t:Cup"
 
 
-def test_unreadable_manifest_and_no_index_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(AssetError, match="found none"):
-        load_store(tmp_path)
-    for text in ("{", "[]", "{}", "5"):
-        (tmp_path / "manifest.json").write_text(text)
-        with pytest.raises(AssetError, match="manifest"):
-            load_store(tmp_path)
+def test_what_a_filter_does_not_admit_is_not_found(tmp_path: Path) -> None:
+    dated = [entry("May", "The boiler was serviced.", date="2026-05-03")]
+    dated += [entry("June", "The boiler was serviced.", date="2026-06-03T10:00:00+02:00")]
+    store = build_store(Knowledge("t", (*dated, *trees(200))), HashEncoder())
+    searcher = KnowledgeSearcher(store, HashEncoder())
+    june = 1_780_272_000 * 10**9  # 2026-06-01
+
+    def found(words: str, **told: object) -> list[str]:
+        wanted = QueryFilter(**told)  # type: ignore[arg-type]
+        return [each.id for each in searcher.search(Query("text", words, 9, filter=wanted))]
+
+    assert found("boiler serviced", after_ns=june) == ["t:June"]
+    assert found("boiler serviced", before_ns=june) == ["t:May"]
+    assert found("Tree 7 has bark", after_ns=june) == ["t:June"]
+    assert found("boiler", sources=("other",)) == [] and found("boiler", tiers=("own",)) == []
+    assert found("boiler", sources=("t",))[0] in ("t:May", "t:June")
+
+
+@pytest.mark.parametrize("keep", [0, 50, 3000, 20_000])
+def test_a_truncated_index_is_refused(tmp_path: Path, keep: int) -> None:
+    build(tmp_path / "index", trees(40))
+    path = tmp_path / "index" / FILE
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(AssetError, match="expected an index"):
+        load_store(tmp_path / "index")
+
+
+def test_a_damaged_entry_or_vector_is_refused_and_named(tmp_path: Path) -> None:
+    for number, (table, column, wanted) in enumerate(
+        [
+            ("entries", "data", "entry"),
+            ("passages", "text", "entry"),
+            ("vectors", "vector", "vector"),
+        ]
+    ):
+        folder = tmp_path / str(number)
+        build(folder, oaks())
+        assert not check_index(folder).faults
+        db = sqlite3.connect(folder / FILE)
+        db.execute(f"UPDATE {table} SET {column} = replace({column}, {column}, 'other')")
+        db.commit()
+        db.close()
+        with pytest.raises(AssetError, match="damaged one; `foveal index check`"):
+            load_store(folder)
+        assert any(wanted in fault for fault in check_index(folder).faults)
+
+
+def test_foreign_newer_and_unfinished_files_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(AssetError, match="found none; build it"):
+        load_store(tmp_path / "gone")
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text" / FILE).write_text("no SQLite, but long enough for a header" * 9)
+    (tmp_path / "foreign").mkdir()
+    foreign = sqlite3.connect(tmp_path / "foreign" / FILE)
+    foreign.execute("CREATE TABLE bookmarks (url)")
+    foreign.close()
+    build(tmp_path / "newer", oaks())
+    newer = sqlite3.connect(tmp_path / "newer" / FILE)
+    newer.execute("PRAGMA user_version = 9")
+    newer.close()
+    with index_writer(tmp_path / "begun", new=True):
+        pass
+    for name, said in (
+        ("text", "not a database"),
+        ("foreign", "something else"),
+        ("newer", "version 1 or earlier in .*, got 9"),
+        ("begun", "interrupted"),
+    ):
+        with pytest.raises(AssetError, match=said):
+            load_store(tmp_path / name)
+        if name != "begun":
+            with pytest.raises(AssetError, match=said):
+                build(tmp_path / name, oaks())
 
 
 def test_another_encoder_is_refused(tmp_path: Path) -> None:
-    save_store(small_store(), tmp_path / "index")
+    build(tmp_path / "index", oaks())
     with pytest.raises(AssetError, match="hash-64"):
         load_store(tmp_path / "index", "hash-64")
     with pytest.raises(QueryError, match="encoder"):
-        KnowledgeSearcher(small_store(), HashEncoder(64))
+        KnowledgeSearcher(load_store(tmp_path / "index"), HashEncoder(64))
+    with pytest.raises(QueryError, match="expected the encoder hash-128 of the index, got hash-64"):
+        add(tmp_path / "index", trees(1), HashEncoder(64))
+    assert build(tmp_path / "index", oaks(), HashEncoder(64)).unchanged == 0
+    assert load_store(tmp_path / "index", "hash-64").entity.index.dim == 64
+
+
+_READ = """
+import os, sys
+from pathlib import Path
+from retrieval.store.knowledge import load_store
+if os.geteuid() == 0:  # who may write anywhere
+    os.setuid(65534)
+print(len(load_store(Path(sys.argv[1])).entries))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "setuid"), reason="permissions of POSIX")
+def test_an_index_on_a_medium_that_cannot_be_written_is_read(tmp_path: Path) -> None:
+    build(tmp_path / "index", oaks())
+    tmp_path.chmod(0o755)
+    for parent in tmp_path.parents[:2]:
+        parent.chmod(0o755)
+    (tmp_path / "index").chmod(0o555)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", _READ, str(tmp_path / "index")],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+        )
+    finally:
+        (tmp_path / "index").chmod(0o755)
+    assert done.stdout == "3\n", done.stderr
+    assert not (tmp_path / "index" / FOLDER).exists()
+
+
+def test_a_place_that_cannot_be_written_or_is_no_index_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="expected to write to"):
+        build(tmp_path / "file" / "index", oaks())
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "keys.md").write_text("The key is under the mat.")
+    with pytest.raises(OutputError, match="keys.md in it"):
+        build(tmp_path / "notes", oaks())
+    assert [path.name for path in (tmp_path / "notes").iterdir()] == ["keys.md"]
+
+
+def test_the_stamp_names_the_generation(tmp_path: Path) -> None:
+    build(tmp_path / "index", oaks())
+    load_store(tmp_path / "index")
+    add(tmp_path / "index", trees(1))
+    assert check_index(tmp_path / "index").derived == "older"
+    load_store(tmp_path / "index")
+    stamp = json.loads((tmp_path / "index" / FOLDER / STAMP).read_text())
+    assert stamp["generation"] == check_index(tmp_path / "index").generation == 2
+    assert len(list((tmp_path / "index" / FOLDER).iterdir())) == 5

@@ -60,3 +60,25 @@ def test_broken_postings_are_named(tmp_path: Path) -> None:
     path.write_bytes(b"not a zip")
     with pytest.raises(AssetError, match="foveal index build"):
         Bm25.load(path)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(words, st.booleans()), max_size=6), st.lists(words, max_size=4), words)
+def test_changed_postings_are_those_of_a_new_build(
+    older: list[tuple[list[str], bool]], added: list[list[str]], query: list[str]
+) -> None:
+    before = Bm25.build([document for document, _ in older])
+    keep = np.array([kept for _, kept in older], np.bool_)
+    changed = before.kept(keep).joined(Bm25.build(added))
+    anew = Bm25.build([document for document, kept in older if kept] + added)
+    np.testing.assert_array_equal(changed.scores(query), anew.scores(query))
+    assert all(changed.idf(word) == anew.idf(word) for word in ("a1", "zz"))
+
+
+def test_postings_of_nothing_are_saved_and_joined(tmp_path: Path) -> None:
+    Bm25.build([]).save(tmp_path / "w.npz")
+    empty = Bm25.load(tmp_path / "w.npz")
+    assert empty.size == 0 and empty.scores(["berry"]).shape == (0,)
+    np.testing.assert_array_equal(
+        empty.joined(Bm25.build(DOCUMENTS)).scores(["red"]), Bm25.build(DOCUMENTS).scores(["red"])
+    )
