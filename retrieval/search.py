@@ -136,10 +136,16 @@ class KnowledgeSearcher:
             cosines = self.hubs.scaled(cosines, vectors)
         scores = (1 - NAME_WEIGHT) * cosines + NAME_WEIGHT * names[rows] + self._shifts[rows]
         scores = trusted_first(scores, self._unvetted[rows])
+        return self.shown(rows, scores, k, box, about)
+
+    def shown(
+        self, entries: Numbers, scores: Vectors, k: int, box: Box | None, about: str
+    ) -> list[Evidence]:
+        """The k best of some entries [N] by their scores [N], as a picture's evidence."""
         best = np.argsort(-scores, kind="stable")[:k]
         found = [
-            self._evidence(entry, quote(store.entries[entry].passages[0]), score, box)
-            for entry, score in ((int(rows[place]), float(scores[place])) for place in best)
+            self._evidence(entry, quote(self.store.entries[entry].passages[0]), score, box)
+            for entry, score in ((int(entries[place]), float(scores[place])) for place in best)
         ]
         if found and about.strip():
             first, near = found[0].text, self.reread(found[0], about)

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from stream.errors import ConfigError
 
-Group = Literal["commands", "models", "searchers", "sources", "speakers", "trackers"]
+Group = Literal["commands", "encoders", "models", "searchers", "sources", "speakers", "trackers"]
 
 
 @lru_cache(maxsize=16)

@@ -65,6 +65,7 @@ def needed(config: Config) -> tuple[HubModel, ...]:
     segmenter = config.phrases.segmenter.partition(":")[2]
     scheme, _, answering = config.reasoning.model.partition(":")
     hearing = config.hearing.model.partition(":")[2]
+    reads, _, encoder = config.retrieval.encoder.partition(":")
     codes = () if config.reasoning.mask_tokenizer else (TOKENIZER,)
     files = {"hf": LANGUAGE, "sa2va": LANGUAGE, "samtok": (*LANGUAGE, *codes)}
     asked = (
@@ -72,6 +73,7 @@ def needed(config: Config) -> tuple[HubModel, ...]:
         (segmenter, "phrase segmenter", LANGUAGE),
         (answering if scheme in files else "", "vision-language model", files.get(scheme, ())),
         (hearing, "speech recognition", WHISPER),
+        (encoder if reads == "hf" else "", "encoder of pictures and words", LANGUAGE),
     )
     names = [(HubName.parse(text), what, files) for text, what, files in asked if text]
     return tuple(hub_model(*one) for one in names if one[0].folder is None)

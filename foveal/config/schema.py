@@ -18,6 +18,7 @@ from foveal.config.models import (
     ReasoningConfig,
 )
 from foveal.config.reading import STRICT, FilePath, nearest
+from foveal.config.retrieval import RetrievalSettings
 from perception.tracking.settings import TrackerConfig
 from reasoning.vlm.hub_name import HubName
 from stream import extensions
@@ -125,6 +126,7 @@ class Config:
     hearing: HearingSettings = field(default_factory=HearingSettings)
     recording: RecordingSettings = field(default_factory=RecordingSettings)
     index: IndexSettings = field(default_factory=IndexSettings)
+    retrieval: RetrievalSettings = field(default_factory=RetrievalSettings)
     models: ModelSettings = field(default_factory=ModelSettings)
 
     def __post_init__(self) -> None:

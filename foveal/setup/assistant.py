@@ -12,6 +12,7 @@ from foveal.config.models import PixSearchConfig, ReasoningConfig
 from foveal.config.schema import Config
 from foveal.setup.backends import load_backend
 from foveal.setup.cutters import load_cutter
+from foveal.setup.encoders import configured_encoder
 from foveal.setup.footprint import trim_heap
 from foveal.setup.pixsearch import load_network, load_phrase_grounder, load_pixsearch
 from foveal.setup.processors import device_of, onnx_providers
@@ -42,6 +43,7 @@ from reasoning.verification.rerank import SupportScorer
 from reasoning.vlm.causal_lm import CausalLm
 from retrieval.combined import CombinedSearcher
 from retrieval.encoders.conse import class_vectors
+from retrieval.encoders.joint import JointEncoder
 from retrieval.search import KnowledgeSearcher, Searcher
 from stream import extensions
 from stream.clock import Clock
@@ -73,7 +75,9 @@ def load_language_model(dtype: torch.dtype = torch.float32, device: str = CPU.na
 def open_models(config: Config) -> Models:
     """What the settings of a session ask for; raises as `load_models` and `resolve_device` do."""
     index = config.index
-    return load_models(index.path, config.models.backbone_height, device_of(config), index.paths)
+    device = device_of(config)
+    joint = configured_encoder(config.retrieval, device)
+    return load_models(index.path, config.models.backbone_height, device, index.paths, joint)
 
 
 def load_models(
@@ -81,19 +85,21 @@ def load_models(
     height: int = 256,
     device: Device = CPU,
     own: Sequence[Path] = (),
+    joint: JointEncoder | None = None,
 ) -> Models:
     """Everything that answering needs; `own` are the wearer's indexes beside the knowledge base.
 
-    Raises AssetError or QueryError with what to do.
+    `joint` reads pictures that are searched for, in place of the embedded way. Raises AssetError or
+    QueryError with what to do.
     """
     backbone, providers = load_backbone(height, device), onnx_providers(device)
     recogniser = load_recogniser(backbone)
-    searcher = open_searcher(index, recogniser, providers)
+    searcher = open_searcher(index, recogniser, providers, joint)
     encoder = searcher.encoder
     matcher = NameMatcher(recogniser.class_synonyms, searcher.class_vectors, encoder.encode_text)
     reader = _scene_reader(backbone, recogniser, matcher)
     lm = load_language_model(device.dtype, device.name)
-    models = Models(backbone, searcher, lm, reader, open_own(own, encoder, recogniser))
+    models = Models(backbone, searcher, lm, reader, open_own(own, encoder, recogniser, joint))
     trim_heap()
     return models
 

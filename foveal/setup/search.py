@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 from foveal.assets.convert import network_path
 from foveal.assets.registry import asset_path, cache_root
+from retrieval.encoders.joint import JointEncoder
 from retrieval.encoders.text import MiniLmEncoder, TextEncoder
+from retrieval.joint_search import JointSearcher
 from retrieval.search import KnowledgeSearcher
 from retrieval.sources.wiki import WIKI_SOURCE
 from retrieval.store.knowledge import load_store
@@ -81,28 +83,37 @@ def open_searcher(
     folder: Path | None = None,
     recogniser: "Recogniser | None" = None,
     providers: Sequence[str] = ("CPUExecutionProvider",),
+    joint: JointEncoder | None = None,
 ) -> KnowledgeSearcher:
     """A searcher over an index folder; without a recogniser it serves text queries only.
 
-    `providers`: what ONNX Runtime encodes words with, in the order that is tried.
+    `providers`: what ONNX Runtime encodes words with, in the order that is tried. `joint` reads
+    pictures and regions in place of the recogniser.
     """
-    return _searcher(folder or index_dir(), load_encoder(providers=providers), recogniser)
+    return _searcher(folder or index_dir(), load_encoder(providers=providers), recogniser, joint)
 
 
 def open_own(
-    paths: Sequence[Path], encoder: TextEncoder, recogniser: "Recogniser"
+    paths: Sequence[Path],
+    encoder: TextEncoder,
+    recogniser: "Recogniser",
+    joint: JointEncoder | None = None,
 ) -> tuple[KnowledgeSearcher, ...]:
     """The wearer's own indexes, with the models of the knowledge base that they stand beside.
 
     Raises AssetError for a folder that holds no index, or one of another encoder.
     """
-    return tuple(_searcher(path, encoder, recogniser) for path in paths)
+    return tuple(_searcher(path, encoder, recogniser, joint) for path in paths)
 
 
 def _searcher(
-    folder: Path, encoder: TextEncoder, recogniser: "Recogniser | None"
+    folder: Path,
+    encoder: TextEncoder,
+    recogniser: "Recogniser | None",
+    joint: JointEncoder | None = None,
 ) -> KnowledgeSearcher:
     store = load_store(folder, encoder.id)
-    if recogniser is None:
-        return KnowledgeSearcher(store, encoder)
-    return KnowledgeSearcher(store, encoder, recogniser, recogniser.class_synonyms)
+    synonyms = None if recogniser is None else recogniser.class_synonyms
+    if joint is not None:
+        return JointSearcher(store, encoder, joint, recogniser, synonyms)
+    return KnowledgeSearcher(store, encoder, recogniser, synonyms)

@@ -15,7 +15,8 @@ import torch
 
 from retrieval.encoders.hf import as_rows
 from retrieval.encoders.open_clip import OpenClipTowers, load_open_clip, squeezed
-from retrieval.encoders.regions import VIEWS, cover
+from retrieval.encoders.region_modes import VIEWS
+from retrieval.encoders.regions import cover
 from retrieval.encoders.text import Vectors
 from retrieval.encoders.weights import Tensors, fingerprint, read_tensors
 from stream.errors import AssetError

@@ -18,7 +18,8 @@ import torch
 from PIL import Image as Picture
 from safetensors import SafetensorError
 
-from retrieval.encoders.regions import VIEWS, RegionMode, chosen_cells, cover
+from retrieval.encoders.region_modes import VIEWS, RegionMode
+from retrieval.encoders.regions import chosen_cells, cover
 from retrieval.encoders.text import Vectors
 from retrieval.encoders.weights import fingerprint
 from stream.crops import Colour

@@ -15,7 +15,8 @@ import torch
 from PIL import Image as Picture
 
 from retrieval.encoders.hf import as_rows, mean_colour, one_line
-from retrieval.encoders.regions import VIEWS, RegionMode, chosen_cells, cover
+from retrieval.encoders.region_modes import VIEWS, RegionMode
+from retrieval.encoders.regions import chosen_cells, cover
 from retrieval.encoders.text import Vectors
 from retrieval.encoders.weights import fingerprint, read_tensors
 from stream.crops import Colour

@@ -1,29 +1,19 @@
-"""A region of a picture as one vector, in the ways that the field knows.
-
-`crop`     the padded square around the region, as it is
-`blanked`  the same with the background at the network's mean colour
-`both`     the mean of the two as unit vectors
-`pooled`   the whole picture is read, its last patch tokens under the mask are pooled and projected
-`alpha`    the mask is an input of the network: Sun et al., "Alpha-CLIP", CVPR 2024
-
-A mask of a whole picture gives, by `crop`, the vector of the picture.
-"""
+"""A region of a picture as one vector, by any two towers, in the ways of `region_modes`."""
 
 from collections.abc import Callable, Sequence
-from typing import Literal, Protocol
+from typing import Protocol
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from retrieval.encoders.joint import check_images, check_regions
+from retrieval.encoders.region_modes import VIEWS, RegionMode
 from retrieval.encoders.text import Progress, Vectors, unit_rows
 from stream.crops import Colour, region_views
 from stream.errors import ConfigError, QueryError
 from stream.frame import Image, Mask
 
-RegionMode = Literal["crop", "blanked", "both", "pooled", "alpha"]
-VIEWS: tuple[RegionMode, ...] = ("crop", "blanked", "both")  # what any network of pictures can
 BATCH = 16  # pictures or texts at once
 
 
