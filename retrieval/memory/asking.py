@@ -21,6 +21,11 @@ _HOW: Sequence[tuple[RecallHow, re.Pattern[str]]] = (
     ("list", re.compile(r"\b(list|every time|all the times)\b", re.IGNORECASE)),
     ("last", re.compile(r"\b(where|last|latest|most recent(ly)?|when)\b", re.IGNORECASE)),
 )
+_TOLD = re.compile(
+    r"\b(?:sa(?:id|y)|t(?:old|ell)|talk(?:ed)?|mention(?:ed)?|hear|heard|read|ask(?:ed)?|answer(?:ed)?"
+    r"|sign|written|wr[io]te)\b",
+    re.IGNORECASE,
+)
 _PLACE = re.compile(r"\b(?:in|on|at|from|with|near|by|beside|under|behind|next to|into|to)\b")
 
 
@@ -36,6 +41,11 @@ def head_of(words: str) -> str:
         if terms:
             return terms[-1]
     return (asked_for(words) or [""])[-1]
+
+
+def asks_of_words(words: str) -> bool:
+    """Whether what was said or read is asked for, and not what was seen."""
+    return bool(_TOLD.search(words))
 
 
 def how_asked(words: str, otherwise: RecallHow = "best") -> RecallHow:

@@ -48,6 +48,10 @@ class MeaningIndex:
         self._index.add(rows.reshape(-1, self._index.d).astype(np.float32))
         return taken
 
+    def row(self, number: int) -> Floats:
+        """[D] float32 of one vector."""
+        return np.asarray(self._index.reconstruct(number) / SCALE, np.float32)
+
     def cosines(self, vector: Floats, allowed: npt.NDArray[np.bool_] | None = None) -> Floats:
         """Unit [D] -> [N] float32, -inf for what is not among the NEAREST or not allowed [N].
 
@@ -101,7 +105,7 @@ class Moments:
     def __init__(self, connection: sqlite3.Connection, encoder: str) -> None:
         """`encoder`: meanings of other encoders are left out."""
         self._connection, self._space = connection, space_of(encoder)
-        self._generation = -1
+        self.generation = -1
         self._compared = set[int]()  # numbers of the sessions whose meanings are in that space
         self._clear()
 
@@ -116,9 +120,9 @@ class Moments:
         """Read what is new; the caller holds a read transaction, so that all of it fits."""
         found = self._connection.execute("SELECT value FROM setting WHERE name = 'generation'")
         generation = int(found.fetchone()[0])
-        if generation != self._generation:
+        if generation != self.generation:
             self._clear()
-            self._generation = generation
+            self.generation = generation
         self._compared = {
             number
             for number, encoder in self._connection.execute("SELECT number, encoder FROM session")

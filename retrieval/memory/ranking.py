@@ -13,7 +13,7 @@ import numpy.typing as npt
 from retrieval.memory.events import Floats
 from retrieval.memory.sequences import rank_evidence
 
-WEIGHTS: Mapping[str, float] = {"words": 1.0, "meaning": 0.5, "look": 1.0}
+WEIGHTS: Mapping[str, float] = {"words": 1.0, "alike": 0.5, "meaning": 0.5, "look": 1.0}
 RECENCY = 0.05  # of the newest event above the oldest: what decides between equals
 CLOSE = 0.98  # of the best one's nearness that another match has at least
 NEIGHBOURS = 0.3  # of the results that come just before or after another (EM-LLM)

@@ -16,7 +16,7 @@ import numpy as np
 
 from retrieval.encoders.joint import Appearance, JointEncoder
 from retrieval.encoders.text import TextEncoder
-from retrieval.memory.asking import asked_for, head_of, recall_of
+from retrieval.memory.asking import asked_for, asks_of_words, head_of, recall_of
 from retrieval.memory.disk.schema import open_to_read, reading
 from retrieval.memory.events import Floats
 from retrieval.memory.moments import Moments
@@ -27,12 +27,13 @@ from retrieval.memory.signals import (
     Rows,
     Signal,
     Wanted,
-    either_words,
+    joined,
     look_signal,
     meaning_signal,
-    name_and_told,
+    word_signals,
 )
 from retrieval.memory.telling import Moment, Seen, tell
+from retrieval.memory.vocabulary import Labels, Vocabulary
 from retrieval.memory.when import when
 from stream.clock import Clock
 from stream.errors import QueryError
@@ -75,6 +76,7 @@ class MemorySearcher:
         self._connection = open_to_read(path)
         of_texts = encoder or pictures
         self._moments = Moments(self._connection, of_texts.id if of_texts else "")
+        self._vocabulary, self._labels = Vocabulary(of_texts), Labels()
         self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
@@ -108,6 +110,7 @@ class MemorySearcher:
 
     def _recall(self, recall: Recall) -> list[Evidence]:
         self._moments.refresh()
+        self._vocabulary.learn(self._moments.names)
         if not self._moments.size:
             return []
         now_ns = self._clock.now_ns()
@@ -183,9 +186,8 @@ class MemorySearcher:
 
     def _best(self, recall: Recall, signals: dict[str, Signal], allowed: Rows) -> _Found:
         moments = self._moments
-        if "named" in signals:
-            named, told = signals.pop("named"), signals.pop("told")
-            signals["words"] = either_words(named, told)
+        of_words = [signals.pop(name) for name in ("named", "told") if name in signals]
+        signals |= {"words": joined(of_words)} if of_words else {}
         scores = mixed({name: one.events for name, one in signals.items()}, moments.place)
         matching = np.any([one.matches(exact=False) for one in signals.values()], axis=0)
         hits = [int(row) for row in np.argsort(-scores, kind="stable") if matching[row]]
@@ -205,9 +207,13 @@ class MemorySearcher:
         if terms and recall.by in ("all", "words", "sequence"):
             strict = recall.how != "best" and not recall.then
             wanted = Wanted(tuple(terms), head_of(recall.what), strict)
-            named, told = name_and_told(self._connection, moments, wanted, allowed)
-            pair = {"named": named, "told": told}
-            found |= pair if named.best >= told.best else dict(reversed(pair.items()))
+            labels = self._labels.update(moments, self._vocabulary)
+            of_words = word_signals(
+                self._connection, moments, self._vocabulary, labels, wanted, allowed
+            )
+            if asks_of_words(recall.what):
+                found["told"] = of_words["told"]
+            found |= of_words
         encoder = self._encoder or self._pictures
         if terms and encoder is not None and recall.by in ("all", "meaning", "sequence"):
             vector = encoder.encode_text([" ".join(terms)])[0]
@@ -253,7 +259,7 @@ class MemorySearcher:
     def _scene(self, recall: Recall) -> Floats:
         """[T] of one scene: words where any event has them, else meaning."""
         signals = self._signals(recall, np.ones(self._moments.size, np.bool_))
-        words = either_words(signals["named"], signals["told"])
+        words = joined([signals["named"], signals["told"]])
         if words.best >= words.floor or "meaning" not in signals:
             return words.events
         return signals["meaning"].events

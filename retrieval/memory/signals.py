@@ -1,18 +1,20 @@
 """The signals of a recall: what of a memory matches words, a meaning or a look, and how well."""
 
 import sqlite3
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from retrieval.memory.events import Floats
-from retrieval.memory.moments import Moments
+from retrieval.memory.moments import Moments, Numbers
 from retrieval.memory.ranking import close
-from retrieval.sources.sentences import search_words
+from retrieval.memory.vocabulary import Vocabulary, colours_of
 
 WORDS_FLOOR = 0.5  # of a question's words, by weight, that a match has at least
 MEANING_FLOOR = 0.35  # cosine: things of other kinds lie below
+ALIKE_FLOOR = 0.5  # cosine of two names without their colours
 LOOK_FLOOR = 0.6  # cosine by equal bits; strangers have 0
 
 Rows = npt.NDArray[np.bool_]
@@ -45,40 +47,76 @@ class Wanted:
     strict: bool  # a moment that only told of something else will not do
 
 
-def name_and_told(
-    connection: sqlite3.Connection, moments: Moments, wanted: Wanted, allowed: Rows
-) -> tuple[Signal, Signal]:
-    """Share of the words, weighted by how rare they are, in names of sights and in what was told.
+def word_signals(
+    connection: sqlite3.Connection,
+    moments: Moments,
+    vocabulary: Vocabulary,
+    labels: Numbers,
+    wanted: Wanted,
+    allowed: Rows,
+) -> dict[str, Signal]:
+    """Share of the words, weighted by how rare they are, in names ("named") and in what was "told".
 
     A word that nothing here has counts only if it is the question's noun: where no cup was ever
-    called blue, the cup is meant; where no keys were ever seen, the car is not.
+    called blue, the cup is meant; where no keys were ever seen, the car is not. "alike": names that
+    mean the same, where the vocabulary has vectors. `labels`: [S] numbers of the sights' names.
     """
-    rows = moments.sights.rows
-    in_events, in_sights = np.zeros(moments.size, np.float32), np.zeros(rows.size, np.float32)
-    known = unknown = 0.0
-    for term in wanted.terms:
-        told, named = _told(connection, moments, term), _named(moments, term)
-        either = told.copy()
-        either[rows[named]] = True
-        seen = int(either.sum())
-        weight = float(np.log1p((moments.size - seen + 0.5) / (seen + 0.5)))
-        known += weight if seen else 0.0
-        unknown += weight if not seen and term == wanted.head else 0.0
-        in_events[told] += weight
-        in_sights[named] += weight
-    total = max(known + unknown, 1e-9)
-    sights = _or_nothing(in_sights / total, allowed[rows])
-    events = np.full(moments.size, -np.inf, np.float32)
-    np.maximum.at(events, rows, sights)
+    told = {term: _told(connection, moments, term) for term in wanted.terms}
+    weights = _weights(moments, vocabulary, told)
+    known = sum(weight for weight, seen in weights.values() if seen)
+    head, seen = weights.get(wanted.head, (0.0, 1))
+    total = max(known + (0.0 if seen else head), 1e-9)
+    colours = colours_of(wanted.terms)
+    names = {
+        number: sum(weights[term][0] for term in wanted.terms if term in words) / total
+        for number, words in vocabulary.words.items()
+        if vocabulary.fits(number, colours)
+    }
+    in_events = np.zeros(moments.size, np.float32)
+    for term, rows in told.items():
+        in_events[rows] += weights[term][0]
     in_events /= total if wanted.strict else max(known, 1e-9)
-    nobody = np.full(rows.size, -np.inf, np.float32)
-    told_of = Signal(_or_nothing(in_events, allowed), nobody, WORDS_FLOOR)
-    return Signal(events, sights, WORDS_FLOOR), told_of
+    nobody = np.full(moments.sights.rows.size, -np.inf, np.float32)
+    found = {"named": _by_name(moments, labels, names, WORDS_FLOOR, allowed)}
+    if near := vocabulary.near(wanted.terms):
+        found["alike"] = _by_name(moments, labels, near, ALIKE_FLOOR, allowed)
+    found["told"] = Signal(_or_nothing(in_events, allowed), nobody, WORDS_FLOOR)
+    return found
 
 
-def either_words(named: Signal, told: Signal) -> Signal:
-    """Names and what was told as one signal."""
-    return Signal(np.maximum(named.events, told.events), named.sights, WORDS_FLOOR)
+def _weights(
+    moments: Moments, vocabulary: Vocabulary, told: Mapping[str, Rows]
+) -> dict[str, tuple[float, int]]:
+    """Of each word: how much it tells (its inverse frequency), and how many events have it."""
+    found = {}
+    for term, rows in told.items():
+        having = [number for number, words in vocabulary.words.items() if term in words]
+        either = rows.copy()
+        either[moments.sights.rows[np.isin(moments.sights.names, having)]] = True
+        seen = int(either.sum())
+        found[term] = float(np.log1p((moments.size - seen + 0.5) / (seen + 0.5))), seen
+    return found
+
+
+def _by_name(
+    moments: Moments, labels: Numbers, names: Mapping[int, float], floor: float, allowed: Rows
+) -> Signal:
+    """A signal of the nearness of each name; `labels` [S] has the number of each sight's."""
+    sights = np.zeros(labels.size, np.float32)
+    for number, nearness in names.items():
+        if nearness >= floor:
+            sights[labels == number] = nearness
+    sights = _or_nothing(sights, allowed[moments.sights.rows])
+    events = np.full(moments.size, -np.inf, np.float32)
+    np.maximum.at(events, moments.sights.rows, sights)
+    return Signal(events, sights, floor)
+
+
+def joined(signals: Sequence[Signal]) -> Signal:
+    """Several as one: of each event and sight the nearest."""
+    events = np.maximum.reduce([signal.events for signal in signals])
+    sights = np.maximum.reduce([signal.sights for signal in signals])
+    return Signal(events, sights, min(signal.floor for signal in signals))
 
 
 def meaning_signal(moments: Moments, vector: Floats, allowed: Rows) -> Signal:
@@ -99,12 +137,6 @@ def _told(connection: sqlite3.Connection, moments: Moments, term: str) -> Rows:
     known = numbers[np.isin(numbers, moments.events.numbers)]  # the writer may be ahead
     found[np.searchsorted(moments.events.numbers, known)] = True
     return found
-
-
-def _named(moments: Moments, term: str) -> Rows:
-    """[S]: sights whose names have a word."""
-    numbers = [n for n, name in moments.names.items() if term in search_words(name)]
-    return np.isin(moments.sights.names, numbers)
 
 
 def _or_nothing(share: Floats, allowed: Rows) -> Floats:
