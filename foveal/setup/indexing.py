@@ -12,6 +12,7 @@ from retrieval.encoders.conse import class_vectors
 from retrieval.encoders.text import MiniLmEncoder, Progress
 from retrieval.sources.entries import Knowledge
 from retrieval.sources.wiki import WIKI_SOURCE
+from retrieval.store.canaries import keep_canaries
 from retrieval.store.changes import (
     EMBEDDED_PASSAGES,
     Change,
@@ -44,6 +45,7 @@ def build_index(
     encoder, classes = _encoder(), load_recogniser().class_synonyms
     embedded = EMBEDDED_PASSAGES if knowledge.source == WIKI_SOURCE else EMBEDDED_NOTES
     with index_writer(folder, new=True) as db:
+        keep_canaries(db, encoder)
         change = replace_entries(
             db,
             knowledge,
@@ -69,6 +71,7 @@ def add_to_index(
     knowledge = screened(read_source(sources, options)[0])
     encoder = _encoder()
     with index_writer(folder) as db:
+        keep_canaries(db, encoder)
         change = add_entries(db, knowledge, encoder, replace, progress)
     store = load_store(folder, encoder.id)
     return store, _noted(knowledge, store), change

@@ -13,6 +13,7 @@ from retrieval.encoders.text import MiniLmEncoder, TextEncoder
 from retrieval.joint_search import JointSearcher
 from retrieval.search import KnowledgeSearcher
 from retrieval.sources.wiki import WIKI_SOURCE
+from retrieval.store.canaries import check_canaries
 from retrieval.store.knowledge import load_store
 from stream.errors import MissingAssetError
 
@@ -113,6 +114,7 @@ def _searcher(
     joint: JointEncoder | None = None,
 ) -> KnowledgeSearcher:
     store = load_store(folder, encoder.id)
+    check_canaries(folder, encoder)
     synonyms = None if recogniser is None else recogniser.class_synonyms
     if joint is not None:
         return JointSearcher(store, encoder, joint, recogniser, synonyms)

@@ -111,8 +111,8 @@ def _compare(
         raise AssetError(
             f"expected {encoder.id} to encode canary {kind} {numbers[worst]} as when the index was "
             f"built (cosine >= {LEAST}), got {cosines[worst]:.4f}: its weights or what is done "
-            "before them are others. Bring back the encoder of that time, or build the index again "
-            "if you trust this one"
+            "before them are others. Bring back the encoder of that time, or build a new index "
+            "(`foveal index build --out`) if you trust this one"
         )
 
 

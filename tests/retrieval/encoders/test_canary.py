@@ -40,7 +40,7 @@ def test_the_same_encoder_passes_every_draw() -> None:
 def test_an_edited_one_is_refused_whatever_is_drawn(share: float) -> None:
     kept = record(HashEncoder())
     for seed in range(5):
-        with pytest.raises(AssetError, match=r"canary text \d+ .* build the index again"):
+        with pytest.raises(AssetError, match=r"canary text \d+ .* build a new index"):
             check(Edited(share), kept, random.Random(seed))
 
 
