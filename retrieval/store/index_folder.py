@@ -13,7 +13,8 @@ from retrieval.store.schema import FILE, create_database, faults, generation, re
 from stream.errors import AssetError, OutputError
 from stream.writing import writing
 
-OWN = {FILE, f"{FILE}-wal", f"{FILE}-shm", FOLDER, LOCK, f"{LOCK}-journal", OWNER}
+LOGS = ("", "-wal", "-shm", "-journal")  # that SQLite writes beside a file
+OWN = {FOLDER, OWNER, *(f"{name}{end}" for name in (FILE, LOCK) for end in LOGS)}
 OLDER = {MANIFEST, *FILES}
 ALLOWED = {*OWN, *OLDER, ".DS_Store"}
 

@@ -8,6 +8,7 @@ SQLite's FTS5 was tried in its place: three times the processor time, b fixed at
 scores of chosen passages (docs/log.md).
 """
 
+from array import array
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -52,15 +53,26 @@ class Bm25:
     def build(cls, documents: Sequence[Sequence[str]]) -> "Bm25":
         """Index documents given as their search words."""
         lengths = np.array([len(document) for document in documents], np.int32)
-        postings: dict[str, list[tuple[int, int]]] = {}
+        place: dict[str, int] = {}
+        terms, docs, counts = array("i"), array("i"), array("i")
         for number, document in enumerate(documents):
             for word, count in Counter(document).items():
-                postings.setdefault(word, []).append((number, count))
-        words = sorted(postings)
-        starts = _starts(np.array([len(postings[word]) for word in words], np.int64))
-        flat = np.array([pair for word in words for pair in postings[word]], np.int32)
-        flat = flat.reshape(-1, 2)
-        return cls(words, starts, flat[:, 0].copy(), flat[:, 1].copy(), lengths)
+                terms.append(place.setdefault(word, len(place)))
+                docs.append(number)
+                counts.append(count)
+        words = sorted(place)
+        rank = np.zeros(len(words), np.int32)  # of a word, in the order in which it was met
+        rank[[place[word] for word in words]] = np.arange(len(words))
+        ranked = rank[np.array(terms, np.int32)] if words else np.zeros(0, np.int32)
+        order = np.argsort(ranked, kind="stable")
+        starts = _starts(np.bincount(ranked, minlength=len(words)))
+        return cls(
+            words,
+            starts,
+            np.array(docs, np.int32)[order],
+            np.array(counts, np.int32)[order],
+            lengths,
+        )
 
     def kept(self, keep: Kept) -> "Bm25":
         """Only the documents [size] marked, renumbered in their order."""
