@@ -36,14 +36,14 @@ def front_matter(text: str) -> tuple[FrontMatter, str]:
     body = text[found.end() :]
     try:
         values = yaml.safe_load(found[1])
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        if values is None:
+            return NONE, body
+        if not isinstance(values, dict):  # a rule, words and a rule
+            return NONE, text
+        return _read({str(name).lower(): value for name, value in values.items()}), body
+    except Exception as error:  # PyYAML's constructors raise what they like
         where = str(error).splitlines()[0] if str(error) else type(error).__name__
         return FrontMatter(problem=f"expected YAML before the text: {where}"), body
-    if values is None:
-        return NONE, body
-    if not isinstance(values, dict):  # a rule, words and a rule
-        return NONE, text
-    return _read({str(name).lower(): value for name, value in values.items()}), body
 
 
 def _read(values: dict[str, Any]) -> FrontMatter:

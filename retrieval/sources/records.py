@@ -164,23 +164,23 @@ def iso_date(value: object) -> str | None:
     """
     if value is None or value == "":
         return ""
-    if isinstance(value, str):
-        return _parsed(value.strip())
-    if isinstance(value, datetime):
-        moment = value.astimezone(UTC) if value.tzinfo else value
-        return moment.replace(tzinfo=None).isoformat(timespec="seconds")
+    try:
+        if isinstance(value, str):
+            return _parsed(value.strip())
+        if isinstance(value, datetime):
+            moment = value.astimezone(UTC) if value.tzinfo else value
+            return moment.replace(tzinfo=None).isoformat(timespec="seconds")
+    except (ValueError, OverflowError):
+        return None
     return value.isoformat() if isinstance(value, date) else None
 
 
 def _parsed(text: str) -> str | None:
     if text[4:5] == ":" and text[7:8] == ":":
         text = f"{text[:4]}-{text[5:7]}-{text[8:]}"
-    try:
-        moment = datetime.fromisoformat(text)
-        bare = len(text) <= 10 and moment.time() == time()
-        return moment.date().isoformat() if bare else iso_date(moment)
-    except (ValueError, OverflowError):
-        return None
+    moment = datetime.fromisoformat(text)
+    bare = len(text) <= 10 and moment.time() == time()
+    return moment.date().isoformat() if bare else iso_date(moment)
 
 
 def tags_of(value: object) -> tuple[str, ...]:

@@ -50,6 +50,8 @@ class WebSearcher:
         if query.kind != "text" or query.source == "memory" or (tiers and TIER not in tiers):
             return []
         words = clean(query.text)[:MAX_WORDS_CHARS]
+        if not words:
+            return []
         try:
             answer = fetch_json(
                 config.address(words, query.k),
