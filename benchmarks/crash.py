@@ -94,7 +94,8 @@ def main() -> int:
     kills = QUICK_KILLS if args.quick else args.kills
     with tempfile.TemporaryDirectory() as folder:
         tally = crash(Path(folder) / "index", kills, args.seed)
-    row = {name: getattr(tally, name) for name in (*ZERO, "committed", "resumed", "kills")}
+    row = {name: getattr(tally, name) for name in ZERO}
+    row |= {"committed": tally.committed, "resumed": tally.resumed, "kills": tally.kills}
     row |= {f"in_{what}": count for what, count in sorted(tally.during.items())}
     goal = dict.fromkeys(ZERO, "0")
     emit("crash", {"foveal-index": row}, goal, all(row[name] == 0 for name in goal))
