@@ -1,5 +1,4 @@
-"""CRAG-MM's results as evidence. The real pipeline needs its indexes and chromadb: a callable that
-answers in its published shapes stands in for it."""
+"""CRAG-MM's results as evidence, in the shapes of cragmm-search-pipeline 0.5.1."""
 
 from typing import Any
 
@@ -11,6 +10,7 @@ from retrieval.cragmm.pipeline import CragMmSearcher, evidence_of
 from stream.errors import QueryError
 from stream.events import Query
 from stream.geometry import encode_mask
+from tests.doubles.cragmm import RecordedPipeline
 
 
 def shown(name: str, score: float, **attributes: object) -> dict[str, Any]:
@@ -23,21 +23,10 @@ def page(url: str, score: float) -> dict[str, Any]:
     return {"index": f"{url}_chunk_0", "score": score, **told}
 
 
-class Pipeline:
-    """Remembers what it was called with."""
-
-    def __init__(self, results: Any) -> None:
-        self.results, self.called = results, list[tuple[Any, int]]()
-
-    def __call__(self, asked: Any, k: int = 5) -> Any:
-        self.called.append((asked, k))
-        if isinstance(self.results, Exception):
-            raise self.results
-        return self.results
-
-
 def test_pages_of_words() -> None:
-    pipeline = Pipeline([page("https://b", 0.6), page("https://b", 0.7), page("https://c", 0.9)])
+    pipeline = RecordedPipeline(
+        [page("https://b", 0.6), page("https://b", 0.7), page("https://c", 0.9)]
+    )
     found = CragMmSearcher(pipeline).search(Query("text", "red bus", 2))
     assert pipeline.called == [("red bus", 2)]
     assert [(one.id, one.score, one.tier) for one in found] == [
@@ -51,7 +40,7 @@ def test_entities_of_a_region() -> None:
     image = np.zeros((100, 200, 3), np.uint8)
     mask = np.zeros((100, 200), dtype=bool)
     mask[20:60, 100:200] = True
-    pipeline = Pipeline([shown("Red Bus", 0.8, maker="AEC"), shown("Depot", 0.5)])
+    pipeline = RecordedPipeline([shown("Red Bus", 0.8, maker="AEC"), shown("Depot", 0.5)])
     found = CragMmSearcher(pipeline).search(
         Query("region", "<region>", 3, image, encode_mask(mask))
     )
@@ -74,10 +63,10 @@ def test_results_that_are_none_are_left_out() -> None:
 
 
 def test_a_pipeline_that_fails() -> None:
-    failing = Pipeline(ValueError("Text input is not supported"))
+    failing = RecordedPipeline(ValueError("Text input is not supported"))
     with pytest.raises(QueryError, match="Text input is not supported"):
         CragMmSearcher(failing).search(Query("text", "red bus"))
     empty = encode_mask(np.zeros((8, 8), dtype=bool))
     with pytest.raises(QueryError, match="empty mask"):
         image = np.zeros((8, 8, 3), np.uint8)
-        CragMmSearcher(Pipeline([])).search(Query("region", "<region>", 3, image, empty))
+        CragMmSearcher(RecordedPipeline([])).search(Query("region", "<region>", 3, image, empty))
