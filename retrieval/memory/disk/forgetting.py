@@ -1,7 +1,8 @@
 """Forgetting: what is gone is gone from the file, its words and its log, to the last byte.
 
 Rows are deleted in one synced transaction and the index of words is made anew. A page of SQLite can
-hold copies of a row that moved, so the file is then rewritten (VACUUM) and the log cut to nothing.
+hold copies of a row that moved, so the file is then rewritten (VACUUM) and the log cut to nothing;
+where the process is killed before that, whoever writes the file next does it first.
 What a file system or an SSD keeps of blocks that it gave back is out of this program's reach.
 """
 
@@ -10,10 +11,9 @@ import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from retrieval.memory.disk.schema import reading
 from retrieval.memory.disk.store import MemoryStore
 from retrieval.sources.sentences import clean, sentences
-from stream.errors import MemoryFileError, QueryError
+from stream.errors import QueryError
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ def forget_name(store: MemoryStore, name: str) -> Forgotten:
         _delete_sights(connection, [number for (number,) in sights])
         cut = sum(_cut(connection, row, word) for row in _told(connection))
         _settle(store, connection)
-    _wipe(store)
+    store.wipe()
     return Forgotten(0, len(sights), cut)
 
 
@@ -98,7 +98,7 @@ def _forget(store: MemoryStore, chosen: str, values: tuple[object, ...]) -> Forg
         if events:
             _settle(store, connection)
     if events:
-        _wipe(store)
+        store.wipe()
     return Forgotten(events, len(sights))
 
 
@@ -141,17 +141,5 @@ def _settle(store: MemoryStore, connection: sqlite3.Connection) -> None:
         if name not in store.begun:
             connection.execute("DELETE FROM session WHERE number = ?", (number,))
     connection.execute("INSERT INTO words (words) VALUES ('rebuild')")
+    connection.execute("UPDATE setting SET value = 1 WHERE name = 'unwiped'")
     store.changed()
-
-
-def _wipe(store: MemoryStore) -> None:
-    with reading(store.path):
-        store.connection.execute("PRAGMA synchronous = FULL")
-        store.connection.execute("VACUUM")
-        busy = store.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
-    if busy:
-        raise MemoryFileError(
-            f"expected to cut the log of {store.path}, got a program that reads it: what was to be "
-            "forgotten is no longer found, but its bytes are still there; end that program and "
-            "forget again"
-        )

@@ -21,7 +21,7 @@ BUSY_S = 10.0  # that a reader or the writer waits for the other's commit
 
 SCHEMA = """
 CREATE TABLE setting (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
-INSERT INTO setting VALUES ('generation', 0), ('writer', 0);
+INSERT INTO setting VALUES ('generation', 0), ('writer', 0), ('unwiped', 0);
 CREATE TABLE session (
     number INTEGER PRIMARY KEY AUTOINCREMENT,  -- the order of sessions, whatever their clocks said
     id TEXT NOT NULL UNIQUE, anchor_ns INTEGER NOT NULL, zone TEXT NOT NULL, encoder TEXT NOT NULL

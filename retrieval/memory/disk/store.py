@@ -69,6 +69,10 @@ class MemoryStore:
                 connection.execute(
                     "UPDATE setting SET value = ? WHERE name = 'writer'", (os.getpid(),)
                 )
+                unwiped = connection.execute("SELECT value FROM setting WHERE name = 'unwiped'")
+                unfinished = bool(unwiped.fetchone()[0])
+            if unfinished:  # whoever forgot last was killed before its end
+                self.wipe()
         except BaseException:
             self._lock.release()
             raise
@@ -140,6 +144,24 @@ class MemoryStore:
     def changed(self) -> None:
         """Within a transaction: tell caches that rows were altered or are gone."""
         self.connection.execute("UPDATE setting SET value = value + 1 WHERE name = 'generation'")
+
+    def wipe(self) -> None:
+        """Leave no byte of what was deleted in the file or its log.
+
+        Raises MemoryFileError where a reader holds the log; the next writer tries again.
+        """
+        with reading(self.path):
+            self.connection.execute("PRAGMA synchronous = FULL")
+            self.connection.execute("VACUUM")
+            busy = self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        if busy:
+            raise MemoryFileError(
+                f"expected to cut the log of {self.path}, got a program that reads it: what was to "
+                "be forgotten is no longer found, but its bytes are still there; end that program "
+                "and forget again"
+            )
+        with self.transaction(durable=True) as connection:
+            connection.execute("UPDATE setting SET value = 0 WHERE name = 'unwiped'")
 
 
 def is_person(name: str) -> bool:

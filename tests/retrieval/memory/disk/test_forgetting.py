@@ -133,6 +133,28 @@ def test_a_reader_that_holds_the_log_is_named_as_the_reason(
         assert b"zebra007" not in on_disk(store)
 
 
+def test_what_a_kill_left_unwiped_is_wiped_by_the_next_writer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(_: MemoryStore) -> None:
+        raise KeyboardInterrupt
+
+    with filled(tmp_path) as store:
+        with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+            patched.setattr(MemoryStore, "wipe", killed)
+            forget_event(store, "e7")
+        copy = tmp_path / "copy"
+        copy.write_bytes(store.path.read_bytes())
+        Path(f"{copy}-wal").write_bytes(Path(f"{store.path}-wal").read_bytes())
+    assert b"zebra007" in copy.read_bytes() + Path(f"{copy}-wal").read_bytes()
+    with MemoryStore(copy) as again:
+        assert b"zebra007" not in on_disk(again)
+        assert len(ids(again)) == 59
+    with MemoryStore(copy) as again:
+        left = again.connection.execute("SELECT value FROM setting WHERE name = 'unwiped'")
+        assert left.fetchone() == (0,)
+
+
 def test_what_shared_the_vectors_of_a_forgotten_sight_keeps_its_times(tmp_path: Path) -> None:
     with new_store(tmp_path) as store:
         seen = sight(0, "cup", look=b"\7" * LOOK_BYTES)
