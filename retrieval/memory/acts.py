@@ -8,6 +8,8 @@ verb, particle, object, and what comes after a preposition is not acted on. What
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import islice
 
 from retrieval.memory.lexicon import Keys, Lexicon, lexicon, verb_lemma
 
@@ -85,23 +87,28 @@ class Act:
         return all(any(thing.fits(want) for thing in self.things) for want in asked.things)
 
 
-def read_acts(text: str, words: Lexicon | None = None) -> list[Act]:
+def read_acts(text: str) -> tuple[Act, ...]:
     """The acts of a text, in order; at most `MAX_ACTS`, of its first `MAX_CHARS` characters."""
-    words = words or lexicon()
-    plain = text[:MAX_CHARS].lower().replace("’", "'").replace("-", " ")
-    found: list[Act] = []
-    for clause in _clauses(_TOKEN.findall(plain), words):
-        act = _read_clause(clause, words)
-        if act is not None and len(found) < MAX_ACTS:
-            found.append(act)
-    return found
+    return _read_acts(text[:MAX_CHARS])
 
 
-def read_thing(name: str, words: Lexicon | None = None) -> Thing | None:
+# A record of ten hours is read once for all questions.
+@lru_cache(maxsize=4096)
+def _read_acts(text: str) -> tuple[Act, ...]:
+    words = lexicon()
+    acts = (_read_clause(clause, words) for clause in _clauses(_tokens(text), words))
+    return tuple(islice((act for act in acts if act is not None), MAX_ACTS))
+
+
+@lru_cache(maxsize=4096)
+def read_thing(name: str) -> Thing | None:
     """The thing that a name stands for, None for one without words."""
-    tokens = _TOKEN.findall(name.lower().replace("’", "'").replace("-", " "))
-    things, _ = _objects(tokens, words or lexicon())
+    things, _ = _objects(_tokens(name), lexicon())
     return things[0] if things else None
+
+
+def _tokens(text: str) -> list[str]:
+    return _TOKEN.findall(text.lower().replace("’", "'").replace("-", " "))
 
 
 def _clauses(tokens: Sequence[str], words: Lexicon) -> Iterator[list[str]]:

@@ -9,11 +9,12 @@ and counts the moments in which the thing was seen.
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
-from retrieval.memory.acts import Act, Thing, read_acts, read_thing
+from retrieval.memory.acts import MAX_CHARS, Act, Thing, read_acts, read_thing
 from retrieval.memory.events import Event, Sight
-from retrieval.memory.lexicon import Lexicon, lexicon
+from retrieval.memory.lexicon import Keys, lexicon
 from stream.clock import NS_PER_S
 
 MERGE_GAP_NS = 10 * NS_PER_S  # between two that are one episode
@@ -82,7 +83,7 @@ class Tally:
         return self.episodes[-1] if self.episodes else None
 
 
-def read_question(text: str, words: Lexicon | None = None) -> Question | None:
+def read_question(text: str) -> Question | None:
     """What "How many times did I open the fridge today?" asks for; None for another question.
 
     Words of time at the end are left out: what they say is a filter on the events.
@@ -93,7 +94,7 @@ def read_question(text: str, words: Lexicon | None = None) -> Question | None:
         if found is None:
             continue
         said = _TAIL.sub("", found[1])
-        acts = read_acts(said, words)
+        acts = read_acts(said)
         return Question(asked, acts[0], said) if acts else None
     return None
 
@@ -103,28 +104,26 @@ def tally(
     events: Sequence[Event],
     sights: Iterable[Sight] = (),
     gap_ns: int = MERGE_GAP_NS,
-    words: Lexicon | None = None,
 ) -> Tally:
     """Count over the events that the question is about, in order of time (of any sessions).
 
     The act is looked for in `Event.text`; the thing also in sights of these events and in what was
     said. "How often did I see X" is counted from `seen`.
     """
-    words = words or lexicon()
     wanted = question.act.things
     done: list[Event] = []
     told = described = 0
     spans: list[tuple[Event, int, int]] = []
-    named = _named_sights(sights, wanted, words)
+    named = _named_sights(sights, wanted)
     for event in events:
-        acts = read_acts(event.text, words)
+        acts = read_acts(event.text)
         described += bool(event.text.strip())
         told += any(act.known for act in acts)
         if any(act.fits(question.act) for act in acts):
             done.append(event)
         if event.id in named:
             spans += [(event, one.start_ns, one.end_ns) for one in named[event.id]]
-        elif wanted and _mentions(event, acts, wanted, words):
+        elif wanted and _mentions(event, acts, wanted):
             spans.append((event, event.start_ns, event.end_ns))
     seen = merge_episodes(spans, gap_ns)
     if question.act.verb in _SEEN:
@@ -158,23 +157,27 @@ def merge_episodes(
     return tuple(found)
 
 
-def _named_sights(
-    sights: Iterable[Sight], wanted: Sequence[Thing], words: Lexicon
-) -> dict[str, list[Sight]]:
+def _named_sights(sights: Iterable[Sight], wanted: Sequence[Thing]) -> dict[str, list[Sight]]:
     found: dict[str, list[Sight]] = {}
     for sight in sights:
-        thing = read_thing(sight.name, words)
+        thing = read_thing(sight.name)
         if thing is not None and any(thing.fits(want) for want in wanted):
             found.setdefault(sight.event, []).append(sight)
     return found
 
 
-def _mentions(event: Event, acts: Sequence[Act], wanted: Sequence[Thing], words: Lexicon) -> bool:
+def _mentions(event: Event, acts: Sequence[Act], wanted: Sequence[Thing]) -> bool:
     """Whether the thing is acted on, or one of its names is among the event's words."""
     if any(thing.fits(want) for act in acts for thing in act.things for want in wanted):
         return True
-    tokens = re.findall(r"[^\W\d_]+", f"{event.text} {event.said}".lower())
-    spots = [words.thing_keys(tokens[max(0, at - 3) : at]) for at in range(1, len(tokens) + 1)]
-    return any(
-        keys & want.keys and want.modifiers <= set(tokens) for keys, _ in spots for want in wanted
-    )
+    keys, tokens = _named(event.text[:MAX_CHARS], event.said[:MAX_CHARS])
+    return any(keys & want.keys and want.modifiers <= tokens for want in wanted)
+
+
+@lru_cache(maxsize=4096)
+def _named(text: str, said: str) -> tuple[Keys, frozenset[str]]:
+    """Keys of all that may be a name in some words, and the words."""
+    tokens = re.findall(r"[^\W\d_]+", f"{text} {said}".lower())
+    ends = range(1, len(tokens) + 1)
+    names = (lexicon().thing_keys(tokens[max(0, at - 3) : at])[0] for at in ends)
+    return frozenset().union(*names), frozenset(tokens)

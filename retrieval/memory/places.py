@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from retrieval.memory.acts import Thing, read_thing
 from retrieval.memory.events import Event, Sight
-from retrieval.memory.lexicon import Lexicon, lexicon
+from retrieval.memory.lexicon import lexicon
 from retrieval.memory.telling import Seen, next_to
 from stream.clock import NS_PER_S
 from stream.geometry import Box
@@ -53,15 +53,12 @@ class Whereabouts:
     room: str = ""
 
 
-def whereabouts(
-    name: str, events: Sequence[Event], sights: Iterable[Sight], words: Lexicon | None = None
-) -> Whereabouts | None:
+def whereabouts(name: str, events: Sequence[Event], sights: Iterable[Sight]) -> Whereabouts | None:
     """The last trace of a named thing; None where there is none, or the name is no name.
 
     `events` in order of time (of any sessions); `sights` of these events in any order.
     """
-    words = words or lexicon()
-    wanted = read_thing(name, words)
+    wanted = read_thing(name)
     if wanted is None:
         return None
     seen: dict[str, list[Sight]] = {}
@@ -69,12 +66,12 @@ def whereabouts(
         seen.setdefault(sight.event, []).append(sight)
     for at in range(len(events) - 1, -1, -1):
         event = events[at]
-        mine = [one for one in seen.get(event.id, ()) if _is(one, wanted, words)]
-        told = _told_place(event, wanted, words)
+        mine = [one for one in seen.get(event.id, ()) if _is(one, wanted)]
+        told = _told_place(event, wanted)
         if not mine and told is None:
             continue
         last = max(mine, key=lambda one: (one.end_ns, one.confidence), default=None)
-        return _describe(events, at, last, told or "", seen, wanted, words)
+        return _describe(events, at, last, told or "", seen, wanted)
     return None
 
 
@@ -85,10 +82,9 @@ def _describe(
     told: str,
     seen: dict[str, list[Sight]],
     wanted: Thing,
-    words: Lexicon,
 ) -> Whereabouts:
     event = events[at]
-    others = [one for one in seen.get(event.id, ()) if one.name and not _is(one, wanted, words)]
+    others = [one for one in seen.get(event.id, ()) if one.name and not _is(one, wanted)]
     around: list[str] = []
     beside: list[str] = []
     if sight is not None:
@@ -100,22 +96,22 @@ def _describe(
             around += _large_of(events, at + step, event.session, seen, sight.box)
     if not told:
         told = next((place for near in _utterances(events, at) if (
-            place := _told_place(near, wanted, words)
+            place := _told_place(near, wanted)
         )), "")  # fmt: skip
     named = tuple(dict.fromkeys(around))[:MAX_NAMED]
     return Whereabouts(event, sight, told, named, tuple(beside), _room(events, at))
 
 
-def _is(sight: Sight, wanted: Thing, words: Lexicon) -> bool:
-    thing = read_thing(sight.name, words)
+def _is(sight: Sight, wanted: Thing) -> bool:
+    thing = read_thing(sight.name)
     return thing is not None and thing.fits(wanted)
 
 
-def _told_place(event: Event, wanted: Thing, words: Lexicon) -> str | None:
+def _told_place(event: Event, wanted: Thing) -> str | None:
     """Where the event's words say that the thing is: None where they do not name it."""
     found: str | None = None
     for sentence in _SENTENCE.findall(f"{event.text}\n{event.said}".lower()):
-        end = _end_of_name(sentence, wanted, words)
+        end = _end_of_name(sentence, wanted)
         if end is None:
             continue
         found = found or ""
@@ -125,11 +121,11 @@ def _told_place(event: Event, wanted: Thing, words: Lexicon) -> str | None:
     return found
 
 
-def _end_of_name(sentence: str, wanted: Thing, words: Lexicon) -> int | None:
+def _end_of_name(sentence: str, wanted: Thing) -> int | None:
     tokens = list(_WORD.finditer(sentence))
     names = [token[0] for token in tokens]
     for at, token in enumerate(tokens):
-        keys, rest = words.thing_keys(names[max(0, at - 2) : at + 1])
+        keys, rest = lexicon().thing_keys(names[max(0, at - 2) : at + 1])
         if keys & wanted.keys and wanted.modifiers <= {*rest, *names[: at + 1]}:
             return token.end()
     return None

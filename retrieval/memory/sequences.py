@@ -33,7 +33,7 @@ MAX_SCENES = 16
 class SequenceConfig:
     """What a scene is worth placing for, and what a gap costs, in nats."""
 
-    gap_per_s: float = 0.01  # l: a chance of one in e for each 100 s
+    gap_per_s: float = 0.005  # l: 200 s more between two scenes are one time in e as likely
     max_gap_ns: int = 1800 * NS_PER_S  # G, from one placed scene to the next
     worth: float = 3.0  # w: what one event in twenty has by chance places no scene
 

@@ -62,7 +62,7 @@ def test_acts_of_one_text_are_apart() -> None:
     "text", ["", "   ", "a kitchen with a fridge", "the cup", "I did not open it", "42", "on the"]
 )
 def test_no_act(text: str) -> None:
-    assert read_acts(text) == []
+    assert read_acts(text) == ()
 
 
 def test_a_noun_that_looks_like_a_verb_is_not_known() -> None:
