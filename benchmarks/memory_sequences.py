@@ -48,7 +48,7 @@ WORDS = 1  # the one whose scores are mostly zero
 BETWEEN_S = 600  # between two videos
 MISSING = 0.15
 LEAD = 1.25  # goal: over the best peer
-SEARCHES = 150  # of a setting
+SEARCHES = 60  # of a setting
 NEAR, FAR = (1, 5), (5, 40)  # narrations from one scene to the next
 NAMED = ("foveal", "exact on z", "window 10", "window 10, raw", "beam decay 0.01", "rrf window 10")
 

@@ -176,10 +176,17 @@ def _read_clause(clause: Sequence[str], words: Lexicon) -> Act | None:
     lemma = verb_lemma(verb)
     return Act(
         f"{lemma} {particle}" if listed else lemma,
-        words.act_keys(verb, particle),
+        words.act_keys(verb, particle) | _of_valves(lemma, things, words),
         things,
         listed or words.knows_act(verb),
     )
+
+
+def _of_valves(lemma: str, things: Sequence[Thing], words: Lexicon) -> Keys:
+    """To open a tap is to turn it on."""
+    if lemma not in ("open", "close", "shut") or not any(one.keys & words.valves for one in things):
+        return frozenset()
+    return words.act_keys("turn", "on" if lemma == "open" else "off")
 
 
 def _is_particle(after: Sequence[str]) -> bool:

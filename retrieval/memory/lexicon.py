@@ -24,6 +24,7 @@ class Lexicon:
 
     acts: Groups
     things: Groups
+    valves: Keys = frozenset()  # of things that are opened to turn them on
 
     def act_keys(self, verb: str, particle: str = "") -> Keys:
         """Keys of a verb in any form; a particle that is not listed with it changes nothing."""
@@ -62,12 +63,13 @@ def read_lexicon(path: Path) -> Lexicon:
         table = yaml.safe_load(path.read_text(encoding="utf-8"))
         acts = _groups(table["acts"], "act")
         things = _groups(table["things"], "thing")
+        valves = [things.get((name,), noun_lemmas(name)) for name in table.get("valves", ())]
     except (OSError, ValueError, KeyError, TypeError, IndexError, yaml.YAMLError) as error:
         raise ConfigError(
             f"expected lists of lists of words, `acts` and `things`, in {path}: "
             f"{type(error).__name__}: {' '.join(str(error).split())}"
         ) from error
-    return Lexicon(acts, things)
+    return Lexicon(acts, things, frozenset().union(*valves))
 
 
 def _groups(rows: Sequence[Sequence[str]], kind: Literal["act", "thing"]) -> Groups:
