@@ -17,12 +17,14 @@ import numpy as np
 from retrieval.encoders.joint import Appearance, JointEncoder
 from retrieval.encoders.text import TextEncoder
 from retrieval.memory.asking import asked_for, asks_of_words, head_of, recall_of
+from retrieval.memory.counting import merge_episodes, read_question, tally
+from retrieval.memory.disk.records import read_events, read_named
 from retrieval.memory.disk.schema import open_to_read, reading
-from retrieval.memory.events import Floats
+from retrieval.memory.events import Event, Floats
 from retrieval.memory.moments import Moments
-from retrieval.memory.ranking import mixed, with_neighbours
 from retrieval.memory.recall import Recall
 from retrieval.memory.sequences import align, rank_evidence
+from retrieval.memory.showing import MomentEvidence
 from retrieval.memory.signals import (
     Rows,
     Signal,
@@ -30,17 +32,16 @@ from retrieval.memory.signals import (
     joined,
     look_signal,
     meaning_signal,
+    mixed,
+    with_neighbours,
     word_signals,
 )
-from retrieval.memory.telling import Moment, Seen, tell
 from retrieval.memory.vocabulary import Labels, Vocabulary
 from retrieval.memory.when import when
 from stream.clock import Clock
 from stream.errors import QueryError
 from stream.events import Evidence, Query
 from stream.geometry import decode_mask
-
-SOURCE = "memory"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,6 +77,7 @@ class MemorySearcher:
         self._connection = open_to_read(path)
         of_texts = encoder or pictures
         self._moments = Moments(self._connection, of_texts.id if of_texts else "")
+        self._shown = MomentEvidence(self._connection, self._moments)
         self._vocabulary, self._labels = Vocabulary(of_texts), Labels()
         self._lock = threading.Lock()
 
@@ -114,13 +116,35 @@ class MemorySearcher:
         if not self._moments.size:
             return []
         now_ns = self._clock.now_ns()
-        found = self._find(self._timed(recall, now_ns))
+        timed = self._timed(recall, now_ns)
+        found = self._done(timed) or self._find(timed)
         pairs = zip(found.rows, found.steps, strict=True)
-        evidence = [self._evidence(row, step, found, now_ns) for row, step in pairs]
-        if recall.how == "count" and evidence:
-            text = f"{found.total} moment{'s' if found.total != 1 else ''}; {evidence[0].text}"
+        evidence = [
+            self._shown.evidence(row, step, found.scores, found.sights, now_ns)
+            for row, step in pairs
+        ]
+        if timed.how == "count" and evidence:
+            text = f"{_times(found.total)}, the last one {evidence[0].text}"
             evidence[0] = replace(evidence[0], text=text)
         return evidence
+
+    def _done(self, recall: Recall) -> _Found | None:
+        """How often, first or last an act was done, where the record tells of acts."""
+        question = read_question(recall.what) if recall.how in ("count", "first", "last") else None
+        if question is None or recall.by not in ("all", "words"):
+            return None
+        span = (recall.from_ns, recall.to_ns)
+        left_out = {*recall.without, *self._under_way()}
+        events = [one for one in read_events(self._connection, *span) if one.id not in left_out]
+        if not any(one.text for one in events):
+            return None
+        done = tally(question, events, read_named(self._connection, *span))
+        if not done.episodes:
+            return None
+        newest = recall.how != "first"
+        episodes = done.episodes[::-1] if newest else done.episodes
+        rows = [self._shown.row(one.events[-1 if newest else 0]) for one in episodes[: recall.k]]
+        return _Found(tuple(rows), (0,) * len(rows), total=done.count)
 
     def _timed(self, recall: Recall, now_ns: int) -> Recall:
         """With the times in its words as its span; a landmark is recalled first."""
@@ -176,8 +200,19 @@ class MemorySearcher:
             matching = signal.matches(exact=True)
             if matching.any():
                 found = self._in_time(recall, matching, newest=recall.how in ("last", "count"))
-                return replace(found, scores=signal.events, sights=signal.sights)
+                total = self._episodes(matching) if recall.how == "count" else found.total
+                return replace(found, scores=signal.events, sights=signal.sights, total=total)
         return _Found()
+
+    def _episodes(self, matching: Rows) -> int:
+        """Moments that lie close together are one."""
+        events = self._moments.events
+        spans = [
+            (Event(f"e{row}", f"s{events.sessions[row]}", start, end), start, end)
+            for row in np.flatnonzero(matching)
+            for start, end in [(int(events.starts[row]), int(events.ends[row]))]
+        ]
+        return len(merge_episodes(spans))
 
     def _in_time(self, recall: Recall, matching: Rows, newest: bool) -> _Found:
         rows = [int(row) for row in self._moments.order if matching[row]]
@@ -264,38 +299,6 @@ class MemorySearcher:
             return words.events
         return signals["meaning"].events
 
-    def _evidence(self, row: int, step: int, found: _Found, now_ns: int) -> Evidence:
-        moment, things = self._moment(row), self._things(row)
-        near, thing = found.sights, None
-        if things and near is not None and not step:
-            nearest = max(things, key=near.__getitem__)
-            thing = things[nearest] if np.isfinite(near[nearest]) else None
-        moment = replace(moment, things=tuple(things.values()))
-        text = tell(moment, thing, now_ns, step)
-        score = 0.0 if found.scores is None else float(np.nan_to_num(found.scores[row], neginf=0.0))
-        title = thing.name if thing is not None and thing.name else "moment"
-        box = None if thing is None else thing.box
-        return Evidence(moment.id, title, text, score, SOURCE, box, tier="own")
 
-    def _moment(self, row: int) -> Moment:
-        number = int(self._moments.events.numbers[row])
-        found = self._connection.execute(
-            "SELECT event.id, session.anchor_ns + start_ns, session.anchor_ns + end_ns, zone, "
-            "text, said, spoken_by FROM event JOIN session ON session.number = event.session "
-            "WHERE event.number = ?",
-            (number,),
-        ).fetchone()
-        return Moment(*found)
-
-    def _things(self, row: int) -> dict[int, Seen]:
-        """Sights of an event, by their row among all sights."""
-        sights = self._moments.sights
-        rows = self._connection.execute(
-            "SELECT sight.number, name.name, x0, y0, x1, y1, confidence FROM sight "
-            "JOIN name ON name.number = sight.name WHERE event = ? ORDER BY sight.number",
-            (int(self._moments.events.numbers[row]),),
-        )
-        return {
-            int(np.searchsorted(sights.numbers, number)): Seen(name, (x0, y0, x1, y1), confidence)
-            for number, name, x0, y0, x1, y1, confidence in rows
-        }
+def _times(count: int) -> str:
+    return {1: "once", 2: "twice"}.get(count, f"{count} times")

@@ -72,6 +72,14 @@ def test_where_is_the_last_sight_with_its_time_box_and_what_is_beside_it(tmp_pat
     )
 
 
+def test_what_holds_a_thing_and_the_room_are_told(tmp_path: Path) -> None:
+    seen = [sight(40, "cup"), sight(40, "shelf", box=(0, 0, 400, 400))]
+    said = record(41, said="I am in the kitchen now.")
+    with searcher(tmp_path, [record(3, "cup"), Record(event(40), seen), said]) as memory:
+        found = memory.search(Query("text", "Where is my cup?", k=1))
+    assert found[0].text.endswith(": cup, next to shelf; around the kitchen")
+
+
 def test_a_question_asked_before_is_no_sight(tmp_path: Path) -> None:
     asked = event(50, id="q", said="Where is my cup?", spoken_by="wearer")
     with searcher(tmp_path, [record(3, "cup"), Record(asked)]) as memory:
@@ -94,7 +102,26 @@ def test_first_list_and_count(tmp_path: Path) -> None:
         assert ids(memory.search(Query("text", "When did I first see a cup?", k=2))) == ["e1", "e3"]
         assert ids(memory.recall(Recall("cup", how="list", k=9))) == ["e1", "e3", "e5", "e7"]
         counted = memory.search(Query("text", "How often did I see a pan?", k=1))
-        assert ids(counted) == ["e6"] and counted[0].text.startswith("4 moments; ")
+        assert ids(counted) == ["e6"]
+        assert counted[0].text.startswith("4 times, the last one 12:06, 53 minutes ago: pan")
+
+
+def test_moments_that_follow_one_another_are_counted_once(tmp_path: Path) -> None:
+    names = ["pan", "pan", "cup", "pan"]
+    with searcher(tmp_path, [record(n, name) for n, name in enumerate(names)]) as memory:
+        found = memory.search(Query("text", "How many times was there a pan?", k=1))
+        assert found[0].text.startswith("twice, the last one 12:03")
+
+
+def test_acts_are_counted_by_what_was_done_and_not_by_the_thing(tmp_path: Path) -> None:
+    told = ["open the fridge", "close the fridge", "cut the bread", "open fridge", "wash a knife"]
+    with searcher(tmp_path, [record(n, text=text) for n, text in enumerate(told)]) as memory:
+        counted = memory.search(Query("text", "How often did I open the fridge?", k=2))
+        assert ids(counted) == ["e3", "e0"] and counted[0].text.startswith("twice, ")
+        washed = memory.search(Query("text", "When did I last wash the knife?", k=1))
+        assert ids(washed) == ["e4"]
+        limited = Query("text", "How often did I open the fridge before 12:02?")
+        assert ids(memory.search(limited)) == ["e0"]
 
 
 def test_times_in_the_question_and_in_the_filter(tmp_path: Path) -> None:

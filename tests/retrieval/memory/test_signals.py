@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from retrieval.memory.ranking import calibrated, close, mixed, with_neighbours
+from retrieval.memory.signals import calibrated, close, mixed, with_neighbours
 
 NONE = -np.inf
 
