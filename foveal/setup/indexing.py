@@ -19,6 +19,7 @@ from retrieval.store.changes import (
     add_entries,
     class_keys,
     delete_entries,
+    known_class_vectors,
     replace_entries,
 )
 from retrieval.store.index_folder import check_target, index_writer
@@ -44,14 +45,16 @@ def build_index(
     check_target(folder)  # before minutes of work
     encoder, classes = _encoder(), load_recogniser().class_synonyms
     embedded = EMBEDDED_PASSAGES if knowledge.source == WIKI_SOURCE else EMBEDDED_NOTES
+    keys = class_keys(classes)
     with index_writer(folder, new=True) as db:
         keep_canaries(db, encoder)
+        vectors = known_class_vectors(db, encoder.id, keys)
         change = replace_entries(
             db,
             knowledge,
             encoder,
-            class_keys(classes),
-            class_vectors(encoder, classes),
+            keys,
+            class_vectors(encoder, classes) if vectors is None else vectors,
             embedded,
             digest,
             progress,

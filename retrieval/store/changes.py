@@ -71,26 +71,26 @@ def replace_entries(
     if not fresh and not stays:
         raise SourceError(f"expected at least one entry for {knowledge.source}, got 0")
     gone = [number for name, (number, _) in present.items() if name not in stays]
-    with transaction(db):
-        now = generation(db) + 1
-        remove_entries(db, gone)
-        for entry in fresh:
-            insert_entry(db, entry, knowledge.source, now, vectors, encoder.id, embedded)
-        drop_freed_vectors(db)
-        db.execute("DELETE FROM classes")
-        if class_vectors is not None:
-            rows = zip(classes, class_vectors, strict=True)
-            table = [(place, name, row.tobytes()) for place, (name, row) in enumerate(rows)]
+    table = _class_rows(classes, class_vectors)
+    facts = {
+        "source": knowledge.source,
+        "source_sha256": source_sha256,
+        "encoder": encoder.id,
+        "dim": encoder.dim,
+        "embedded": embedded,
+    }
+    now = generation(db)
+    told_before = all(known.get(name) == str(fact) for name, fact in facts.items())
+    if fresh or gone or not told_before or table != _stored_classes(db):
+        with transaction(db):
+            now += 1
+            remove_entries(db, gone)
+            for entry in fresh:
+                insert_entry(db, entry, knowledge.source, now, vectors, encoder.id, embedded)
+            drop_freed_vectors(db)
+            db.execute("DELETE FROM classes")
             db.executemany("INSERT INTO classes VALUES (?, ?, ?)", table)
-        set_settings(
-            db,
-            generation=now,
-            source=knowledge.source,
-            source_sha256=source_sha256,
-            encoder=encoder.id,
-            dim=encoder.dim,
-            embedded=embedded,
-        )
+            set_settings(db, generation=now, **facts)
     with transaction(db):
         drop_unused(db)
     _tidy(db)
@@ -158,6 +158,27 @@ def delete_entries(db: sqlite3.Connection, ids: Sequence[str]) -> Change:
             set_settings(db, generation=now)
         _tidy(db)
     return Change(now, removed=len(gone), refused=refused)
+
+
+def known_class_vectors(
+    db: sqlite3.Connection, encoder_id: str, classes: tuple[str, ...]
+) -> Vectors | None:
+    """[C, D] where this encoder has encoded just these classes, else None."""
+    rows = _stored_classes(db)
+    if settings(db).get("encoder") != encoder_id or classes != tuple(row[1] for row in rows):
+        return None
+    return np.frombuffer(b"".join(row[2] for row in rows), np.float32).reshape(len(rows), -1)
+
+
+def _class_rows(classes: tuple[str, ...], vectors: Vectors | None) -> list[tuple[int, str, bytes]]:
+    if vectors is None:
+        return []
+    rows = zip(classes, np.asarray(vectors, np.float32), strict=True)
+    return [(place, name, row.tobytes()) for place, (name, row) in enumerate(rows)]
+
+
+def _stored_classes(db: sqlite3.Connection) -> list[tuple[int, str, bytes]]:
+    return db.execute("SELECT place, names, vector FROM classes ORDER BY place").fetchall()
 
 
 _NONE: tuple[int, bytes] = (0, b"")

@@ -9,15 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from retrieval.encoders.conse import class_vectors
 from retrieval.encoders.text import Progress, Vectors
 from retrieval.store import encoding
+from retrieval.store.changes import class_keys, known_class_vectors
 from retrieval.store.check import check_index
 from retrieval.store.index_folder import has_index, index_writer
 from retrieval.store.knowledge import load_store
 from retrieval.store.lock import writer_lock
 from stream.errors import OutputError, SourceError
 from tests.doubles.retrieval import HashEncoder
-from tests.retrieval.store.samples import add, answers, build, delete, entry, oaks, trees
+from tests.retrieval.store.samples import CLASSES, add, answers, build, delete, entry, oaks, trees
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -64,6 +66,19 @@ def test_what_is_unchanged_is_not_encoded_again(tmp_path: Path) -> None:
     assert sorted(again.encoded) == sorted(["It has a handle.", *tree])
     assert change.generation == 2
     assert not check_index(tmp_path / "index").faults
+
+
+def test_a_build_of_the_same_changes_nothing(tmp_path: Path) -> None:
+    build(tmp_path / "index", oaks())
+    again = build(tmp_path / "index", oaks())
+    assert (again.generation, again.encoded, again.unchanged) == (1, 0, 3)
+    keys = class_keys(CLASSES)
+    with index_writer(tmp_path / "index") as db:
+        known = known_class_vectors(db, HashEncoder().id, keys)
+        assert known is not None
+        np.testing.assert_array_equal(known, class_vectors(HashEncoder(), CLASSES))
+        assert known_class_vectors(db, "another", keys) is None
+        assert known_class_vectors(db, HashEncoder().id, keys[:1]) is None
 
 
 def test_duplicate_ids_are_refused_and_the_first_is_kept(tmp_path: Path) -> None:
@@ -150,7 +165,7 @@ _FULL = """
 import resource, signal, sys
 from pathlib import Path
 from stream.errors import OutputError
-from tests.retrieval.store.samples import add, trees
+from tests.retrieval.store.samples import CLASSES, add, trees
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))
 try:
