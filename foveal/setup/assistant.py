@@ -39,7 +39,9 @@ from reasoning.pixsearch.modeling import PixSearchModel
 from reasoning.pixsearch.region_grounding import PhraseGrounder
 from reasoning.rules.intents import IntentClassifier, load_weights
 from reasoning.rules.model import RulesLMM
+from reasoning.verification.claims import ClaimChecker
 from reasoning.verification.rerank import SupportScorer
+from reasoning.verification.verified import verified
 from reasoning.vlm.causal_lm import CausalLm
 from retrieval.combined import CombinedSearcher
 from retrieval.encoders.conse import class_vectors
@@ -49,6 +51,7 @@ from stream import extensions
 from stream.clock import Clock
 
 LANGUAGE_MODEL = "smollm2-135m"
+GENERATE = ("hf:", "openai:")  # models that write freely: what they claim is checked
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -166,7 +169,10 @@ def build_assistant(
         return Assistant(_rules(models, config.policy), decoder, config.patience_s)
     if config.model == "pixsearch":
         return Assistant(trained_model(models, config.pixsearch), decoder, config.patience_s)
-    return Assistant(load_backend(config, models.reader, tracker), decoder, config.patience_s)
+    lmm = load_backend(config, models.reader, tracker)
+    if config.decode.verify and config.model.startswith(GENERATE):
+        lmm = verified(lmm, ClaimChecker(models.searcher.encoder))
+    return Assistant(lmm, decoder, config.patience_s)
 
 
 def _searcher(models: Models, name: str | None) -> Searcher:

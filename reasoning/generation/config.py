@@ -38,6 +38,7 @@ class DecodeConfig:
     max_searches: Annotated[int, within(0, 16)] = 3
     k: Annotated[int, within(1, 100)] = 3  # entries of evidence per search
     max_query_chars: Annotated[int, within(1, 10_000)] = 200
+    verify: bool = True  # claims of large models are checked against evidence before they are said
 
     def __post_init__(self) -> None:
         check_bounds(self)

@@ -23,9 +23,12 @@ def quoted(support: Support, question: str, lead: str = "", joined: bool = True)
     """The sentence with its source.
 
     `lead` names what the answer's first words are, when they stand already: the sentence goes on
-    from them. With `joined` off a verb stands there too.
+    from them. With `joined` off a verb stands there too. What a single unvetted page tells is given
+    as its words, and decides no yes or no.
     """
     sentence, cited = said(neutralise(support.sentence)), cite(support.evidence)
+    if support.evidence.alone:
+        return f"{': one' if lead else 'One'} page says: “{sentence}”{cited}"
     agrees = yes_or_no(question, support.sentence, support.evidence.title)
     first = "" if agrees is None else "Yes: " if agrees else "No: "
     if sentence.startswith(("It ", "They ")):

@@ -145,7 +145,14 @@ class SearchAnswers:
         yield from self._look_up(turn, question, name)
 
     def _told(self, ranked: Sequence[Support], question: str) -> Support | None:
-        """The sentence that is said, or None where none tells enough."""
+        """The sentence that is said, or None where none tells enough.
+
+        What a single unvetted page tells is said where no other entry tells it.
+        """
+        if ranked and ranked[0].evidence.alone:
+            trusted = (one for one in ranked if not one.evidence.alone)
+            other = next((one for one in trusted if self._support.enough(one, question)), None)
+            ranked = (other or ranked[0],)
         return ranked[0] if ranked and self._support.enough(ranked[0], question) else None
 
     def _look_up(
@@ -159,7 +166,9 @@ class SearchAnswers:
         if turn.may_search and self._policy.text:
             yield SearchFor(query)
             evidence = turn.evidence
-        defined = (Support(one, text, 1.0) for one in evidence if (text := defines(query, one)))
+        trusted_first = sorted(evidence, key=lambda one: one.alone)
+        told_of = ((one, defines(query, one)) for one in trusted_first)
+        defined = (Support(one, text, 1.0) for one, text in told_of if text)
         told = next(defined, None)
         if told is None:
             ranked = self._support.rank(query, evidence, plain(subject))

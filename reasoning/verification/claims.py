@@ -46,7 +46,7 @@ class ClaimWeights:
     @property
     def vector(self) -> Vectors:
         """[5] in the order of FEATURES."""
-        values = [getattr(self, name) for name in FEATURES]
+        values = (self.nearness, self.numbers, self.names, self.words, self.denial)
         return np.array(values, np.float32)
 
 
@@ -69,7 +69,9 @@ class ClaimChecker:
     @staticmethod
     def checkable(claim: str) -> bool:
         """Whether a sentence says something that evidence could tell."""
-        return _SIGHT.search(claim) is None and len(search_words(claim)) > 1
+        said = facts(claim)
+        tells = len(search_words(claim)) > 1 or bool(said.numbers or said.names)
+        return tells and _SIGHT.search(claim) is None
 
     def probability(self, claim: str, evidence: Sequence[Evidence], known: str = "") -> float:
         """How likely a claim is borne out, 0..1; 0 without evidence."""

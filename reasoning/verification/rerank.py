@@ -18,6 +18,7 @@ from reasoning.verification.answer_types import answer_type, fits_type
 from reasoning.verification.predicates import says
 from reasoning.verification.yes_no import asks_yes_or_no, concerns, yes_or_no
 from reasoning.vlm.causal_lm import CausalLm
+from retrieval.defence.screening import orders_assistant
 from retrieval.sources.sentences import search_words, sentences
 from stream.events import Evidence
 
@@ -100,7 +101,8 @@ class SupportScorer:
         owner: dict[str, Evidence] = {}  # a sentence that several entries hold is the first one's
         for entry in evidence:
             for text in _sentences(entry.text):
-                owner.setdefault(text, entry)
+                if not orders_assistant(text):  # an order is no answer
+                    owner.setdefault(text, entry)
         pairs = [(entry, text) for text, entry in owner.items()]
         if not pairs:
             return ()

@@ -26,6 +26,7 @@ from stream.events import Evidence, TokenStep
 
 UNCONFIRMED = "I could not confirm what I would have said next."
 ONE_PAGE = "One page says: "
+FURTHER = "Then it goes on like this."  # what may follow a sentence, to see whether it ends
 
 
 @dataclass(slots=True, eq=False)
@@ -111,10 +112,11 @@ class VerifiedLMM:
         step = self._inner.step(state.inner, may_search)
         control = self.controls.control(step.token_id)
         if control is None and state.told and not state.calling:
-            state.held.append(step)
-            if len(sentences("".join(one.text for one in state.held))) > 1:
-                state.behind = [state.held.pop()]
+            if _ended("".join(one.text for one in state.held), step.text):
+                state.behind = [step]
                 self._check(state, may_search)
+            else:
+                state.held.append(step)
             return
         if state.held:
             self._check(state, may_search and control == END)
@@ -178,6 +180,13 @@ class VerifiedLMM:
             state.kept += [(first, last, place), (state.read, state.read + length, state.written)]
         state.read += length
         state.written += length
+
+
+def _ended(held: str, following: str) -> bool:
+    """Whether a sentence ends before the next token: "3." and "5" is a number, "Dr." a title."""
+    if not (held.rstrip() != held or following[:1].isspace()):
+        return False
+    return len(sentences(f"{held.rstrip()} {FURTHER}")) > len(sentences(held))
 
 
 class VerifiedAheadLMM(VerifiedLMM):

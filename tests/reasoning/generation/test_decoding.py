@@ -34,7 +34,7 @@ def ask(text: str = "What is this?") -> Prompt:
 
 
 def decode(
-    lmm: ScriptedLMM, searcher: ScriptedSearcher | None = None, **limits: int
+    lmm: ScriptedLMM, searcher: ScriptedSearcher | None = None, **limits: Any
 ) -> tuple[Decoded, list[Event]]:
     events: list[Event] = []
     decoder = SearchDecoder(searcher or ScriptedSearcher(), DecodeConfig(**limits), VirtualClock())
@@ -235,7 +235,7 @@ def test_special_tokens_spelled_in_words_stay_words() -> None:
 
 
 @pytest.mark.parametrize("limits", [{"max_tokens": 0}, {"k": 0}, {"max_searches": -1}])
-def test_limits_that_make_no_sense_are_refused(limits: dict[str, int]) -> None:
+def test_limits_that_make_no_sense_are_refused(limits: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
         DecodeConfig(**limits)
 

@@ -1,5 +1,7 @@
 """How evidence is said aloud."""
 
+from dataclasses import replace
+
 import pytest
 
 from reasoning.rules.evidence_wording import quoted, said
@@ -97,3 +99,13 @@ def test_yes_or_no(question: str, sentence: str, answer: bool | None) -> None:
 def test_a_sentence_that_names_nobody_gets_a_name() -> None:
     support = told("Blue whale", "At 30 m, it is the largest animal.")
     assert quoted(support, "Which is the largest?").startswith("Blue whale: At 30 m, it is")
+
+
+def test_what_one_unvetted_page_tells_is_its_word() -> None:
+    page = replace(told("Cat", "Cats are not mammals.").evidence, tier="unvetted")
+    support = Support(page, "Cats are not mammals.", 1)
+    words = "One page says: “Cats are not mammals.” (Source: Cat.)"
+    assert quoted(support, "Are cats mammals?") == words
+    assert quoted(support, "Are cats mammals?", "cat") == f": o{words[1:]}"
+    agreed = replace(support, evidence=replace(page, agreed=("other.example",)))
+    assert quoted(agreed, "Are cats mammals?").startswith("No: ")
