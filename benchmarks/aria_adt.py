@@ -35,18 +35,23 @@ class AdtFrame:
     instances: tuple[Instance, ...]
 
 
-def read_adt(folder: Path, min_share: float = 0.0) -> Iterator[AdtFrame]:
+def read_adt(folder: Path, min_share: float = 0.0, count: int | None = None) -> Iterator[AdtFrame]:
     """Frames that have a segmentation; instances below `min_share` of the picture are left out.
+
+    With `count`, about so many of them, spread over all.
 
     Raises SourceError for an unreadable recording and OSError for a missing instances.json.
     """
     table = json.loads((folder / "instances.json").read_text(encoding="utf-8"))
     names = {int(key): str(entry["category"]) for key, entry in table.items()}
     first_ns, masks = _masks(folder / "segmentations.vrs")
+    every = 1 if count is None else max(1, len(masks) // count)
     video = VrsReader(folder / "video.vrs")
     for number, frame in enumerate(video.read(0)):
         if number >= len(masks):
             return
+        if number % every:
+            continue
         # Segmentations cover the recording's first frames, one each; the clocks differ by a hair.
         if abs(frame.pts_ns / 1e9 - (masks[number][0] - first_ns)) <= SAME_S:
             yield AdtFrame(frame.image, tuple(_instances(masks[number][1], names, min_share)))

@@ -19,8 +19,9 @@ from reasoning.vlm.hub import model_folder
 from reasoning.vlm.hub_name import HubName
 from retrieval.encoders.cache import CachedEncoder, EncodingCache
 from retrieval.encoders.joint import JointEncoder
+from retrieval.encoders.text import TextEncoder
 from stream import extensions
-from stream.errors import AssetError
+from stream.errors import AssetError, ConfigError
 
 if TYPE_CHECKING:
     from perception.device import Device
@@ -52,6 +53,25 @@ def open_encoder(
     if name == EMBEDDED:
         return embedded_encoder()
     return DualEncoder(_towers(scheme, rest, device or CPU), regions)
+
+
+def open_text_encoder(name: str, device: "Device | None" = None) -> TextEncoder:
+    """An encoder of words alone: embedded, or `sentence:MODEL`, of the hub or of a folder.
+
+    Raises ConfigError for another name and AssetError with what to do where it does not fit.
+    """
+    from perception.device import CPU
+
+    if name == EMBEDDED:
+        return load_encoder()
+    scheme, _, rest = name.partition(":")
+    if scheme != "sentence" or not rest:
+        raise ConfigError(f"expected an encoder of words, embedded or sentence:MODEL; got {name!r}")
+    from retrieval.encoders.sentence import open_sentence
+
+    hub_name = HubName.parse(rest)
+    folder = model_folder(hub_name, LANGUAGE)
+    return open_sentence(folder, hub_name.id or folder.name, (device or CPU).name)
 
 
 def embedded_encoder(recogniser: "Recogniser | None" = None) -> JointEncoder:

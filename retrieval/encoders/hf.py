@@ -27,7 +27,7 @@ from stream.errors import AssetError
 from stream.frame import Image, Mask
 
 PREPROCESSING = 1  # raised when what is done to texts and pictures changes, since vectors would
-_BROKEN = (OSError, ValueError, RuntimeError, ImportError, KeyError, TypeError, SafetensorError)
+BROKEN = (OSError, ValueError, RuntimeError, ImportError, KeyError, TypeError, SafetensorError)
 
 Tokens = torch.Tensor  # [cells, C] last patch tokens of one picture
 Pool = Callable[[Any, Tokens, Mask, tuple[int, int]], torch.Tensor]  # model, …, grid -> [D]
@@ -160,7 +160,7 @@ def open_hf(
         processor = AutoProcessor.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False
         )
-    except _BROKEN as error:
+    except BROKEN as error:
         raise AssetError(f"the encoder {name} cannot be loaded: {one_line(error)}") from error
     if told["missing_keys"] or told.get("mismatched_keys"):
         missing = sorted(map(str, [*told["missing_keys"], *told.get("mismatched_keys", ())]))

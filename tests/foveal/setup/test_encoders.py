@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from foveal.config.retrieval import RetrievalSettings
-from foveal.setup.encoders import configured_encoder, open_encoder
+from foveal.setup.encoders import configured_encoder, open_encoder, open_text_encoder
 from retrieval.encoders.cache import CachedEncoder
 from stream.errors import AssetError, ConfigError
 from tests.doubles.encoder_random import save_hf, save_open_clip
@@ -44,6 +44,13 @@ def test_open_clip_by_a_file(tmp_path: Path) -> None:
     save_open_clip("foveal-test-vit", tmp_path / "w.safetensors")
     encoder = open_encoder(f"open_clip:foveal-test-vit/{tmp_path}/w.safetensors", "crop")
     assert encoder.encode_text(["a cup"]).shape == (1, encoder.dim)
+
+
+def test_words_alone(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="embedded or sentence:MODEL"):
+        open_text_encoder("hf:a/b")
+    with pytest.raises(AssetError, match="expected a sentence-transformers model"):
+        open_text_encoder(f"sentence:{tmp_path}")
 
 
 def test_what_is_not_there_is_told(tmp_path: Path) -> None:
