@@ -123,6 +123,8 @@ class MemorySearcher:
             self._shown.evidence(row, step, found.scores, found.sights, now_ns)
             for row, step in pairs
         ]
+        if evidence:  # the first is what is told: where that was is worth a closer look
+            evidence[0] = self._shown.placed(found.rows[0], evidence[0])
         if timed.how == "count" and evidence:
             text = f"{_times(found.total)}, the last one {evidence[0].text}"
             evidence[0] = replace(evidence[0], text=text)

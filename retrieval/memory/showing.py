@@ -13,6 +13,7 @@ from retrieval.memory.telling import Moment, Seen, tell
 from stream.events import Evidence
 
 SOURCE = "memory"
+MOMENT = "moment"  # the title of one without a thing
 
 
 class MomentEvidence:
@@ -35,12 +36,17 @@ class MomentEvidence:
             thing = things[nearest] if np.isfinite(near[nearest]) else None
         moment = replace(moment, things=tuple(things.values()))
         text = tell(moment, thing, now_ns, step)
-        if thing is not None and thing.name and (place := self._place(row, thing.name, text)):
-            text = f"{text}; {place}"
         score = 0.0 if scores is None else float(np.nan_to_num(scores[row], neginf=0.0))
-        title = thing.name if thing is not None and thing.name else "moment"
+        title = thing.name if thing is not None and thing.name else MOMENT
         box = None if thing is None else thing.box
         return Evidence(moment.id, title, text, score, SOURCE, box, tier="own")
+
+    def placed(self, row: int, evidence: Evidence) -> Evidence:
+        """With what else says where the thing was; as it is where nothing does."""
+        if evidence.region is None or evidence.title == MOMENT:
+            return evidence
+        place = self._place(row, evidence.title, evidence.text)
+        return replace(evidence, text=f"{evidence.text}; {place}") if place else evidence
 
     def _place(self, row: int, name: str, said: str) -> str:
         """What else says where a thing was: words, what holds it, a room that is spoken of."""

@@ -27,10 +27,10 @@ def read_named(
     rows = connection.execute(
         "SELECT event.id, track, name.name, confidence, sight.start_ns, sight.end_ns, "
         "x0, y0, x1, y1 FROM sight JOIN name ON name.number = sight.name "
-        "JOIN event ON event.number = sight.event "
-        "JOIN session ON session.number = event.session "
-        "WHERE name.name != '' AND anchor_ns + event.end_ns >= coalesce(?, -1) "
-        "AND anchor_ns + event.start_ns < coalesce(?, ?) ORDER BY sight.number",
+        "JOIN event ON event.number = sight.event WHERE name.name != '' AND sight.event IN "
+        "(SELECT event.number FROM event JOIN session ON session.number = event.session "
+        "WHERE anchor_ns + end_ns >= coalesce(?, -1) AND anchor_ns + start_ns < coalesce(?, ?)) "
+        "ORDER BY sight.number",
         (from_ns, to_ns, 2**62),
     )
     for event, track, name, confidence, start_ns, end_ns, *box in rows:

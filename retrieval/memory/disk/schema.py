@@ -113,16 +113,23 @@ def open_to_read(path: Path) -> sqlite3.Connection:
     _check_header(path)
     with reading(path):
         try:
-            connection = _connect(f"{_uri(path)}?mode=ro")
-            _check_version(connection, path)
+            return _checked(f"{_uri(path)}?mode=ro", path)
         except sqlite3.OperationalError:
             # On such a medium no index of the WAL can be made. Without a WAL none is needed.
             wal = path.with_name(path.name + "-wal")
             if wal.is_file() and wal.stat().st_size:
                 raise
-            connection = _connect(f"{_uri(path)}?mode=ro&immutable=1")
-            _check_version(connection, path)
-        return connection
+            return _checked(f"{_uri(path)}?mode=ro&immutable=1", path)
+
+
+def _checked(uri: str, path: Path) -> sqlite3.Connection:
+    connection = _connect(uri)
+    try:
+        _check_version(connection, path)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _uri(path: Path) -> str:

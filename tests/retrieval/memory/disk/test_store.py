@@ -18,7 +18,7 @@ from stream.errors import MemoryFileError
 from tests.retrieval.memory.makers import event, new_store, record, sight
 
 ROOT = Path(__file__).resolve().parents[4]
-KILLS = 2
+KILLS = 1
 WRITER = """
 import sys
 from pathlib import Path
@@ -160,6 +160,17 @@ def test_a_log_that_was_cut_costs_its_last_events_alone(tmp_path: Path) -> None:
             number for (number,) in cut.connection.execute("SELECT number FROM event ORDER BY 1")
         ]
     assert found == list(range(1, len(found) + 1)) and 0 < len(found) < 20
+
+
+def test_a_medium_that_cannot_be_written_is_read(tmp_path: Path) -> None:
+    with new_store(tmp_path) as store:
+        store.append([record(0, "cup")])
+        path = store.path
+    shared = Path(f"{path}-shm")
+    shared.mkdir()  # SQLite cannot make its file there, root or not
+    assert rows(path, "SELECT id FROM event") == [("e0",)]
+    with pytest.raises(MemoryFileError, match="expected a memory"):
+        MemoryStore(path)
 
 
 def test_a_full_disk_is_said_and_what_was_acknowledged_stays(tmp_path: Path) -> None:
