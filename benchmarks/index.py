@@ -231,9 +231,9 @@ def _asked(store: KnowledgeStore, source: Source, queries: Vectors, alive: Numbe
     truth = exact(source, queries, alive)
     found, ms = _each(lambda query: store.passage.search(query, NEAREST)[1], queries)
     held = store.passage
-    with tempfile.NamedTemporaryFile() as file:
-        held.index.save(Path(file.name))
-        size = Path(file.name).stat().st_size + held.nbytes
+    with tempfile.TemporaryDirectory() as folder:
+        held.index.save(Path(folder) / "index.faiss")
+        size = (Path(folder) / "index.faiss").stat().st_size + held.nbytes
     return Found(recall_at(alive[found], truth), ms, size / held.index.size)
 
 

@@ -24,7 +24,7 @@ from retrieval.store.encoding import read_blocks
 from retrieval.store.inverted import FLAT_ROWS, nearest_index
 from retrieval.store.rows import Numbers, read_placed, read_vector_rows
 from retrieval.store.schema import generation, settings
-from retrieval.store.vectors import FaissIndex
+from retrieval.store.vectors import EXACT, FaissIndex
 from retrieval.store.words import Bm25
 from stream.errors import AssetError
 
@@ -78,8 +78,8 @@ def read_derived(folder: Path, index: str) -> Derived | None:
         stamp = json.loads((inside / STAMP).read_text(encoding="utf-8"))
         if stamp["format"] != FORMAT or stamp["index"] != index:
             return None
-        files = {part: inside / str(stamp["files"][part]["name"]) for part in PARTS}
-        if any(file_sha256(files[part]) != stamp["files"][part]["sha256"] for part in PARTS):
+        files = {part: inside / str(told["name"]) for part, told in stamp["files"].items()}
+        if any(file_sha256(files[part]) != told["sha256"] for part, told in stamp["files"].items()):
             return None
         with np.load(files["rows"], allow_pickle=False) as rows:
             arrays = {name: np.asarray(rows[name], np.int64) for name in rows.files}
@@ -104,6 +104,10 @@ def write_derived(made: Derived, folder: Path, index: str) -> None:
     names = {part: f"{part}-{mark}.{_suffix(part)}" for part in PARTS}
     made.entity.save(inside / names["entity"])
     made.passage.save(inside / names["passage"])
+    for part in ("entity", "passage"):
+        exact = (inside / names[part]).with_suffix(EXACT)
+        if exact.is_file():  # of inverted lists
+            names[f"{part}-exact"] = exact.name
     made.words.save(inside / names["words"])
     rows: dict[str, Any] = {
         "entity": made.entity_rows,

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from retrieval.encoders.text import Vectors
+from retrieval.store.exact import ExactVectors
 from retrieval.store.vectors import FaissIndex
 
 FLAT_ROWS = 200_000  # up to here flat search is fast enough, and exact
@@ -48,22 +49,26 @@ def inverted_lists(dim: int, count: int, blocks: Blocks, seed: int = 0) -> Faiss
     inner.cp.niter = ROUNDS
     inner.cp.max_points_per_centroid = TRAINED_ON
     inner.train(_chosen(blocks, trained))
+    index = FaissIndex(dim, inner=inner, exact=ExactVectors(dim))
     for block in blocks():
-        inner.add(np.ascontiguousarray(block, np.float32))
-    inner.set_direct_map_type(_API.DirectMap.Array)  # to read single vectors back
+        index.add(block)
     queries = _chosen(blocks, held)
-    fit_probes(inner, queries, held, _exact(blocks, queries, held))
-    return FaissIndex(dim, inner=inner)
+    fit_probes(index, inner, queries, held, _exact(blocks, queries, held))
+    return index
 
 
 def fit_probes(
-    inner: Any, queries: Vectors, own: npt.NDArray[np.int64], truth: npt.NDArray[np.int64]
+    index: FaissIndex,
+    inner: Any,
+    queries: Vectors,
+    own: npt.NDArray[np.int64],
+    truth: npt.NDArray[np.int64],
 ) -> float:
     """Set the fewest lists that reach the wanted recall, or all; returns the recall."""
     recall = 0.0
     for probes in (*(few for few in PROBES if few < inner.nlist), inner.nlist):
         inner.nprobe = probes
-        found = inner.search(queries, NEAREST + 1)[1]
+        found = index.search(queries, NEAREST + 1)[1]
         recall = recall_at(_others(found, own), truth)
         if recall >= RECALL:
             break

@@ -2,7 +2,8 @@
 
 Johnson et al., "Billion-scale similarity search with GPUs", 2017. Flat search is exact and can use
 a GPU where a FAISS build with GPU support finds one. Above FLAT_ROWS vectors inverted lists read
-only the lists nearest to a query; how many is fitted when they are built (store/inverted.py).
+only the lists nearest to a query; how many is fitted when they are built (store/inverted.py). What
+8 bits find is compared again by the vectors in fp16, which lie in a file (store/exact.py).
 HNSW is not here: FAISS cannot delete from it, and it takes 592 bytes a vector.
 """
 
@@ -14,12 +15,15 @@ import numpy as np
 import numpy.typing as npt
 
 from retrieval.encoders.text import Vectors
+from retrieval.store.exact import ExactVectors
 from stream.errors import AssetError, QueryError
 
 IndexKind = Literal["flat", "ivf"]
 Rows = npt.NDArray[np.int64]  # [Q, k]
 Allowed = npt.NDArray[np.bool_]  # [size]
 MISSING = -1  # row of a hit that is not there
+WIDER, LEAST = 3, 40  # rows of lists that are compared again, for one that is wanted
+EXACT = ".f16"  # how the file of the vectors themselves ends
 EXACT_SHARE = 0.02  # where fewer rows are allowed these are compared one by one
 
 _API: Any = faiss  # its stubs lack many names
@@ -28,11 +32,13 @@ _API: Any = faiss  # its stubs lack many names
 class FaissIndex:
     """Unit vectors in FAISS; a row's number is its place in the order of adding.
 
-    Scores are inner products: cosines for unit vectors, to the precision of fp16 or of 8 bits.
+    Scores are inner products: cosines for unit vectors, to the precision of fp16.
     """
 
-    def __init__(self, dim: int, *, inner: Any = None) -> None:
+    def __init__(self, dim: int, *, inner: Any = None, exact: ExactVectors | None = None) -> None:
+        """`exact` has the same rows as `inner`, by which what lists find is compared again."""
         self.dim = dim
+        self._exact = exact
         flat = _API.ScalarQuantizer.QT_fp16, _API.METRIC_INNER_PRODUCT
         self._cpu = _API.IndexScalarQuantizer(dim, *flat) if inner is None else inner
         self._gpu: Any = None
@@ -49,7 +55,10 @@ class FaissIndex:
 
     def add(self, vectors: Vectors) -> None:
         """Append [N, D] float32; raises QueryError for a wrong shape, NaN or infinity."""
-        self._cpu.add(self._checked(vectors))
+        checked = self._checked(vectors)
+        self._cpu.add(checked)
+        if self._exact is not None:
+            self._exact.append(checked)
         self._gpu = None
 
     def search(
@@ -68,25 +77,35 @@ class FaissIndex:
         if count == 0 or len(queries) == 0:
             shape = (len(queries), count)
             return np.zeros(shape, np.float32), np.zeros(shape, np.int64)
+        wide = count if self._exact is None else min(some, max(LEAST, WIDER * count))
         if allowed is None or some == self.size:
-            scores, found = self._device().search(queries, count)
+            scores, found = self._device().search(queries, wide)
         elif some < EXACT_SHARE * self.size:
             return self._among(queries, count, np.flatnonzero(allowed).astype(np.int64))
         else:
             params = self._limit(allowed, some / self.size)
-            scores, found = self._cpu.search(queries, count, params=params)
+            scores, found = self._cpu.search(queries, wide, params=params)
         scores = np.where(found == MISSING, -np.inf, scores)
+        if self._exact is not None:
+            return self._compared(queries, found.astype(np.int64), count)
         return scores.astype(np.float32), found.astype(np.int64)
 
     def vectors(self, rows: Rows) -> Vectors:
         """[N] rows -> [N, D] as stored."""
         if rows.size == 0:
             return np.zeros((0, self.dim), np.float32)
+        if self._exact is not None:
+            return self._exact.rows(rows)
         return np.asarray(self._cpu.reconstruct_batch(rows), np.float32)
 
     def save(self, path: Path) -> None:
-        """Write one FAISS file; raises RuntimeError where that fails, as FAISS does."""
+        """Write one FAISS file, and beside that of lists the vectors themselves.
+
+        Raises RuntimeError where that fails, as FAISS does, or OSError.
+        """
         _API.write_index(self._cpu, str(path))
+        if self._exact is not None:
+            self._exact.save(path.with_suffix(EXACT))
 
     @classmethod
     def load(cls, path: Path) -> "FaissIndex":
@@ -99,7 +118,22 @@ class FaissIndex:
                 f"expected a FAISS index in {path}: {first}; "
                 "build it again with `foveal index build`"
             ) from error
-        return cls(int(inner.d), inner=inner)
+        dim = int(inner.d)
+        listed = isinstance(inner, _API.IndexIVF)
+        return cls(
+            dim, inner=inner, exact=ExactVectors(dim, path.with_suffix(EXACT)) if listed else None
+        )
+
+    def _compared(self, queries: Vectors, found: Rows, count: int) -> tuple[Vectors, Rows]:
+        """The best `count` of [Q, k] rows by the vectors themselves."""
+        held = self.vectors(np.maximum(found, 0).ravel()).reshape(*found.shape, self.dim)
+        scores = np.einsum("qd,qkd->qk", queries, held)
+        scores = np.where(found == MISSING, -np.inf, scores)
+        best = np.argsort(-scores, axis=1, kind="stable")[:, :count]
+        return (
+            np.take_along_axis(scores, best, axis=1).astype(np.float32),
+            np.take_along_axis(found, best, axis=1),
+        )
 
     def _among(self, queries: Vectors, count: int, rows: Rows) -> tuple[Vectors, Rows]:
         scores = queries @ self.vectors(rows).T

@@ -6,6 +6,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +88,34 @@ def test_a_changed_index_answers_as_one_built_anew(tmp_path: Path, change: str) 
         changed = load_store(tmp_path / "index")
         assert changed.entries == anew.entries
         assert answers(changed) == answers(anew)
+
+
+def test_lists_are_kept_and_brought_up_to_date(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("retrieval.store.inverted.FLAT_ROWS", 60)
+    monkeypatch.setattr("retrieval.store.derived.FLAT_ROWS", 60)
+    folder = tmp_path / "index"
+    build(folder, trees(100))
+    assert load_store(folder).passage.index.kind == "ivf"
+    exact = next((folder / FOLDER).glob("passage-*.f16"))
+    assert exact.stat().st_size == 200 * 128 * 2
+    delete(folder, "t:Tree 7")
+    add(folder, trees(120)[100:])
+    query = HashEncoder().encode_text(["Tree 110 has bark.", "Tree 7 has bark.", "It is 3 years."])
+    anew = build_store(Knowledge("t", load_store(folder).entries), HashEncoder())
+    for _ in range(2):
+        store = load_store(folder)
+        assert store.passage.index.kind == "ivf" and store.passage.index.size == 240
+        for number, (scores, found) in enumerate(zip(*store.passage.search(query, 1), strict=True)):
+            wanted = anew.passage.search(query[number : number + 1], 1)
+            np.testing.assert_allclose(scores, wanted[0][0], atol=1e-5)
+            assert store.entries[store.passage_entry[found[0]]].id != "t:Tree 7"
+    assert not exact.exists()
+    data = bytearray(next((folder / FOLDER).glob("passage-*.f16")).read_bytes())
+    data[3] ^= 0xFF
+    next((folder / FOLDER).glob("passage-*.f16")).write_bytes(data)
+    assert check_index(folder).derived == "missing"
 
 
 @pytest.mark.parametrize("damage", ["gone", "stamp", "bytes", "foreign", "truncated"])
@@ -222,23 +251,23 @@ print(len(load_store(Path(sys.argv[1])).entries))
 
 
 @pytest.mark.skipif(not hasattr(os, "setuid"), reason="permissions of POSIX")
-def test_an_index_on_a_medium_that_cannot_be_written_is_read(tmp_path: Path) -> None:
-    build(tmp_path / "index", oaks())
-    tmp_path.chmod(0o755)
-    for parent in tmp_path.parents[:2]:
-        parent.chmod(0o755)
-    (tmp_path / "index").chmod(0o555)
-    try:
-        done = subprocess.run(
-            [sys.executable, "-c", _READ, str(tmp_path / "index")],
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            capture_output=True,
-            text=True,
-        )
-    finally:
-        (tmp_path / "index").chmod(0o755)
-    assert done.stdout == "3\n", done.stderr
-    assert not (tmp_path / "index" / FOLDER).exists()
+def test_an_index_on_a_medium_that_cannot_be_written_is_read() -> None:
+    with tempfile.TemporaryDirectory() as place:  # pytest's own is closed to other users
+        folder = Path(place) / "index"
+        build(folder, oaks())
+        Path(place).chmod(0o755)
+        folder.chmod(0o555)
+        try:
+            done = subprocess.run(
+                [sys.executable, "-c", _READ, str(folder)],
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                capture_output=True,
+                text=True,
+            )
+        finally:
+            folder.chmod(0o755)
+        assert done.stdout == "3\n", done.stderr
+        assert not (folder / FOLDER).exists()
 
 
 def test_a_place_that_cannot_be_written_or_is_no_index_is_told(tmp_path: Path) -> None:
