@@ -38,7 +38,7 @@ def read_folder(
 
 
 def _records(folder: Path, encoding: str) -> Iterator[Record | Refused]:
-    files, refused = _walk(folder)
+    files, refused = walk(folder)
     captions = read_captions(files, folder, encoding)
     yield from [*refused, *captions.refused]
     files = [path for path in files if path not in captions.files]
@@ -61,7 +61,7 @@ def _records(folder: Path, encoding: str) -> Iterator[Record | Refused]:
             yield Refused(name, None, str(error))
 
 
-def _walk(folder: Path) -> tuple[list[Path], list[Refused]]:
+def walk(folder: Path) -> tuple[list[Path], list[Refused]]:
     """Files that are shown, by name: no .git, no .trash, no twins of macOS (._note.md)."""
     files, refused = list[Path](), list[Refused]()
 

@@ -8,6 +8,7 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
 
@@ -52,20 +53,34 @@ CREATE TABLE classes (place INTEGER PRIMARY KEY, names TEXT NOT NULL, vector BLO
 """
 
 
-def create_database(path: Path | None) -> sqlite3.Connection:
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A kind of file: whose header it bears, its tables, and what to do where it is damaged."""
+
+    what: str
+    application: int
+    version: int
+    tables: str
+    rebuild: str
+
+
+INDEX = Form("an index", APPLICATION, SCHEMA, _TABLES, REBUILD)
+
+
+def create_database(path: Path | None, form: Form = INDEX) -> sqlite3.Connection:
     """A connection that writes, to a file that is made where it is missing; None: in memory.
 
     Raises OutputError where it cannot be written, AssetError for a file that is no index or of a
     later version.
     """
-    with faults(path):
+    with faults(path, form=form):
         db = sqlite3.connect(path or ":memory:", timeout=BUSY_S, isolation_level=None)
         try:
             _configure(db)
             with transaction(db):
                 if _pragma(db, "user_version") == 0 and _tables(db) == 0:
-                    _create(db)
-            check_version(db, path)
+                    _create(db, form)
+            check_version(db, path, form)
         except BaseException:
             db.close()
             raise
@@ -73,12 +88,12 @@ def create_database(path: Path | None) -> sqlite3.Connection:
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[sqlite3.Connection]:
+def reading(path: Path, form: Form = INDEX) -> Iterator[sqlite3.Connection]:
     """A connection that sees one generation, whatever is written meanwhile; raises AssetError."""
     if not path.is_file():
-        raise AssetError(f"expected an index in {path.parent}, found none; {REBUILD}")
-    with faults(path, writes=False), closing(_reader(path)) as db:
-        check_version(db, path)
+        raise AssetError(f"expected {form.what} in {path.parent}, found none; {form.rebuild}")
+    with faults(path, writes=False, form=form), closing(_reader(path)) as db:
+        check_version(db, path, form)
         db.execute("BEGIN")
         yield db
 
@@ -97,7 +112,7 @@ def transaction(db: sqlite3.Connection) -> Iterator[None]:
 
 
 @contextmanager
-def faults(path: Path | None, writes: bool = True) -> Iterator[None]:
+def faults(path: Path | None, writes: bool = True, form: Form = INDEX) -> Iterator[None]:
     """SQLite's errors as ours: OutputError for what cannot be written, else AssetError."""
     place = path or Path(":memory:")
     try:
@@ -108,22 +123,26 @@ def faults(path: Path | None, writes: bool = True) -> Iterator[None]:
         name = str(getattr(error, "sqlite_errorname", ""))
         if writes and name.startswith(_UNWRITTEN):
             raise output_error(place, error) from error
-        raise AssetError(f"expected an index in {place}, got: {error}; {REBUILD}") from error
+        raise AssetError(
+            f"expected {form.what} in {place}, got: {error}; {form.rebuild}"
+        ) from error
     except sqlite3.Error as error:
-        raise AssetError(f"expected an index in {place}, got: {error}; {REBUILD}") from error
+        raise AssetError(
+            f"expected {form.what} in {place}, got: {error}; {form.rebuild}"
+        ) from error
 
 
-def check_version(db: sqlite3.Connection, path: Path | None) -> None:
+def check_version(db: sqlite3.Connection, path: Path | None, form: Form = INDEX) -> None:
     """Raises AssetError for a file of something else or of a later version."""
     owner, version = _pragma(db, "application_id"), _pragma(db, "user_version")
-    if owner != APPLICATION:
+    if owner != form.application:
         raise AssetError(
-            f"expected an index in {path}, got a SQLite file of something else; "
+            f"expected {form.what} in {path}, got a SQLite file of something else; "
             "choose another folder"
         )
-    if version > SCHEMA:
+    if version > form.version:
         raise AssetError(
-            f"expected an index of version {SCHEMA} or earlier in {path}, got {version}; "
+            f"expected {form.what} of version {form.version} or earlier in {path}, got {version}; "
             "use the newer foveal that wrote it, or choose another folder"
         )
 
@@ -155,13 +174,13 @@ def _configure(db: sqlite3.Connection) -> None:
         db.execute(f"PRAGMA {setting}").fetchall()
 
 
-def _create(db: sqlite3.Connection) -> None:
-    for statement in _TABLES.split(";\n"):
+def _create(db: sqlite3.Connection, form: Form) -> None:
+    for statement in form.tables.split(";\n"):
         if statement.strip():
             db.execute(statement)
     set_settings(db, index=token_hex(8), generation=0)
-    db.execute(f"PRAGMA application_id = {APPLICATION}")
-    db.execute(f"PRAGMA user_version = {SCHEMA}")
+    db.execute(f"PRAGMA application_id = {form.application}")
+    db.execute(f"PRAGMA user_version = {form.version}")
 
 
 def _reader(path: Path) -> sqlite3.Connection:

@@ -1,0 +1,1 @@
+"""Collections of pictures: regions with masks and vectors made once, found by words or looks."""
