@@ -249,4 +249,8 @@ class SceneReader:
 
     def read_text(self, view: SceneView) -> tuple[TextLine, ...]:
         """Written words in the frame, from top to bottom."""
-        return self._text.read(view.frame.image)
+        return self.read_words(view.frame.image)
+
+    def read_words(self, image: Image) -> tuple[TextLine, ...]:
+        """The same in a picture that nobody has asked about."""
+        return self._text.read(image)

@@ -129,6 +129,7 @@ class Assistant:
             context.earlier,
             context.timeline,
             cancel or CancelToken(),
+            self._decoder.remembers,
         )
         decoded = self._decoder.decode(self._lmm, prompt, emit)
         spans = tuple(

@@ -30,7 +30,7 @@ from reasoning.generation.tokens import (
 from retrieval.search import Searcher
 from stream.clock import Clock, MonotonicClock
 from stream.errors import BackendError, QueryError
-from stream.events import EventKind, Evidence, Query, SearchRecord, TokenStep
+from stream.events import EventKind, Evidence, Query, QuerySource, SearchRecord, TokenStep
 from stream.geometry import encode_mask
 
 Emit = Callable[[EventKind, Mapping[str, Any]], None]  # event kind, JSON data
@@ -59,7 +59,7 @@ class _Run(Generic[State]):
     state: State
     emit: Emit
     began_ns: int
-    grammar: Grammar = field(default_factory=Grammar)
+    grammar: Grammar
     pieces: list[str] = field(default_factory=list)
     searches: list[SearchRecord] = field(default_factory=list)
     tokens: int = 0
@@ -71,10 +71,17 @@ class SearchDecoder:
     """Runs Algorithm 1 over any segmenting language model and searcher."""
 
     def __init__(
-        self, searcher: Searcher, config: DecodeConfig | None = None, clock: Clock | None = None
+        self,
+        searcher: Searcher,
+        config: DecodeConfig | None = None,
+        clock: Clock | None = None,
+        remembers: bool = False,
     ) -> None:
-        """`clock` measures the timings; real time unless given."""
-        self._searcher = searcher
+        """`clock` measures the timings; real time unless given.
+
+        `remembers`: the searcher also knows what the wearer has seen, and `<memory>` may come.
+        """
+        self._searcher, self.remembers = searcher, remembers
         self.config = config or DecodeConfig()
         self._clock = clock or MonotonicClock()
 
@@ -92,7 +99,8 @@ class SearchDecoder:
 
     def _decode(self, lmm: SegmentingLMM[State], prompt: Prompt, emit: Emit) -> Decoded:
         began = self._clock.now_ns()
-        run = _Run(prompt, lmm.prefill(prompt), emit, began)
+        grammar = Grammar(memory=self.remembers)
+        run = _Run(prompt, lmm.prefill(prompt), emit, began, grammar)
         run.timings_ns["prefill"] = self._clock.now_ns() - began
         try:
             self._write(run, lmm)
@@ -155,6 +163,7 @@ class SearchDecoder:
         if len(run.searches) >= self.config.max_searches:
             return None, f"all {self.config.max_searches} searches of an answer are spent"
         payload, image = call.payload, run.prompt.view.frame.image
+        source: QuerySource = "memory" if call.memory else "auto"
         asked = neutralise(run.prompt.question.text)[: self.config.max_query_chars]
         if call.kind == "text":
             if any(s.kind == "text" and _same(s.query, payload) for s in run.searches):
@@ -162,16 +171,17 @@ class SearchDecoder:
             words = neutralise(payload)[: self.config.max_query_chars]
             if not words:
                 return None, "there are no words in it"
-            return Query("text", words, self.config.k), None
+            return Query("text", words, self.config.k, source=source), None
         if call.kind == "image":
             if any(s.kind == "image" for s in run.searches):
                 return None, "this picture was searched before"
-            return Query("image", payload, self.config.k, image, about=asked), None
+            query = Query("image", payload, self.config.k, image, about=asked, source=source)
+            return query, None
         spans = lmm.spans(run.state)
         if not spans:
             return None, "no region was named before the call"
-        mask = spans[-1].region.mask
-        return Query("region", payload, self.config.k, image, encode_mask(mask), asked), None
+        mask = encode_mask(spans[-1].region.mask)
+        return Query("region", payload, self.config.k, image, mask, asked, source), None
 
     def _close(self, run: _Run[State]) -> None:
         """Bring a sequence that met its limit or broke off to an end: an open call is dropped."""

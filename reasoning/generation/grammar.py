@@ -2,7 +2,7 @@
 
     answer  = (text | call)* END
     call    = <search> payload </search> <information> text </information>
-    payload = <region> | <image> | text
+    payload = [<memory>] (<region> | <image> | text)
 
 `Grammar` follows a sequence token by token; whatever a model emits, what it lets through is well
 formed, so no call stays open and none is nested.
@@ -19,6 +19,7 @@ from reasoning.generation.tokens import (
     END_SEARCH,
     IMAGE,
     INFORMATION,
+    MEMORY,
     REGION,
     SEARCH,
     Control,
@@ -38,6 +39,7 @@ class Call:
 
     kind: QueryKind
     payload: str  # stripped; the query's words when kind is text
+    memory: bool = False  # of what the wearer has seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,7 @@ class Grammar:
 
     place: Place = "answer"
     payload: list[str] = field(default_factory=list)
+    memory: bool = False  # whether one is open, that may be searched
 
     def allowed(self) -> frozenset[Control]:
         """Special tokens that may come now; ordinary text is allowed where `takes_text` says."""
@@ -63,9 +66,10 @@ class Grammar:
                 return frozenset((SEARCH, END))
             case "payload":
                 whole = "".join(self.payload).strip()
-                if not whole:
-                    return frozenset((REGION, IMAGE))
-                return frozenset((END_SEARCH,))
+                if whole and whole != MEMORY:
+                    return frozenset((END_SEARCH,))
+                first = self.memory and not whole
+                return frozenset((REGION, IMAGE, MEMORY) if first else (REGION, IMAGE))
             case "called":
                 return frozenset((INFORMATION,))
             case "information":
@@ -100,7 +104,7 @@ class Grammar:
         match control:
             case "<search>":
                 self.place, self.payload = "payload", []
-            case "<region>" | "<image>":
+            case "<region>" | "<image>" | "<memory>":
                 self.payload.append(control)
             case "</search>":
                 self.place = "called"
@@ -115,15 +119,20 @@ class Grammar:
 
 
 def read_payload(payload: str) -> Call:
-    """`<region>`, `<image>` or words -> Call; raises GrammarError for an empty or mixed payload."""
-    words = payload.strip()
+    """`<region>`, `<image>` or words -> Call; raises GrammarError for an empty or mixed payload.
+
+    Each may have `<memory>` before it.
+    """
+    whole = payload.strip()
+    memory = whole.startswith(MEMORY)
+    words = whole.removeprefix(MEMORY).strip()
     if words == REGION:
-        return Call("region", words)
+        return Call("region", words, memory)
     if words == IMAGE:
-        return Call("image", words)
+        return Call("image", words, memory)
     if not words or _CONTROL.search(words):
         raise GrammarError(f"expected {REGION}, {IMAGE} or words as payload, got {payload!r}")
-    return Call("text", words)
+    return Call("text", words, memory)
 
 
 def parse(sequence: str) -> tuple[Segment, ...]:
@@ -131,11 +140,13 @@ def parse(sequence: str) -> tuple[Segment, ...]:
 
     Segments are in order and hold every character that is no special token.
     """
-    grammar, start = Grammar(), 0
+    grammar, start = Grammar(memory=True), 0
     segments: list[Segment] = []
     for match in _CONTROL.finditer(sequence):
         control = cast(Control, match.group())
-        if control in (REGION, IMAGE):
+        if control == MEMORY and sequence[start : match.start()].strip():
+            raise GrammarError(f"expected {MEMORY} before a payload, got it behind words")
+        if control in (REGION, IMAGE, MEMORY):
             grammar.push(control, control)
             continue
         _take_text(grammar, sequence[start : match.start()])
@@ -174,7 +185,8 @@ def _take_text(grammar: Grammar, text: str) -> None:
         return
     if grammar.place == "payload":
         # The payload's special token was pushed when it was met; only words are left to take.
-        text = text.replace(REGION, "").replace(IMAGE, "")
+        for pushed in (REGION, IMAGE, MEMORY):
+            text = text.replace(pushed, "")
     if text:
         grammar.push(text, None)
 

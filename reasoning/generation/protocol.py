@@ -45,6 +45,7 @@ class Prompt:
     timeline: tuple[Glimpse, ...] = ()  # of keyframes up to `seen`, oldest first, bounded
     # Looked at between tokens by the decode loop; a model that blocks looks itself (`on_cancel`).
     cancel: CancelToken = field(default_factory=CancelToken)
+    remembers: bool = False  # what the wearer has seen can be searched, too
 
 
 @dataclass(frozen=True, slots=True, eq=False)

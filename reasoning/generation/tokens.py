@@ -2,6 +2,7 @@
 
 PixSearch (arXiv 2601.19060), section 3: `<search> PAYLOAD </search>` calls a tool, PAYLOAD being
 `<region>`, `<image>` or a text query; `<information> a | b </information>` holds what came back.
+Ours is `<memory>` before a payload: what the wearer has seen is searched, not what is known.
 """
 
 import unicodedata
@@ -14,12 +15,21 @@ INFORMATION: Final = "<information>"
 END_INFORMATION: Final = "</information>"
 REGION: Final = "<region>"
 IMAGE: Final = "<image>"
+MEMORY: Final = "<memory>"
 END: Final = "<end>"  # not written out: the answer is complete
 SEPARATOR = " | "  # between entries of evidence
 
 Control = Literal[
-    "<search>", "</search>", "<information>", "</information>", "<region>", "<image>", "<end>"
+    "<search>",
+    "</search>",
+    "<information>",
+    "</information>",
+    "<region>",
+    "<image>",
+    "<end>",
+    "<memory>",
 ]
+# In the order of their ids: what is new is appended, so that trained ids stay.
 CONTROLS: tuple[Control, ...] = (
     SEARCH,
     END_SEARCH,
@@ -28,7 +38,9 @@ CONTROLS: tuple[Control, ...] = (
     REGION,
     IMAGE,
     END,
+    MEMORY,
 )
+LEARNT = CONTROLS[:-1]  # those that PixSearch is trained with
 
 # ASCII brackets and what compatibility normalisation (NFKC) turns into them.
 _BRACKETS = str.maketrans({"<": "‹", ">": "›", "＜": "‹", "＞": "›", "﹤": "‹", "﹥": "›"})

@@ -8,10 +8,10 @@ from torch import Tensor
 from reasoning.generation.config import LogitsProcessorConfig
 from reasoning.generation.grammar import Grammar
 from reasoning.generation.tokens import (
-    CONTROLS,
     END,
     END_SEARCH,
     IMAGE,
+    LEARNT,
     REGION,
     SEARCH,
     Control,
@@ -50,10 +50,10 @@ class LogitsProcessor:
         if grammar.place == "payload" and not self._config.text and not grammar.payload:
             scores[:first] = -torch.inf
         allowed = self._allowed(grammar, written, region)
-        for number, control in enumerate(CONTROLS):
+        for number, control in enumerate(LEARNT):
             if control not in allowed:
                 scores[first + number] = -torch.inf
-        scores[first + len(CONTROLS) :] = -torch.inf
+        scores[first + len(LEARNT) :] = -torch.inf
         scores[: self._config.reserved] = -torch.inf
         scores[self._repeats(written)] = -torch.inf
         return int(scores.argmax())

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from reasoning.generation.tokens import CONTROLS, IMAGE, REGION, ControlIds
+from reasoning.generation.tokens import IMAGE, LEARNT, REGION, ControlIds
 from reasoning.pixsearch.connector import Connector, VisualTokens, name_embeddings
 from reasoning.pixsearch.lora import add_lora
 from reasoning.vlm.causal_lm import HALF_STEP, cache_name
@@ -50,8 +50,8 @@ class PixSearchModel(nn.Module):
         add_lora(lm, config.first_layer, config.lora_rank, config.lora_alpha)
         rows = name_embeddings(table, names)
         self.connector = Connector(rows, scale)
-        self.control_in = nn.Parameter(torch.randn(len(CONTROLS), width) * scale / width**0.5)
-        self.control_out = nn.Linear(width, len(CONTROLS))
+        self.control_in = nn.Parameter(torch.randn(len(LEARNT), width) * scale / width**0.5)
+        self.control_out = nn.Linear(width, len(LEARNT))
         nn.init.normal_(self.control_out.weight, std=0.02)
         nn.init.constant_(self.control_out.bias, -4.0)
         self.tagger = nn.Sequential(
@@ -73,7 +73,7 @@ class PixSearchModel(nn.Module):
     def embed(self, ids: Tensor) -> Tensor:
         """[...] ids, special tokens among them -> [..., D] float32."""
         ids = ids.to(self.device)
-        special = (ids - self.controls.first).clamp(0, len(CONTROLS) - 1)
+        special = (ids - self.controls.first).clamp(0, len(LEARNT) - 1)
         words: Tensor = self.lm.get_input_embeddings()(ids.clamp(max=self.controls.first - 1))
         return torch.where(
             (ids >= self.controls.first)[..., None], self.control_in[special], words.float()
@@ -82,7 +82,7 @@ class PixSearchModel(nn.Module):
     def prefix(self, visual: VisualTokens) -> Tensor:
         """[p, D]: `<image>` and the grid, then `<region>` before each thing or pointed place."""
         rows = self.connector(visual)
-        image, region = (self.control_in[CONTROLS.index(c)][None] for c in (IMAGE, REGION))
+        image, region = (self.control_in[LEARNT.index(c)][None] for c in (IMAGE, REGION))
         cells = [n for n, kind in enumerate(visual.kinds) if kind == 0]
         parts = [image, rows[cells]]
         for number, kind in enumerate(visual.kinds):

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from perception.scene.reader import Scene
 from reasoning.generation.config import PolicyConfig
 from reasoning.rules.appearance_answers import AppearanceAnswers
+from reasoning.rules.memory_answers import recall
 from reasoning.rules.policy import Action
 from reasoning.rules.script import DONT_KNOW, Say, Script, ScriptPiece, ScriptState
 from reasoning.rules.search_answers import SearchAnswers
@@ -35,6 +36,7 @@ class ActionScripts:
             "learn_thing": searches.learn_thing,
             "ask_text": searches.ask_text,
             "give_up": _give_up,
+            "recall": recall,
         }
 
     def play(self, action: Action, turn: ScriptState, question: str) -> Iterator[ScriptPiece]:

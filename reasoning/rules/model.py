@@ -17,6 +17,7 @@ from reasoning.generation.tokens import (
     END,
     END_SEARCH,
     IMAGE,
+    MEMORY,
     REGION,
     SEARCH,
     ControlIds,
@@ -33,6 +34,7 @@ from reasoning.rules.script import Say, ScriptPiece, SearchFor
 from reasoning.verification.predicates import asks_fact
 from reasoning.verification.rerank import SupportScorer
 from reasoning.vlm.causal_lm import CausalLm
+from retrieval.memory.asking import asks_of_past
 from stream.clock import NS_PER_S
 from stream.errors import PromptError
 from stream.events import Evidence, TokenStep
@@ -119,6 +121,8 @@ class RulesLMM:
     def _enqueue(self, state: RulesState, piece: ScriptPiece) -> None:
         if isinstance(piece, SearchFor):
             state.queue.append(self._control(SEARCH))
+            if piece.memory:
+                state.queue.append(self._control(MEMORY))
             if piece.payload in (REGION, IMAGE):
                 state.queue.append(self._control(piece.payload))
             else:
@@ -139,6 +143,9 @@ class RulesLMM:
         """Choose an action and play it; it runs on the first step, so `may_search` is known."""
         if not question:
             yield Say("I did not hear a question.")
+            return
+        if state.prompt.remembers and asks_of_past(question):
+            yield from self._scripts.play("recall", state, question)
             return
         intents = self._intents.scores(question)
         self._find_subject(state, question)

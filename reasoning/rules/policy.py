@@ -14,7 +14,7 @@ from reasoning.rules.intents import Intent
 
 Action = Literal[
     "name", "list", "find", "read", "check", "count", "look", "state", "talk", "look_up_thing",
-    "learn_thing", "ask_text", "give_up",
+    "learn_thing", "ask_text", "give_up", "recall",
 ]  # fmt: skip
 SEARCHING: tuple[Action, ...] = ("look_up_thing", "learn_thing", "ask_text")
 

@@ -25,6 +25,7 @@ class SearchFor:
     """A search call with its payload."""
 
     payload: str
+    memory: bool = False  # in what the wearer has seen
 
 
 ScriptPiece = Say | SearchFor

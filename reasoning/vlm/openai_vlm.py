@@ -21,7 +21,7 @@ from reasoning.vlm.coordinates import SCALE, GroundingFormat, format_of, instruc
 from reasoning.vlm.grounding_formats import TagParser
 from reasoning.vlm.markup import PICTURE, after_search
 from reasoning.vlm.openai_client import ChatClient, Delta, ToolCall
-from reasoning.vlm.search_calls import SEARCH_TOOL, answered, called
+from reasoning.vlm.search_calls import RECALL_TOOL, SEARCH_TOOL, answered, called
 from reasoning.vlm.sent_picture import picture_part, sent_size
 from reasoning.vlm.servers import CONTINUE, server_of
 from reasoning.vlm.tagged_stream import Grounder, TaggedLMM, TaggedState
@@ -104,7 +104,7 @@ class ChatVlm(TaggedLMM[ChatState]):
         """Ask the server to go on."""
         state.requests += 1
         going_on = state.messages[-1]["role"] == "assistant"
-        options = self._options(state.may_search, going_on)
+        options = self._options(state, going_on)
         state.deltas = self._deltas(state, options)
         on = self._format.on(self._sent(state.prompt.view.frame.image))
         state.parser, state.said, state.read, state.broken = TagParser(on), "", 0, None
@@ -138,16 +138,16 @@ class ChatVlm(TaggedLMM[ChatState]):
         state.messages.append({"role": "user", "content": GO_ON})
         yield from self._client.stream(state.messages, state.prompt.cancel, **options)
 
-    def _options(self, may_search: bool, going_on: bool) -> dict[str, Any]:
+    def _options(self, state: ChatState, going_on: bool) -> dict[str, Any]:
         """What goes along with the messages; only what is set."""
-        config, server = self._config, self._server
+        config, server, may_search = self._config, self._server, state.may_search
         options: dict[str, Any] = {server.limit: config.max_tokens}
         if config.temperature is not None:
             options["temperature"] = config.temperature
         if config.stop:
             options["stop"] = list(config.stop)
         if self._calls == "tools":
-            options["tools"] = [SEARCH_TOOL]
+            options["tools"] = [SEARCH_TOOL, *([RECALL_TOOL] if state.prompt.remembers else ())]
             options |= {} if may_search else {"tool_choice": "none"}
         elif config.constrain:
             options |= server.constrained(may_search)

@@ -17,6 +17,7 @@ from reasoning.generation.tokens import (
     END,
     END_SEARCH,
     IMAGE,
+    MEMORY,
     REGION,
     SEARCH,
     ControlIds,
@@ -186,6 +187,8 @@ class TaggedLMM(Generic[StateT]):
             self._point_out(state)
         state.recent = ""
         payload = {"region": REGION, "image": IMAGE}.get(call.kind)
+        if call.memory and state.prompt.remembers:
+            state.queue.append(MEMORY)
         state.queue.append(payload or PlainText(f" {neutralise(call.payload)} "))
         state.queue.append(END_SEARCH)
         return self._write(state, SEARCH, self.controls.id_of(SEARCH))

@@ -26,6 +26,7 @@ _TOLD = re.compile(
     r"|sign|written|wr[io]te)\b",
     re.IGNORECASE,
 )
+THEN = "; then "  # between the scenes of a sequence
 _PLACE = re.compile(r"\b(?:in|on|at|from|with|near|by|beside|under|behind|next to|into|to)\b")
 
 
@@ -53,15 +54,45 @@ def how_asked(words: str, otherwise: RecallHow = "best") -> RecallHow:
     return next((how for how, pattern in _HOW if pattern.search(words)), otherwise)
 
 
+_PAST = re.compile(
+    r"\b(?:"
+    r"(?:where|when|what|which|how) (?:did|have|had|has) (?:i|we|you)\b|"
+    r"how (?:many times|often) (?:did|have|had)\b|"
+    r"(?:where|when) (?:was|were) (?:i|we|my|the last time|the first time)\b|"
+    r"when was the (?:last|first) time|"
+    r"(?:have|did) you (?:ever )?(?:see|seen|notice|noticed|spot|spotted)\b|"
+    r"(?:do|can) you (?:remember|recall) (?:where|when|what|how|seeing|my|the)\b|"
+    r"what (?:was|were) .*\b(?:earlier|before|ago|yesterday|this morning|last time)\b|"
+    r"what happened\b"
+    r")",
+    re.IGNORECASE,
+)
+_NOT_PAST = re.compile(
+    r"\bhave (?:i|we|you) (?:got|to)\b|\bhow did you (?:know|do)\b|\bdid (?:i|we) just\b",
+    re.IGNORECASE,
+)
+
+
+def asks_of_past(words: str) -> bool:
+    """Whether a question is about what the wearer has seen, said or done: "where did I leave".
+
+    General English, from no benchmark's questions.
+    """
+    plain = " ".join(words.replace("’", "'").split())
+    return _PAST.search(plain) is not None and _NOT_PAST.search(plain) is None
+
+
 def recall_of(query: Query) -> Recall:
     """A search as a recall, by how it is asked; a picture alone asks where that was last."""
     told = query.kind == "text"
+    words, *then = query.text.split(THEN) if told else ("",)
     return Recall(
-        query.text if told else "",
+        words,
         how=how_asked(query.text if told else query.about, "best" if told else "last"),
         from_ns=query.filter.after_ns,
         to_ns=query.filter.before_ns,
         image=query.image,
         mask=query.mask,
+        then=tuple(one.strip() for one in then if one.strip()),
         k=query.k,
     )

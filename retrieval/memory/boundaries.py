@@ -84,6 +84,16 @@ def step(
     return state, done
 
 
+def release(state: BoundaryState, config: BoundaryConfig) -> list[EventSpan]:
+    """The event that waits for its end to be moved, as it is: for who asks before the next ends."""
+    if state.before is None:
+        return []
+    start_ns = state.before[0][0]
+    end_ns = state.times[0] if state.times else state.before[0][-1]
+    state.before = None
+    return [_span(config, start_ns, end_ns)]
+
+
 def finish(state: BoundaryState, config: BoundaryConfig, end_ns: int) -> list[EventSpan]:
     """What is left at the end of a session: one event or two; the state is empty then."""
     done = list(_close(state, config, end_ns)) if state.times else []

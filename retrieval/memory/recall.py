@@ -29,6 +29,7 @@ class Recall:
     then: tuple[str, ...] = ()  # what came after `what`, in order: makes it a sequence
     k: int = 3  # results at most
     without: tuple[str, ...] = ()  # ids of events that are left out, the question's own for one
+    known_ns: int | None = None  # Unix time after which nothing is known: a recording seen before
 
     def __post_init__(self) -> None:
         if self.k < 1:

@@ -181,6 +181,8 @@ class MemorySearcher:
             allowed &= events.ends >= recall.from_ns
         if recall.to_ns is not None:
             allowed &= events.starts < recall.to_ns
+        if recall.known_ns is not None:
+            allowed &= events.ends <= recall.known_ns
         for name in {*recall.without, *self._under_way()}:
             for found in self._connection.execute("SELECT number FROM event WHERE id = ?", (name,)):
                 allowed &= events.numbers != found[0]

@@ -12,15 +12,16 @@ from reasoning.generation.tokens import (
     END_INFORMATION,
     END_SEARCH,
     INFORMATION,
+    LEARNT,
     SEARCH,
     Control,
 )
 from stream.errors import GrammarError
 
 PLAIN = st.text(st.characters(exclude_characters="<>", exclude_categories=["Cs"]), max_size=12)
-PAYLOADS = st.sampled_from(["<region>", " <region> ", "<image>", "\n<image>"]) | PLAIN.filter(
-    lambda text: bool(text.strip())
-)
+PAYLOADS = st.sampled_from(
+    ["<region>", " <region> ", "<image>", "\n<image>", "<memory><region>", " <memory> keys"]
+) | PLAIN.filter(lambda text: bool(text.strip()))
 
 
 @st.composite
@@ -144,7 +145,7 @@ TOKENS = st.sampled_from([*CONTROLS, "word", " ", ""]) | PLAIN
 def test_parsing_text_agrees_with_following_tokens(tokens: list[str]) -> None:
     """A sequence parses exactly when the grammar takes it token by token and it is closed."""
     sequence = "".join(tokens)
-    grammar, taken = Grammar(), True
+    grammar, taken = Grammar(memory=True), True
     try:
         _follow(grammar, tokens)
     except GrammarError:
@@ -192,3 +193,26 @@ def _follow(grammar: Grammar, tokens: Sequence[str]) -> None:
     for token in tokens:
         control = next((c for c in CONTROLS if c == token), None)
         grammar.push(token, control)
+
+
+def test_a_memory_is_searched_only_where_one_is_open() -> None:
+    for open_, allowed in (
+        (True, {"<region>", "<image>", "<memory>"}),
+        (False, {"<region>", "<image>"}),
+    ):
+        grammar = Grammar(memory=open_)
+        grammar.push(SEARCH, SEARCH)
+        assert grammar.allowed() == allowed
+    grammar = Grammar(memory=True)
+    grammar.push(SEARCH, SEARCH)
+    grammar.push("<memory>", "<memory>")
+    assert grammar.allowed() == {"<region>", "<image>"}
+    grammar.push(" my keys ", None)
+    assert grammar.push(END_SEARCH, END_SEARCH) == Call("text", "my keys", memory=True)
+    with pytest.raises(GrammarError):
+        Grammar().push("<memory>", "<memory>")
+
+
+def test_ids_that_were_trained_stay() -> None:
+    assert CONTROLS[:7] == LEARNT
+    assert CONTROLS[7:] == ("<memory>",)
