@@ -27,6 +27,7 @@ from stream.sources.playback import PlaybackOptions
 if TYPE_CHECKING:
     from foveal.setup.assistant import Models
     from perception.masks.prompts import Prompt
+    from retrieval.search import Searcher
 
 WAITING = 64  # results that may wait for the caller; then the session waits for them
 
@@ -89,10 +90,15 @@ class Foveal:
         frames = _recording(source) if isinstance(source, str | Path) else source
         asked = tuple(questions)
 
+        clip = Path(source) if isinstance(source, str | Path) else None
+
         async def job(put: Callable[[Result], None]) -> None:
+            from foveal.jobs.clip_memory import ClipMemory
             from foveal.session.pipeline import Session
 
-            await Session(self._stages(), _Sink(put), self.config.session).run(frames, asked)
+            with ClipMemory.open(self.config.memory, clip, self._models) as memory:
+                stages, sink = self._stages(memory.asked), memory.before(_Sink(put))
+                await Session(stages, sink, self.config.session).run(frames, asked)
 
         return _results(job)
 
@@ -148,11 +154,11 @@ class Foveal:
             query = Query("region", "<region>", k, image, encode_mask(mask), text)
         return self._models.indexes.search(query)
 
-    def _stages(self) -> Any:
+    def _stages(self, memory: "Searcher | None" = None) -> Any:
         from foveal.setup.stages import load_stages
         from stream.timing.trace import Tracer
 
-        return load_stages(self.config, self._models)(Tracer())
+        return load_stages(self.config, self._models, memory)(Tracer())
 
 
 def _recording(path: str | Path, start_s: float = 0.0) -> Recording:

@@ -9,6 +9,7 @@ EPILOG = """examples:
   foveal replay recording.vrs --ask-file questions.jsonl --rate 0 --out runs/glasses
   foveal replay walk.mp4 --ask-audio --wake "hey foveal"
   foveal replay walk.mp4 --index notes.index --ask "2: Who owns the kettle?"
+  foveal replay walk.mp4 --remember day.memory --ask "40: Where did you last see the cat?"
   foveal replay frames/ --fps 10 --ask "1: Describe the room." --json
 
 questions.jsonl holds one object a line: {"at": 3.0, "text": "Which tool is this?", "point": [x, y]}
@@ -49,6 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="DIR",
         help="an index of your own, searched before the knowledge base; repeatable",
+    )
+    parser.add_argument(
+        "--remember", type=Path, metavar="FILE", help="keep what is seen and said in this memory"
     )
     parser.add_argument("--reader", choices=("pyav", "decord"), default="pyav")
     parser.add_argument("--tracker", metavar="NAME", help="embedded, sam2:ID, edgetam:ID, sam3:ID")

@@ -47,6 +47,13 @@ def with_indexes(config: Config, own: Sequence[Path]) -> Config:
     return replace(config, index=replace(config.index, paths=paths))
 
 
+def with_memory(config: Config, path: Path | None) -> Config:
+    """With another memory's file than the one that is configured, where one is given."""
+    if path is None:
+        return config
+    return replace(config, memory=replace(config.memory, path=path.expanduser()))
+
+
 def config_dict(config: Config) -> dict[str, Any]:
     """Nested plain values, as YAML and JSON hold them."""
     return dict(TypeAdapter(Config).dump_python(config, mode="json"))

@@ -7,6 +7,7 @@ held to them in `foveal.config.reading`.
 
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal, TypeVar
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BeforeValidator, with_config
 
@@ -93,6 +94,27 @@ class IndexSettings:
     paths: tuple[FilePath, ...] = ()
 
 
+def _zone(name: object) -> object:
+    try:
+        ZoneInfo(str(name or "UTC"))
+    except (ValueError, OSError, ZoneInfoNotFoundError) as error:
+        raise ValueError(f"expected a time zone such as Europe/Berlin, got {name!r}") from error
+    return name
+
+
+@dataclass(frozen=True, slots=True)
+class MemorySettings:
+    """What is remembered of the wearer's sessions: nothing, unless there is a file."""
+
+    path: FilePath | None = None  # what is seen and said is kept here; None: nothing is
+    # Days after which what was remembered is forgotten; None: it stays until it is forgotten.
+    retention_days: Annotated[float, within(0.01, 36_500)] | None = None
+    # Whether words are read in pictures that nobody asks about: a second of work for each event.
+    read_words: bool = False
+    # What "yesterday" means; empty is the machine's own.
+    zone: Annotated[str, BeforeValidator(_zone)] = ""
+
+
 @dataclass(frozen=True, slots=True)
 class ModelSettings:
     """How the models run; raises ConfigError on a height that the backbone cannot take."""
@@ -127,6 +149,7 @@ class Config:
     recording: RecordingSettings = field(default_factory=RecordingSettings)
     index: IndexSettings = field(default_factory=IndexSettings)
     retrieval: RetrievalSettings = field(default_factory=RetrievalSettings)
+    memory: MemorySettings = field(default_factory=MemorySettings)
     models: ModelSettings = field(default_factory=ModelSettings)
 
     def __post_init__(self) -> None:

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from devices.speaking.speaker import open_speaker
-from foveal.config.load import load_config, with_indexes
-from foveal.config.schema import Config, RecordingSettings, SpeechSettings
+from foveal.config.load import load_config, with_indexes, with_memory
+from foveal.config.schema import Config, RecordingSettings, SpeechSettings, placed
+from foveal.jobs.clip_memory import ClipMemory
 from foveal.jobs.replay_summary import Summary
 from foveal.output.answer_records import parse_ask, read_questions
 from foveal.output.blur import FaceBlur
@@ -20,6 +21,7 @@ from foveal.output.recorder import RESULTS, Recorder
 from foveal.output.results_folder import check_folder, claim, default_folder
 from foveal.session.pipeline import Session
 from foveal.session.state import SessionState
+from foveal.setup.assistant import open_models
 from foveal.setup.faces import blur_maker
 from foveal.setup.footprint import bound_arenas, peak_memory_mb
 from foveal.setup.hearing import load_hearing, spoken_questions, tell_sound
@@ -61,6 +63,8 @@ class ReplayRequest:
         clip = Path(args.clip)
         out = args.out or default_folder(clip)
         keep_apart([out / name for name in RESULTS], [args.ask_file or clip])
+        if args.remember is not None:
+            keep_apart([args.remember], [clip])
         questions = [parse_ask(text) for text in args.ask]
         if args.ask_file is not None:
             questions += read_questions(args.ask_file)
@@ -110,7 +114,7 @@ def _played(question: Question, playback: PlaybackOptions) -> bool:
 
 def _config(args: argparse.Namespace) -> Config:
     """The profile or file, with what the command line says on top."""
-    config = with_indexes(load_config(args.config), args.index)
+    config = with_memory(with_indexes(load_config(args.config), args.index), args.remember)
     if args.tracker is not None:
         masklets = dataclasses.replace(config.masklets, tracker=args.tracker)
         config = dataclasses.replace(config, masklets=masklets)
@@ -142,9 +146,11 @@ async def replay(request: ReplayRequest, on_frame: OnFrame | None = None) -> Sum
     results = (*RESULTS, TRACE)
     check_folder(request.out, request.clip, results)
     # First: a model that does not open leaves no folder, and an earlier run's results as they are.
-    make_stages, blur = load_stages(request.config), _blur(request.config)
+    models = open_models(placed(request.config))
+    memory = ClipMemory.open(request.config.memory, request.clip, models)
+    make_stages, blur = load_stages(request.config, models, memory.asked), _blur(request.config)
     claim(request.out, request.clip, results)
-    with Tracer(request.out / TRACE) as tracer:
+    with memory, Tracer(request.out / TRACE) as tracer:
         timed = _TimedReader(recording.reader, tracer)
         recording = Recording(timed, clock, request.playback)
         speaker = open_speaker(request.config.speech.backend)
@@ -157,14 +163,16 @@ async def replay(request: ReplayRequest, on_frame: OnFrame | None = None) -> Sum
             scores=request.scores,
             tracer=tracer,
             blur=blur,
+            views=memory.views,
         ) as recorder:
-            session = Session(stages, recorder, request.config.session)
+            session = Session(stages, memory.before(recorder), request.config.session)
             began = wall.now_ns()
             source = _Counted(recording, on_frame)
             if request.playback.start_paused:
                 asyncio.get_running_loop().run_in_executor(None, _wait_for_enter, recording)
             state = await session.run(source, request.questions)
             figures = _figures(request, recording, recorder, state, wall.now_ns() - began)
+            figures |= memory.figures()
             summary = tracer.summary()
             recorder.finish({"clip": str(request.clip), **figures, "stages": summary})
     if state.frames == 0:

@@ -54,4 +54,9 @@ def print_summary(summary: Summary, as_json: bool) -> None:
     for cause, count in {**figures["refused"], **figures["faults"]}.items():
         why = figures["reasons"].get(cause)
         console.print(f"  {cause}: {count}" + (f" ({why})" if why else ""), markup=False)
+    if memory := figures.get("memory"):
+        console.print(
+            f"  remembered {memory['events']} events and {memory['sights']} sights in "
+            f"{memory['file']}"
+        )
     console.print(f"open {summary.out / 'report.html'}")

@@ -21,6 +21,7 @@ class AnswerCard:
     frame: Frame
     regions: tuple[Region, ...]
     wav: Path | None
+    moment: str | None = None  # picture of what it recalls, as a data URI
 
     def on(self, frame: Frame) -> "AnswerCard":
         """The same about another picture of the moment."""

@@ -15,9 +15,11 @@ from foveal.output.blur import FaceBlur
 from foveal.output.captions import Captions
 from foveal.output.hidden_faces import AnswerCard, FaceCurtain, OverlayFrame
 from foveal.output.lines import LineFile, prepare
+from foveal.output.moments import MOMENTS, MomentPictures
 from foveal.output.narrator import Narrator
 from foveal.output.report.builder import ReportBuilder
 from foveal.output.video_thread import VideoThread
+from foveal.session.kept_views import KeptViews
 from stream.clock import NS_PER_S
 from stream.errors import FovealError
 from stream.events import Answer, AnswerEvent, Region
@@ -25,7 +27,14 @@ from stream.frame import Frame, Keyframe
 from stream.timing.trace import Tracer
 
 HEIGHTS = (480, 720)  # least and most pixels of annotated.mp4 and the report's pictures
-RESULTS = ("answers.jsonl", "events.jsonl", "annotated.mp4", "report.html", "speech/*.wav")
+RESULTS = (
+    "answers.jsonl",
+    "events.jsonl",
+    "annotated.mp4",
+    "report.html",
+    "speech/*.wav",
+    f"{MOMENTS}/*.jpg",
+)
 
 
 class Recorder:
@@ -48,8 +57,13 @@ class Recorder:
         scores: bool = False,
         tracer: Tracer | None = None,
         blur: FaceBlur | None = None,
+        views: KeptViews | None = None,
     ) -> None:
-        """`scores` shows ids and scores in the video; `blur` hides faces in all that is kept."""
+        """`scores` shows ids and scores in the video; `blur` hides faces in all that is kept.
+
+        `views` has the pictures of what is remembered; with `blur` none of them is kept.
+        """
+        self._moments = MomentPictures(folder, None if blur is not None else views)
         self.folder = folder
         self.answers: list[Answer] = []
         self.refused: Counter[str] = Counter()  # cause -> count, of what this recorder refused
@@ -114,11 +128,16 @@ class Recorder:
 
     def answer(self, answer: Answer, frame: Frame, regions: tuple[Region, ...]) -> None:
         """Write, speak and report one answer; `regions` are what its spans name in `frame`."""
-        self._answers.write(answer_record(answer, timed=self._timed))
+        record = answer_record(answer, timed=self._timed)
         self.answers.append(answer)
+        moment = self._moments.keep(answer, len(self.answers))
+        if moment is not None:
+            record["moment"] = moment.as_json()
+        self._answers.write(record)
         with self._tracer.span("speech", frame.pts_ns):
             wav = self._speak(answer, frame.pts_ns)
-        card = AnswerCard(answer, frame, regions, wav)
+        uri = None if moment is None else moment.uri
+        card = AnswerCard(answer, frame, regions, wav, uri)
         if self._curtain is None:
             self._tell(card)
         else:
@@ -162,7 +181,8 @@ class Recorder:
             drawn = tuple(replace(one, name=names.get(one, "")) for one in shown)
             picture = draw(frame, drawn, heights=HEIGHTS)
             mark_question(picture, answer.question, frame.size)
-            self._report.add_answer(replace(answer, spans=spans), picture, drawn, card.wav)
+            told = replace(answer, spans=spans)
+            self._report.add_answer(told, picture, drawn, card.wav, card.moment)
 
     def _show(self, shot: OverlayFrame, pts_ns: int) -> None:
         if not self._wants_video:

@@ -1,11 +1,12 @@
 """What the memory tells, in sentences: "I saw you open the fridge three times, last at 14:02."
 
-Pure functions of what `retrieval/memory` found; the caller says times, for he knows wearer's clock
-and zone (`retrieval.memory.telling.clock_time`).
+Pure functions of what `retrieval/memory` found; the caller says times, for he knows the wearer's
+clock and zone (foveal/session/recalling.py).
 """
 
 import re
 from collections.abc import Callable
+from typing import Literal
 
 from num2words import num2words
 
@@ -13,8 +14,9 @@ from retrieval.memory.counting import Episode, Question, Tally
 from retrieval.memory.lexicon import verb_lemma
 from retrieval.memory.places import Whereabouts
 
-Says = Callable[[str, int], str]  # session and ns on its line -> "14:02"
+Says = Callable[[str, int], str]  # session and ns on its line -> "at 14:02"
 
+SEEING = ("see", "notice", "spot")  # what the wearer saw, we saw
 SPELLED = 12  # larger numbers are written in digits
 _YOURS = {"i": "you", "me": "you", "my": "your", "mine": "yours", "myself": "yourself"}
 
@@ -24,8 +26,9 @@ def count_sentence(tally: Tally, says: Says) -> str:
     done, thing = _act_words(tally.question)
     if tally.episodes:
         last = tally.episodes[-1]
-        how = "at" if tally.count == 1 else "last at"
-        return f"I saw you {done} {_times(tally.count)}, {how} {_at(last, says)}."
+        how = "" if tally.count == 1 else "last "
+        seen = thing if tally.question.act.verb in SEEING else f"you {done}"
+        return f"I saw {seen} {_times(tally.count)}, {how}{_at(last, says)}."
     if tally.recorded:
         return f"I did not see you {done}."
     return _seen_sentence(tally, thing, says)
@@ -37,19 +40,23 @@ def when_sentence(tally: Tally, says: Says) -> str:
     episode = tally.first if tally.question.asked == "first" else tally.last
     if episode is not None:
         which = "first" if tally.question.asked == "first" else "last"
-        return f"I {which} saw you {done} at {_at(episode, says)}."
+        seen = thing if tally.question.act.verb in SEEING else f"you {done}"
+        return f"I {which} saw {seen} {_at(episode, says)}."
     if tally.recorded:
         return f"I did not see you {done}."
     return _seen_sentence(tally, thing, says)
 
 
-def where_sentence(name: str, found: Whereabouts | None, says: Says) -> str:
-    """Where a thing was last, from what is known best."""
+def where_sentence(
+    name: str, found: Whereabouts | None, says: Says, which: Literal["first", "last"] = "last"
+) -> str:
+    """Where a thing was last, or first, from what is known best."""
     thing = _yours(name)
     if found is None:
         return f"I have not seen {thing}."
     seen = found.sight is not None
-    at = found.sight.end_ns if found.sight is not None else found.event.end_ns
+    span = found.event if found.sight is None else found.sight
+    at = span.end_ns if which == "last" else span.start_ns
     parts = [found.told] if found.told else [f"by the {name}" for name in found.around[:1]]
     if found.beside:
         parts.append(f"next to the {' and the '.join(found.beside)}")
@@ -57,7 +64,7 @@ def where_sentence(name: str, found: Whereabouts | None, says: Says) -> str:
         parts.append(f"around the {found.room}")
     where = "".join(f", {part}" for part in parts) or ", but I don't know what was around it"
     return (
-        f"I last {'saw' if seen else 'heard of'} {thing} at {says(found.event.session, at)}{where}."
+        f"I {which} {'saw' if seen else 'heard of'} {thing} {says(found.event.session, at)}{where}."
     )
 
 
@@ -67,7 +74,7 @@ def _seen_sentence(tally: Tally, thing: str, says: Says) -> str:
         return "I keep no record of what you do, and did not see that."
     count = tally.count if tally.episodes else len(tally.seen)
     moments = f"{_number(count)} separate moment{'s' if count != 1 else ''}"
-    last = f"{'last ' if count != 1 else ''}at {_at(tally.seen[-1], says)}"
+    last = f"{'last ' if count != 1 else ''}{_at(tally.seen[-1], says)}"
     return f"I saw {thing or 'that'} in {moments}, {last}; what you do with it I do not record."
 
 

@@ -46,6 +46,7 @@ from reasoning.vlm.causal_lm import CausalLm
 from retrieval.combined import CombinedSearcher
 from retrieval.encoders.conse import class_vectors
 from retrieval.encoders.joint import JointEncoder
+from retrieval.routed import RoutedSearcher
 from retrieval.search import KnowledgeSearcher, Searcher
 from stream import extensions
 from stream.clock import Clock
@@ -157,14 +158,17 @@ def build_assistant(
     config: ReasoningConfig | None = None,
     clock: Clock | None = None,
     tracker: object = None,
+    memory: Searcher | None = None,
 ) -> Assistant:
     """The model that is configured behind the search decoder; `clock` measures its timings.
 
-    `tracker`: see `load_backend`.
+    `tracker`: see `load_backend`. `memory` is asked of what the wearer has seen.
     """
     config = config or ReasoningConfig()
     searcher = with_web(_searcher(models, config.searcher), config.web)
-    decoder = SearchDecoder(searcher, config.decode, clock)
+    if memory is not None:
+        searcher = RoutedSearcher(searcher, memory)
+    decoder = SearchDecoder(searcher, config.decode, clock, remembers=memory is not None)
     if config.model == "rules":
         return Assistant(_rules(models, config.policy), decoder, config.patience_s)
     if config.model == "pixsearch":

@@ -1,7 +1,7 @@
 """The composition root of a session: its configuration -> its parts."""
 
 import logging
-from collections.abc import Callable
+from typing import Protocol
 
 from foveal.assets.hub import tell_missing, tell_unpinned
 from foveal.config.schema import Config, placed
@@ -11,15 +11,26 @@ from foveal.setup.assistant import Models, build_assistant, open_models
 from foveal.setup.cutters import load_cutter
 from foveal.setup.phrases import open_phrase_segmenter
 from foveal.setup.trackers import open_tracker
+from retrieval.search import Searcher
 from stream.keyframes.selector import KeyframeSelector
 from stream.timing.trace import Tracer
 
 logger = logging.getLogger(__name__)
 
 
-def load_stages(config: Config, models: Models | None = None) -> Callable[[Tracer], Stages]:
+class MakeStages(Protocol):
+    """Makes the parts of one session."""
+
+    def __call__(self, tracer: Tracer, remembers: bool = True) -> Stages:
+        """Not `remembers`: for one that may not ask the memory, where there is one."""
+
+
+def load_stages(
+    config: Config, models: Models | None = None, memory: Searcher | None = None
+) -> MakeStages:
     """Load everything once; what comes back gives each session parts of its own around it.
 
+    `memory` is asked of what the wearer has seen; without one nothing is.
     Raises AssetError, QueryError or ConfigError with what to do.
     """
     config = placed(config)
@@ -34,13 +45,14 @@ def load_stages(config: Config, models: Models | None = None) -> Callable[[Trace
     # A model that cannot be loaded is told now; with the tracker, as each session asks for it.
     build_assistant(shared, config.reasoning, tracker=tracker)
 
-    def make(tracer: Tracer) -> Stages:
+    def make(tracer: Tracer, remembers: bool = True) -> Stages:
+        asked = memory if remembers else None
         return Stages(
             KeyframeSelector(config.keyframes),
             shared.backbone,
             LiveMasklets(tracker, limit),
             shared.reader,
-            build_assistant(shared, config.reasoning, tracker=tracker),
+            build_assistant(shared, config.reasoning, tracker=tracker, memory=asked),
             tracer,
             cutter,
         )

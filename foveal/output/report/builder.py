@@ -60,8 +60,11 @@ class ReportBuilder(Writer):
         picture: Image,
         regions: tuple[Region, ...] = (),
         wav_path: Path | None = None,
+        moment_uri: str | None = None,
     ) -> None:
         """Add one question's card; `picture` is the frame with its masks drawn.
+
+        `moment_uri`: the picture of an earlier moment that the answer recalls.
 
         `regions` beyond the answer's own spans need no card: they are in the picture.
         """
@@ -69,7 +72,7 @@ class ReportBuilder(Writer):
         uri = picture_uri(shrink(picture, PICTURE_HEIGHT), 84)
         audio = self._audio(wav_path) if wav_path else ""
         with writing(self._path):
-            self._cards.write(macros.card(self._answers, answer, uri, audio))
+            self._cards.write(macros.card(self._answers, answer, uri, audio, moment_uri))
             self._cards.flush()
 
     def finish(self, summary: Mapping[str, Any]) -> None:

@@ -11,7 +11,7 @@ from stream.clock import NS_PER_S
 
 def says(session: str, at_ns: int) -> str:
     minutes = at_ns // (60 * NS_PER_S)
-    return f"{14 + minutes // 60}:{minutes % 60:02}"
+    return f"at {14 + minutes // 60}:{minutes % 60:02}"
 
 
 def event(minute: int, text: str = "") -> Event:
