@@ -97,6 +97,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="an index of your own, searched before the knowledge base; repeatable",
     )
+    parser.add_argument(
+        "--remember",
+        type=Path,
+        metavar="FILE",
+        help="keep what is seen and said in this memory, and tell the wearer so",
+    )
     parser.add_argument("--tls-cert", type=Path, metavar="PEM", help="certificate chain")
     parser.add_argument("--tls-key", type=Path, metavar="PEM", help="its private key")
     parser.add_argument("--self-signed", action="store_true", help="make a certificate, keep it")

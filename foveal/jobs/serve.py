@@ -14,7 +14,7 @@ from aiohttp import web
 from devices.listening.echo import EchoConfig
 from devices.listening.listener import ListenConfig
 from devices.webrtc.turn import warn_of_trouble
-from foveal.config.load import load_config, with_indexes
+from foveal.config.load import load_config, with_indexes, with_memory
 from foveal.config.schema import Config
 from foveal.live.engine import load_engine
 from foveal.live.speech.hearing import LiveHearingConfig
@@ -47,7 +47,7 @@ and --tls-key, or listen on 127.0.0.1 behind a proxy that speaks TLS (--proxy).
 
 def serve(args: argparse.Namespace) -> int:
     """Serve as the command line says until Ctrl-C or SIGTERM; 0 after a clean end."""
-    config = with_indexes(load_config(args.config), args.index)
+    config = with_memory(with_indexes(load_config(args.config), args.index), args.remember)
     token, made = given_token(args), False
     if token is None and args.tokens is None and not is_local(args.host):
         token, made = secrets.token_urlsafe(TOKEN_BYTES), True

@@ -20,7 +20,7 @@ from foveal.live.threads.answer_threads import Seat
 from foveal.live.turns import AnswerJob, LiveTurn, ReadingAhead
 from foveal.live.view import LiveView
 from foveal.session.pipeline import Session
-from foveal.session.stages import Stages
+from foveal.session.stages import SessionSink, Stages
 from foveal.session.state import Answered, SessionState
 from stream.clock import NS_PER_MS, NS_PER_S, Clock
 from stream.errors import Cancelled, ChannelClosed, FovealError, OutputError
@@ -79,13 +79,23 @@ class Conversation:
                 self.stop_recording(renew[1])
             stages = self.parts.make_stages()
             ahead = ReadingAhead(self.parts.answers, stages.assistant.remote)
-            session = Session(stages, self, self.parts.config, ahead.put)
+            session = Session(stages, self._remembered(), self.parts.config, ahead.put)
             self.run = Run(stages, session, session.init_state(), renew[0] if renew else None)
             if renew is not None:
                 self._post(server.ForgotMessage())
             if self.run.recording is not None:
                 self._post(server.RecordingMessage(on=True, id=self.run.recording.id))
         return self.run
+
+    def _remembered(self) -> SessionSink:
+        """What the session tells, by way of the memory where there is one."""
+        memory = self.parts.memory
+        if memory is None:
+            return self
+        sink = memory.before(self)
+        if memory.running:
+            self._post(server.MemoryMessage(on=True))
+        return sink
 
     def step(self, frame: Frame, renew: Renewal | None, captured_ns: int | None = None) -> None:
         """One frame; a question that waits is about it, and its answer begins to be made.
@@ -283,7 +293,8 @@ class Conversation:
             timings["turn"] = (now_ns - self.applying.asked_ns) / NS_PER_MS
         if self.run is not None and self.run.recording is not None:
             self.run.recording.answer(answer)
-        self._post(end_message(self._number or 0, answer, frame, timings, age_ms))
+        moment = None if self.parts.memory is None else self.parts.memory.moment(answer)
+        self._post(end_message(self._number or 0, answer, frame, timings, age_ms, moment))
 
     @property
     def _number(self) -> int | None:

@@ -6,14 +6,18 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from devices.speaking.speaker import Speaker, open_speaker
-from foveal.config.schema import Config
+from foveal.config.schema import Config, placed
 from foveal.live.speech.hearing import LiveHearingConfig, load_listener_maker
 from foveal.live.speech.microphone import MakeListener
 from foveal.live.speech.voice import LEAD_IN
+from foveal.session.remember import Rememberer
 from foveal.session.stages import Stages
+from foveal.setup.assistant import open_models
 from foveal.setup.processors import device_of, whisper_device
+from foveal.setup.remembering import open_rememberer
 from foveal.setup.stages import load_stages
 from foveal.setup.threads import share_cores
+from stream.clock import UnixClock
 from stream.errors import AssetError
 from stream.timing.trace import Tracer
 
@@ -28,14 +32,35 @@ class Engine:
     speaker: Speaker | None = None
     make_listener: MakeListener | None = None  # None: questions come as text only
     lead_in: str | None = None  # said when an answer takes a while to begin
+    memory: Rememberer | None = None  # of whom this server is; None: nothing is remembered
+    make_guest_stages: Callable[[], Stages] | None = None  # without it; None: as the others
+    close: Callable[[], None] = lambda: None  # writes what the memory still has to write
 
 
 def load_engine(config: Config, hearing: LiveHearingConfig | None = None) -> Engine:
     """Load everything; raises AssetError, QueryError or ConfigError with what to do."""
     share_cores()
-    make_stages = load_stages(config)
-    speaker = open_speaker(config.speech.backend)
-    return Engine(lambda: make_stages(Tracer()), speaker, _load_listeners(hearing, config), LEAD_IN)
+    if config.memory.path is None:
+        make_stages = load_stages(config)
+        speaker, ears = open_speaker(config.speech.backend), _load_listeners(hearing, config)
+        return Engine(lambda: make_stages(Tracer()), speaker, ears, LEAD_IN)
+    models = open_models(placed(config))
+    memory, asked = open_rememberer(config.memory, models, UnixClock())
+
+    def close() -> None:
+        asked.close()
+        memory.close()
+
+    make_stages = load_stages(config, models, asked)
+    return Engine(
+        lambda: make_stages(Tracer()),
+        open_speaker(config.speech.backend),
+        _load_listeners(hearing, config),
+        LEAD_IN,
+        memory,
+        lambda: make_stages(Tracer(), remembers=False),
+        close,
+    )
 
 
 def _load_listeners(hearing: LiveHearingConfig | None, config: Config) -> MakeListener | None:

@@ -10,10 +10,13 @@ goes on.
 import asyncio
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import Future
 from contextlib import aclosing
 
 from foveal.live.camera_watch import STALLED, CameraWatch, old_picture
 from foveal.live.conversation import Conversation, Meter, Renewal
+from foveal.live.forget_request import forget_request
+from foveal.live.live_memory import REMEMBERED, LiveMemory
 from foveal.live.parts import LiveParts
 from foveal.live.protocol import server
 from foveal.live.protocol.parts import PointedQuestion
@@ -22,6 +25,7 @@ from foveal.live.speech.voice import LiveVoice
 from foveal.live.timeline import StreamTimeline
 from foveal.live.turns import LiveTurn
 from foveal.live.view import LiveView
+from retrieval.memory.disk.forgetting import Forgotten
 from stream.clock import NS_PER_MS, NS_PER_S, Clock
 from stream.errors import PromptError
 from stream.frame import Frame, FrameSource
@@ -129,6 +133,49 @@ class LiveSession:
         """
         self._renew = recording, reason
 
+    @property
+    def remembered(self) -> bool:
+        """Whether what is seen now is remembered."""
+        return self._parts.memory is not None and self._parts.memory.running
+
+    def wished_gone(self, text: str) -> int | None:
+        """Since when (Unix ns) a wish wants the memory to forget; None for any other words."""
+        memory = self._parts.memory
+        if memory is None or not memory.allowed():
+            return None
+        return forget_request(text, memory.wall.now_ns())
+
+    def remember(self, on: bool) -> None:
+        """Remember what is seen, or no longer; raises PromptError where nothing may be."""
+        self._memory.switch(on)
+        self._tell(server.MemoryMessage(on=on))
+
+    def forget(self, last_s: float | None = None, since_ns: int | None = None) -> None:
+        """Start anew, and forget of the memory what it has of the last seconds, or everything.
+
+        All are told when it is gone. Raises PromptError where nothing is remembered.
+        """
+        done = self._memory.forget(last_s, since_ns)
+        self.renew(None, "what was remembered is forgotten")
+        done.add_done_callback(lambda one: self._loop.call_soon_threadsafe(self._forgotten, one))
+
+    def _forgotten(self, done: Future[Forgotten]) -> None:
+        error = done.exception()
+        if error is not None:
+            self._tell(server.RefusedMessage(cause="memory", reason=str(error)))
+            said = "I could not forget it."
+        else:
+            self._tell(server.ForgotMessage(events=done.result().events))
+            said = "It is forgotten."
+        if self.voice is not None:
+            self.voice.notice(said)
+
+    @property
+    def _memory(self) -> LiveMemory:
+        if self._parts.memory is None:
+            raise PromptError("nothing is remembered on this server (`foveal serve --remember`)")
+        return self._parts.memory
+
     def stop_recording(self, reason: str) -> None:
         """End the recording; the conversation goes on."""
         self._parts.lane.submit(lambda: self._talk.stop_recording(reason))
@@ -175,6 +222,8 @@ class LiveSession:
         async with self._busy:
             if self._talk.run is not None and self._talk.run.recording is not None:
                 await self._submit(lambda: self._talk.stop_recording(reason))
+        if self._parts.memory is not None:
+            self._parts.memory.close()
         self._parts.lane.close()
 
     async def _submit(self, job: Callable[[], object]) -> None:
@@ -272,6 +321,8 @@ class LiveSession:
         if self._talk.ended and not isinstance(message, server.RecordingMessage):
             return
         self._tell(message)
+        if isinstance(message, server.MemoryMessage) and message.on:
+            self._tell_remembered()
         if isinstance(message, server.EndMessage):
             turn = self._turns.get(message.turn)
             if turn is not None and not (self.voice and self.voice.audible):
@@ -285,6 +336,12 @@ class LiveSession:
             number = message.turn or 0  # where it is no question's
             self._say(number, NO_ANSWER)
             self._worded(number)
+
+    def _tell_remembered(self) -> None:
+        """Said once a session, as the wearer may not look at a page."""
+        if self.voice is not None and not self._memory.told:
+            self._memory.told = True
+            self.voice.notice(REMEMBERED)
 
     def _say(self, turn: int, words: str) -> None:
         """An answer to an earlier question is no longer spoken."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from devices.speaking.speaker import Speaker
 from foveal.config.schema import SessionConfig
+from foveal.live.live_memory import LiveMemory
 from foveal.live.threads.answer_threads import AnswerThreads
 from foveal.live.threads.worker import Lane
 from foveal.session.stages import Stages
@@ -23,3 +24,4 @@ class LiveParts:
     config: SessionConfig = field(default_factory=SessionConfig)
     speaker: Speaker | None = None
     lead_in: str | None = None  # said when an answer takes a while to begin
+    memory: LiveMemory | None = None  # of this session alone; None: nothing is remembered

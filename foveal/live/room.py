@@ -29,6 +29,7 @@ NEEDS: dict[type[client.ClientMessage], Right] = {
     client.ForgetMessage: "manage",
     client.DeviceMessage: "manage",
     client.RecordMessage: "record",
+    client.RememberMessage: "record",
 }
 
 MakeLive = Callable[[Tell], LiveSession]
@@ -117,6 +118,7 @@ class Room:
             missed=0 if after is None else self.log.missed(after),
             camera=self.live.camera,
             recorded=self._consent.recording is not None,
+            remembered=self.live.remembered,
             may=access.rights,
             **hello,
         )
@@ -167,6 +169,8 @@ class Room:
                 reply(server.PongMessage(n=said.n).told())
             else:
                 access.need(NEEDS[type(said)])
+                if isinstance(said, client.AskMessage) and self._forgets(said.text, access):
+                    return
                 self._obey(said, talk)
         except FovealError as error:
             reply(server.ErrorMessage(reason=str(error)).told())
@@ -188,11 +192,21 @@ class Room:
         self.live.stop_speaking("the wearer spoke")
 
     def asked(self, text: str) -> None:
-        """Ear: a whole question was heard."""
+        """Ear: a whole question was heard, or a wish to forget."""
         try:
-            self.ask(text, "speech")
+            if not self._forgets(text, FULL):
+                self.ask(text, "speech")
         except PromptError as error:
             self.tell(server.ErrorMessage(reason=str(error)))
+
+    def _forgets(self, text: str, access: Access) -> bool:
+        """Obey a wish to forget; False where it is none. Raises PromptError without the right."""
+        since_ns = self.live.wished_gone(text)
+        if since_ns is None:
+            return False
+        access.need("manage")
+        self.live.forget(since_ns=since_ns)
+        return True
 
     def _obey(self, said: client.AnyClientMessage, talk: OnTalk | None) -> None:
         if isinstance(said, client.AskMessage):
@@ -200,7 +214,12 @@ class Room:
         elif isinstance(said, client.StopMessage):
             self.live.stop_speaking()
         elif isinstance(said, client.ForgetMessage):
-            self.live.renew(None, "a new conversation was started")
+            if said.last_s is None:
+                self.live.renew(None, "a new conversation was started")
+            else:
+                self.live.forget(said.last_s)
+        elif isinstance(said, client.RememberMessage):
+            self.live.remember(said.on)
         elif isinstance(said, client.DeviceMessage):
             self.device = said.data()
             self.tell(server.DeviceStateMessage(**self.device))

@@ -26,6 +26,7 @@ from devices.whip.endpoint import build_app
 from devices.whip.sdp import Role
 from foveal.live.access import Access, Right, access_of
 from foveal.live.engine import Engine
+from foveal.live.live_memory import LiveMemory
 from foveal.live.live_session import LiveSession, Tell
 from foveal.live.message_log import Message
 from foveal.live.parts import LiveParts
@@ -42,6 +43,7 @@ from foveal.server.peers import Peers, ServeConfig
 from foveal.server.recordings import RecordPages
 from foveal.server.status import add_defences, local_hosts_only, project_version, status_routes
 from foveal.server.transport.socket import EventSocket
+from foveal.session.stages import Stages
 from stream.clock import NS_PER_S, Clock, MonotonicClock, UnixClock
 from stream.errors import PromptError
 from stream.events import MAX_QUESTION_CHARS
@@ -233,9 +235,18 @@ class LiveServer:
         engine = self._engine
         assert engine is not None  # `admit` refuses before
 
+        def mine() -> bool:
+            """Whether the session is of whom this server remembers for: not a guest's."""
+            return room.owner is None or room.owner.allows("admin")
+
+        def make_stages() -> Stages:
+            guests = engine.make_guest_stages
+            return engine.make_stages() if guests is None or mine() else guests()
+
         def make_live(tell: Tell) -> LiveSession:
+            memory = engine.memory
             parts = LiveParts(
-                engine.make_stages,
+                make_stages,
                 self._worker.lane(),
                 self._answers,
                 self._speech,
@@ -243,11 +254,14 @@ class LiveServer:
                 self.config.session,
                 engine.speaker,
                 engine.lead_in,
+                None if memory is None else LiveMemory(memory, UnixClock(), mine),
             )
             return LiveSession(parts, tell, self._clock)
 
         start = None if self.library is None else self.library.start
-        return Room(make_live, start, self.config.limits, self._clock, self._tell_watchers)
+        limits = self.config.limits
+        room = Room(make_live, start, limits, self._clock, self._tell_watchers)
+        return room
 
     def _tell_watchers(self, name: str, kind: str, data: dict[str, Any]) -> None:
         for watcher in list(self._watchers):
@@ -269,6 +283,8 @@ class LiveServer:
         self._worker.close()
         ending = (self._worker, self._answers)
         self.stuck = not all([await asyncio.to_thread(one.join, JOIN_S) for one in ending])
+        if self._engine is not None and not self.stuck:
+            await asyncio.to_thread(self._engine.close)
         self._speech.shutdown(wait=False, cancel_futures=True)
         self._views.shutdown(wait=False, cancel_futures=True)
         self._drawing.shutdown(wait=False, cancel_futures=True)

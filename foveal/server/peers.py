@@ -19,6 +19,7 @@ from devices.whip.sdp import Role
 from devices.whip.session import PeerSession
 from foveal.config.schema import SessionConfig
 from foveal.live.access import Access, Right
+from foveal.live.guest_ear import GuestEar
 from foveal.live.message_log import Message
 from foveal.live.protocol.server import ErrorMessage
 from foveal.live.recording import RecordPolicy
@@ -155,7 +156,8 @@ class Peers:
             work.append(self._see(peer, room))
         make_listener = self._server.make_listener
         if peer.audio is not None and make_listener is not None and "ask" in access.rights:
-            microphone = Microphone(peer.audio, make_listener(room, self._clock), self._clock)
+            ear = room if "manage" in access.rights else GuestEar(room)
+            microphone = Microphone(peer.audio, make_listener(ear, self._clock), self._clock)
             talk = microphone.talk
             work.append(self._hear(peer, room, microphone))
         return [*work, self._talk_to(peer, room, talk, access)]

@@ -78,9 +78,19 @@ class StopMessage(ClientMessage):
 
 
 class ForgetMessage(ClientMessage):
-    """Start a new conversation in this session."""
+    """Start a new conversation in this session; with `last_s`, the memory forgets, too."""
 
     type: Literal["forget"] = "forget"
+    last_s: Annotated[int, Field(ge=0, le=2**40)] | None = optional(
+        "of the memory, what the last seconds hold; 0: everything in it"
+    )
+
+
+class RememberMessage(ClientMessage):
+    """Remember what is seen, or no longer; where the server keeps a memory."""
+
+    type: Literal["remember"] = "remember"
+    on: bool = told("which of the two")
 
 
 class TalkMessage(ClientMessage):
@@ -126,6 +136,7 @@ AnyClientMessage = (
     AskMessage
     | StopMessage
     | ForgetMessage
+    | RememberMessage
     | TalkMessage
     | RecordMessage
     | DeviceMessage

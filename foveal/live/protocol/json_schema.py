@@ -21,6 +21,7 @@ from foveal.live.protocol.parts import (
     ProtocolMessage,
     ProtocolPart,
     RegionState,
+    RememberedMoment,
     SearchMade,
     SpanMark,
 )
@@ -41,6 +42,7 @@ PARTS: dict[str, type[ProtocolPart]] = {
     "span": SpanMark,
     "search": SearchMade,
     "entry": EvidenceEntry,
+    "moment": RememberedMoment,
 }
 
 

@@ -93,6 +93,16 @@ class SearchMade(ProtocolPart):
     evidence: tuple[EvidenceEntry, ...] = told("what was found, each an `entry`")
 
 
+class RememberedMoment(ProtocolPart):
+    """An earlier moment that an answer recalls."""
+
+    event: str = told("its id in the memory")
+    text: str = told("what is remembered, with its time")
+    picture: str | None = optional(
+        "a data URI of the picture with the thing's mask, where the box still has it"
+    )
+
+
 class DeviceFacts(ProtocolPart):
     """What a wearer's device says of itself."""
 

@@ -11,6 +11,7 @@ from foveal.live.protocol.parts import (
     PointedQuestion,
     ProtocolMessage,
     RegionState,
+    RememberedMoment,
     SearchKind,
     SearchMade,
     Size,
@@ -52,6 +53,7 @@ class HelloMessage(ServerMessage):
     listening: bool = told("whether questions may be")
     recording: bool = told("whether sessions may be recorded")
     max_question_chars: Count = told("longest `ask`")
+    remembered: bool = Field(default=False, description="whether what is seen is remembered")
 
 
 class CameraMessage(NumberedMessage):
@@ -127,6 +129,7 @@ class EndMessage(NumberedMessage):
     timings_ms: dict[str, float] = told("see below")
     age_ms: Count | None = optional("how old the picture was then, where over 2 s")
     cut: str | None = optional("why it is but a part of the answer, where it was cut off")
+    moment: RememberedMoment | None = optional("the `moment` that it recalls, where it does")
 
 
 class SpeechMessage(NumberedMessage):
@@ -150,7 +153,7 @@ class RefusedMessage(NumberedMessage):
 
     type: Literal["refused"] = "refused"
     turn: Turn | None = optional("the question's number, where it is one's")
-    cause: str = told("question, stopped, cut off, speech, internal, masklet, bad frame")
+    cause: str = told("question, stopped, cut off, speech, internal, masklet, bad frame, memory")
     reason: str = told("in words")
     pts_ms: PtsMs | None = optional("stream time, where it has one")
 
@@ -215,10 +218,18 @@ class RecordingMessage(NumberedMessage):
     reason: str | None = optional("why it ended")
 
 
+class MemoryMessage(NumberedMessage):
+    """What is seen is remembered from here on, or no longer."""
+
+    type: Literal["memory"] = "memory"
+    on: bool = told("whether it is")
+
+
 class ForgotMessage(NumberedMessage):
-    """A new conversation has begun."""
+    """A new conversation has begun, and what the memory was asked to forget is gone."""
 
     type: Literal["forgot"] = "forgot"
+    events: Count | None = optional("of the memory, that are gone: to the last byte")
 
 
 class DeviceStateMessage(DeviceFacts, NumberedMessage):

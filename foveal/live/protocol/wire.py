@@ -10,6 +10,7 @@ from foveal.live.protocol.parts import (
     MaskCode,
     PointedQuestion,
     RegionState,
+    RememberedMoment,
     SearchMade,
     SpanMark,
 )
@@ -72,8 +73,9 @@ def end_message(
     frame: Frame,
     timings_ms: Mapping[str, float],
     age_ms: int | None = None,
+    moment: RememberedMoment | None = None,
 ) -> EndMessage:
-    """A finished answer: what was said, what it points at, what it rests on.
+    """A finished answer: what was said, what it points at, what it rests on, what it recalls.
 
     `age_ms`: of the picture when it was asked about, where that is worth telling.
     """
@@ -92,6 +94,7 @@ def end_message(
         timings_ms={stage: round(taken, 1) for stage, taken in timings_ms.items()},
         age_ms=age_ms,
         cut=answer.cut or None,
+        moment=moment,
     )
 
 

@@ -50,6 +50,7 @@ const handlers = {
     hello = message;
     $('camera').hidden = !message.camera;
     recorded(message.recorded);
+    remembered(message.remembered);
     if (!message.resumed) {
       if (transcript.turns.size) transcript.note('The box had forgotten the conversation: this is a new one.');
       painter.labels.clear();
@@ -122,7 +123,12 @@ const handlers = {
     }
     transcript.note(on ? 'Recording, from here on.' : `Recording ${id} has ended: ${reason}.`);
   },
-  forgot() { if (replay.active) return; transcript.clear('A new conversation.'); painter.labels.clear(); },
+  memory({on}) { if (replay.active) return; remembered(on); transcript.note(on ? 'What is seen is remembered, from here on.' : 'Nothing more is remembered.'); },
+  forgot({events}) {
+    if (replay.active) return;
+    transcript.clear(events === undefined ? 'A new conversation.' : 'A new conversation. What was asked for is forgotten.');
+    painter.labels.clear();
+  },
   error({reason}) { transcript.note(reason); },
   bye({reason}) { transcript.note(`The session has ended: ${reason}.`); },
 };
@@ -133,6 +139,8 @@ function takenAt({captured_ms: captured, age_ms: age}, now) {
   const about = now - age - NETWORK_MS, at = captured - performance.timeOrigin;
   return Math.abs(at - about) < CLOCKS_MS ? at : about;
 }
+
+function remembered(on) { $('remembering').hidden = !on; }
 
 function recorded(on) {
   $('recording').hidden = !on;
@@ -157,7 +165,7 @@ link.addEventListener('state', ({detail: {state}}) => {
   $('hint').hidden = !on || transcript.turns.size > 0;
   $('forget').hidden = !on;
   $('flip').hidden = kind !== 'camera';
-  if (state === 'off') { $('camera').hidden = $('recording').hidden = $('record').hidden = $('keep').hidden = true; $('start').hidden = false; }
+  if (state === 'off') { $('camera').hidden = $('remembering').hidden = $('recording').hidden = $('record').hidden = $('keep').hidden = true; $('start').hidden = false; }
 });
 
 // Without leave to make a sound by itself, from the first touch on.
@@ -458,6 +466,12 @@ function hearing(text) {
   $('hearing').hidden = !text;
   $('hearing').querySelector('span').textContent = text;
 }
+
+// --- memory
+
+$('remembering').onclick = () => $('memory').showModal();
+for (const [name, type, members] of [['forget-minutes', 'forget', {last_s: 300}], ['forget-all', 'forget', {last_s: 0}], ['remember-not', 'remember', {on: false}]])
+  $(name).onclick = () => { link.say(type, members); $('memory').close(); };
 
 // --- recordings
 

@@ -106,6 +106,7 @@ export class Transcript {
     const one = this.#of(message.turn);
     one.answer.replaceChildren(...this.#spans(message));
     if (message.cut) one.answer.append(make('div', 'cut', `cut off: ${message.cut}`));
+    if (message.moment) one.answer.append(this.#moment(message.moment));
     const texts = new Map(message.searches.flatMap(search => search.evidence.map(entry => [entry.id, entry.text])));
     for (const {id, card} of one.cards) card.querySelector('p').textContent = texts.get(id) || '';
     one.timings = message.timings_ms;
@@ -137,6 +138,19 @@ export class Transcript {
 
   #firstWord({waited = 0, turn = 0, total = 0, first_token: first = 0}) {
     return turn - total + first;
+  }
+
+  // An earlier moment: no picture of it is stored, so it is shown only while the box still has it.
+  #moment({text, picture}) {
+    const figure = make('figure', 'moment');
+    if (picture) {
+      const image = make('img');
+      image.src = picture;
+      image.alt = text;
+      figure.append(image);
+    }
+    figure.append(make('figcaption', '', picture ? text : `${text} (no picture of it is kept)`));
+    return figure;
   }
 
   #spans({text, spans}) {

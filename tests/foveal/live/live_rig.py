@@ -15,6 +15,7 @@ from jsonschema import Draft202012Validator
 from devices.speaking.speaker import Speaker
 from foveal.config.schema import SessionConfig
 from foveal.live.engine import Engine
+from foveal.live.live_memory import LiveMemory
 from foveal.live.live_session import LiveSession
 from foveal.live.parts import LiveParts
 from foveal.live.protocol.server import ServerMessage
@@ -124,6 +125,7 @@ class LiveRig:
 
     make: Callable[[], Stages] = make_stages
     speaker: Speaker | None = None
+    memory: LiveMemory | None = None
     told: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
 
     async def __aenter__(self) -> "LiveRig":
@@ -132,7 +134,10 @@ class LiveRig:
         self.pool = ThreadPoolExecutor(1)
         lane = self.worker.lane()
         pools = self.pool, self.pool
-        parts = LiveParts(self.make, lane, self.answers, *pools, SessionConfig(), self.speaker)
+        config = SessionConfig()
+        parts = LiveParts(
+            self.make, lane, self.answers, *pools, config, self.speaker, memory=self.memory
+        )
         self.live = LiveSession(parts, self.tell, self.clock)
         return self
 

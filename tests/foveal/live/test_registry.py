@@ -110,6 +110,7 @@ async def test_a_client_comes_back_to_its_conversation(house: Any) -> None:
         "missed": 0,
         "camera": False,
         "recorded": False,
+        "remembered": False,
         "may": ["view", "ask", "publish", "record", "manage"],
         **HELLO,
     }
