@@ -11,7 +11,8 @@ UV := PATH="$(BIN):$$PATH" uv
 
 demo: $(STAMP) models index  ## replay a real clip, ask questions, write runs/demo
 	$(BIN)/foveal demo-clip runs/demo.mp4
-	$(BIN)/foveal replay runs/demo.mp4 --rate 0 --ask-file runs/demo.questions.jsonl --out runs/demo
+	$(BIN)/foveal replay runs/demo.mp4 --rate 0 --ask-file runs/demo.questions.jsonl \
+		--remember runs/demo/memory.sqlite --out runs/demo
 
 # A file of tests in one process; a process more than two cores, as tests of networks wait.
 TEST_PROCESSES ?= 3

@@ -1,6 +1,7 @@
 """The whole pipeline on a 720p clip at 10 fps: frames per second, memory, each stage's share.
 
     python -m benchmarks.replay [--json] [--quick] [--video CLIP] [--minutes 30] [--loop-only]
+    python -m benchmarks.replay --memory [--json] [--quick] [--video CLIP]
 
 Three masklets live from the first keyframe on, and a question comes every 15 s of stream time.
 `foveal` does everything that `foveal replay` does; the other rows leave out the annotated video,
@@ -10,7 +11,8 @@ the speech, or both. `fps` counts all of it, answers included; `frame_fps` leave
 `growth_bytes_per_frame` is the Theil-Sen slope of the resident set less mapped files after the
 warm-up (the first fifth). Every row runs in a process of its own; `peak_rss_mb` is the largest
 resident set seen after a frame, mapped files included. Unless a clip is given, `foveal.demo.clip`
-renders one.
+renders one. `--memory` plays the clip with a memory and without one in turn, in the order A B B A,
+so that a machine that gets slower slows both; `fps_ratio` is that of their medians.
 """
 
 import argparse
@@ -29,11 +31,13 @@ import psutil
 
 from benchmarks.report import emit
 from devices.speaking.speaker import open_speaker
-from foveal.config.schema import Config, SessionConfig
+from foveal.config.schema import Config, MemorySettings, SessionConfig, placed
 from foveal.demo.clip import DemoOptions, render_demo
+from foveal.jobs.clip_memory import ClipMemory
 from foveal.output.recorder import Recorder
 from foveal.session.pipeline import Session
 from foveal.session.stages import SessionSink
+from foveal.setup.assistant import open_models
 from foveal.setup.footprint import bound_arenas
 from foveal.setup.stages import load_stages
 from foveal.setup.threads import share_cores
@@ -47,6 +51,8 @@ from stream.timing.trace import StageSummary, Tracer
 
 GOAL_FPS = 10.0
 GOAL_GROWTH = 6.0  # bytes per frame: 216 kB an hour at 10 fps
+GOAL_MEMORY = 0.97  # of the frames per second without
+MEMORY_ROUNDS = 3  # of A B B A
 GOAL_MINUTES = 30.0  # of the loop, below which growth is mostly warm-up and judged by nobody
 TRACKS = 3
 STREAM_S, QUICK_STREAM_S = 60.0, 8.0
@@ -75,6 +81,7 @@ class Job:
     stream_s: float
     video: bool
     speech: bool
+    memory: bool = False  # what is seen is remembered
 
 
 def main() -> None:
@@ -85,6 +92,7 @@ def main() -> None:
     parser.add_argument("--video", "--data", type=Path, metavar="CLIP", help="play this instead")
     parser.add_argument("--minutes", type=float, help="of the loop (30; 0 leaves it out)")
     parser.add_argument("--loop-only", action="store_true", help="only the loop")
+    parser.add_argument("--memory", action="store_true", help="only with a memory beside without")
     args = parser.parse_args()
     minutes = args.minutes if args.minutes is not None else 0.5 if args.quick else GOAL_MINUTES
     with TemporaryDirectory(prefix="foveal-") as folder:
@@ -92,6 +100,9 @@ def main() -> None:
         seconds = QUICK_STREAM_S if args.quick else STREAM_S
         full = Job("foveal", clip, seconds, video=True, speech=True)
         silent = replace(full, name="foveal-no-video-no-speech", video=False, speech=False)
+        if args.memory:
+            emit("replay", *_memory_rows(silent, 1 if args.quick else MEMORY_ROUNDS))
+            return
         jobs = [full, silent]
         if not args.quick:
             jobs.insert(1, replace(full, name="foveal-no-video", video=False))
@@ -102,6 +113,25 @@ def main() -> None:
             jobs.append(replace(full, name="foveal-loop", stream_s=60 * minutes))
         results = {job.name: _in_process(job) for job in jobs}
     emit("replay", results, *judge(results, minutes))
+
+
+def _memory_rows(
+    silent: Job, rounds: int
+) -> tuple[dict[str, dict[str, float]], dict[str, str], bool | None]:
+    """Rows with and without a memory in turn, and the ratio of their medians."""
+    order = [(False, True) if number % 2 == 0 else (True, False) for number in range(2 * rounds)]
+    results: dict[str, dict[str, float]] = {}
+    for number, pair in enumerate(order, 1):
+        for memory in pair:
+            name = f"foveal-{'memory' if memory else 'no-memory'}-{number}"
+            results[name] = _in_process(replace(silent, name=name, memory=memory))
+    fps = {
+        kind: [row["fps"] for name, row in results.items() if name.startswith(f"foveal-{kind}-")]
+        for kind in ("memory", "no-memory")
+    }
+    ratio = float(np.median(fps["memory"]) / np.median(fps["no-memory"]))
+    results["memory beside without"] = {"fps_ratio": ratio}
+    return results, {"fps_ratio": f">= {GOAL_MEMORY} (memory beside without)"}, ratio >= GOAL_MEMORY
 
 
 def _in_process(job: Job) -> dict[str, float]:
@@ -146,10 +176,16 @@ async def _play(job: Job, out: Path) -> dict[str, float]:
         frames = round(job.stream_s * float(recording.info().rate or 10))
         source = FirstFrames(recording.reader, frames, clock, tracer)
         speaker = open_speaker("hibari" if job.speech else "none")
-        stages = load_stages(config)(tracer)
-        with Recorder(out, speaker, timed=False, video=job.video, tracer=tracer) as recorder:
+        file = out / "day.memory" if job.memory else None
+        models = open_models(placed(config))
+        memory = ClipMemory.open(MemorySettings(file), job.clip, models)
+        stages = load_stages(config, models, memory.asked)(tracer)
+        with (
+            memory,
+            Recorder(out, speaker, timed=False, video=job.video, tracer=tracer) as recorder,
+        ):
             watch = Watch(recorder, frames)
-            session = Session(stages, watch, config.session)
+            session = Session(stages, memory.before(watch), config.session)
             began, worked = time.perf_counter_ns(), time.process_time_ns()
             state = await session.run(source, questions(job.stream_s))
             took_s = (time.perf_counter_ns() - began) / NS_PER_S

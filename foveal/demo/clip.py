@@ -89,7 +89,8 @@ QUESTIONS: tuple[ScriptedQuestion, ...] = (
     ScriptedQuestion(19.6, "How long does this animal usually live?"),  # searched for by its looks
     ScriptedQuestion(25.8, "And how much does it sleep?"),  # goes on about it
     ScriptedQuestion(33.0, "Have I met this man before?"),  # nobody can know
-    ScriptedQuestion(38.8, "Where was coffee first grown?"),  # searched for by words
+    ScriptedQuestion(37.4, "Where was coffee first grown?"),  # searched for by words
+    ScriptedQuestion(41.4, "Where did you last see the cat?"),  # remembered
 )
 
 
