@@ -1,0 +1,1 @@
+"""Pages of documents: vectors of their lines or patches, searched late, answered with regions."""
