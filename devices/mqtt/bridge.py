@@ -36,6 +36,7 @@ from devices.mqtt.questions import (
 )
 from stream.clock import NS_PER_S, Clock
 from stream.errors import ConfigError, FovealError, PromptError
+from stream.outgoing import OutgoingLog
 
 logger = logging.getLogger(__name__)
 
@@ -79,6 +80,7 @@ class MqttBridge:
         options: BridgeOptions | None = None,
         version: str = "",
         read: Callable[[], PowerReading] = read_power,
+        log: OutgoingLog | None = None,
     ) -> None:
         self._device, self._clock, self._handlers = device, clock, handlers
         self._options = options or BridgeOptions()
@@ -101,7 +103,7 @@ class MqttBridge:
             self._state("disconnected"),
             self._receive,
         )
-        self._link = BrokerLink(broker, self._options, clock, self._outbox, script)
+        self._link = BrokerLink(broker, self._options, clock, self._outbox, script, log)
 
     def stats(self) -> BridgeStats:
         """The numbers so far."""

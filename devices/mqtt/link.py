@@ -18,6 +18,7 @@ from paho.mqtt.properties import Properties
 from devices.mqtt.aiomqtt_compat import release
 from devices.mqtt.options import BridgeOptions, Broker
 from stream.clock import Clock
+from stream.outgoing import OutgoingLog
 
 logger = logging.getLogger(__name__)
 
@@ -139,8 +140,16 @@ class BrokerLink:
     """Keeps one connection up and empties the outbox into it."""
 
     def __init__(
-        self, broker: Broker, options: BridgeOptions, clock: Clock, outbox: Outbox, script: Script
+        self,
+        broker: Broker,
+        options: BridgeOptions,
+        clock: Clock,
+        outbox: Outbox,
+        script: Script,
+        log: OutgoingLog | None = None,
     ) -> None:
+        """`log` is told of every message that the broker was given."""
+        self._log = log
         self._broker, self._options, self._clock = broker, options, clock
         self._outbox, self._script = outbox, script
         self._tls = broker.tls_context()
@@ -213,17 +222,17 @@ class BrokerLink:
     async def _greet(self, client: aiomqtt.Client) -> None:
         self._outbox.forget_values()
         for message in self._script.greeting():
-            await _tell(client, message)
+            await self._tell(client, message)
         for topic in self._script.subscriptions:
             await client.subscribe(topic, qos=2)
-        await _tell(client, self._script.ready)
+        await self._tell(client, self._script.ready)
 
     async def _send(self, client: aiomqtt.Client) -> None:
         """Empty the outbox, a message at a time; each stays ours until it is acknowledged."""
         while True:
             message = await self._outbox.take()
             try:
-                await _tell(client, message)
+                await self._tell(client, message)
             except BaseException:
                 self._outbox.give_back(message)
                 raise
@@ -231,14 +240,16 @@ class BrokerLink:
             if message is self._script.goodbye:
                 return
 
+    async def _tell(self, client: aiomqtt.Client, message: MqttMessage) -> None:
+        await client.publish(message.topic, message.payload, message.qos, retain=message.retain)
+        if self._log is not None:
+            words = f"{message.topic}: {message.payload}"
+            self._log.add("mqtt", f"{self._broker.host}:{self._broker.port}", words, "sent")
+
     async def _receive(self, client: aiomqtt.Client) -> None:
         async for message in client.messages:
             payload = message.payload if isinstance(message.payload, bytes) else b""
             self._script.receive(str(message.topic), payload, bool(message.retain))
-
-
-async def _tell(client: aiomqtt.Client, message: MqttMessage) -> None:
-    await client.publish(message.topic, message.payload, message.qos, retain=message.retain)
 
 
 async def first(*works: Coroutine[Any, Any, object]) -> None:

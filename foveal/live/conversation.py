@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from foveal.live.camera_watch import OLD_NS
 from foveal.live.parts import LiveParts
 from foveal.live.protocol import server
-from foveal.live.protocol.wire import end_message, question_of, regions_message
+from foveal.live.protocol.wire import end_message, outgoing_message, question_of, regions_message
 from foveal.live.recording import FileRecording
 from foveal.live.threads.answer_threads import Seat
 from foveal.live.turns import AnswerJob, LiveTurn, ReadingAhead
@@ -26,6 +26,7 @@ from stream.clock import NS_PER_MS, NS_PER_S, Clock
 from stream.errors import Cancelled, ChannelClosed, FovealError, OutputError
 from stream.events import Answer, AnswerEvent, Region
 from stream.frame import Frame, Keyframe
+from stream.outgoing import Outgoing
 
 logger = logging.getLogger(__name__)
 
@@ -282,6 +283,13 @@ class Conversation:
         if self.ended:
             raise ChannelClosed("the session has ended")
         self._told(event, self.applying, None if self.run is None else self.run.recording)
+
+    def sent(self, sent: Outgoing) -> None:
+        """In any thread: a request of this session has gone to a server."""
+        run = self.run
+        if run is not None and run.recording is not None:
+            run.recording.sent(sent)
+        self._post(outgoing_message(sent))
 
     def answer(self, answer: Answer, frame: Frame, regions: tuple[Region, ...]) -> None:
         """SessionSink: an answer is finished."""

@@ -29,6 +29,7 @@ from retrieval.memory.disk.forgetting import Forgotten
 from stream.clock import NS_PER_MS, NS_PER_S, Clock
 from stream.errors import PromptError
 from stream.frame import Frame, FrameSource
+from stream.outgoing import hearing
 
 MAX_WAITING = 4  # questions
 MAX_FAILURES = 20  # frames in a row that no model could take
@@ -227,7 +228,11 @@ class LiveSession:
         self._parts.lane.close()
 
     async def _submit(self, job: Callable[[], object]) -> None:
-        await asyncio.wrap_future(self._parts.lane.submit(job))
+        def heard() -> None:
+            with hearing(self._talk.sent):
+                job()
+
+        await asyncio.wrap_future(self._parts.lane.submit(heard))
 
     async def _work(self, frame: Frame, source: FrameSource, camera: int) -> None:
         async with self._busy:

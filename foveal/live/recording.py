@@ -25,11 +25,12 @@ from stream.clock import NS_PER_MS, NS_PER_S, Clock
 from stream.errors import OutputError
 from stream.events import Answer, Question
 from stream.frame import Frame
+from stream.outgoing import Outgoing, OutgoingFile
 from stream.writing import writing
 
 CLIP, VIEW = "clip.mkv", "view.mp4"
 QUESTIONS, ANSWERS, MESSAGES = "questions.jsonl", "answers.jsonl", "messages.jsonl"
-SUMMARY = "recording.json"
+SUMMARY, OUTGOING = "recording.json", "outgoing.jsonl"
 VIEW_HEIGHT = 480
 LOSSLESS = {"qp": "0", "preset": "ultrafast"}  # of libx264rgb: the pixels come back as they were
 
@@ -63,6 +64,8 @@ class FileRecording:
         with writing(folder):
             folder.mkdir(parents=True)
             folder.chmod(0o700)
+        self._outgoing = OutgoingFile(folder / OUTGOING)
+        self._outgoing.begin()
         self._lines = {name: LineFile(folder / name) for name in (QUESTIONS, ANSWERS, MESSAGES)}
 
     def frame(self, frame: Frame) -> None:
@@ -104,6 +107,12 @@ class FileRecording:
         with self._writing:
             if not self._closed:
                 self._lines[MESSAGES].write({"at_ms": pts_ns // NS_PER_MS, **message.told()})
+
+    def sent(self, sent: Outgoing) -> None:
+        """Keep what was sent to a server; in any thread."""
+        with self._writing:
+            if not self._closed:
+                self._outgoing.add(sent)
 
     def close(self, reason: str) -> None:
         """Finish the files; raises OutputError when the last frames cannot be written."""
@@ -172,7 +181,7 @@ class Library:
     def path(self, name: str, file: str) -> Path | None:
         """A file of a recording, if there is one."""
         found = {folder.name: folder for folder in self._folders()}.get(name)
-        known = file in (VIEW, MESSAGES, ANSWERS, QUESTIONS)
+        known = file in (VIEW, MESSAGES, ANSWERS, QUESTIONS, OUTGOING)
         return found / file if found and known and (found / file).is_file() else None
 
     def remove(self, name: str) -> bool:

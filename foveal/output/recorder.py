@@ -24,12 +24,15 @@ from stream.clock import NS_PER_S
 from stream.errors import FovealError
 from stream.events import Answer, AnswerEvent, Region
 from stream.frame import Frame, Keyframe
+from stream.outgoing import OutgoingFile
 from stream.timing.trace import Tracer
 
 HEIGHTS = (480, 720)  # least and most pixels of annotated.mp4 and the report's pictures
+OUTGOING = "outgoing.jsonl"
 RESULTS = (
     "answers.jsonl",
     "events.jsonl",
+    f"{OUTGOING}*",
     "annotated.mp4",
     "report.html",
     "speech/*.wav",
@@ -65,6 +68,7 @@ class Recorder:
         """
         self._moments = MomentPictures(folder, None if blur is not None else views)
         self.folder = folder
+        self.outgoing = OutgoingFile(folder / OUTGOING)  # what left the machine: nothing, if empty
         self.answers: list[Answer] = []
         self.refused: Counter[str] = Counter()  # cause -> count, of what this recorder refused
         self.reasons: dict[str, str] = {}  # cause -> why, of the first that was refused for it
@@ -82,6 +86,7 @@ class Recorder:
         """Make the folder and its files; on an error nothing stays open."""
         with ExitStack() as opened:
             prepare(self.folder, RESULTS)
+            self.outgoing.begin()
             self._answers = opened.enter_context(LineFile(self.folder / "answers.jsonl"))
             self._events = opened.enter_context(LineFile(self.folder / "events.jsonl"))
             self._report = opened.enter_context(ReportBuilder(self.folder / "report.html"))

@@ -26,6 +26,7 @@ from foveal.server.auth.tokens import TokenFile
 from foveal.server.peers import ServeConfig
 from foveal.setup.faces import blur_maker
 from foveal.setup.processors import device_of
+from foveal.setup.web import outgoing_log
 from stream.clock import UnixClock
 from stream.errors import ConfigError
 from stream.writing import writing
@@ -68,6 +69,7 @@ def serve_config(args: argparse.Namespace, config: Config, token: str | None) ->
         parse_proxies(args.proxy),
         None if args.udp_ports is None else parse_ports(args.udp_ports),
         tuple(map(parse_address, args.announce)),
+        outgoing_log(),
     )
 
 

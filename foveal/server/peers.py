@@ -31,6 +31,7 @@ from foveal.server.transport.socket import after_of
 from stream.clock import Clock
 from stream.errors import PromptError
 from stream.frame import FrameSource
+from stream.outgoing import OutgoingLog
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,7 @@ class ServeConfig:
     proxies: tuple[Network, ...] = ()  # reverse proxies whose word on the client counts
     udp_ports: range | None = None  # for media; None: any
     announce: tuple[str, ...] = ()  # addresses that others know this machine by
+    outgoing: OutgoingLog = field(default_factory=OutgoingLog)  # what is sent to other servers
 
     @property
     def receive(self) -> ReceiveOptions:

@@ -26,7 +26,7 @@ TO_STRANGERS = ("status", "protocol", "token_needed")
 
 
 def status_routes(server: StatusSource, known: Gate, admin: Gate) -> list[web.RouteDef]:
-    """/health: the process lives; /ready: a session would be taken; /sessions, for admins."""
+    """/health: the process lives; /ready: one may come; for admins /sessions and /outgoing."""
 
     async def health(_: web.Request) -> web.Response:
         return web.json_response({"status": "ok", "version": project_version()})
@@ -54,10 +54,16 @@ def status_routes(server: StatusSource, known: Gate, admin: Gate) -> list[web.Ro
         ]
         return web.json_response(rows)
 
+    async def outgoing(request: web.Request) -> web.Response:
+        """What left the machine last, of all sessions, oldest first."""
+        admin.authorize(request)
+        return web.json_response([sent.as_json() for sent in server.config.outgoing.recent])
+
     return [
         web.get("/health", health),
         web.get("/ready", ready),
         web.get("/sessions", admin.guard(sessions)),
+        web.get("/outgoing", admin.guard(outgoing)),
     ]
 
 

@@ -12,6 +12,7 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import replace
 from functools import partial
 from typing import TypeVar
@@ -249,4 +250,4 @@ def _thread(name: str) -> ThreadPoolExecutor:
 
 async def _in(thread: ThreadPoolExecutor, work: Callable[[], T]) -> T:
     """Run blocking work in a thread while the event loop goes on."""
-    return await asyncio.get_running_loop().run_in_executor(thread, work)
+    return await asyncio.get_running_loop().run_in_executor(thread, copy_context().run, work)

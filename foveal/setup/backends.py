@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from foveal.assets.hub import at_commit
 from foveal.config.models import SCHEMES, ReasoningConfig, check_model
+from foveal.setup.web import outgoing_log
 from perception.device import resolve_device
 from perception.scene.reader import SceneReader
 from reasoning.generation.config import ChatConfig
@@ -84,7 +85,7 @@ def load_chat(name: str, grounder: "Grounder", chat: ChatConfig) -> SegmentingLM
     kind: type[ChatVlm] = WarmChatVlm if chat.warm_up else ChatVlm
     if chat.video_session == "sglang":
         kind = SessionVlm
-    return kind(ChatClient(endpoint), grounder, chat)
+    return kind(ChatClient(endpoint, outgoing_log()), grounder, chat)
 
 
 def load_codes(config: ReasoningConfig, inner: "Grounder", reader: SceneReader) -> "Grounder":

@@ -13,6 +13,7 @@ import re
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Generator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import httpx2
@@ -21,7 +22,9 @@ import openai
 from reasoning.generation.cancel import CancelToken
 from reasoning.vlm.endpoint import Endpoint
 from reasoning.vlm.network_thread import NetworkThread
+from reasoning.vlm.sent_body import read_body
 from stream.errors import BackendError
+from stream.outgoing import OutgoingLog
 
 MAX_BYTES = 8 << 20  # of one answer, on the wire
 PAUSE_S, MAX_PAUSE_S = 0.5, 8.0  # before a server is asked again, doubled each time
@@ -65,8 +68,12 @@ class Delta:
 class ChatClient:
     """Asks one endpoint; safe from several threads."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, log: OutgoingLog | None = None) -> None:
+        """`log` is told of every request, before it is sent."""
         self.endpoint = endpoint
+        hooks: dict[str, list[Any]] = {"response": [_bound]}
+        if log is not None:
+            hooks["request"] = [partial(_note, log)]
         self._warming: concurrent.futures.Future[list[str]] | None = None
         self._refused: frozenset[str] = frozenset()  # options that the server does not take
         key = os.environ.get(endpoint.api_key_env)
@@ -78,7 +85,7 @@ class ChatClient:
             timeout=openai.Timeout(endpoint.timeout_s, connect=CONNECT_S),
             max_retries=0,
             default_headers=headers | dict(endpoint.headers),
-            http_client=openai.DefaultAsyncHttpxClient(event_hooks={"response": [_bound]}),
+            http_client=openai.DefaultAsyncHttpxClient(event_hooks=hooks),
         )
         self._root = endpoint.url.removesuffix("/v1")
         self._thread = NetworkThread(self._api.close)
@@ -277,6 +284,12 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
     except ValueError:
         return None
     return max(0.0, seconds) if math.isfinite(seconds) else None
+
+
+async def _note(log: OutgoingLog, request: httpx2.Request) -> None:
+    """What a request holds, into the list of what left the machine."""
+    words, pictures = read_body(await request.aread())
+    log.add("chat", request.url.netloc.decode("ascii"), words, "sent", pictures)
 
 
 async def _bound(response: httpx2.Response) -> None:

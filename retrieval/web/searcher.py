@@ -12,9 +12,9 @@ from retrieval.sources.records import MAX_TITLE_CHARS, iso_date
 from retrieval.sources.sentences import clean, quote, sentences
 from retrieval.web.config import WebConfig
 from retrieval.web.fetch import fetch_json
-from retrieval.web.sent import SentLog
 from stream.errors import QueryError
 from stream.events import Evidence, Query, Tier
+from stream.outgoing import OutgoingLog
 
 MAX_WORDS_CHARS = 400  # of what is sent
 MAX_TEXT_CHARS = 4000  # of a result, before it is cut to sentences
@@ -31,7 +31,7 @@ class WebSearcher:
     """
 
     def __init__(
-        self, config: WebConfig, log: SentLog, environment: Mapping[str, str] | None = None
+        self, config: WebConfig, log: OutgoingLog, environment: Mapping[str, str] | None = None
     ) -> None:
         """`environment` holds the secrets that the configuration's headers name.
 
@@ -62,9 +62,9 @@ class WebSearcher:
             )
             found = list(self._read(answer, query))
         except QueryError as error:
-            self._log.add(self._server, words, str(error))
+            self._log.add("web", self._server, words, str(error))
             raise
-        self._log.add(self._server, words, f"{len(found)} results")
+        self._log.add("web", self._server, words, f"{len(found)} results")
         return found
 
     def _read(self, answer: Any, query: Query) -> Iterator[Evidence]:

@@ -18,6 +18,7 @@ from foveal.live.protocol.client import AnyClientMessage
 from foveal.live.protocol.parts import (
     EvidenceEntry,
     MaskCode,
+    PictureSent,
     ProtocolMessage,
     ProtocolPart,
     RegionState,
@@ -43,6 +44,7 @@ PARTS: dict[str, type[ProtocolPart]] = {
     "search": SearchMade,
     "entry": EvidenceEntry,
     "moment": RememberedMoment,
+    "picture": PictureSent,
 }
 
 

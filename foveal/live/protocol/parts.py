@@ -103,6 +103,13 @@ class RememberedMoment(ProtocolPart):
     )
 
 
+class PictureSent(ProtocolPart):
+    """A picture that was sent to a server."""
+
+    sha256: str = told("of its bytes as they were sent, in hexadecimal digits")
+    size_bytes: Count = told("how many those are")
+
+
 class DeviceFacts(ProtocolPart):
     """What a wearer's device says of itself."""
 

@@ -8,6 +8,7 @@ from foveal.live.protocol.parts import (
     Count,
     DeviceFacts,
     EvidenceEntry,
+    PictureSent,
     PointedQuestion,
     ProtocolMessage,
     RegionState,
@@ -19,6 +20,7 @@ from foveal.live.protocol.parts import (
     optional,
     told,
 )
+from stream.outgoing import Seam
 
 Origin = Literal["text", "speech", "other"]
 Turn = Annotated[Count, Field(description="the question's number")]
@@ -223,6 +225,20 @@ class MemoryMessage(NumberedMessage):
 
     type: Literal["memory"] = "memory"
     on: bool = told("whether it is")
+
+
+class OutgoingMessage(NumberedMessage):
+    """Something of this session was sent to a server."""
+
+    type: Literal["outgoing"] = "outgoing"
+    seam: Seam = told("which part sent it")
+    server: str = told("its host and port")
+    local: bool = told("whether that is this machine, so that nothing left it")
+    words: str = told("the last 2,000 characters that were sent")
+    pictures: tuple[PictureSent, ...] = told("each a `picture`")
+    vectors: Count = told("rows of numbers that stand for words or pictures")
+    outcome: str = told("how much came back, `sent`, or what went wrong")
+    unix_ms: Count = told("when")
 
 
 class ForgotMessage(NumberedMessage):

@@ -8,17 +8,19 @@ from typing import Any
 from foveal.live.protocol.parts import (
     VERSION,
     MaskCode,
+    PictureSent,
     PointedQuestion,
     RegionState,
     RememberedMoment,
     SearchMade,
     SpanMark,
 )
-from foveal.live.protocol.server import EndMessage, RegionsMessage
+from foveal.live.protocol.server import EndMessage, OutgoingMessage, RegionsMessage
 from stream.clock import NS_PER_MS
 from stream.events import Answer, Question, Region
 from stream.frame import Frame
 from stream.geometry import Rle, clip_box, decode_mask, encode_mask
+from stream.outgoing import Outgoing
 
 MAX_MASK_SIDE = 192  # masks are sent no larger: a message must fit the channel at frame rate
 
@@ -40,6 +42,22 @@ def question_of(asked: PointedQuestion, asked_ns: int, size: tuple[int, int]) ->
         x, y = asked.point
         point = min(width - 1, int(x * width)), min(height - 1, int(y * height))
     return Question(asked.text, asked_ns, point, box)
+
+
+def outgoing_message(sent: Outgoing) -> OutgoingMessage:
+    """What was sent to a server, for those whose session it is."""
+    return OutgoingMessage(
+        seam=sent.seam,
+        server=sent.server,
+        local=sent.local,
+        words=sent.words,
+        pictures=tuple(
+            PictureSent(sha256=one.sha256, size_bytes=one.size_bytes) for one in sent.pictures
+        ),
+        vectors=sent.vectors,
+        outcome=sent.outcome,
+        unix_ms=sent.at_ns // NS_PER_MS,
+    )
 
 
 def regions_message(

@@ -10,6 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from contextvars import copy_context
 from types import TracebackType
 from typing import Self
 
@@ -118,7 +119,9 @@ class AnswerThreads:
                 work(seat)
 
         # A daemon: what hangs in a read must not keep the process from its end.
-        thread = threading.Thread(target=run, name="answer", daemon=True)
+        thread = threading.Thread(
+            target=copy_context().run, args=(run,), name="answer", daemon=True
+        )
         self._threads.append(thread)
         thread.start()
         return thread

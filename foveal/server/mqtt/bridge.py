@@ -13,6 +13,7 @@ from devices.mqtt.options import BridgeOptions, Broker
 from devices.mqtt.questions import MqttQuestion
 from devices.speaking.speaker import Speaker
 from stream.clock import NS_PER_S, Clock
+from stream.outgoing import OutgoingLog
 
 SPEECH, ADMIT = "speech", "admit"
 SETTINGS = (
@@ -72,10 +73,11 @@ class MqttService:
         device_id: str = "foveal",
         options: BridgeOptions | None = None,
         version: str = "",
+        log: OutgoingLog | None = None,
     ) -> None:
         device = mqtt.foveal_device(device_id, settings=SETTINGS)
         handlers = Handlers(self._ask, self._set)
-        self._bridge = MqttBridge(device, broker, clock, handlers, options, version)
+        self._bridge = MqttBridge(device, broker, clock, handlers, options, version, log=log)
         self._hooks, self._clock = hooks, clock
         self._low = False
         self._stop: Callable[[], None] = lambda: None

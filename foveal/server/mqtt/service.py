@@ -44,7 +44,13 @@ class LiveMqtt(AsyncExitStack):
         hooks = Hooks(server.watch, self._ask, server.state, self._speak, self._admit)
         version = str(server.state()["version"])
         self.service = MqttService(
-            broker, clock or MonotonicClock(), hooks, device_id, options, version
+            broker,
+            clock or MonotonicClock(),
+            hooks,
+            device_id,
+            options,
+            version,
+            server.config.outgoing,
         )
 
     async def __aenter__(self) -> Self:

@@ -124,6 +124,7 @@ const handlers = {
     transcript.note(on ? 'Recording, from here on.' : `Recording ${id} has ended: ${reason}.`);
   },
   memory({on}) { if (replay.active) return; remembered(on); transcript.note(on ? 'What is seen is remembered, from here on.' : 'Nothing more is remembered.'); },
+  outgoing: message => panels.outgoing(message),
   forgot({events}) {
     if (replay.active) return;
     transcript.clear(events === undefined ? 'A new conversation.' : 'A new conversation. What was asked for is forgotten.');

@@ -4,6 +4,7 @@ import {make, milliseconds} from './transcript.js';
 import {colourOf} from './masks.js';
 
 const GOOD = 150, FAIR = 400, MOST = 1000;  // ms
+const SENT_SHOWN = 20;  // requests
 const BARS = 72;  // frames whose age is drawn
 const colour = age => age <= GOOD ? '#4ade80' : age <= FAIR ? '#fbbf24' : '#fb7185';
 const CAUSES = {superseded: 'a newer one came', stale: 'too old', overflow: 'no room', 'awaiting-keyframe': 'waited for a keyframe',
@@ -80,6 +81,19 @@ export class Panels {
       chip.onpointerleave = () => onChoose(null);
       return chip;
     }));
+  }
+
+  // What was sent to servers for this session, the newest first.
+  outgoing({server, local, words, pictures, outcome, unix_ms: at}) {
+    const list = this.find('outgoing'), row = make('div');
+    const sizes = pictures.map(one => `picture ${one.sha256.slice(0, 8)} (${Math.ceil(one.size_bytes / 1000)} kB)`);
+    row.append(make('dt', '', `${new Date(at).toLocaleTimeString('en')} ${server}${local ? ' (this box)' : ''}`), make('dd', '', outcome));
+    row.title = [...sizes, words].join('\n');
+    row.append(make('small', '', [sizes.length ? `${sizes.length} pictures` : '', words.slice(-120)].filter(Boolean).join(', ')));
+    if (!this.sent) list.replaceChildren();
+    this.sent = true;
+    list.prepend(row);
+    while (list.childElementCount > SENT_SHOWN) list.lastElementChild.remove();
   }
 
   device({battery, charging, network, thermal}) {

@@ -12,6 +12,7 @@ from foveal.config.models import ReasoningConfig
 from foveal.setup.assistant import Models, build_assistant, load_models
 from foveal.setup.pixsearch import visual_input
 from foveal.setup.search import load_recogniser, open_searcher
+from foveal.setup.web import outgoing_log
 from foveal.training.data.distil import Distiller, DistilReport
 from foveal.training.data.pictures import (
     SKIMAGE,
@@ -68,7 +69,7 @@ def build_data(
     """Write records to `options.out`; the same options give the same file (not with openai:…)."""
     if options.annotator == RULES:
         return distil_data(options, on_record)
-    client = ChatClient(Endpoint.parse(options.annotator))
+    client = ChatClient(Endpoint.parse(options.annotator), outgoing_log())
     picture = lru_cache(CACHED_PICTURES)(load_picture)
     searcher = open_searcher(options.index, load_recogniser())
     builder = Builder(OpenAiAnnotator(client, picture), searcher, picture)

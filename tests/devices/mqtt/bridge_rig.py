@@ -18,6 +18,7 @@ from devices.mqtt.options import BridgeOptions, Broker
 from devices.mqtt.questions import MqttQuestion, foveal_device
 from stream.clock import NS_PER_MS, MonotonicClock
 from stream.errors import ConfigError, PromptError
+from stream.outgoing import OutgoingLog
 from tests.devices.mqtt.broker import Mosquitto
 
 ROOT = "homie/5/glasses"
@@ -37,6 +38,7 @@ class Assistant:
         self.asked: list[MqttQuestion] = []
         self.settings: dict[str, HomieValue] = {}
         self.reading = PowerReading(80, False, 41.5)
+        self.log = OutgoingLog()
 
     async def ask(self, ask: MqttQuestion) -> Mapping[str, Any]:
         self.asked.append(ask)
@@ -57,7 +59,8 @@ class Assistant:
         device = foveal_device("glasses", "Glasses", (SPEECH, LEVEL))
         handlers = Handlers(self.ask, self.set)
         clock = MonotonicClock()
-        return MqttBridge(device, broker, clock, handlers, options, "1", lambda: self.reading)
+        read, log = (lambda: self.reading), self.log
+        return MqttBridge(device, broker, clock, handlers, options, "1", read, log)
 
 
 class Listener:

@@ -54,6 +54,10 @@ async def test_questions_are_answered_with_their_id(
         await until(lambda: bridge.stats().connected)
         await listener.send("assistant/ask/set", "what is this?")
         await until(lambda: len(listener.answers()) == 1)
+        await until(lambda: any("WHAT IS THIS?" in sent.words for sent in assistant.log.recent))
+        assert {(sent.seam, sent.server) for sent in assistant.log.recent} == {
+            ("mqtt", f"127.0.0.1:{mosquitto.port}")
+        }
         pointed = '{"text": "and this?", "id": "q2", "point": [0.5, 0.25]}'
         await listener.send("assistant/ask/set", pointed)
         await until(lambda: len(listener.answers()) == 2)

@@ -1,7 +1,10 @@
 """A whole replay whose answers come from a chat server over HTTP, real and faulty ones."""
 
 import asyncio
+import base64
+import hashlib
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -106,3 +109,24 @@ def test_a_fault_costs_its_own_question_only(
     (refused,) = (one["data"] for one in told if one["event"] == "refused")
     assert refused["cause"] == cause and client.endpoint.url in refused["reason"]
     assert summary.figures["frames"] == 3
+
+
+def test_every_picture_that_was_sent_is_listed(clip: Path, tmp_path: Path) -> None:
+    with chat_server(["A cup.", "For tea."]) as (client, server):
+        play(clip, tmp_path / "run", f"openai:{client.endpoint.url}#tiny")
+    rows = [json.loads(line) for line in (tmp_path / "run/outgoing.jsonl").read_text().splitlines()]
+    assert len(rows) == len(server.requests) == 2
+    for row, request, asked in zip(rows, server.requests, ASKED, strict=True):
+        coded = re.findall(r"data:image/jpeg;base64,([^\"]+)", json.dumps(request))
+        sent = [base64.b64decode(one) for one in coded]
+        assert sent and row["pictures"] == [
+            {"sha256": hashlib.sha256(one).hexdigest(), "size_bytes": len(one)} for one in sent
+        ]
+        assert asked.text in row["words"] and row["server"] in client.endpoint.url
+        assert (row["seam"], row["local"]) == ("chat", True)
+
+
+def test_nothing_leaves_the_machine_with_the_embedded_profile(clip: Path, tmp_path: Path) -> None:
+    summary = play(clip, tmp_path / "run", "rules")
+    assert summary.figures["answers"] == 2
+    assert (tmp_path / "run/outgoing.jsonl").read_bytes() == b""

@@ -10,7 +10,7 @@ from aiohttp.test_utils import TestServer
 
 from foveal.assets.registry import cache_root
 from foveal.config.load import load_config
-from foveal.setup.web import sent_log, with_web
+from foveal.setup.web import outgoing_log, with_web
 from retrieval.web.config import WebConfig
 from stream.errors import ConfigError
 from stream.events import Query
@@ -45,7 +45,7 @@ async def test_a_configured_endpoint_is_asked_and_told_of(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FOVEAL_CACHE", str(tmp_path / "cache"))
-    sent_log.cache_clear()
+    outgoing_log.cache_clear()
 
     async def answer(_: web.Request) -> web.Response:
         row = {"title": "Kettle", "content": "Pour at 93 degrees.", "url": "https://k.example"}
@@ -60,7 +60,7 @@ async def test_a_configured_endpoint_is_asked_and_told_of(
             searcher = with_web(ScriptedSearcher(), settings(tmp_path, text))
             (found,) = await asyncio.to_thread(searcher.search, Query("text", "How hot?"))
     finally:
-        sent_log.cache_clear()
+        outgoing_log.cache_clear()
     assert (found.title, found.tier) == ("Kettle", "unvetted")
-    (row,) = map(json.loads, (cache_root() / "sent.jsonl").read_text().splitlines())
+    (row,) = map(json.loads, (cache_root() / "outgoing.jsonl").read_text().splitlines())
     assert (row["words"], row["outcome"]) == ("How hot?", "1 results")

@@ -14,6 +14,7 @@ from aiohttp import web
 
 from reasoning.vlm.endpoint import Endpoint
 from reasoning.vlm.openai_client import ChatClient
+from stream.outgoing import OutgoingLog
 
 
 @dataclass(frozen=True)
@@ -106,11 +107,15 @@ class Replay:
 
 @contextmanager
 def chat_server(
-    answers: Sequence[Script], chunk: int = 7, model: str = "tiny", **endpoint: Any
+    answers: Sequence[Script],
+    chunk: int = 7,
+    model: str = "tiny",
+    log: OutgoingLog | None = None,
+    **endpoint: Any,
 ) -> Iterator[tuple[ChatClient, Replay]]:
     """A client of a server that runs in a thread of its own while the block does.
 
-    `endpoint`: more fields of the client's Endpoint.
+    `log`: told of every request; `endpoint`: more fields of the client's Endpoint.
     """
     replay = Replay(deque(answers), chunk)
     loop = asyncio.new_event_loop()
@@ -129,7 +134,8 @@ def chat_server(
     thread.start()
     try:
         port = asyncio.run_coroutine_threadsafe(start(), loop).result(10)
-        yield ChatClient(Endpoint(f"http://127.0.0.1:{port}/v1", model, **endpoint)), replay
+        served = Endpoint(f"http://127.0.0.1:{port}/v1", model, **endpoint)
+        yield ChatClient(served, log), replay
     finally:
         loop.call_soon_threadsafe(replay.stalling.set)
         asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(10)

@@ -14,10 +14,10 @@ from aiohttp.test_utils import TestServer
 
 from retrieval.web.config import WebConfig
 from retrieval.web.searcher import WebFallback, WebSearcher
-from retrieval.web.sent import SentLog
 from stream.errors import QueryError
 from stream.events import Evidence, Query, QueryFilter
 from stream.geometry import encode_mask
+from stream.outgoing import OutgoingLog
 from tests.doubles.reasoning import ScriptedSearcher
 
 RESULTS = [
@@ -72,9 +72,9 @@ def local(url: str, **others: Any) -> WebConfig:
 
 
 async def search(
-    config: WebConfig, query: Query, log: SentLog | None = None, **secrets: str
+    config: WebConfig, query: Query, log: OutgoingLog | None = None, **secrets: str
 ) -> list[Evidence]:
-    searcher = WebSearcher(config, log or SentLog(), secrets)
+    searcher = WebSearcher(config, log or OutgoingLog(), secrets)
     return await asyncio.to_thread(searcher.search, query)
 
 
@@ -105,7 +105,7 @@ async def test_other_shapes_and_secrets(url: str, endpoint: Endpoint) -> None:
 async def test_pictures_never_leave_the_machine(url: str, endpoint: Endpoint) -> None:
     image = np.zeros((8, 8, 3), np.uint8)
     mask = encode_mask(np.ones((8, 8), dtype=bool))
-    log = SentLog()
+    log = OutgoingLog()
     for query in (
         Query("image", "<image>", image=image, about="What is this?"),
         Query("region", "<region>", image=image, mask=mask, about="What is this?"),
@@ -142,7 +142,7 @@ async def test_answers_that_are_none(
     url: str, endpoint: Endpoint, raw: bytes, status: int, headers: dict[str, str], reason: str
 ) -> None:
     endpoint.raw, endpoint.status, endpoint.headers = raw, status, headers
-    log = SentLog()
+    log = OutgoingLog()
     with pytest.raises(QueryError, match=reason):
         await search(local(url, max_bytes=4096), Query("text", "how"), log)
     assert len(endpoint.asked) == 1
@@ -173,8 +173,8 @@ async def test_private_addresses_are_refused_unless_allowed(
 
 
 async def test_what_is_sent_is_logged(url: str, tmp_path: Path) -> None:
-    path = tmp_path / "deep" / "sent.jsonl"
-    log = SentLog(path)
+    path = tmp_path / "deep" / "outgoing.jsonl"
+    log = OutgoingLog(path)
     await search(local(url), Query("text", "how hot?\nand " + "x" * 1000), log)
     (row,) = map(json.loads, path.read_text().splitlines())
     assert row["words"].startswith("how hot? and xxx") and len(row["words"]) == 400
@@ -186,7 +186,7 @@ class TestFallback:
 
     def made(self, url: str, scores: list[float]) -> WebFallback:
         found = [Evidence(f"n:{s}", "Note", "Words.", s, "notes", tier="own") for s in scores]
-        web = WebSearcher(local(url), SentLog(), {})
+        web = WebSearcher(local(url), OutgoingLog(), {})
         return WebFallback(ScriptedSearcher({"how": found}), web, 0.5)
 
     async def test_nothing_is_sent_where_the_index_knows(
