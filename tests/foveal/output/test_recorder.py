@@ -74,6 +74,7 @@ def test_a_session_fills_its_folder(tmp_path: Path) -> None:
         "annotated.mp4",
         "answers.jsonl",
         "events.jsonl",
+        "outgoing.jsonl",
         "report.html",
         "speech",
     ]
