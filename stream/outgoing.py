@@ -1,7 +1,7 @@
 """What left the machine: a line for every request to a server, for the wearer to read.
 
 Whoever sends notes it here: web search, vector database, chat models, MQTT. One log is of the
-whole process; a session hears of its own requests by `hearing`, which threads take along in their
+whole process; a session hears of its own requests by `heard_by`, which threads take along in their
 context.
 """
 
@@ -68,7 +68,7 @@ _LISTENER: ContextVar[OnOutgoing | None] = ContextVar("outgoing", default=None)
 
 
 @contextmanager
-def hearing(listener: OnOutgoing) -> Iterator[None]:
+def heard_by(listener: OnOutgoing) -> Iterator[None]:
     """Tell `listener` of what is sent in the block, and in threads that copy its context."""
     token = _LISTENER.set(listener)
     try:

@@ -32,7 +32,7 @@ from stream.clock import NS_PER_S, Clock, MonotonicClock, VirtualClock, seconds_
 from stream.errors import ConfigError, SourceError
 from stream.events import Question
 from stream.frame import Frame
-from stream.outgoing import hearing
+from stream.outgoing import heard_by
 from stream.sources.open import ReaderName, Recording, folder_rate, open_source
 from stream.sources.playback import PlaybackOptions
 from stream.sources.reader import Reader, SourceInfo
@@ -171,7 +171,7 @@ async def replay(request: ReplayRequest, on_frame: OnFrame | None = None) -> Sum
             source = _Counted(recording, on_frame)
             if request.playback.start_paused:
                 asyncio.get_running_loop().run_in_executor(None, _wait_for_enter, recording)
-            with hearing(recorder.outgoing.add):
+            with heard_by(recorder.outgoing.add):
                 state = await session.run(source, request.questions)
             figures = _figures(request, recording, recorder, state, wall.now_ns() - began)
             figures |= memory.figures()

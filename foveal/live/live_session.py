@@ -29,7 +29,7 @@ from retrieval.memory.disk.forgetting import Forgotten
 from stream.clock import NS_PER_MS, NS_PER_S, Clock
 from stream.errors import PromptError
 from stream.frame import Frame, FrameSource
-from stream.outgoing import hearing
+from stream.outgoing import heard_by
 
 MAX_WAITING = 4  # questions
 MAX_FAILURES = 20  # frames in a row that no model could take
@@ -229,7 +229,7 @@ class LiveSession:
 
     async def _submit(self, job: Callable[[], object]) -> None:
         def heard() -> None:
-            with hearing(self._talk.sent):
+            with heard_by(self._talk.sent):
                 job()
 
         await asyncio.wrap_future(self._parts.lane.submit(heard))

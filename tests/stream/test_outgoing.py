@@ -9,7 +9,7 @@ import pytest
 
 from stream import outgoing
 from stream.clock import VirtualClock
-from stream.outgoing import Outgoing, OutgoingFile, OutgoingLog, SentPicture, hearing, is_local
+from stream.outgoing import Outgoing, OutgoingFile, OutgoingLog, SentPicture, heard_by, is_local
 
 
 def test_the_file_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,9 +58,9 @@ def test_a_session_hears_of_its_own_requests_alone() -> None:
     log = OutgoingLog()
     mine: list[Outgoing] = []
     others: list[Outgoing] = []
-    with hearing(mine.append):
+    with heard_by(mine.append):
         context = copy_context()
-    with hearing(others.append):
+    with heard_by(others.append):
         log.add("web", "a.example", "theirs", "sent")
         work = Thread(target=context.run, args=(log.add, "web", "a.example", "mine", "sent"))
         work.start()
@@ -77,7 +77,7 @@ def test_a_listener_that_fails_stops_nothing(caplog: pytest.LogCaptureFixture) -
     def fail(_: Outgoing) -> None:
         raise RuntimeError("the session has ended")
 
-    with hearing(fail):
+    with heard_by(fail):
         log.add("web", "a.example", "words", "sent")
     assert len(log.recent) == 1 and "listener" in caplog.text
 

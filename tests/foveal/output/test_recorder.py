@@ -117,7 +117,7 @@ def test_without_video_and_speech_there_is_neither(tmp_path: Path) -> None:
         play(recorder)
         recorder.finish({})
     names = sorted(path.name for path in tmp_path.iterdir())
-    assert names == ["answers.jsonl", "events.jsonl", "report.html"]
+    assert names == ["answers.jsonl", "events.jsonl", "outgoing.jsonl", "report.html"]
 
 
 def test_an_interrupted_session_keeps_its_answers(tmp_path: Path) -> None:
