@@ -20,6 +20,7 @@ from stream.errors import PromptError
 from stream.events import Answer
 
 REMEMBERED = "I remember what you see here. Say forget everything, and it is gone."  # said once
+NOT_REMEMBERED = "I cannot remember what you see now: the memory cannot be written."
 PICTURE_HEIGHTS = (180, 240)  # rows of a moment's picture
 QUALITY = 75  # of JPEG
 MOST_CHARS = 48_000  # of a picture in a message: data channels carry 64 kB

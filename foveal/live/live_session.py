@@ -16,7 +16,7 @@ from contextlib import aclosing
 from foveal.live.camera_watch import STALLED, CameraWatch, old_picture
 from foveal.live.conversation import Conversation, Meter, Renewal
 from foveal.live.forget_request import forget_request
-from foveal.live.live_memory import REMEMBERED, LiveMemory
+from foveal.live.live_memory import NOT_REMEMBERED, REMEMBERED, LiveMemory
 from foveal.live.parts import LiveParts
 from foveal.live.protocol import server
 from foveal.live.protocol.parts import PointedQuestion
@@ -168,8 +168,11 @@ class LiveSession:
         else:
             self._tell(server.ForgotMessage(events=done.result().events))
             said = "It is forgotten."
+        self._notice(said)
+
+    def _notice(self, words: str) -> None:
         if self.voice is not None:
-            self.voice.notice(said)
+            self.voice.notice(words)
 
     @property
     def _memory(self) -> LiveMemory:
@@ -337,6 +340,8 @@ class LiveSession:
             self._say(message.turn, _aged(message.age_ms))
         elif isinstance(message, server.TokenMessage) and message.spoken:
             self._say(message.turn, message.text)
+        elif isinstance(message, server.RefusedMessage) and message.cause == "memory":
+            self._notice(NOT_REMEMBERED)  # once for each time: the tap tells it so
         elif isinstance(message, server.RefusedMessage) and message.cause in NO_ANSWERS:
             number = message.turn or 0  # where it is no question's
             self._say(number, NO_ANSWER)

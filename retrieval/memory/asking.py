@@ -68,7 +68,8 @@ _PAST = re.compile(
     re.IGNORECASE,
 )
 _NOT_PAST = re.compile(
-    r"\bhave (?:i|we|you) (?:got|to)\b|\bhow did you (?:know|do)\b|\bdid (?:i|we) just\b",
+    r"\bhave (?:i|we|you) (?:got|to)\b|\bhow did you (?:know|do)\b|\bdid (?:i|we) just\b|"
+    r"\bwhat did you (?:say|mean)\b",
     re.IGNORECASE,
 )
 

@@ -60,6 +60,7 @@ def test_questions_of_the_past(text: str) -> None:
         "When was the bridge built?",
         "Who did the painting?",
         "How old is he?",
+        "What did you say?",
         "",
     ],
 )

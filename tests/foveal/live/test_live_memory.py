@@ -19,6 +19,7 @@ from foveal.session.remember import Rememberer
 from retrieval.memory.disk.writer import MemoryWriter
 from retrieval.memory.searcher import MemorySearcher
 from stream.clock import NS_PER_S, MonotonicClock, UnixClock
+from stream.errors import MemoryFileError
 from stream.events import Query
 from tests.doubles.devices import ToneSpeaker
 from tests.doubles.memory import PlainImpressions
@@ -148,6 +149,27 @@ async def test_remembering_stops_when_the_wearer_wants_it(memory: Rememberer) ->
         receive(room_of(rig), {"type": "remember", "on": False})
         assert rig.of("memory")[-1] == {"on": False}
         assert not rig.live.remembered
+
+
+async def test_a_disk_that_is_full_is_told_once_and_the_session_goes_on(
+    memory: Rememberer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise MemoryFileError("expected room on the disk, got none")
+
+    async with LiveRig(memory=LiveMemory(memory, UnixClock())) as rig:
+        monkeypatch.setattr(memory.writer, "_count", full)
+        await ask_about_a_cup(rig)  # what was said is written at once
+        await until(lambda: memory.writer.status.paused)
+        source = QueueSource()
+        watching = asyncio.create_task(rig.live.watch(source))
+        for number in range(3):  # a keyframe every ten seconds
+            source.put(11_000 * number)
+            await until(partial(_shown, rig, 8 + number))
+        source.queue.put_nowait(None)
+        await watching
+        assert [one["cause"] for one in rig.of("refused")] == ["memory"]
+        monkeypatch.undo()
 
 
 @pytest.mark.parametrize(
