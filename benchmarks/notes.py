@@ -1,6 +1,6 @@
 """Questions on a wearer's own notes: forty, of which ten are not answered by what the notes say.
 
-    python -m benchmarks.notes [--json] [--quick] [--data notes.yaml] [--pictures DIR] [--show]
+    python -m benchmarks.notes [--json] [--quick] [--data notes.yaml] [--fresh] [--show]
 
 The notes (benchmarks/data/notes.yaml) become a folder of files and an index, as `foveal index
 build` makes it. Graded as in benchmarks.answers; of what the notes do not tell only "I don't know"
@@ -15,7 +15,7 @@ Views are as in benchmarks.answers; questions whose file is absent are left out.
 
 import argparse
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +25,7 @@ from benchmarks.answers import outcome
 from benchmarks.grading import KINDS, Outcome, grade, share, summary
 from benchmarks.questions import (
     NOTES,
+    NOTES_FRESH,
     PICTURES,
     QUICK_STEP,
     Asked,
@@ -63,18 +64,27 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", action="store_true", help="the last line is JSON in any case")
     parser.add_argument("--quick", action="store_true", help=f"every {QUICK_STEP}rd question")
     parser.add_argument("--data", type=Path, default=NOTES, metavar="YAML")
+    parser.add_argument(
+        "--fresh", action="store_const", const=NOTES_FRESH, dest="data", help="what was asked once"
+    )
     parser.add_argument("--pictures", type=Path, default=PICTURES, help="folder of photographs")
     parser.add_argument("--show", action="store_true", help="print every answer with its grade")
     return parser
 
 
 def write_index(data: Path, folder: Path) -> Path:
-    """The notes of a question file as files below `folder`, and their index beside them."""
-    notes = folder / "notes"
-    notes.mkdir()
-    for name, text in yaml.safe_load(data.read_text(encoding="utf-8"))["notes"].items():
-        (notes / name).write_text(text, encoding="utf-8")
-    return build_index(str(notes), folder / "index")[0]
+    """The index of a question file's notes, below `folder`."""
+    notes = yaml.safe_load(data.read_text(encoding="utf-8"))["notes"]
+    return build_index(str(write_notes(notes, folder)), folder / "index")[0]
+
+
+def write_notes(notes: Mapping[str, str], folder: Path) -> Path:
+    """Notes as files of a folder below `folder`, which comes back."""
+    inside = folder / "notes"
+    inside.mkdir()
+    for name, text in notes.items():
+        (inside / name).write_text(text, encoding="utf-8")
+    return inside
 
 
 def measure(

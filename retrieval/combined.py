@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from retrieval.search import Searcher
 from stream.events import Evidence, Query, QueryFilter
 
-RELEVANT = 0.25  # score of a text query from which an own entry has to do with it (docs/log.md)
+RELEVANT = 0.18  # score of a text query from which an own entry has to do with it (docs/log.md)
 
 
 class CombinedSearcher:

@@ -39,7 +39,9 @@ from reasoning.pixsearch.modeling import PixSearchModel
 from reasoning.pixsearch.region_grounding import PhraseGrounder
 from reasoning.rules.intents import IntentClassifier, load_weights
 from reasoning.rules.model import RulesLMM
+from reasoning.rules.note_answers import NoteAnswers
 from reasoning.verification.claims import ClaimChecker
+from reasoning.verification.note_support import NoteSupport
 from reasoning.verification.rerank import SupportScorer
 from reasoning.verification.verified import verified
 from reasoning.vlm.causal_lm import CausalLm
@@ -191,10 +193,15 @@ def _searcher(models: Models, name: str | None) -> Searcher:
 def _rules(models: Models, policy: PolicyConfig) -> RulesLMM:
     models.reader.ask(trained_finder(models))
     encoder = models.searcher.encoder
+    notes = None
+    if models.own:
+        indexes = CombinedSearcher(models.own, models.searcher)
+        notes = NoteAnswers(indexes, NoteSupport(encoder), policy)
     return RulesLMM(
         models.lm.ready(),
         IntentClassifier(models.lm, encoder, load_weights()),
         SupportScorer(models.lm, encoder),
         models.reader,
         policy,
+        notes,
     )

@@ -4,8 +4,10 @@ from collections.abc import Iterator
 
 from perception.scene.reader import Scene
 from reasoning.generation.config import PolicyConfig
+from reasoning.generation.tokens import neutralise
 from reasoning.rules.appearance_answers import AppearanceAnswers
 from reasoning.rules.memory_answers import recall
+from reasoning.rules.parsing import listed
 from reasoning.rules.policy import Action
 from reasoning.rules.script import DONT_KNOW, Say, Script, ScriptPiece, ScriptState
 from reasoning.rules.search_answers import SearchAnswers
@@ -51,4 +53,6 @@ def _talk(turn: ScriptState, question: str) -> Iterator[ScriptPiece]:
 
 
 def _give_up(turn: ScriptState, question: str) -> Iterator[ScriptPiece]:
-    yield Say(f"{DONT_KNOW}: neither what I see nor what I can look up tells that.")
+    notes = [neutralise(one.title) for one in turn.evidence if one.tier == "own"]
+    read = f" Your notes under {listed(notes)} do not say." if notes else ""
+    yield Say(f"{DONT_KNOW}: neither what I see nor what I can look up tells that.{read}")

@@ -73,7 +73,8 @@ def said(sentence: str) -> str:
 
 def cite(evidence: Evidence) -> str:
     """Where it was read."""
-    return f" {CITED}{neutralise(evidence.title)}.)"
+    own = "your notes, " if evidence.tier == "own" else ""
+    return f" {CITED}{own}{neutralise(evidence.title)}.)"
 
 
 def common(evidence: Evidence) -> str:

@@ -28,6 +28,7 @@ from reasoning.rules.evidence_wording import CITED
 from reasoning.rules.focus import find_focus
 from reasoning.rules.follow_ups import expand, name_person
 from reasoning.rules.intents import IntentClassifier
+from reasoning.rules.note_answers import NoteAnswers
 from reasoning.rules.parsing import points
 from reasoning.rules.policy import Action, Decision, decide
 from reasoning.rules.script import Say, ScriptPiece, SearchFor
@@ -55,6 +56,7 @@ class RulesState:
     evidence: Sequence[Evidence] = ()  # of the last search
     focus: GroundedRegion | None = None
     subject: str = ""
+    noted: str = ""  # the words that own notes were asked with
     read_of: bool = False  # the subject was looked up and is not in view
     decision: Decision | None = None
     may_search: bool = True
@@ -73,10 +75,13 @@ class RulesLMM:
         support: SupportScorer,
         scene: Scene,
         policy: PolicyConfig | None = None,
+        notes: NoteAnswers | None = None,
     ) -> None:
+        """`notes`: the wearer's own, which are asked before anything else is done."""
         self._lm, self._intents, self._scene = lm, intents, scene
         self._policy = policy or PolicyConfig()
         self._scripts = ActionScripts(scene, support, self._policy)
+        self._notes = notes
         self.controls = ControlIds(lm.vocabulary)
 
     def prefill(self, prompt: Prompt) -> RulesState:
@@ -153,6 +158,8 @@ class RulesLMM:
         has_subject = points(question) or state.prompt.question.point is not None
         state.decision = decide(intents, sight, has_subject, state.may_search, self._policy)
         action = state.decision.action
+        if self._notes is not None and (yield from self._notes.tell(state, question, action)):
+            return
         if state.read_of and action in LOOKING:
             action = "learn_thing"  # what was read about is not in view
         elif has_subject and action in ("name", "look_up_thing") and asks_fact(question):

@@ -38,6 +38,7 @@ class ScriptState(Protocol):
     evidence: Sequence[Evidence]
     focus: GroundedRegion | None
     subject: str
+    noted: str  # the words that own notes were asked with; `evidence` is what came of it
     may_search: bool  # whether another call will be run
 
 

@@ -121,7 +121,9 @@ class SearchAnswers:
         if payload is None or not turn.may_search:
             return None
         yield SearchFor(payload)
-        return _identified(turn.evidence, whole if payload == IMAGE else focus.names)
+        # What a note has to do with the question says nothing of looks.
+        found = [one for one in turn.evidence if one.tier != "own"]
+        return _identified(found, whole if payload == IMAGE else focus.names)
 
     def _payload(self, whole: bool) -> str | None:
         """The whole picture where nothing less is meant, else the region; None when neither may."""
@@ -162,10 +164,14 @@ class SearchAnswers:
 
         `lead`: what the answer's first words name, when they stand already.
         """
-        evidence: Sequence[Evidence] = ()
-        if turn.may_search and self._policy.text:
+        read: Sequence[Evidence] = ()
+        if query == turn.noted:  # asked with the notes
+            read = turn.evidence
+        elif turn.may_search and self._policy.text:
             yield SearchFor(query)
-            evidence = turn.evidence
+            read = turn.evidence
+        # Own notes were judged before, by what fits notes.
+        evidence = [one for one in read if one.tier != "own" or not turn.noted]
         trusted_first = sorted(evidence, key=lambda one: one.alone)
         told_of = ((one, defines(query, one)) for one in trusted_first)
         defined = (Support(one, text, 1.0) for one, text in told_of if text)
@@ -177,7 +183,7 @@ class SearchAnswers:
             turn.subject = turn.subject or told.evidence.title
             yield Say(quoted(told, query, lead))
             return
-        about = [neutralise(entry.title) for entry in evidence[:2]]
+        about = [neutralise(entry.title) for entry in read[:2]]
         verb = "does" if len(about) == 1 else "do"
         looked = f" I looked under {listed(about)}, which {verb} not say." if about else ""
         yield Say(f"{': ' if lead else ''}{DONT_KNOW}.{looked}")

@@ -137,6 +137,7 @@ _SCOPE = re.compile(r"\b(?:in|of|on)\s+(?:the\s+)?(?P<place>[A-Z]\w+)")
 _CLAUSE_END = re.compile(r"[;,.:(—–]|\b(?:which|that|who|where|with)\b")
 _EVERYWHERE = frozenset({"World", "Earth", "Universe"})
 FACTS: tuple[Family, ...] = (_PURPOSE, _MADE_OF, _CAUSE, _WORKING)
+FAMILIES: tuple[Family, ...] = (*FACTS, *_ACTS)
 
 
 def asks_fact(question: str) -> bool:

@@ -31,6 +31,7 @@ class Turn:
     focus: GroundedRegion | None
     evidence: Sequence[Evidence] = ()
     subject: str = ""
+    noted: str = ""
     may_search: bool = False
 
 
