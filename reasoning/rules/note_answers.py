@@ -28,7 +28,7 @@ SEEN: tuple[Action, ...] = ("name", "list", "read", "check", "count", "look", "s
 SURER = 0.5  # from which next to nothing untold was said (`benchmarks.notes_fit`)
 
 
-_NAMED = re.compile(  # "Whose mug is this?"
+_NAMED = re.compile(  # "Whose coat is that?"
     r"\b(?:whose|which|what)\s+[^\W\d_]+\s+(?:is|are|was|were)\s+(?:this|that|these|those)\b", re.I
 )
 
