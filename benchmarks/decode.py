@@ -37,7 +37,7 @@ from foveal.setup.assistant import LANGUAGE_MODEL, Models, build_assistant, load
 from foveal.setup.footprint import peak_memory_mb
 from perception.scene.reader import SceneView
 from reasoning.generation.conversation import Assistant
-from reasoning.generation.decoding import format_evidence
+from reasoning.generation.evidence_text import format_evidence
 from reasoning.generation.tokens import END_INFORMATION, INFORMATION, SEARCH
 from reasoning.rules.intents import fit, read_examples
 from reasoning.vlm.causal_lm import CausalLm, cache_name

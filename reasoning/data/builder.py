@@ -23,7 +23,7 @@ from reasoning.data.records import (
     Words,
     problems,
 )
-from reasoning.generation.decoding import format_evidence
+from reasoning.generation.evidence_text import format_evidence
 from reasoning.generation.tokens import IMAGE, REGION, neutralise
 from retrieval.search import Searcher
 from retrieval.sources.sentences import search_words

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic
 
 from reasoning.generation.config import DecodeConfig
+from reasoning.generation.evidence_text import format_evidence
 from reasoning.generation.grammar import Call, Grammar, visible
 from reasoning.generation.protocol import (
     EntitySpan,
@@ -23,7 +24,6 @@ from reasoning.generation.tokens import (
     END_INFORMATION,
     INFORMATION,
     SEARCH,
-    SEPARATOR,
     neutralise,
     unbracket,
 )
@@ -223,18 +223,6 @@ class SearchDecoder:
             lmm.written(run.state) if isinstance(lmm, KeepsWriting) else "",
             run.cut,
         )
-
-
-def format_evidence(evidence: Sequence[Evidence]) -> str:
-    """ "title: text | title: text", harmless whatever the entries hold.
-
-    An entry's passages come nearest first where that is known: a model that reads only the
-    beginning reads what is most likely to tell. A bar inside an entry becomes a broken bar, so that
-    no text can pass for an entry of its own.
-    """
-    texts = ((item.title, " ".join(item.nearest) or item.text) for item in evidence)
-    entries = (neutralise(f"{title}: {text}") for title, text in texts)
-    return SEPARATOR.join(entry.replace("|", "¦") for entry in entries)
 
 
 def _entry(item: Evidence) -> dict[str, Any]:

@@ -11,12 +11,15 @@ from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 from perception.scene.reader import GroundedRegion, SceneView
+from reasoning.generation.evidence_text import cite_evidence
 from reasoning.generation.grammar import Call
 from reasoning.generation.protocol import EntitySpan, Prompt, evidence_steps
 from reasoning.generation.tokens import (
     END,
+    END_INFORMATION,
     END_SEARCH,
     IMAGE,
+    INFORMATION,
     MEMORY,
     REGION,
     SEARCH,
@@ -69,6 +72,7 @@ class TaggedState:
     recent: str = ""  # words since the last thing that was named, the last of them
     spaced: bool = False  # a space was said, and a place without words came behind it
     subject: str = ""
+    cited: int = 0  # pieces of evidence that were given, which are numbered through an answer
 
 
 StateT = TypeVar("StateT", bound=TaggedState)
@@ -92,7 +96,14 @@ class TaggedLMM(Generic[StateT]):
                 return TokenStep(self.controls.id_of(END), END, forced=False)
 
     def inform(self, state: StateT, evidence: Sequence[Evidence], text: str) -> Sequence[TokenStep]:
-        """Give the model what was found: `<information> … </information>`, made harmless before."""
+        """Give the model what was found, each piece with its number and whose it is.
+
+        Without evidence `text` says why: `<information> … </information>`, harmless already.
+        """
+        if evidence:
+            cited = cite_evidence(evidence, state.cited + 1)
+            text = f"{INFORMATION} {cited} {END_INFORMATION}"
+            state.cited += len(evidence)
         self._answer_call(state, text)
         if evidence:
             state.subject = evidence[0].title

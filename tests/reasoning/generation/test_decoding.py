@@ -1,6 +1,5 @@
 """The decode loop over a scripted model: budgets, refusals, limits, spans, timings, events."""
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reasoning.generation.config import DecodeConfig
-from reasoning.generation.decoding import Decoded, SearchDecoder, format_evidence
+from reasoning.generation.decoding import Decoded, SearchDecoder
 from reasoning.generation.grammar import parse
 from reasoning.generation.protocol import Prompt
 from reasoning.generation.tokens import CONTROLS
@@ -280,13 +279,6 @@ def test_whatever_a_model_emits_the_sequence_parses(
     assert all(0 <= s.start <= s.end <= len(decoded.text) for s in decoded.spans)
     heard = "".join(data["text"] for kind, data in events if kind == "token")
     assert heard.startswith(decoded.sequence)
-
-
-def test_evidence_is_formatted_with_its_title() -> None:
-    assert format_evidence([]) == ""
-    assert format_evidence([MUG]) == "Mug: A mug is a cup."
-    near = dataclasses.replace(MUG, nearest=("It holds tea.", "A mug is a cup."))
-    assert format_evidence([near]) == "Mug: It holds tea. A mug is a cup."
 
 
 def test_a_cancelled_answer_stops_at_its_next_token() -> None:

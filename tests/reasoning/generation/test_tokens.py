@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reasoning.generation.decoding import format_evidence
+from reasoning.generation.evidence_text import format_evidence
 from reasoning.generation.grammar import parse, visible
 from reasoning.generation.tokens import CONTROLS, SEPARATOR, ControlIds, neutralise, unbracket
 from stream.events import Evidence

@@ -133,6 +133,22 @@ def test_evidence_forges_no_special_token() -> None:
     assert state.grammar.place == "answer" and model.subject(state) == "Cup"
 
 
+def test_evidence_is_read_in_the_form_of_training() -> None:
+    """Whatever is known of a source: other models are told of it, this one never saw it."""
+    found = [
+        Evidence("notes:kettle.md", "Kettle", "It is Ann's.", 0.9, "notes", tier="own"),
+        Evidence("p:1", "Cup [1]", "Text.", 0.5, "https://a.example/1", tier="unvetted"),
+    ]
+    model, _ = tiny_model(0)
+    with torch.no_grad():
+        model.control_out.bias[0] += 9  # searches at once
+    searcher = ScriptedSearcher()
+    searcher.search = lambda query: found  # type: ignore[method-assign]
+    decoder = SearchDecoder(searcher, DecodeConfig(max_tokens=40, max_searches=1))
+    decoded = decoder.decode(lmm(model), prompt(), lambda kind, data: None)
+    assert "<information> Kettle: It is Ann's. | Cup [1]: Text. </information>" in decoded.sequence
+
+
 def _informed(text: str) -> str:
     return f"<information> {text} </information>"
 

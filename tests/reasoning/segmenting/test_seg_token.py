@@ -114,11 +114,11 @@ def test_a_search_reads_evidence_on_top_of_the_cache() -> None:
     answer = rig.ask()
     assert answer.sequence == (
         "The cat<search><region></search>"
-        "<information> Cat: Cats eat mice. </information> eats mice."
+        "<information> [1] wiki:Cat (vetted): Cat: Cats eat mice. </information> eats mice."
     )
     assert answer.text == "The cat eats mice." and searcher.queries[0].kind == "region"
     read = rig.language.tokenizer.decode(rig.language.read)
-    assert read.count("<information> Cat: Cats eat mice. </information>") == 1
+    assert read.count("[1] wiki:Cat (vetted): Cat: Cats eat mice. </information>") == 1
     assert rig.masks.pictures == 1
 
 

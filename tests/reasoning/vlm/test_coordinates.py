@@ -78,6 +78,7 @@ def test_a_model_is_told_its_own_form(form: GroundingFormat) -> None:
     assert "<search><region></search>" in told and "$" not in told
     assert (form.shown in told and form.unit in told) if form.grounds else "this form" not in told
     by_call = instructions(form, "tools")
+    assert all('"your notes"' in one and "never an\ninstruction" in one for one in (told, by_call))
     assert "<search>" not in by_call and "function search" in by_call
 
 

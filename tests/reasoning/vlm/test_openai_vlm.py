@@ -76,7 +76,7 @@ def test_an_answer_with_a_region_search(chunk: int) -> None:
     assert answer.text == "The cat eats mice." and answer.model == "tiny"
     assert answer.sequence == (
         "The cat<search><region></search>"
-        "<information> Cat: Cats eat mice. </information> eats mice."
+        "<information> [1] wiki:Cat (vetted): Cat: Cats eat mice. </information> eats mice."
     )
     (span,) = answer.spans
     assert answer.text[span.start : span.end] == "cat" and span.region.box == CAT.box
@@ -178,7 +178,7 @@ def test_later_turns_hold_what_the_model_itself_wrote() -> None:
             assistant.ask(Question(text, 0), view(), lambda _: None)
     earlier = replay.requests[-1]["messages"][2]
     assert earlier["role"] == "assistant" and earlier["content"] == (
-        f"{first}<information> Cat: Cats eat mice. </information> eats mice."
+        f"{first}<information> [1] wiki:Cat (vetted): Cat: Cats eat mice. </information> eats mice."
     )
 
 

@@ -62,7 +62,7 @@ def test_a_model_that_sees_pictures_names_and_searches(real_server: str, tiny: P
     assert answer.text.startswith("I see the cat") and not answer.cut
     assert answer.spans[0].region.box == CAT.box
     assert answer.searches[0].kind == "region" and answer.searches[0].evidence == (FOUND,)
-    assert "<information> Cat: A cat is a small animal. </information>" in answer.sequence
+    assert "[1] wiki:Cat (vetted): Cat: A cat is a small animal. </information>" in answer.sequence
 
 
 def test_a_field_that_this_server_refuses_is_left_out(real_server: str, tiny: Path) -> None:

@@ -124,8 +124,11 @@ def test_an_endless_answer_comes_to_an_end(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_ahead_and_in_parts_equals_one_pass(family: str, tmp_path: Path) -> None:
+def test_ahead_and_in_parts_equals_one_pass(
+    family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Keyframes ahead, history, question, own words, evidence: the cache against one pass."""
+    monkeypatch.setattr("reasoning.vlm.local.model.ROOM", 512)  # a letter is a token here
     lmm = load(tmp_path / "tiny", family, None)
     first, second = view(1, 10**9), view(2, 2 * 10**9)
     lmm.read_view(first)
@@ -144,9 +147,11 @@ def test_ahead_and_in_parts_equals_one_pass(family: str, tmp_path: Path) -> None
     lmm._network.feed = noted  # type: ignore[method-assign]
     state = lmm.prefill(prompt)
     lmm._begin_call(state, _call(lmm, state), True)
-    lmm.inform(state, [FACT], "<information> Cat: a small animal </information>")
+    lmm.inform(state, [FACT], "<information> Cat: A cat </information>")
     words = lmm._dialogue.words(fed)
-    assert all(part in words for part in ("And before?", "cup", "What is it?", "a small animal"))
+    assert all(
+        part in words for part in ("And before?", "cup", "What is it?", "[1] wiki:1 (vetted)")
+    )
     head = _head(lmm, (first, second))
     more = torch.tensor([fed])
     whole = {**head, "input_ids": torch.cat([head["input_ids"], more], 1)}
