@@ -40,7 +40,7 @@ from stream.events import Query
 from stream.geometry import box_iou
 
 PARAGRAPHS, LETTERS, PASSAGES = 8, 70, 3  # of a page; of a line; of an entry
-LINE, GAP = 0.016, 0.024  # of the page's height: a line, and between paragraphs
+LINE, GAP = 0.016, 0.016  # of the page's height: a line, and between paragraphs
 FIXED = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
 ROUNDS = 2000
 R1_TIMES = 3.0

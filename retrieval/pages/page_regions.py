@@ -4,7 +4,7 @@ A threshold that is fixed suits the encoder it was tuned on alone (docs/log.md);
 standard deviation above the page's mean, between .4 and .9 of its highest score.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,7 @@ from retrieval.pages.cells import Shares
 LOW, HIGH = 0.4, 0.9  # of the page's highest score, between which the threshold lies
 SAME = 0.5  # overlap from which two regions are one
 GROWN = 0.2  # share that the hull of two regions may exceed both by to be one
-LINE_GAP = 0.8  # of a line's height, up to which the next one belongs to it
+LINE_GAP = 1.5  # of a line's height, up to which the next one belongs: one between may score less
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,8 @@ def find_regions(
         return ()
     near = _neighbours(chosen, shape) if shape else _adjoining(boxes[chosen])
     groups = [[int(chosen[n]) for n in group] for group in _joined(near)]
-    return _sorted(_merged([_region(group, scores, boxes) for group in groups], scores, boxes))
+    merged = _merged([_region(group, scores, boxes) for group in groups], scores, boxes)
+    return _sorted(merged if shape else [_filled(one, boxes) for one in merged])
 
 
 def _neighbours(chosen: npt.NDArray[np.int64], shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
@@ -94,6 +95,14 @@ def _region(cells: list[int], scores: Vectors, boxes: Shares) -> PageRegion:
     x0, y0 = taken[:, :2].min(axis=0).tolist()
     x1, y1 = taken[:, 2:].max(axis=0).tolist()
     return PageRegion(float(scores[cells].max()), (x0, y0, x1, y1), tuple(sorted(cells)))
+
+
+def _filled(region: PageRegion, boxes: Shares) -> PageRegion:
+    """With the lines between its own, which are read with them."""
+    x0, y0, x1, y1 = region.box
+    x, y = (boxes[:, 0] + boxes[:, 2]) / 2, (boxes[:, 1] + boxes[:, 3]) / 2
+    inside = np.flatnonzero((x >= x0) & (x <= x1) & (y >= y0) & (y <= y1)).tolist()
+    return replace(region, cells=tuple(sorted({*region.cells, *inside})))
 
 
 def _merged(regions: list[PageRegion], scores: Vectors, boxes: Shares) -> list[PageRegion]:

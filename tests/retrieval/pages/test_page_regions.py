@@ -44,6 +44,12 @@ def test_lines_that_follow_each_other_are_one_region() -> None:
     assert find_regions(scores, boxes, least=2.0) == ()
 
 
+def test_a_line_between_belongs_to_its_region() -> None:
+    boxes = lines(0.1, 0.124, 0.148, 0.22)
+    (one, other) = find_regions(np.array([0.9, 0.1, 0.8, 0.7], np.float32), boxes, least=0.5)
+    assert one.cells == (0, 1, 2) and other.cells == (3,)
+
+
 def test_patches_join_at_corners() -> None:
     scores = np.zeros(64, np.float32)
     scores[[0, 9, 40]] = [0.9, 0.8, 1.0]
