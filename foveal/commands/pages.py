@@ -20,7 +20,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     build = _action(actions, "build", "read and encode all; goes on where one stopped")
     build.add_argument("source", type=Path, help="a PDF, a picture of a page, or a folder of them")
-    build.add_argument("--cells", default="lines", help="lines (default)")
+    build.add_argument(
+        "--cells", default="lines", help="lines (default), or colvision:FOLDER of a ColQwen2 model"
+    )
     build.add_argument("--out", type=Path, help="folder to write (default: SOURCE.pages)")
     search = _action(actions, "search", "pages by words")
     search.add_argument("index", type=Path, help="folder that `build` wrote")

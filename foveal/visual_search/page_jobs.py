@@ -79,9 +79,15 @@ def search(args: argparse.Namespace) -> int:
 
 
 def open_cells(name: str) -> CellReader:
-    """`lines`; raises ConfigError for another name."""
+    """`lines` or `colvision:FOLDER`; raises ConfigError for another name."""
+    scheme, _, folder = name.partition(":")
+    if scheme == "colvision" and folder:
+        from perception.device import resolve_device
+        from retrieval.pages.patch_cells import open_patch_cells
+
+        return open_patch_cells(Path(folder).expanduser(), resolve_device().name)
     if name != "lines":
-        raise ConfigError(f"expected lines as cells, got {name!r}")
+        raise ConfigError(f"expected lines or colvision:FOLDER as cells, got {name!r}")
     ocr = RapidTextReader()
 
     def read(image: Image) -> list[tuple[str, Box]]:

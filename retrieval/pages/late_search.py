@@ -62,9 +62,10 @@ class PageSearcher:
 
     def _hit(self, name: str, page: StoredPage, scores: Vectors) -> PageHit:
         regions = find_regions(scores, page.boxes, page.shape)[:MAX_REGIONS]
-        texts = tuple(" ".join(page.texts[n] for n in region.cells) for region in regions)
+        told = regions if page.texts else ()
+        texts = tuple(" ".join(page.texts[n] for n in region.cells) for region in told)
         reference = str(self.index.root / name)
-        return PageHit(name, reference, float(scores.max()), regions, texts if page.texts else ())
+        return PageHit(name, reference, float(scores.max()), regions, texts)
 
     def _evidence(self, hit: PageHit) -> Evidence:
         path, marked, number = hit.name.partition("#page=")
