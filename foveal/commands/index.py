@@ -13,6 +13,7 @@ EPILOG = """examples:
   foveal index build --source notes/ --out notes.index
   foveal index build --source notes/ --source manuals.csv --encoding cp1252 --out mine.index
   foveal index add --source letters/ --index notes.index
+  foveal index push notes.index --to qdrant:http://localhost:6333#notes
   foveal index delete notes:kettle.md --index notes.index
   foveal index check --index notes.index
   foveal index query --text "Where does the tomato come from?"
@@ -36,6 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         _source_arguments(action, required=action is add)
     delete = _action(actions, "delete", "take entries out of an index")
     delete.add_argument("id", nargs="+", help="as `foveal index query --json` tells it")
+    push = _action(actions, "push", "bring a Qdrant collection to what an index holds")
+    push.add_argument("folder", type=Path, metavar="INDEX", help="index folder")
+    push.add_argument("--to", required=True, metavar="qdrant:URL#COLLECTION", help="made if new")
     check = _action(actions, "check", "compare all that is stored with its digests")
     query = _action(actions, "query", "search an index")
     _query_arguments(query)
@@ -56,6 +60,7 @@ def run(args: argparse.Namespace) -> int:
         "add": index_changes.add,
         "delete": index_changes.delete,
         "check": index_changes.check,
+        "push": index_changes.push,
     }
     return actions[args.action](args)
 

@@ -15,6 +15,7 @@ from reasoning.generation.config import (
 from reasoning.vlm.coordinates import format_of
 from reasoning.vlm.endpoint import Endpoint
 from reasoning.vlm.hub_name import HubName
+from retrieval.qdrant.place import QdrantConfig
 from retrieval.web.config import WebConfig
 from stream import extensions
 from stream.bounds import Share, within
@@ -73,6 +74,7 @@ class ReasoningConfig:
     # Of a live session: so long without a sign of life, and an answer is given up.
     patience_s: Annotated[float, within(0.1, 3600.0)] = 20.0
     searcher: str | None = None  # NAME:REST of an extension; None searches the index
+    qdrant: QdrantConfig = field(default_factory=QdrantConfig)  # asked beside the index
     web: WebConfig = field(default_factory=WebConfig)  # asked where the index knows little
 
     def __post_init__(self) -> None:

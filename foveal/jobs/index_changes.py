@@ -13,12 +13,14 @@ from foveal.setup.indexing import add_to_index, build_index, delete_from_index
 from foveal.setup.search import index_dir
 from foveal.setup.sources import SourceOptions
 from foveal.setup.threads import share_cores
+from foveal.setup.web import open_collection
+from retrieval.qdrant.place import QdrantConfig
 from retrieval.sources.entries import Knowledge
 from retrieval.sources.wiki import WIKI_SOURCE
 from retrieval.store.changes import Change
 from retrieval.store.check import check_index
 from retrieval.store.index_folder import has_index
-from retrieval.store.knowledge import KnowledgeStore
+from retrieval.store.knowledge import KnowledgeStore, load_store
 
 SHOWN = 20  # of what was left out
 
@@ -88,6 +90,26 @@ def check(args: argparse.Namespace) -> int:
         if found.faults:
             print(f"{len(found.faults)} faults: build it again with `foveal index build`")
     return 1 if found.faults else 0
+
+
+def push(args: argparse.Namespace) -> int:
+    """0 when the collection holds all of the index; run again, it goes on where it stopped."""
+    config = QdrantConfig(url=args.to)
+    collection = open_collection(config)
+    from retrieval.qdrant.pushing import push as push_index
+
+    share_cores()
+    store = load_store(args.folder)
+    with progress("asking the server", "entries") as advance:
+        done = push_index(store, collection, config, advance)
+    if args.json:
+        print(json.dumps({"folder": str(args.folder), "to": args.to, **dataclasses.asdict(done)}))
+        return 0
+    print(
+        f"{done.stored} entries stored as {done.points} points, {done.unchanged} unchanged, "
+        f"{done.removed} removed -> {args.to}"
+    )
+    return 0
 
 
 def _counts(

@@ -24,7 +24,7 @@ from foveal.setup.search import (
     open_own,
     open_searcher,
 )
-from foveal.setup.web import with_web
+from foveal.setup.web import with_qdrant, with_web
 from perception.detect.ocr import RapidTextReader
 from perception.device import CPU, Device
 from perception.features.backbone import Backbone
@@ -66,6 +66,7 @@ class Models:
     lm: CausalLm
     reader: SceneReader
     own: tuple[KnowledgeSearcher, ...] = ()  # the wearer's own indexes
+    joint: JointEncoder | None = None  # of pictures and regions; None: the embedded way
 
     @property
     def indexes(self) -> Searcher:
@@ -105,7 +106,8 @@ def load_models(
     matcher = NameMatcher(recogniser.class_synonyms, searcher.class_vectors, encoder.encode_text)
     reader = _scene_reader(backbone, recogniser, matcher)
     lm = load_language_model(device.dtype, device.name)
-    models = Models(backbone, searcher, lm, reader, open_own(own, encoder, recogniser, joint))
+    opened = open_own(own, encoder, recogniser, joint)
+    models = Models(backbone, searcher, lm, reader, opened, joint)
     trim_heap()
     return models
 
@@ -167,7 +169,9 @@ def build_assistant(
     `tracker`: see `load_backend`. `memory` is asked of what the wearer has seen.
     """
     config = config or ReasoningConfig()
-    searcher = with_web(_searcher(models, config.searcher), config.web)
+    local = _searcher(models, config.searcher)
+    beside = with_qdrant(local, config.qdrant, models.searcher.encoder, models.joint)
+    searcher = with_web(beside, config.web)
     if memory is not None:
         searcher = RoutedSearcher(searcher, memory)
     decoder = SearchDecoder(searcher, config.decode, clock, remembers=memory is not None)

@@ -10,11 +10,12 @@ from aiohttp.test_utils import TestServer
 
 from foveal.assets.registry import cache_root
 from foveal.config.load import load_config
-from foveal.setup.web import outgoing_log, with_web
+from foveal.setup.web import outgoing_log, with_qdrant, with_web
 from retrieval.web.config import WebConfig
 from stream.errors import ConfigError
 from stream.events import Query
 from tests.doubles.reasoning import ScriptedSearcher
+from tests.doubles.retrieval import HashEncoder
 
 
 def settings(folder: Path, text: str) -> WebConfig:
@@ -25,7 +26,24 @@ def settings(folder: Path, text: str) -> WebConfig:
 
 def test_off_by_default() -> None:
     local = ScriptedSearcher()
-    assert with_web(local, load_config("embedded").reasoning.web) is local
+    reasoning = load_config("embedded").reasoning
+    assert with_web(local, reasoning.web) is local
+    assert with_qdrant(local, reasoning.qdrant, HashEncoder(), None) is local
+
+
+def test_a_configured_collection_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FOVEAL_CACHE", str(tmp_path / "cache"))
+    outgoing_log.cache_clear()
+    path = tmp_path / "mine.yaml"
+    path.write_text('reasoning:\n  qdrant:\n    url: "qdrant:http://127.0.0.1:1#notes"\n')
+    try:
+        config = load_config(path).reasoning.qdrant
+        both = with_qdrant(ScriptedSearcher(), config, HashEncoder(), None)
+        assert both.search(Query("text", "kettle")) == []
+    finally:
+        outgoing_log.cache_clear()
+    (row,) = map(json.loads, (cache_root() / "outgoing.jsonl").read_text().splitlines())
+    assert (row["seam"], row["server"]) == ("qdrant", "127.0.0.1:1")
 
 
 def test_wrong_settings_are_told_by_their_key(tmp_path: Path) -> None:
