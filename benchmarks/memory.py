@@ -31,8 +31,8 @@ from benchmarks.memory_peers import Dense, Emem, FullText, Peer, latest
 from benchmarks.report import emit
 from foveal.setup.search import load_encoder
 from retrieval.encoders.text import MiniLmEncoder, Vectors
-from retrieval.memory.disk.store import MemoryStore, Record
-from retrieval.memory.events import Session
+from retrieval.memory.disk.store import MemoryRecord, MemoryStore
+from retrieval.memory.events import MemorySession
 from retrieval.memory.searcher import MemorySearcher
 from stream.clock import NS_PER_S, VirtualClock
 from stream.events import Query
@@ -157,9 +157,9 @@ def fill(path: Path, moments: Iterator[Moment], encoder: str) -> None:
     """Write a day, an event a transaction, as a session does."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with MemoryStore(path) as store:
-        store.begin(Session("day", ANCHOR_NS, encoder=encoder))
+        store.begin(MemorySession("day", ANCHOR_NS, encoder=encoder))
         for moment in moments:
-            store.append([Record(moment.event, moment.sights)])
+            store.append([MemoryRecord(moment.event, moment.sights)])
 
 
 def resident_mb(path: Path) -> float:

@@ -33,9 +33,9 @@ import sys
 from pathlib import Path
 from retrieval.memory.disk.store import MemoryStore, Record
 from retrieval.memory.disk.forgetting import forget_event
-from retrieval.memory.events import Event, Session, Sight
+from retrieval.memory.events import Event, MemorySession, Sight
 store = MemoryStore(Path(sys.argv[1]))
-store.begin(Session("s", 10**18))
+store.begin(MemorySession("s", 10**18))
 """
 APPEND = """
 for number in range(int(sys.argv[2]), 10**6):

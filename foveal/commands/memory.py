@@ -146,7 +146,7 @@ def _row(evidence: "Evidence") -> dict[str, object]:
 def _list(args: argparse.Namespace) -> int:
     from retrieval.memory.disk.schema import open_to_read
     from retrieval.memory.disk.statistics import newest_events
-    from retrieval.memory.telling import Moment, Seen, tell
+    from retrieval.memory.telling import RecalledMoment, Seen, tell
     from stream.clock import UnixClock
     from stream.errors import ConfigError
 
@@ -160,7 +160,7 @@ def _list(args: argparse.Namespace) -> int:
     keys, now_ns = ("id", "start_ns", "end_ns", "zone", "text", "said", "spoken_by"), UnixClock()
     for row in rows:
         things = tuple(Seen(one["name"], one["box"], one["confidence"]) for one in row["sights"])
-        moment = Moment(**{key: row[key] for key in keys}, things=things)
+        moment = RecalledMoment(**{key: row[key] for key in keys}, things=things)
         print(f"{row['id']:24} {tell(moment, None, now_ns.now_ns())}")
     return 0
 

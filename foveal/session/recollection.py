@@ -10,7 +10,7 @@ from typing import Literal
 
 from num2words import num2words
 
-from retrieval.memory.counting import Episode, Question, Tally
+from retrieval.memory.counting import CountQuestion, Episode, Tally
 from retrieval.memory.lexicon import verb_lemma
 from retrieval.memory.places import Whereabouts
 
@@ -78,7 +78,7 @@ def _seen_sentence(tally: Tally, thing: str, says: Says) -> str:
     return f"I saw {thing or 'that'} in {moments}, {last}; what you do with it I do not record."
 
 
-def _act_words(question: Question) -> tuple[str, str]:
+def _act_words(question: CountQuestion) -> tuple[str, str]:
     """ "opened my window" -> "open your window", "your window"."""
     first, *rest = question.said.split()
     verb, _, particle = question.act.verb.partition(" ")

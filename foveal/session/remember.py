@@ -23,7 +23,7 @@ from foveal.session.stages import SessionSink
 from retrieval.memory.disk.forgetting import Forgotten, forget_all, forget_since
 from retrieval.memory.disk.store import MemoryStore
 from retrieval.memory.disk.writer import MemoryWriter
-from retrieval.memory.events import MAX_TEXT, Event, Session
+from retrieval.memory.events import MAX_TEXT, Event, MemorySession
 from stream.clock import VirtualClock
 from stream.errors import FovealError
 from stream.events import Answer, AnswerEvent, Region
@@ -55,7 +55,7 @@ class Rememberer:
 
         `anchor_ns`: Unix time at 0 of its stream. `wall` is moved with the stream, for recordings.
         """
-        session = Session(name, anchor_ns, self.zone, self.impressions.encoder)
+        session = MemorySession(name, anchor_ns, self.zone, self.impressions.encoder)
         self.writer.begin(session)
         tap = Remembering(sink, self, session, wall)
         self.taps.append(tap)
@@ -106,7 +106,11 @@ class Remembering:
     """A SessionSink in front of another. Its methods are the session's; `drop` is any thread's."""
 
     def __init__(
-        self, sink: SessionSink, memory: Rememberer, session: Session, wall: VirtualClock | None
+        self,
+        sink: SessionSink,
+        memory: Rememberer,
+        session: MemorySession,
+        wall: VirtualClock | None,
     ) -> None:
         self._sink, self._memory, self._session, self._wall = sink, memory, session, wall
         self._looks = Looks(memory.impressions)

@@ -11,7 +11,7 @@ from pathlib import Path
 from foveal.assets.registry import asset_path
 from retrieval.cragmm.index import FILE as CHROMA
 from retrieval.cragmm.index import read_cragmm
-from retrieval.sources.entries import Entry, Knowledge, Refused
+from retrieval.sources.entries import Entry, Knowledge, RefusedRow
 from retrieval.sources.files import FORMATS, read_file
 from retrieval.sources.folder import read_folder
 from retrieval.sources.records import entries
@@ -32,7 +32,7 @@ class SourceOptions:
 
 def stream_source(
     source: str, options: SourceOptions | None = None, name: str = ""
-) -> Iterator[Entry | Refused]:
+) -> Iterator[Entry | RefusedRow]:
     """What a source yields, entry by entry; no document need fit in memory.
 
     `name` takes the place of the source's own name in ids. Raises SourceError, at the first entry

@@ -21,7 +21,7 @@ from retrieval.encoders.region_modes import RegionMode
 from retrieval.pictures.building import PictureChange, build_pictures
 from retrieval.pictures.matching import PictureHit, PictureSearcher
 from retrieval.pictures.stored import PictureIndex, load_pictures, picture_writer
-from retrieval.sources.entries import Refused
+from retrieval.sources.entries import RefusedRow
 from retrieval.sources.folder import walk
 from retrieval.sources.pictures import PICTURES, load_picture
 from stream.errors import BackendError, PromptError, SourceError
@@ -164,7 +164,7 @@ def _row(hit: PictureHit) -> dict[str, object]:
     }
 
 
-def _report(out: Path, change: PictureChange, skipped: Sequence[Refused], as_json: bool) -> None:
+def _report(out: Path, change: PictureChange, skipped: Sequence[RefusedRow], as_json: bool) -> None:
     refused = [str(one) for one in (*skipped, *change.refused)]
     if as_json:
         row = {**dataclasses.asdict(change), "refused": refused}

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from retrieval.cragmm.attributes import facts
-from retrieval.sources.entries import Refused
+from retrieval.sources.entries import RefusedRow
 from retrieval.sources.records import Record
 from retrieval.sources.sentences import clean
 from stream.errors import SourceError
@@ -28,7 +28,7 @@ _ROWS = """
 """
 
 
-def read_cragmm(folder: Path) -> Iterator[Record | Refused]:
+def read_cragmm(folder: Path) -> Iterator[Record | RefusedRow]:
     """Each entity that pictures of the index show, and each web page, once.
 
     A row that does not fit is refused. Nothing is written, and no vector is read: they are of other
@@ -48,11 +48,11 @@ def read_cragmm(folder: Path) -> Iterator[Record | Refused]:
         raise SourceError(f"expected an index of CRAG-MM in {path}: {error}") from error
 
 
-def _once(*streams: Iterator[Record | Refused]) -> Iterator[Record | Refused]:
+def _once(*streams: Iterator[Record | RefusedRow]) -> Iterator[Record | RefusedRow]:
     """Without what came before: many pictures show one entity, chunks are of one page."""
     seen = set[str]()
     for record in (record for stream in streams for record in stream):
-        if isinstance(record, Refused) or record.key not in seen:
+        if isinstance(record, RefusedRow) or record.key not in seen:
             yield record
         if isinstance(record, Record):
             seen.add(record.key)
@@ -63,12 +63,12 @@ def _rows(store: sqlite3.Connection, collection: str) -> Iterator[tuple[int, dic
         yield number, {key: value for _, key, value in pairs}
 
 
-def _entities(store: sqlite3.Connection) -> Iterator[Record | Refused]:
+def _entities(store: sqlite3.Connection) -> Iterator[Record | RefusedRow]:
     for number, row in _rows(store, IMAGES):
         try:
             named, told = json.loads(row["entities"]), json.loads(row["info"])
         except (KeyError, TypeError, ValueError, RecursionError) as error:
-            yield Refused(FILE, number, f"expected entities and info in JSON: {error!r}")
+            yield RefusedRow(FILE, number, f"expected entities and info in JSON: {error!r}")
             continue
         for name in named if isinstance(named, list) else [named]:
             known = told.get(name) if isinstance(told, dict) else None
@@ -82,7 +82,7 @@ def _entities(store: sqlite3.Connection) -> Iterator[Record | Refused]:
             )
 
 
-def _pages(store: sqlite3.Connection) -> Iterator[Record | Refused]:
+def _pages(store: sqlite3.Connection) -> Iterator[Record | RefusedRow]:
     for number, row in _rows(store, PAGES):
         url = str(row.get("page_url") or "")
         yield Record(

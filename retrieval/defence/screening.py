@@ -9,7 +9,7 @@ that tells an assistant what to do is kept and counted: it is quoted, never obey
 import dataclasses
 import re
 
-from retrieval.sources.entries import Entry, Knowledge, Refused
+from retrieval.sources.entries import Entry, Knowledge, RefusedRow
 
 _ASKS = (
     r"(?:who|whom|whose|what|which|when|where|why|how|is|are|was|were|do|does|did|can|could|will|"
@@ -68,7 +68,7 @@ def screened(knowledge: Knowledge) -> Knowledge:
             noted.append(f"{entry.id}: tells an assistant what to do; it is quoted, not obeyed")
         kept = _stripped(entry)
         if kept is None:
-            refused.append(Refused(entry.id, None, "expected a statement, got only questions"))
+            refused.append(RefusedRow(entry.id, None, "expected a statement, got only questions"))
         else:
             entries.append(kept)
     return Knowledge(knowledge.source, tuple(entries), tuple(refused), tuple(noted))

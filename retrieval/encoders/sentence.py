@@ -51,7 +51,7 @@ POOLINGS: Mapping[str, Pool] = {
 }
 
 
-class SentenceEncoder:
+class SentenceTextEncoder:
     """`TextEncoder` of one folder; threads may share it."""
 
     def __init__(self, model: Any, tokenizer: Any, pool: Pool, length: int, name: str) -> None:
@@ -85,7 +85,7 @@ class SentenceEncoder:
             return as_rows(self._pool(hidden, tokens["attention_mask"]))
 
 
-def open_sentence(folder: Path, name: str, device: str = "cpu") -> SentenceEncoder:
+def open_sentence(folder: Path, name: str, device: str = "cpu") -> SentenceTextEncoder:
     """An encoder from a folder as sentence-transformers writes it; raises AssetError."""
     from transformers import AutoModel, AutoTokenizer
 
@@ -101,7 +101,7 @@ def open_sentence(folder: Path, name: str, device: str = "cpu") -> SentenceEncod
         raise AssetError(f"the encoder {name} cannot be loaded: {one_line(error)}") from error
     longest = int(getattr(model.config, "max_position_embeddings", length or 512))
     weights = fingerprint(home.glob("*.safetensors"))
-    return SentenceEncoder(
+    return SentenceTextEncoder(
         model.to(device), tokenizer, pool, min(length or longest, longest), f"{name}-{weights}"
     )
 

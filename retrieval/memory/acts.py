@@ -58,13 +58,13 @@ _BREAKS = _set(", ; . ! ? then while")
 
 
 @dataclass(frozen=True, slots=True)
-class Thing:
+class NamedThing:
     """What a thing may be called, and the words before its name ("wooden" of a spoon)."""
 
     keys: Keys
     modifiers: frozenset[str] = frozenset()
 
-    def fits(self, asked: "Thing") -> bool:
+    def fits(self, asked: "NamedThing") -> bool:
         """Whether this may be the thing that is asked for: "spoon" may be the wooden one."""
         if not self.keys & asked.keys:
             return False
@@ -77,7 +77,7 @@ class Act:
 
     verb: str  # lemma, with its particle where it has one
     keys: Keys
-    things: tuple[Thing, ...] = ()
+    things: tuple[NamedThing, ...] = ()
     known: bool = False  # the verb is listed, so this was no noun that looked like one
 
     def fits(self, asked: "Act") -> bool:
@@ -101,7 +101,7 @@ def _read_acts(text: str) -> tuple[Act, ...]:
 
 
 @lru_cache(maxsize=4096)
-def read_thing(name: str) -> Thing | None:
+def read_thing(name: str) -> NamedThing | None:
     """The thing that a name stands for, None for one without words."""
     things, _ = _objects(_tokens(name), lexicon())
     return things[0] if things else None
@@ -182,7 +182,7 @@ def _read_clause(clause: Sequence[str], words: Lexicon) -> Act | None:
     )
 
 
-def _of_valves(lemma: str, things: Sequence[Thing], words: Lexicon) -> Keys:
+def _of_valves(lemma: str, things: Sequence[NamedThing], words: Lexicon) -> Keys:
     """To open a tap is to turn it on."""
     if lemma not in ("open", "close", "shut") or not any(one.keys & words.valves for one in things):
         return frozenset()
@@ -194,7 +194,7 @@ def _is_particle(after: Sequence[str]) -> bool:
     return bool(after) and (after[0] not in _PLACES or len(after) == 1 or after[1] in _PREPOSITIONS)
 
 
-def _objects(tokens: Sequence[str], words: Lexicon) -> tuple[tuple[Thing, ...], int]:
+def _objects(tokens: Sequence[str], words: Lexicon) -> tuple[tuple[NamedThing, ...], int]:
     """The things that are named before the first preposition, and how many tokens that took."""
     end = next((at for at, token in enumerate(tokens) if token in _PREPOSITIONS), len(tokens))
     names: list[list[str]] = [[]]
@@ -206,7 +206,7 @@ def _objects(tokens: Sequence[str], words: Lexicon) -> tuple[tuple[Thing, ...], 
     return tuple(_thing(name, words) for name in names if name), end
 
 
-def _thing(name: list[str], words: Lexicon) -> Thing:
+def _thing(name: list[str], words: Lexicon) -> NamedThing:
     if "of" in name[1:-1]:
         cut = name.index("of", 1)
         left, right = name[:cut], name[cut + 1 :]
@@ -215,4 +215,4 @@ def _thing(name: list[str], words: Lexicon) -> Thing:
     if rest and name[-1] in _PARTS:
         whole, rest = words.thing_keys(rest)
         keys |= whole
-    return Thing(keys, frozenset(rest))
+    return NamedThing(keys, frozenset(rest))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
-from retrieval.memory.acts import MAX_CHARS, Act, Thing, read_acts, read_thing
+from retrieval.memory.acts import MAX_CHARS, Act, NamedThing, read_acts, read_thing
 from retrieval.memory.events import Event, Sight
 from retrieval.memory.lexicon import Keys, lexicon
 from stream.clock import NS_PER_S
@@ -40,7 +40,7 @@ _SEEN = frozenset(("see", "notice", "spot"))
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class CountQuestion:
     """An act (of a thing) and what is asked of it; `said` is the act in the question's words."""
 
     asked: Asked
@@ -62,7 +62,7 @@ class Episode:
 class Tally:
     """What the record has of a question."""
 
-    question: Question
+    question: CountQuestion
     episodes: tuple[Episode, ...]  # of the act, in order
     seen: tuple[Episode, ...]  # moments in which the thing was in view or spoken of
     recorded: bool  # acts are told of in this record, so no episode means that it was not done
@@ -83,7 +83,7 @@ class Tally:
         return self.episodes[-1] if self.episodes else None
 
 
-def read_question(text: str) -> Question | None:
+def read_question(text: str) -> CountQuestion | None:
     """What "How many times did I open the fridge today?" asks for; None for another question.
 
     Words of time at the end are left out: what they say is a filter on the events.
@@ -95,12 +95,12 @@ def read_question(text: str) -> Question | None:
             continue
         said = _TAIL.sub("", found[1])
         acts = read_acts(said)
-        return Question(asked, acts[0], said) if acts else None
+        return CountQuestion(asked, acts[0], said) if acts else None
     return None
 
 
 def tally(
-    question: Question,
+    question: CountQuestion,
     events: Sequence[Event],
     sights: Iterable[Sight] = (),
     gap_ns: int = MERGE_GAP_NS,
@@ -157,7 +157,7 @@ def merge_episodes(
     return tuple(found)
 
 
-def _named_sights(sights: Iterable[Sight], wanted: Sequence[Thing]) -> dict[str, list[Sight]]:
+def _named_sights(sights: Iterable[Sight], wanted: Sequence[NamedThing]) -> dict[str, list[Sight]]:
     found: dict[str, list[Sight]] = {}
     for sight in sights:
         thing = read_thing(sight.name)
@@ -166,7 +166,7 @@ def _named_sights(sights: Iterable[Sight], wanted: Sequence[Thing]) -> dict[str,
     return found
 
 
-def _mentions(event: Event, acts: Sequence[Act], wanted: Sequence[Thing]) -> bool:
+def _mentions(event: Event, acts: Sequence[Act], wanted: Sequence[NamedThing]) -> bool:
     """Whether the thing is acted on, or one of its names is among the event's words."""
     if any(thing.fits(want) for act in acts for thing in act.things for want in wanted):
         return True

@@ -24,7 +24,7 @@ MAX_TEXT = 20_000  # characters of one event's words; what is longer is cut by w
 
 
 @dataclass(frozen=True, slots=True)
-class Session:
+class MemorySession:
     """One wearing of the camera: where its time line lies in wall time."""
 
     id: str
@@ -57,7 +57,7 @@ class Event:
     """
 
     id: str  # the same wherever the event is exported to
-    session: str  # Session.id
+    session: str  # MemorySession.id
     start_ns: int  # on the session's line
     end_ns: int  # the same as start_ns for an instant
     parent: str | None = None  # id of the event that this was said in

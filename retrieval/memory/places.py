@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from retrieval.memory.acts import Thing, read_thing
+from retrieval.memory.acts import NamedThing, read_thing
 from retrieval.memory.events import Event, Sight
 from retrieval.memory.lexicon import lexicon
 from retrieval.memory.telling import Seen, next_to
@@ -81,7 +81,7 @@ def _describe(
     sight: Sight | None,
     told: str,
     seen: dict[str, list[Sight]],
-    wanted: Thing,
+    wanted: NamedThing,
 ) -> Whereabouts:
     event = events[at]
     others = [one for one in seen.get(event.id, ()) if one.name and not _is(one, wanted)]
@@ -102,12 +102,12 @@ def _describe(
     return Whereabouts(event, sight, told, named, tuple(beside), _room(events, at))
 
 
-def _is(sight: Sight, wanted: Thing) -> bool:
+def _is(sight: Sight, wanted: NamedThing) -> bool:
     thing = read_thing(sight.name)
     return thing is not None and thing.fits(wanted)
 
 
-def _told_place(event: Event, wanted: Thing) -> str | None:
+def _told_place(event: Event, wanted: NamedThing) -> str | None:
     """Where the event's words say that the thing is: None where they do not name it."""
     found: str | None = None
     for sentence in _SENTENCE.findall(f"{event.text}\n{event.said}".lower()):
@@ -121,7 +121,7 @@ def _told_place(event: Event, wanted: Thing) -> str | None:
     return found
 
 
-def _end_of_name(sentence: str, wanted: Thing) -> int | None:
+def _end_of_name(sentence: str, wanted: NamedThing) -> int | None:
     tokens = list(_WORD.finditer(sentence))
     names = [token[0] for token in tokens]
     for at, token in enumerate(tokens):

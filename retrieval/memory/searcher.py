@@ -36,7 +36,7 @@ from retrieval.memory.signals import (
     with_neighbours,
     word_signals,
 )
-from retrieval.memory.vocabulary import Labels, Vocabulary
+from retrieval.memory.vocabulary import MemoryNames, Vocabulary
 from retrieval.memory.when import when
 from stream.clock import Clock
 from stream.errors import QueryError
@@ -78,7 +78,7 @@ class MemorySearcher:
         of_texts = encoder or pictures
         self._moments = Moments(self._connection, of_texts.id if of_texts else "")
         self._shown = MomentEvidence(self._connection, self._moments)
-        self._vocabulary, self._labels = Vocabulary(of_texts), Labels()
+        self._vocabulary, self._labels = Vocabulary(of_texts), MemoryNames()
         self._lock = threading.Lock()
 
     def __enter__(self) -> Self:

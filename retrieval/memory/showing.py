@@ -9,7 +9,7 @@ from retrieval.memory.disk.records import read_events, read_named
 from retrieval.memory.events import Floats
 from retrieval.memory.moments import Moments
 from retrieval.memory.places import NEAR, whereabouts
-from retrieval.memory.telling import Moment, Seen, tell
+from retrieval.memory.telling import RecalledMoment, Seen, tell
 from stream.events import Evidence
 
 SOURCE = "memory"
@@ -67,7 +67,7 @@ class MomentEvidence:
             parts.append(f"around the {found.room}")
         return ", ".join(parts)
 
-    def _moment(self, row: int) -> Moment:
+    def _moment(self, row: int) -> RecalledMoment:
         number = int(self._moments.events.numbers[row])
         found = self._connection.execute(
             "SELECT event.id, session.anchor_ns + start_ns, session.anchor_ns + end_ns, zone, "
@@ -75,7 +75,7 @@ class MomentEvidence:
             "WHERE event.number = ?",
             (number,),
         ).fetchone()
-        return Moment(*found)
+        return RecalledMoment(*found)
 
     def _things(self, row: int) -> dict[int, Seen]:
         """Sights of an event, by their row among all sights."""

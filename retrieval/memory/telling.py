@@ -23,7 +23,7 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class RecalledMoment:
     """All that is told of one event."""
 
     id: str
@@ -36,7 +36,7 @@ class Moment:
     things: tuple[Seen, ...] = ()
 
 
-def tell(moment: Moment, thing: Seen | None, now_ns: int, step: int = 0) -> str:
+def tell(moment: RecalledMoment, thing: Seen | None, now_ns: int, step: int = 0) -> str:
     """ "14:02, 12 minutes ago: blue cup, next to kettle"; `step`: just before (-1) or after (1)."""
     told = []
     if thing is not None and thing.name:

@@ -88,7 +88,7 @@ class Vocabulary:
         return [numbers[at] if is_sure else None for at, is_sure in zip(best, sure, strict=True)]
 
 
-class Labels:
+class MemoryNames:
     """[S] the number of each sight's name, that of its meaning where it has none."""
 
     def __init__(self) -> None:

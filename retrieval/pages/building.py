@@ -9,7 +9,7 @@ from pathlib import Path
 from retrieval.encoders.text import Progress
 from retrieval.pages.cells import CellReader
 from retrieval.pages.stored import drop_pages, known_keys, put_page
-from retrieval.sources.entries import Refused
+from retrieval.sources.entries import RefusedRow
 from retrieval.sources.pdf import page_count
 from stream.errors import QueryError, SourceError
 
@@ -22,7 +22,7 @@ class PageChange:
     unchanged: int
     removed: int
     cells: int  # of the pages added
-    refused: tuple[Refused, ...]
+    refused: tuple[RefusedRow, ...]
 
 
 def build_pages(
@@ -36,7 +36,7 @@ def build_pages(
     A file or page that cannot be read is refused by name, and the others go in.
     """
     known, kept, added, cells = known_keys(db), set[str](), 0, 0
-    refused: list[Refused] = []
+    refused: list[RefusedRow] = []
     for number, (file, path) in enumerate(files.items(), start=1):
         try:
             content = _digest(path)
@@ -52,9 +52,9 @@ def build_pages(
                     added, cells = added + 1, cells + len(grid.vectors)
                 except (SourceError, QueryError) as error:
                     kept.discard(name)
-                    refused.append(Refused(file, page, str(error)))
+                    refused.append(RefusedRow(file, page, str(error)))
         except (SourceError, OSError) as error:
-            refused.append(Refused(file, None, str(error)))
+            refused.append(RefusedRow(file, None, str(error)))
         if progress is not None:
             progress(number, len(files))
     gone = [name for name in known if name not in kept]

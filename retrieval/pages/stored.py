@@ -13,7 +13,7 @@ from retrieval.encoders.text import Vectors
 from retrieval.pages.cells import Bytes, CellGrid, Shares, page_vector, quantised
 from retrieval.store.lock import LOCK, OWNER, writer_lock
 from retrieval.store.schema import (
-    Form,
+    FileForm,
     create_database,
     faults,
     reading,
@@ -25,7 +25,7 @@ from stream.errors import AssetError, OutputError
 
 FILE = "pages.sqlite"
 _OWN = tuple(f"{name}{end}" for name in (FILE, LOCK) for end in ("", "-wal", "-shm", "-journal"))
-PAGES = Form(
+PAGES = FileForm(
     "an index of pages",
     0x466F5067,  # "FoPg"
     1,

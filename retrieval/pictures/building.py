@@ -24,7 +24,7 @@ from retrieval.pictures.stored import (
     tell,
     told,
 )
-from retrieval.sources.entries import Refused
+from retrieval.sources.entries import RefusedRow
 from retrieval.sources.pictures import load_picture
 from stream.errors import ConfigError, PromptError, QueryError, SourceError
 from stream.frame import Image, Mask
@@ -58,7 +58,7 @@ class PictureChange:
     unchanged: int
     removed: int
     regions: int  # of the pictures added
-    refused: tuple[Refused, ...]
+    refused: tuple[RefusedRow, ...]
 
 
 def build_pictures(
@@ -80,18 +80,18 @@ def build_pictures(
     _begin(db, encoder)
     tell(db, root=str(root.resolve()), whole=False, named=named)
     known, kept, added, regions = known_keys(db), set[str](), 0, 0
-    refused: list[Refused] = []
+    refused: list[RefusedRow] = []
     for number, (name, path) in enumerate(files.items(), start=1):
         try:
             key = _key(path, source.id)
             if known.get(name) != key:
                 picture, reasons = _encoded(name, path, key, encoder, source)
                 put_picture(db, picture)
-                refused += [Refused(name, None, reason) for reason in reasons]
+                refused += [RefusedRow(name, None, reason) for reason in reasons]
                 added, regions = added + 1, regions + len(picture.masks)
             kept.add(name)
         except (SourceError, QueryError, PromptError, OSError) as error:
-            refused.append(Refused(name, None, str(error)))
+            refused.append(RefusedRow(name, None, str(error)))
         if progress is not None:
             progress(number, len(files))
     gone = [name for name in known if name not in kept]

@@ -20,7 +20,7 @@ from retrieval.encoders.text import Vectors
 from retrieval.store.encoding import read_blocks
 from retrieval.store.lock import LOCK, OWNER, writer_lock
 from retrieval.store.schema import (
-    Form,
+    FileForm,
     create_database,
     faults,
     reading,
@@ -34,7 +34,7 @@ from stream.geometry import Box, Rle
 FILE = "pictures.sqlite"
 BLOCK = 4096  # rows of vectors that are read at once
 _OWN = tuple(f"{name}{end}" for name in (FILE, LOCK) for end in ("", "-wal", "-shm", "-journal"))
-PICTURES = Form(
+PICTURES = FileForm(
     "an index of pictures",
     0x466F5069,  # "FoPi"
     1,

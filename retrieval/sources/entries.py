@@ -98,7 +98,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class RefusedRow:
     """What a source holds and could not be read, or was left out."""
 
     path: str  # of the file, as seen from the source
@@ -115,7 +115,7 @@ class Knowledge:
 
     source: str
     entries: tuple[Entry, ...]
-    refused: tuple[Refused, ...] = ()
+    refused: tuple[RefusedRow, ...] = ()
     noted: tuple[str, ...] = ()  # "id: what": of entries that are in and worth a look
 
     @property
@@ -124,9 +124,9 @@ class Knowledge:
         return tuple(map(str, self.refused))
 
     @classmethod
-    def collect(cls, source: str, items: Iterable[Entry | Refused]) -> "Knowledge":
+    def collect(cls, source: str, items: Iterable[Entry | RefusedRow]) -> "Knowledge":
         """All that a source yields, in memory; raises SourceError where no entry is among it."""
-        entries, refused = list[Entry](), list[Refused]()
+        entries, refused = list[Entry](), list[RefusedRow]()
         for item in items:
             if isinstance(item, Entry):
                 entries.append(item)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from retrieval.sources.entries import Refused
+from retrieval.sources.entries import RefusedRow
 from retrieval.sources.jsonl import read_jsonl
 from retrieval.sources.parquet import read_parquet
 from retrieval.sources.pdf import read_pdf
@@ -11,7 +11,7 @@ from retrieval.sources.records import Record
 from retrieval.sources.tables import read_table
 
 # Given the file, its name in the report and the encoding of text that does not say its own.
-RecordReader = Callable[[Path, str, str], Iterator[Record | Refused]]
+RecordReader = Callable[[Path, str, str], Iterator[Record | RefusedRow]]
 FORMATS: Mapping[str, RecordReader] = {
     ".jsonl": read_jsonl,
     ".ndjson": read_jsonl,
@@ -22,6 +22,6 @@ FORMATS: Mapping[str, RecordReader] = {
 }
 
 
-def read_file(path: Path, name: str = "", encoding: str = "") -> Iterator[Record | Refused]:
+def read_file(path: Path, name: str = "", encoding: str = "") -> Iterator[Record | RefusedRow]:
     """Rows or pages; raises SourceError for a file that cannot be read at all."""
     return FORMATS[path.suffix.lower()](path, name or path.name, encoding)

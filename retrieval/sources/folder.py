@@ -9,7 +9,7 @@ from itertools import chain
 from pathlib import Path, PurePosixPath
 
 from retrieval.sources.chunks import chunks
-from retrieval.sources.entries import Entry, Refused
+from retrieval.sources.entries import Entry, RefusedRow
 from retrieval.sources.files import FORMATS, read_file
 from retrieval.sources.front_matter import NONE, FrontMatter, front_matter
 from retrieval.sources.lines import encoding_of, text_lines
@@ -24,7 +24,7 @@ NOTES = (".txt", ".md", ".markdown")
 
 def read_folder(
     folder: Path, encoding: str = "", tier: Tier = "own", name: str = ""
-) -> Iterator[Entry | Refused]:
+) -> Iterator[Entry | RefusedRow]:
     """Each note is an entry; its front matter, its first heading or its name is the title.
 
     Two notes may have the same heading: their ids are their paths, and their names tell them apart.
@@ -37,7 +37,7 @@ def read_folder(
     return entries(name or folder.resolve().name or "folder", _records(folder, encoding), tier)
 
 
-def _records(folder: Path, encoding: str) -> Iterator[Record | Refused]:
+def _records(folder: Path, encoding: str) -> Iterator[Record | RefusedRow]:
     files, refused = walk(folder)
     captions = read_captions(files, folder, encoding)
     yield from [*refused, *captions.refused]
@@ -56,18 +56,22 @@ def _records(folder: Path, encoding: str) -> Iterator[Record | Refused]:
             elif path.suffix.lower() in FORMATS:
                 yield from _inside(read_file(path, name, encoding), name)
             else:
-                yield Refused(name, None, f"no format that is read ({path.suffix or 'no suffix'})")
+                yield RefusedRow(
+                    name, None, f"no format that is read ({path.suffix or 'no suffix'})"
+                )
         except (SourceError, OSError) as error:
-            yield Refused(name, None, str(error))
+            yield RefusedRow(name, None, str(error))
 
 
-def walk(folder: Path) -> tuple[list[Path], list[Refused]]:
+def walk(folder: Path) -> tuple[list[Path], list[RefusedRow]]:
     """Files that are shown, by name: no .git, no .trash, no twins of macOS (._note.md)."""
-    files, refused = list[Path](), list[Refused]()
+    files, refused = list[Path](), list[RefusedRow]()
 
     def failed(error: OSError) -> None:
         name = Path(error.filename).relative_to(folder).as_posix()
-        refused.append(Refused(name, None, f"expected a folder that can be read: {error.strerror}"))
+        refused.append(
+            RefusedRow(name, None, f"expected a folder that can be read: {error.strerror}")
+        )
 
     for place, folders, names in os.walk(folder, onerror=failed):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
@@ -75,10 +79,10 @@ def walk(folder: Path) -> tuple[list[Path], list[Refused]]:
             name = path.relative_to(folder).as_posix()
             shown = name.encode("utf-8", "replace").decode()
             if shown != name:
-                refused.append(Refused(shown, None, "expected a name in UTF-8"))
+                refused.append(RefusedRow(shown, None, "expected a name in UTF-8"))
             elif not path.is_file():
                 refused.append(
-                    Refused(name, None, "expected a file, not a device or a broken link")
+                    RefusedRow(name, None, "expected a file, not a device or a broken link")
                 )
             else:
                 files.append(path)
@@ -97,10 +101,10 @@ def _title(path: Path, encoding: str) -> str:
     return ""
 
 
-def _note(path: Path, name: str, title: str, encoding: str) -> Iterator[Record | Refused]:
+def _note(path: Path, name: str, title: str, encoding: str) -> Iterator[Record | RefusedRow]:
     front, pieces = _opened(path, encoding)
     if front.problem:
-        yield Refused(name, None, f"{front.problem}; the text was read without it")
+        yield RefusedRow(name, None, f"{front.problem}; the text was read without it")
     reader = NoteReader(_markdown(path), front.title)
     yield Record(
         path=name,
@@ -126,7 +130,7 @@ def _markdown(path: Path) -> bool:
     return path.suffix.lower() != ".txt"
 
 
-def _inside(records: Iterator[Record | Refused], name: str) -> Iterator[Record | Refused]:
+def _inside(records: Iterator[Record | RefusedRow], name: str) -> Iterator[Record | RefusedRow]:
     """Rows of a file among others are known by its name, too."""
     for record in records:
         if isinstance(record, Record):

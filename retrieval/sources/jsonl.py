@@ -7,14 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from retrieval.sources.entries import Refused
+from retrieval.sources.entries import RefusedRow
 from retrieval.sources.lines import encoding_of
 from retrieval.sources.records import Record, row_record
 
 MAX_ROW_CHARS = 1 << 24  # of one object; a longer one is refused
 
 
-def read_jsonl(path: Path, name: str = "", encoding: str = "") -> Iterator[Record | Refused]:
+def read_jsonl(path: Path, name: str = "", encoding: str = "") -> Iterator[Record | RefusedRow]:
     """An object a line; a line that holds none is refused, and the others are read.
 
     Objects without an `id` may bear the same title: the second is known as "title #2". `name`: of
@@ -45,16 +45,16 @@ def _rows(path: Path, encoding: str) -> Iterator[tuple[int, str]]:
                 yield number, line
 
 
-def _read(line: str, name: str, number: int) -> Iterator[Record | Refused]:
+def _read(line: str, name: str, number: int) -> Iterator[Record | RefusedRow]:
     if len(line) == MAX_ROW_CHARS:
-        yield Refused(name, number, f"expected less than {MAX_ROW_CHARS} characters in a line")
+        yield RefusedRow(name, number, f"expected less than {MAX_ROW_CHARS} characters in a line")
         return
     try:
         value: Any = json.loads(line)
     except (ValueError, RecursionError) as error:
-        yield Refused(name, number, f"expected JSON: {error}")
+        yield RefusedRow(name, number, f"expected JSON: {error}")
         return
     if not isinstance(value, dict):
-        yield Refused(name, number, f"expected a JSON object, got {type(value).__name__}")
+        yield RefusedRow(name, number, f"expected a JSON object, got {type(value).__name__}")
         return
     yield from row_record(value, name, number)

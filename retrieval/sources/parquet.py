@@ -4,14 +4,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from retrieval.sources.entries import Refused
+from retrieval.sources.entries import RefusedRow
 from retrieval.sources.records import NAMES, Record, row_record
 from stream.errors import SourceError
 
 BATCH_ROWS = 256  # in memory at once
 
 
-def read_parquet(path: Path, name: str = "", _encoding: str = "") -> Iterator[Record | Refused]:
+def read_parquet(path: Path, name: str = "", _encoding: str = "") -> Iterator[Record | RefusedRow]:
     """A thing a row; columns that hold others (structs, lists but of tags) or bytes are refused by
     name, and the rest is read.
 
@@ -27,7 +27,7 @@ def read_parquet(path: Path, name: str = "", _encoding: str = "") -> Iterator[Re
         columns = list[str]()
         for field in file.schema_arrow:
             if reason := _unfit(arrow, field):
-                yield Refused(name, None, f"the column {field.name} alone: {reason}")
+                yield RefusedRow(name, None, f"the column {field.name} alone: {reason}")
             else:
                 columns.append(field.name)
         if not {column.strip().lower() for column in columns} & set(NAMES["title"]):
@@ -41,7 +41,7 @@ def read_parquet(path: Path, name: str = "", _encoding: str = "") -> Iterator[Re
                     number += 1
                     yield from row_record(row, name, number)
         except (OSError, ValueError, arrow.ArrowException) as error:
-            yield Refused(name, number + 1, f"expected a row: {error}; what follows is not read")
+            yield RefusedRow(name, number + 1, f"expected a row: {error}; what follows is not read")
 
 
 def _pyarrow() -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from retrieval.sources.entries import Refused
+from retrieval.sources.entries import RefusedRow
 from retrieval.sources.notes import read_note
 from retrieval.sources.records import Record, iso_date
 from stream.errors import SourceError
@@ -28,7 +28,7 @@ _DATE = re.compile(r"^D:(\d{4})(\d{2})(\d{2})")
 _turn = Lock()
 
 
-def read_pdf(path: Path, name: str = "", _encoding: str = "") -> Iterator[Record | Refused]:
+def read_pdf(path: Path, name: str = "", _encoding: str = "") -> Iterator[Record | RefusedRow]:
     """A record a page, "Title, page 3"; pages without text (scans) are refused by number.
 
     Raises SourceError for what is no PDF, has a password, or without pypdfium2.
@@ -46,10 +46,10 @@ def read_pdf(path: Path, name: str = "", _encoding: str = "") -> Iterator[Record
             try:
                 passages = read_note(_text(document, number), markdown=False).passages
             except _error() as error:
-                yield Refused(name, number, f"expected a page: {error}")
+                yield RefusedRow(name, number, f"expected a page: {error}")
                 continue
             if not passages:
-                yield Refused(name, number, "no text on this page: a scan?")
+                yield RefusedRow(name, number, "no text on this page: a scan?")
                 continue
             yield Record(
                 path=name,

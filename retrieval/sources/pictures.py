@@ -11,7 +11,7 @@ import numpy as np
 from PIL import ExifTags, ImageOps
 from PIL import Image as Pillow
 
-from retrieval.sources.entries import Refused
+from retrieval.sources.entries import RefusedRow
 from retrieval.sources.jsonl import read_jsonl
 from retrieval.sources.lines import encoding_of, read_text
 from retrieval.sources.records import Record, iso_date, row_record
@@ -29,15 +29,15 @@ _TABULAR = (".csv", ".tsv", ".jsonl", ".json")
 
 
 @dataclass(slots=True)
-class Captions:
+class PictureCaptions:
     """What is told of pictures, and which files tell it."""
 
     files: set[Path] = field(default_factory=set)  # sidecars and tables: no notes
     told: dict[Path, Record] = field(default_factory=dict)  # by picture
-    refused: list[Refused] = field(default_factory=list)
+    refused: list[RefusedRow] = field(default_factory=list)
 
 
-def read_captions(files: Sequence[Path], folder: Path, encoding: str = "") -> Captions:
+def read_captions(files: Sequence[Path], folder: Path, encoding: str = "") -> PictureCaptions:
     """Of all pictures among `files`: cup.txt or cup.jpg.json beside cup.jpg, or captions.csv.
 
     What is beside a picture is heard before what a table says.
@@ -45,7 +45,7 @@ def read_captions(files: Sequence[Path], folder: Path, encoding: str = "") -> Ca
     pictures = {path for path in files if path.suffix.lower() in PICTURES}
     homes = {path.parent for path in pictures}
     stems = {path.with_suffix(""): path for path in pictures}
-    found = Captions()
+    found = PictureCaptions()
     for path in files:
         suffix, name = path.suffix.lower(), path.relative_to(folder).as_posix()
         bare = path.with_suffix("")
@@ -62,22 +62,24 @@ def read_captions(files: Sequence[Path], folder: Path, encoding: str = "") -> Ca
                 shown = path.parent / record.picture if isinstance(record, Record) else path
                 _take(found, shown, [record], name, shown in pictures)
         except (SourceError, OSError) as error:
-            found.refused.append(Refused(name, None, str(error)))
+            found.refused.append(RefusedRow(name, None, str(error)))
     return found
 
 
-def _take(found: Captions, picture: Path, records: Any, name: str, there: bool = True) -> None:
+def _take(
+    found: PictureCaptions, picture: Path, records: Any, name: str, there: bool = True
+) -> None:
     """Keep what is told; of a picture that a table told of, what is beside it counts."""
     for record in records:
-        if isinstance(record, Refused):
+        if isinstance(record, RefusedRow):
             found.refused.append(record)
         elif not there:
-            found.refused.append(Refused(name, record.row, f"no picture {record.picture!r}"))
+            found.refused.append(RefusedRow(name, record.row, f"no picture {record.picture!r}"))
         elif picture not in found.told or record.row is None:
             found.told[picture] = record
 
 
-def _sidecar(path: Path, name: str, encoding: str) -> Iterator[Record | Refused]:
+def _sidecar(path: Path, name: str, encoding: str) -> Iterator[Record | RefusedRow]:
     if path.stat().st_size > MAX_SIDECAR_BYTES:
         raise SourceError(f"expected a caption of at most {MAX_SIDECAR_BYTES} bytes in {path}")
     if path.suffix.lower() != ".json":
@@ -91,7 +93,7 @@ def _sidecar(path: Path, name: str, encoding: str) -> Iterator[Record | Refused]
         yield replace(record, row=None)
 
 
-def _table(path: Path, name: str, encoding: str) -> Iterator[Record | Refused]:
+def _table(path: Path, name: str, encoding: str) -> Iterator[Record | RefusedRow]:
     """Rows that name a picture; a title is not asked for."""
     if path.suffix.lower() == ".jsonl":
         yield from read_jsonl(path, name, encoding)
@@ -103,7 +105,7 @@ def _table(path: Path, name: str, encoding: str) -> Iterator[Record | Refused]:
         yield from _listed(_json(path), path, name)
 
 
-def _listed(value: Any, path: Path, name: str) -> Iterator[Record | Refused]:
+def _listed(value: Any, path: Path, name: str) -> Iterator[Record | RefusedRow]:
     """{"cup.jpg": "a cup"}, {"cup.jpg": {"caption": …}} or [{"file_name": "cup.jpg", …}]."""
     if isinstance(value, dict):
         value = [
@@ -116,7 +118,7 @@ def _listed(value: Any, path: Path, name: str) -> Iterator[Record | Refused]:
         if isinstance(row, dict):
             yield from row_record(row, name, number)
         else:
-            yield Refused(name, number, f"expected a JSON object, got {type(row).__name__}")
+            yield RefusedRow(name, number, f"expected a JSON object, got {type(row).__name__}")
 
 
 def _json(path: Path) -> Any:
@@ -126,7 +128,7 @@ def _json(path: Path) -> Any:
         raise SourceError(f"expected JSON in {path}: {error}") from error
 
 
-def read_picture(path: Path, name: str, told: Record | None) -> Iterator[Record | Refused]:
+def read_picture(path: Path, name: str, told: Record | None) -> Iterator[Record | RefusedRow]:
     """A picture with its caption: what is `told` of it, else what it says itself.
 
     Raises SourceError for what is no picture, or one too large; nothing is decoded.
@@ -135,7 +137,7 @@ def read_picture(path: Path, name: str, told: Record | None) -> Iterator[Record 
     told = told or Record(path=name, title="")
     words = told.text or told.description or exif.get("caption", "")
     if not words.strip():
-        yield Refused(name, None, "no caption: write one in a .txt of the same name beside it")
+        yield RefusedRow(name, None, "no caption: write one in a .txt of the same name beside it")
         return
     yield replace(
         told,

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, time
 from itertools import islice
 from typing import Any, cast, get_args
 
-from retrieval.sources.entries import Entry, Refused
+from retrieval.sources.entries import Entry, RefusedRow
 from retrieval.sources.sentences import clean, sentences
 from stream.events import Tier
 
@@ -52,28 +52,28 @@ class Record:
 
 
 def entries(
-    source: str, records: Iterable[Record | Refused], tier: Tier = "vetted"
-) -> Iterator[Entry | Refused]:
+    source: str, records: Iterable[Record | RefusedRow], tier: Tier = "vetted"
+) -> Iterator[Entry | RefusedRow]:
     """Records as entries of `source`; those without words or with a key seen before are refused.
 
     A record of more than `PART_PASSAGES` passages becomes several entries, "(part 2)" and so on.
     """
     seen = set[str]()
     for record in records:
-        if isinstance(record, Refused):
+        if isinstance(record, RefusedRow):
             yield record
             continue
         title = clean(record.title)[:MAX_TITLE_CHARS]
         key = f"{source}:{record.key or title}"
         if not title or key in seen:
             what = f"{title}: duplicate title or id" if title else "(no title): no title"
-            yield Refused(record.path, record.row, what)
+            yield RefusedRow(record.path, record.row, what)
             continue
         seen.add(key)
         yield from _parts(record, key, title, tier)
 
 
-def _parts(record: Record, key: str, title: str, tier: Tier) -> Iterator[Entry | Refused]:
+def _parts(record: Record, key: str, title: str, tier: Tier) -> Iterator[Entry | RefusedRow]:
     told, number = record.passages, 0
     try:
         passages = iter(sentences(clean(record.text)) if told is None else told)
@@ -83,10 +83,12 @@ def _parts(record: Record, key: str, title: str, tier: Tier) -> Iterator[Entry |
             name = f"{title} (part {number})"
             yield entry if number == 1 else replace(entry, id=f"{key}#part{number}", title=name)
     except (OSError, UnicodeError) as error:  # a file that changes while it is read
-        yield Refused(record.path, record.row, f"{title}: read {number} parts, then got: {error}")
+        yield RefusedRow(
+            record.path, record.row, f"{title}: read {number} parts, then got: {error}"
+        )
         return
     if not number:
-        yield Refused(record.path, record.row, f"{title}: no text")
+        yield RefusedRow(record.path, record.row, f"{title}: no text")
 
 
 def _entry(record: Record, key: str, title: str, passages: tuple[str, ...], tier: Tier) -> Entry:
@@ -105,7 +107,7 @@ def _entry(record: Record, key: str, title: str, passages: tuple[str, ...], tier
     )
 
 
-def row_record(row: Mapping[str, Any], path: str, number: int) -> Iterator[Record | Refused]:
+def row_record(row: Mapping[str, Any], path: str, number: int) -> Iterator[Record | RefusedRow]:
     """A row of a table, or an object, by the names of its columns.
 
     Without a column of text the others are told: "where: blue drawer, colour: red". A date that
@@ -116,12 +118,12 @@ def row_record(row: Mapping[str, Any], path: str, number: int) -> Iterator[Recor
     tier = _words(found["tier"]).lower() or None
     if tier not in (None, *get_args(Tier)):
         reason = f"expected a tier of {', '.join(get_args(Tier))}, got {tier!r}"
-        yield Refused(path, number, reason)
+        yield RefusedRow(path, number, reason)
         return
     day = iso_date(found["date"])
     if day is None:
         got = _words(found["date"])[:40]
-        yield Refused(path, number, f"the date alone: expected ISO 8601, got {got!r}")
+        yield RefusedRow(path, number, f"the date alone: expected ISO 8601, got {got!r}")
     text = _words(found["text"])
     if not any(name in plain for name in NAMES["text"]):
         text = _facts(row)

@@ -6,7 +6,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import TextIO
 
-from retrieval.sources.entries import Refused
+from retrieval.sources.entries import RefusedRow
 from retrieval.sources.lines import encoding_of
 from retrieval.sources.records import NAMES, Record, row_record
 from stream.errors import SourceError
@@ -17,7 +17,7 @@ DELIMITERS = ",;\t|"  # the one that the first row has most of; the first where 
 
 def read_table(
     path: Path, name: str = "", encoding: str = "", needed: str = "title"
-) -> Iterator[Record | Refused]:
+) -> Iterator[Record | RefusedRow]:
     """A thing a row; a row that does not fit is refused, and the others are read.
 
     Raises SourceError for a file that is no text, or whose first row does not name the `needed`
@@ -35,10 +35,10 @@ def read_table(
             try:
                 cells = next(reader, None)
             except csv.Error as error:
-                yield Refused(name, reader.line_num, f"expected a row: {error}")
+                yield RefusedRow(name, reader.line_num, f"expected a row: {error}")
                 continue
             yield from (
-                Refused(name, n, f"expected at most {MAX_ROW_CHARS} characters") for n in long
+                RefusedRow(name, n, f"expected at most {MAX_ROW_CHARS} characters") for n in long
             )
             long.clear()
             if cells is None:
@@ -77,8 +77,8 @@ def _columns(cells: Sequence[str], path: Path, needed: str) -> list[str]:
 
 def _row(
     cells: Sequence[str], columns: Sequence[str], name: str, number: int
-) -> Iterator[Record | Refused]:
+) -> Iterator[Record | RefusedRow]:
     if len(cells) > len(columns):
-        yield Refused(name, number, f"expected {len(columns)} cells, got {len(cells)}")
+        yield RefusedRow(name, number, f"expected {len(columns)} cells, got {len(cells)}")
         return
     yield from row_record(dict(zip_longest(columns, cells, fillvalue="")), name, number)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote as url_quote
 
-from retrieval.sources.entries import Entry, Refused
+from retrieval.sources.entries import Entry, RefusedRow
 from retrieval.sources.lines import read_text
 from retrieval.sources.records import Record, entries
 from stream.errors import SourceError
@@ -14,7 +14,7 @@ WIKI_SOURCE = "wiki-vital"
 WIKI_LICENSE = "Wikipedia, CC BY-SA 4.0"
 
 
-def read_wiki(summaries: Path) -> Iterator[Entry | Refused]:
+def read_wiki(summaries: Path) -> Iterator[Entry | RefusedRow]:
     """Read {title: {"title", "extract", "description", "topic"}}; raises SourceError."""
     try:
         document = json.loads(read_text(summaries))
@@ -31,10 +31,10 @@ def read_wiki(summaries: Path) -> Iterator[Entry | Refused]:
     return entries(WIKI_SOURCE, _records(document, summaries.name))
 
 
-def _records(document: dict[str, object], path: str) -> Iterator[Record | Refused]:
+def _records(document: dict[str, object], path: str) -> Iterator[Record | RefusedRow]:
     for row, (key, value) in enumerate(document.items(), start=1):
         if not isinstance(value, dict):
-            yield Refused(path, row, f"expected an object for {key!r}, got {value!r:.40}")
+            yield RefusedRow(path, row, f"expected an object for {key!r}, got {value!r:.40}")
             continue
         title = str(value.get("title") or key)
         page = url_quote(title.replace(" ", "_"), safe="_(),'")

@@ -54,7 +54,7 @@ CREATE TABLE classes (place INTEGER PRIMARY KEY, names TEXT NOT NULL, vector BLO
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class FileForm:
     """A kind of file: whose header it bears, its tables, and what to do where it is damaged."""
 
     what: str
@@ -64,10 +64,10 @@ class Form:
     rebuild: str
 
 
-INDEX = Form("an index", APPLICATION, SCHEMA, _TABLES, REBUILD)
+INDEX = FileForm("an index", APPLICATION, SCHEMA, _TABLES, REBUILD)
 
 
-def create_database(path: Path | None, form: Form = INDEX) -> sqlite3.Connection:
+def create_database(path: Path | None, form: FileForm = INDEX) -> sqlite3.Connection:
     """A connection that writes, to a file that is made where it is missing; None: in memory.
 
     Raises OutputError where it cannot be written, AssetError for a file that is no index or of a
@@ -88,7 +88,7 @@ def create_database(path: Path | None, form: Form = INDEX) -> sqlite3.Connection
 
 
 @contextmanager
-def reading(path: Path, form: Form = INDEX) -> Iterator[sqlite3.Connection]:
+def reading(path: Path, form: FileForm = INDEX) -> Iterator[sqlite3.Connection]:
     """A connection that sees one generation, whatever is written meanwhile; raises AssetError."""
     if not path.is_file():
         raise AssetError(f"expected {form.what} in {path.parent}, found none; {form.rebuild}")
@@ -112,7 +112,7 @@ def transaction(db: sqlite3.Connection) -> Iterator[None]:
 
 
 @contextmanager
-def faults(path: Path | None, writes: bool = True, form: Form = INDEX) -> Iterator[None]:
+def faults(path: Path | None, writes: bool = True, form: FileForm = INDEX) -> Iterator[None]:
     """SQLite's errors as ours: OutputError for what cannot be written, else AssetError."""
     place = path or Path(":memory:")
     try:
@@ -132,7 +132,7 @@ def faults(path: Path | None, writes: bool = True, form: Form = INDEX) -> Iterat
         ) from error
 
 
-def check_version(db: sqlite3.Connection, path: Path | None, form: Form = INDEX) -> None:
+def check_version(db: sqlite3.Connection, path: Path | None, form: FileForm = INDEX) -> None:
     """Raises AssetError for a file of something else or of a later version."""
     owner, version = _pragma(db, "application_id"), _pragma(db, "user_version")
     if owner != form.application:
@@ -174,7 +174,7 @@ def _configure(db: sqlite3.Connection) -> None:
         db.execute(f"PRAGMA {setting}").fetchall()
 
 
-def _create(db: sqlite3.Connection, form: Form) -> None:
+def _create(db: sqlite3.Connection, form: FileForm) -> None:
     for statement in form.tables.split(";\n"):
         if statement.strip():
             db.execute(statement)

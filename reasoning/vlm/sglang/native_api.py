@@ -25,7 +25,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class SglangLink:
     """A request of a session that others go on from."""
 
     session: str
@@ -63,8 +63,8 @@ async def close_session(client: ChatClient, name: str) -> None:
 
 
 async def append(
-    client: ChatClient, link: Link, text: str, pictures: Sequence[str]
-) -> tuple[Link, int]:
+    client: ChatClient, link: SglangLink, text: str, pictures: Sequence[str]
+) -> tuple[SglangLink, int]:
     """Let the server read on, without an answer: where others go on from, and the tokens so far.
 
     Raises BackendError.
@@ -73,12 +73,12 @@ async def append(
     made = await client.ask("/generate", _body(link, text, pictures, sampling))
     meta = _meta(made)
     tokens = meta.get("prompt_tokens")
-    return Link(link.session, str(meta["id"])), tokens if isinstance(tokens, int) else 0
+    return SglangLink(link.session, str(meta["id"])), tokens if isinstance(tokens, int) else 0
 
 
 async def generate(
     client: ChatClient,
-    link: Link,
+    link: SglangLink,
     text: str,
     pictures: Sequence[str],
     sampling: Mapping[str, Any],
@@ -103,7 +103,7 @@ async def generate(
 
 
 def _body(
-    link: Link, text: str, pictures: Sequence[str], sampling: Mapping[str, Any]
+    link: SglangLink, text: str, pictures: Sequence[str], sampling: Mapping[str, Any]
 ) -> dict[str, Any]:
     body = {"text": text, "session_params": link.params(), "sampling_params": dict(sampling)}
     return {**body, "image_data": list(pictures)} if pictures else body

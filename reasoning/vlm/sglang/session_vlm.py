@@ -15,7 +15,7 @@ from reasoning.generation.config import ChatConfig
 from reasoning.vlm.openai_client import ChatClient, Delta
 from reasoning.vlm.openai_vlm import ChatState, ChatVlm
 from reasoning.vlm.sglang.chat_markup import CLOSE, asked, opened, picture_token
-from reasoning.vlm.sglang.video_sessions import Appended, VideoSessions
+from reasoning.vlm.sglang.video_sessions import AppendedKeyframe, VideoSessions
 from reasoning.vlm.tagged_stream import Grounder
 from stream.errors import BackendError, ConfigError
 
@@ -54,7 +54,7 @@ class SessionVlm(ChatVlm):
         return self._on(base, state, options, self._rest(base, state, seen))
 
     def _rest(
-        self, base: Appended, state: ChatState, seen: Sequence[SceneView]
+        self, base: AppendedKeyframe, state: ChatState, seen: Sequence[SceneView]
     ) -> tuple[str, list[str]]:
         """The conversation without what the session holds."""
         messages = [dict(message) for message in state.messages[1:]]
@@ -69,7 +69,7 @@ class SessionVlm(ChatVlm):
 
     def _on(
         self,
-        base: Appended,
+        base: AppendedKeyframe,
         state: ChatState,
         options: dict[str, Any],
         rest: tuple[str, list[str]],

@@ -25,7 +25,7 @@ from reasoning.generation.cancel import CancelToken
 from reasoning.vlm.openai_client import ChatClient, Delta
 from reasoning.vlm.sglang.native_api import (
     Limits,
-    Link,
+    SglangLink,
     append,
     close_session,
     generate,
@@ -54,11 +54,11 @@ class VideoSession:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Appended:
+class AppendedKeyframe:
     """A keyframe in a session; `link` is there once the server has read it."""
 
     session: VideoSession
-    link: "concurrent.futures.Future[Link]"
+    link: "concurrent.futures.Future[SglangLink]"
 
 
 class VideoSessions:
@@ -66,7 +66,7 @@ class VideoSessions:
 
     def __init__(self, client: ChatClient, max_tokens: int) -> None:
         self._client, self._max_tokens = client, max_tokens
-        self._kept: WeakKeyDictionary[SceneView, Appended] = WeakKeyDictionary()
+        self._kept: WeakKeyDictionary[SceneView, AppendedKeyframe] = WeakKeyDictionary()
         self._open: WeakSet[VideoSession] = WeakSet()
         self._lock = threading.Lock()
         self._failures = self._pause = 0
@@ -91,9 +91,9 @@ class VideoSessions:
             session, link = before.session, before.link.result()
         work = self._append(session, link, text if link else start + text, picture)
         with self._lock:
-            self._kept[view] = Appended(session, self._client.start(work))
+            self._kept[view] = AppendedKeyframe(session, self._client.start(work))
 
-    def newest(self, views: Sequence[SceneView]) -> Appended | None:
+    def newest(self, views: Sequence[SceneView]) -> AppendedKeyframe | None:
         """The last of the views, oldest first, that was read or is being read."""
         with self._lock:
             kept = [self._kept.get(view) for view in reversed(views)]
@@ -104,7 +104,7 @@ class VideoSessions:
 
     def ask(
         self,
-        base: Appended,
+        base: AppendedKeyframe,
         text: str,
         pictures: Sequence[str],
         sampling: Mapping[str, Any],
@@ -140,13 +140,13 @@ class VideoSessions:
         return session
 
     async def _append(
-        self, session: VideoSession, link: Link | None, text: str, picture: str
-    ) -> Link:
+        self, session: VideoSession, link: SglangLink | None, text: str, picture: str
+    ) -> SglangLink:
         try:
             if link is None:
                 session.limits = await limits(self._client)
                 await open_session(self._client, session.name, self._max_tokens)
-                link = Link(session.name, None)
+                link = SglangLink(session.name, None)
             link, session.tokens = await append(self._client, link, text, [picture])
         except BackendError as error:
             self._failures += 1
@@ -166,7 +166,7 @@ class VideoSessions:
         concurrent.futures.wait(left, CLOSE_S)
 
 
-def _failed(link: "concurrent.futures.Future[Link]") -> bool:
+def _failed(link: "concurrent.futures.Future[SglangLink]") -> bool:
     return link.done() and (link.cancelled() or link.exception() is not None)
 
 

@@ -12,8 +12,8 @@ from typing import Any, TextIO
 import numpy as np
 
 from retrieval.memory.disk.schema import reading
-from retrieval.memory.disk.store import Appended, MemoryStore, Record
-from retrieval.memory.events import Event, Meanings, Session, Sight
+from retrieval.memory.disk.store import Appended, MemoryRecord, MemoryStore
+from retrieval.memory.events import Event, Meanings, MemorySession, Sight
 from stream.errors import BadRecord, MemoryFileError
 
 FORM = {"memory": 1}  # the first line
@@ -43,7 +43,7 @@ def export_lines(connection: sqlite3.Connection, path: Path) -> Iterator[str]:
         for row in connection.execute(
             "SELECT id, anchor_ns, zone, encoder FROM session ORDER BY number"
         ):
-            yield json.dumps({"session": asdict(Session(*row))})
+            yield json.dumps({"session": asdict(MemorySession(*row))})
         for number, *row in connection.execute(EVENTS):
             event = dict(zip(Event.__slots__, (*row[:-1], _text(row[-1])), strict=True))
             yield json.dumps({"event": event, "sights": read_sights(connection, number)})
@@ -65,7 +65,7 @@ def import_lines(store: MemoryStore, lines: TextIO) -> Appended:
     MemoryFileError for what is no export or of a newer form.
     """
     _check_form(lines.readline(MAX_LINE))
-    batch, refused = list[Record](), Counter[str]()
+    batch, refused = list[MemoryRecord](), Counter[str]()
     events = sights = 0
     while line := lines.readline(MAX_LINE):
         try:
@@ -103,10 +103,10 @@ def _cause(error: Exception) -> str:
     return f"a line that is no event: {type(error).__name__}"
 
 
-def _read_line(store: MemoryStore, line: str) -> Record | None:
+def _read_line(store: MemoryStore, line: str) -> MemoryRecord | None:
     row = json.loads(line)
     if "session" in row:
-        store.begin(Session(**row["session"]))
+        store.begin(MemorySession(**row["session"]))
         return None
     event = Event(**row["event"] | {"frame": _vector(_bytes(row["event"]["frame"]))})
     sights = [
@@ -121,7 +121,7 @@ def _read_line(store: MemoryStore, line: str) -> Record | None:
         )
         for sight in row["sights"]
     ]
-    return Record(event, sights)
+    return MemoryRecord(event, sights)
 
 
 def _box(edges: list[int]) -> tuple[int, int, int, int]:

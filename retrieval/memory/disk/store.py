@@ -19,7 +19,7 @@ from typing import Self
 from filelock import FileLock, Timeout
 
 from retrieval.memory.disk.schema import open_to_read, open_to_write, reading
-from retrieval.memory.events import Event, Session, Sight
+from retrieval.memory.events import Event, MemorySession, Sight
 from retrieval.sources.sentences import clean, search_words
 from stream.errors import BadRecord, MemoryFileError
 
@@ -39,7 +39,7 @@ PEOPLE = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class MemoryRecord:
     """An event with what was seen in it."""
 
     event: Event
@@ -108,7 +108,7 @@ class MemoryStore:
                     self.connection.execute("ROLLBACK")
                 raise
 
-    def begin(self, session: Session) -> None:
+    def begin(self, session: MemorySession) -> None:
         """Know a session before its events; one that is known already keeps its anchor."""
         self.begun.add(session.id)
         with self.transaction(durable=True) as connection:
@@ -117,7 +117,7 @@ class MemoryStore:
                 (session.id, session.anchor_ns, session.zone, session.encoder),
             )
 
-    def append(self, records: Sequence[Record], durable: bool = False) -> Appended:
+    def append(self, records: Sequence[MemoryRecord], durable: bool = False) -> Appended:
         """All records in one transaction, in order; a bad one is refused and the rest go in.
 
         An event whose id is known is refused: the first one stays. Of people the look and the

@@ -15,8 +15,8 @@ from types import TracebackType
 from typing import Self
 
 from retrieval.memory.disk.folding import upkeep
-from retrieval.memory.disk.store import MemoryStore, Record
-from retrieval.memory.events import Event, Session, Sight
+from retrieval.memory.disk.store import MemoryRecord, MemoryStore
+from retrieval.memory.events import Event, MemorySession, Sight
 from stream.clock import NS_PER_S, Clock
 from stream.errors import ChannelClosed, MemoryFileError
 
@@ -42,7 +42,7 @@ class WriterStatus:
 class _Task:
     """A record, or something else that is done to the store, in its turn."""
 
-    record: Record | None = None
+    record: MemoryRecord | None = None
     durable: bool = False
     work: Callable[[MemoryStore], object] | None = None
     done: Future[object] | None = None
@@ -93,7 +93,7 @@ class MemoryWriter:
             waiting = sum(1 for task in self._tasks if task.record is not None)
             return replace(self._status, waiting=waiting, refused=dict(self._refused))
 
-    def begin(self, session: Session) -> None:
+    def begin(self, session: MemorySession) -> None:
         """Know a session before its events; then upkeep, as of the time it began."""
         self._put(_Task(work=lambda store: store.begin(session)))
         self.run(lambda store: upkeep(store, session.anchor_ns, self._keep_days))
@@ -112,7 +112,7 @@ class MemoryWriter:
                 self._pause("the disk does not keep up")
                 self._refused["the memory is paused"] += 1
                 return False
-        self._put(_Task(Record(event, tuple(sights)), durable))
+        self._put(_Task(MemoryRecord(event, tuple(sights)), durable))
         return True
 
     def run(self, work: Callable[[MemoryStore], object]) -> Future[object]:
@@ -152,7 +152,7 @@ class MemoryWriter:
             if self._sights <= self._max_sights:
                 return
             if task.record is not None and (count := _sights(task)):
-                task.record = Record(task.record.event)
+                task.record = MemoryRecord(task.record.event)
                 self._sights -= count
                 self._refused["sights that waited too long"] += count
 
@@ -198,7 +198,7 @@ class MemoryWriter:
             first.done.set_exception(error)
         return None
 
-    def _count(self, records: Sequence[Record], durable: bool) -> None:
+    def _count(self, records: Sequence[MemoryRecord], durable: bool) -> None:
         done = self._store.append(records, durable)
         with self._wake:
             events, sights = self._status.events + done.events, self._status.sights + done.sights

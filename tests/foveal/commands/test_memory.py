@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from foveal.cli import EXIT_FAILED, EXIT_OK, EXIT_USAGE, main
-from retrieval.memory.disk.store import MemoryStore, Record
-from retrieval.memory.events import Session
+from retrieval.memory.disk.store import MemoryRecord, MemoryStore
+from retrieval.memory.events import MemorySession
 from stream.clock import UnixClock
 from tests.retrieval.memory.makers import MINUTE, event, sight
 
@@ -22,10 +22,10 @@ def memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Ten minutes that end now, without encoders."""
     monkeypatch.setenv("FOVEAL_CACHE", str(tmp_path / "no-assets"))
     with MemoryStore(tmp_path / "day.memory") as store:
-        store.begin(Session("s", UnixClock().now_ns() - 10 * MINUTE))
+        store.begin(MemorySession("s", UnixClock().now_ns() - 10 * MINUTE))
         for number in range(10):
             seen = [sight(number, "blue cup" if number in (2, 6) else "pan")]
-            store.append([Record(event(number, text=f"page {number}"), seen)])
+            store.append([MemoryRecord(event(number, text=f"page {number}"), seen)])
     return store.path
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from foveal.session.recalling import Recalling, moment_words
-from retrieval.memory.disk.store import MemoryStore, Record
-from retrieval.memory.events import Event, Session, Sight
+from retrieval.memory.disk.store import MemoryRecord, MemoryStore
+from retrieval.memory.events import Event, MemorySession, Sight
 from retrieval.memory.searcher import MemorySearcher
 from stream.clock import NS_PER_S, VirtualClock
 from stream.events import Query
@@ -29,11 +29,13 @@ def sight(number: int, name: str, start: int, end: int, box: tuple[int, int, int
 
 
 RECORDS = [
-    Record(event(1, 0, 10), [sight(1, "cat", 2, 4, SMALL), sight(1, "sofa", 0, 10, BIG)]),
-    Record(event(2, 10, 20), [sight(2, "cup", 11, 19, SMALL), sight(2, "kettle", 11, 19, BESIDE)]),
-    Record(event(3, 12, 12, "Where is the cup?", "wearer")),
-    Record(event(4, 20, 40), [sight(4, "cat", 20, 28, SMALL)]),
-    Record(event(5, 40, 60), [sight(5, "cat", 45, 50, SMALL), sight(5, "sofa", 40, 60, BIG)]),
+    MemoryRecord(event(1, 0, 10), [sight(1, "cat", 2, 4, SMALL), sight(1, "sofa", 0, 10, BIG)]),
+    MemoryRecord(
+        event(2, 10, 20), [sight(2, "cup", 11, 19, SMALL), sight(2, "kettle", 11, 19, BESIDE)]
+    ),
+    MemoryRecord(event(3, 12, 12, "Where is the cup?", "wearer")),
+    MemoryRecord(event(4, 20, 40), [sight(4, "cat", 20, 28, SMALL)]),
+    MemoryRecord(event(5, 40, 60), [sight(5, "cat", 45, 50, SMALL), sight(5, "sofa", 40, 60, BIG)]),
 ]
 
 
@@ -46,7 +48,7 @@ def clock() -> VirtualClock:
 def memory(tmp_path: Path, clock: VirtualClock) -> Iterator[Recalling]:
     path = tmp_path / "day.memory"
     with MemoryStore(path) as store:
-        store.begin(Session("s", DAY_NS))
+        store.begin(MemorySession("s", DAY_NS))
         store.append(RECORDS)
     made = Recalling(MemorySearcher(path, clock), clock, lambda: None, replays=True)
     yield made
@@ -84,7 +86,7 @@ def test_the_moment_behind_it_keeps_its_id_and_its_box(memory: Recalling) -> Non
 def test_what_lies_after_now_is_not_known_in_a_recording_seen_before(tmp_path: Path) -> None:
     path, clock = tmp_path / "day.memory", VirtualClock(DAY_NS + at(41))
     with MemoryStore(path) as store:
-        store.begin(Session("s", DAY_NS))
+        store.begin(MemorySession("s", DAY_NS))
         store.append(RECORDS)
     memory = Recalling(MemorySearcher(path, clock), clock, lambda: None, replays=True)
     (found, *_) = memory.search(Query("text", "Where did you last see the cat?"))

@@ -7,7 +7,7 @@ import pytest
 
 from foveal.setup.sources import SourceOptions, read_source
 from retrieval.cragmm.index import IMAGES, PAGES, read_cragmm
-from retrieval.sources.entries import Refused
+from retrieval.sources.entries import RefusedRow
 from retrieval.sources.records import Record
 from stream.errors import SourceError
 from tests.retrieval.cragmm.chroma import write
@@ -50,7 +50,7 @@ def test_pages_are_unvetted_and_chunks_are_one(tmp_path: Path) -> None:
 def test_nothing_is_written(tmp_path: Path) -> None:
     folder = write(tmp_path / "web", PAGES, [{"page_name": "A", "page_snippet": "It is A."}])
     before = (folder / "chroma.sqlite3").read_bytes()
-    assert not any(isinstance(item, Refused) for item in read_cragmm(folder))
+    assert not any(isinstance(item, RefusedRow) for item in read_cragmm(folder))
     assert [path.name for path in folder.iterdir()] == ["chroma.sqlite3"]
     assert (folder / "chroma.sqlite3").read_bytes() == before
 

@@ -3,12 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-from retrieval.memory.disk.store import MemoryStore, Record
-from retrieval.memory.events import Event, Session, Sight
+from retrieval.memory.disk.store import MemoryRecord, MemoryStore
+from retrieval.memory.events import Event, MemorySession, Sight
 
 MINUTE = 60 * 10**9
 NOON = 1_764_590_400 * 10**9  # 2025-12-01 12:00 UTC, a Monday
-SESSION = Session("s", NOON)
+SESSION = MemorySession("s", NOON)
 
 
 def event(number: int, **fields: Any) -> Event:
@@ -27,10 +27,10 @@ def sight(number: int, name: str, **fields: Any) -> Sight:
     return Sight(**{"name": name, **given, **span, **fields})
 
 
-def record(number: int, *names: str, **fields: Any) -> Record:
+def record(number: int, *names: str, **fields: Any) -> MemoryRecord:
     """An event with things of these names in it."""
     sights = [sight(number, name, track=track) for track, name in enumerate(names)]
-    return Record(event(number, **fields), sights)
+    return MemoryRecord(event(number, **fields), sights)
 
 
 def new_store(folder: Path) -> MemoryStore:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retrieval.memory.counting import Question, merge_episodes, read_question, tally
+from retrieval.memory.counting import CountQuestion, merge_episodes, read_question, tally
 from retrieval.memory.events import Event, Sight
 from stream.clock import NS_PER_S
 
@@ -25,7 +25,7 @@ def sight(of: Event, name: str) -> Sight:
     return Sight(of.id, 1, name, 0.9, (0, 0, 9, 9), of.start_ns, of.end_ns)
 
 
-def question(text: str) -> Question:
+def question(text: str) -> CountQuestion:
     found = read_question(text)
     assert found is not None
     return found

@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 
 from retrieval.encoders.text import unit_rows
-from retrieval.memory.events import LOOK_BYTES, MAX_TEXT, SCALE, Event, Session, Sight, quantise
+from retrieval.memory.events import (
+    LOOK_BYTES,
+    MAX_TEXT,
+    SCALE,
+    Event,
+    MemorySession,
+    Sight,
+    quantise,
+)
 from retrieval.memory.recall import Recall
 from stream.errors import BadRecord, QueryError
 
@@ -22,7 +30,7 @@ SIGHT: dict[str, Any] = {
 
 
 def test_wall_time_is_the_anchor_plus_the_sessions_own() -> None:
-    assert Session("s", anchor_ns=1_000).wall_ns(5) == 1_005
+    assert MemorySession("s", anchor_ns=1_000).wall_ns(5) == 1_005
 
 
 def test_an_instant_is_an_event() -> None:

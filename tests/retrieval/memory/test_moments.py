@@ -11,8 +11,8 @@ from retrieval.encoders import joint
 from retrieval.encoders.text import unit_rows
 from retrieval.memory.disk.forgetting import forget_event
 from retrieval.memory.disk.schema import open_to_read
-from retrieval.memory.disk.store import MemoryStore, Record
-from retrieval.memory.events import LOOK_BYTES, Session, quantise
+from retrieval.memory.disk.store import MemoryRecord, MemoryStore
+from retrieval.memory.events import LOOK_BYTES, MemorySession, quantise
 from retrieval.memory.moments import NEAREST, MeaningIndex, Moments, space_of
 from tests.retrieval.memory.makers import NOON, event, sight
 
@@ -24,14 +24,14 @@ LOOKS = [RNG.bytes(LOOK_BYTES) for _ in range(60)]
 
 def filled(path: Path) -> MemoryStore:
     store = MemoryStore(path)
-    store.begin(Session("s", NOON, encoder="conse+words+net"))
-    store.begin(Session("t", NOON, encoder="another"))
+    store.begin(MemorySession("s", NOON, encoder="conse+words+net"))
+    store.begin(MemorySession("t", NOON, encoder="another"))
     return store
 
 
-def records(numbers: range) -> list[Record]:
+def records(numbers: range) -> list[MemoryRecord]:
     return [
-        Record(
+        MemoryRecord(
             event(number, frame=quantise(VECTORS[number]) if number % 3 == 0 else None),
             [
                 sight(number, "cup", meaning=quantise(VECTORS[number]), look=LOOKS[number]),
@@ -101,7 +101,7 @@ def test_what_is_forgotten_is_no_longer_there(tmp_path: Path) -> None:
         store.append(records(range(10)))
         moments = refreshed(reader)
         forget_event(store, "e9")  # the newest: its number is not given to another
-        store.append([Record(event(11), [sight(11, "pan")])])
+        store.append([MemoryRecord(event(11), [sight(11, "pan")])])
         refreshed(reader, moments)
         assert moments.events.numbers.tolist() == [*range(1, 10), 11]
         assert moments.meanings.size == 9 and set(moments.names.values()) == {
@@ -130,7 +130,9 @@ def test_folded_sights_are_as_near_as_what_stands_for_them(tmp_path: Path) -> No
 def test_meanings_of_another_space_are_left_out(tmp_path: Path) -> None:
     with filled(tmp_path / "m") as store, closing(open_to_read(store.path)) as reader:
         vector = quantise(VECTORS[0])
-        store.append([Record(event(0, session="t", frame=vector), [sight(0, "c", meaning=vector)])])
+        store.append(
+            [MemoryRecord(event(0, session="t", frame=vector), [sight(0, "c", meaning=vector)])]
+        )
         moments = refreshed(reader)
         assert moments.size == 1 and moments.meanings.size == moments.frames.size == 0
 

@@ -8,8 +8,8 @@ import pytest
 
 from retrieval.encoders.text import MiniLmEncoder, Progress, Vectors, unit_rows
 from retrieval.memory.disk.forgetting import forget_name
-from retrieval.memory.disk.store import MemoryStore, Record
-from retrieval.memory.events import LOOK_BYTES, Session, quantise
+from retrieval.memory.disk.store import MemoryRecord, MemoryStore
+from retrieval.memory.events import LOOK_BYTES, MemorySession, quantise
 from retrieval.memory.recall import Recall
 from retrieval.memory.searcher import MemorySearcher
 from stream.clock import VirtualClock
@@ -38,9 +38,9 @@ class Corner:
         return bytes([int(image[mask][0, 0])]) * LOOK_BYTES
 
 
-def searcher(folder: Path, records: list[Record], **parts: Any) -> MemorySearcher:
+def searcher(folder: Path, records: list[MemoryRecord], **parts: Any) -> MemorySearcher:
     with MemoryStore(folder / "m") as store:
-        store.begin(Session("s", NOON, encoder="letters"))
+        store.begin(MemorySession("s", NOON, encoder="letters"))
         done = store.append(records)
         assert not done.refused
     return MemorySearcher(folder / "m", VirtualClock(NOW), **parts)
@@ -56,7 +56,7 @@ def test_where_is_the_last_sight_with_its_time_box_and_what_is_beside_it(tmp_pat
         tmp_path,
         [
             record(3, "blue cup"),
-            Record(event(40), [cup, sight(40, "kettle")]),
+            MemoryRecord(event(40), [cup, sight(40, "kettle")]),
             record(50, "red cup"),
         ],
     ) as memory:
@@ -75,14 +75,14 @@ def test_where_is_the_last_sight_with_its_time_box_and_what_is_beside_it(tmp_pat
 def test_what_holds_a_thing_and_the_room_are_told(tmp_path: Path) -> None:
     seen = [sight(40, "cup"), sight(40, "shelf", box=(0, 0, 400, 400))]
     said = record(41, said="I am in the kitchen now.")
-    with searcher(tmp_path, [record(3, "cup"), Record(event(40), seen), said]) as memory:
+    with searcher(tmp_path, [record(3, "cup"), MemoryRecord(event(40), seen), said]) as memory:
         found = memory.search(Query("text", "Where is my cup?", k=1))
     assert found[0].text.endswith(": cup, next to shelf; around the kitchen")
 
 
 def test_a_question_asked_before_is_no_sight(tmp_path: Path) -> None:
     asked = event(50, id="q", said="Where is my cup?", spoken_by="wearer")
-    with searcher(tmp_path, [record(3, "cup"), Record(asked)]) as memory:
+    with searcher(tmp_path, [record(3, "cup"), MemoryRecord(asked)]) as memory:
         assert ids(memory.search(Query("text", "Where is my cup?"))) == ["e3"]
         said = memory.search(Query("text", "what did I say about my cup"))
         assert "q" in ids(said)
@@ -156,7 +156,7 @@ def test_meaning_finds_what_words_do_not(tmp_path: Path) -> None:
     vector = quantise(encoder.encode_text(["teapot"])[0])
     seen = sight(2, "", meaning=vector, box=(1, 2, 3, 4))
     with searcher(
-        tmp_path, [record(1, "zzz"), Record(event(2), [seen])], encoder=encoder
+        tmp_path, [record(1, "zzz"), MemoryRecord(event(2), [seen])], encoder=encoder
     ) as memory:
         found = memory.search(Query("text", "Where is the potato?"))
     assert ids(found) == ["e2"] and found[0].region == (1, 2, 3, 4)
@@ -164,7 +164,7 @@ def test_meaning_finds_what_words_do_not(tmp_path: Path) -> None:
 
 def test_a_look_finds_the_same_one_again(tmp_path: Path) -> None:
     seen = [sight(n, "cup", look=bytes([value]) * LOOK_BYTES) for n, value in enumerate((7, 248))]
-    records = [Record(event(n), [one]) for n, one in enumerate(seen)]
+    records = [MemoryRecord(event(n), [one]) for n, one in enumerate(seen)]
     picture = np.full((8, 8, 3), 7, np.uint8)
     with searcher(tmp_path, records, appearance=Corner()) as memory:
         assert ids(memory.search(Query("image", "<image>", image=picture))) == ["e0"]
@@ -192,7 +192,7 @@ def test_the_questions_own_event_is_left_out(tmp_path: Path) -> None:
 def test_what_is_written_and_forgotten_meanwhile_is_seen(tmp_path: Path) -> None:
     with searcher(tmp_path, []) as memory, MemoryStore(tmp_path / "m") as store:
         assert memory.search(Query("text", "cup")) == []
-        store.begin(Session("s", NOON))
+        store.begin(MemorySession("s", NOON))
         store.append([record(1, "cup")])
         assert ids(memory.search(Query("text", "cup"))) == ["e1"]
         forget_name(store, "cup")
@@ -201,8 +201,8 @@ def test_what_is_written_and_forgotten_meanwhile_is_seen(tmp_path: Path) -> None
 
 def test_a_clock_set_back_leaves_the_order_of_what_happened(tmp_path: Path) -> None:
     with searcher(tmp_path, [record(1, "cup")]) as memory, MemoryStore(tmp_path / "m") as store:
-        store.begin(Session("later", NOON - 500 * MINUTE))
-        store.append([Record(event(2, session="later"), [sight(2, "cup")])])
+        store.begin(MemorySession("later", NOON - 500 * MINUTE))
+        store.append([MemoryRecord(event(2, session="later"), [sight(2, "cup")])])
         assert ids(memory.search(Query("text", "Where did I last see the cup?"))) == ["e2", "e1"]
 
 
@@ -229,10 +229,10 @@ def test_the_embedded_encoder_finds_a_mug_for_a_cup(tmp_path: Path) -> None:
     names = ["mug", "bicycle", "staircase", "newspaper"]
     vectors = encoder.encode_text(names)
     with MemoryStore(tmp_path / "m") as store:
-        store.begin(Session("s", NOON, encoder=encoder.id))
+        store.begin(MemorySession("s", NOON, encoder=encoder.id))
         store.append(
             [
-                Record(event(n), [sight(n, name, meaning=quantise(vectors[n]))])
+                MemoryRecord(event(n), [sight(n, name, meaning=quantise(vectors[n]))])
                 for n, name in enumerate(names)
             ]
         )

@@ -2,12 +2,14 @@
 
 import pytest
 
-from retrieval.memory.telling import Moment, Seen, ago, clock_time, tell
+from retrieval.memory.telling import RecalledMoment, Seen, ago, clock_time, tell
 from stream.clock import NS_PER_S
 from tests.retrieval.memory.makers import MINUTE, NOON
 
 CUP, KETTLE = Seen("blue cup", (0, 0, 10, 10)), Seen("kettle", (12, 0, 30, 20))
-MOMENT = Moment("e", NOON, NOON + MINUTE, "UTC", things=(CUP, Seen("door", (90, 0, 99, 9)), KETTLE))
+MOMENT = RecalledMoment(
+    "e", NOON, NOON + MINUTE, "UTC", things=(CUP, Seen("door", (90, 0, 99, 9)), KETTLE)
+)
 NOW = NOON + 13 * MINUTE
 
 
@@ -17,13 +19,15 @@ def test_a_thing_with_what_is_next_to_it() -> None:
 
 
 def test_words_read_and_said_are_quoted() -> None:
-    moment = Moment("e", NOON, NOON, "UTC", "EXIT 4", "Where to?", "wearer")
+    moment = RecalledMoment("e", NOON, NOON, "UTC", "EXIT 4", "Where to?", "wearer")
     assert tell(moment, None, NOON) == '12:00, just now: EXIT 4; you said "Where to?"'
     assert tell(moment, None, NOON, -1).startswith("just before that, 12:00")
 
 
 def test_a_moment_of_nothing_says_so() -> None:
-    assert tell(Moment("e", NOON, NOON, "UTC"), Seen("", CUP.box), NOON).endswith("has no name")
+    assert tell(RecalledMoment("e", NOON, NOON, "UTC"), Seen("", CUP.box), NOON).endswith(
+        "has no name"
+    )
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from retrieval.memory.disk.schema import open_to_read
-from retrieval.memory.disk.store import Record
-from retrieval.memory.events import Session, quantise
+from retrieval.memory.disk.store import MemoryRecord
+from retrieval.memory.events import MemorySession, quantise
 from retrieval.memory.moments import Moments
-from retrieval.memory.vocabulary import Labels, Vocabulary, colours_of, without_colours
+from retrieval.memory.vocabulary import MemoryNames, Vocabulary, colours_of, without_colours
 from tests.doubles.retrieval import HashEncoder
 from tests.retrieval.memory.makers import NOON, event, new_store, sight
 
@@ -51,17 +51,19 @@ def test_what_has_no_name_gets_the_nearest_ones(tmp_path: Path) -> None:
     encoder = HashEncoder(512)
     meanings = quantise(encoder.encode_text(["red cup", "gray kettle", "elephant"]))
     with new_store(tmp_path) as store:
-        store.begin(Session("t", NOON, encoder=encoder.id))
+        store.begin(MemorySession("t", NOON, encoder=encoder.id))
         store.append(
             [
-                Record(event(0, session="t"), [sight(0, "red cup"), sight(0, "gray kettle")]),
-                Record(event(1, session="t"), [sight(1, "", meaning=row) for row in meanings]),
+                MemoryRecord(event(0, session="t"), [sight(0, "red cup"), sight(0, "gray kettle")]),
+                MemoryRecord(
+                    event(1, session="t"), [sight(1, "", meaning=row) for row in meanings]
+                ),
             ]
         )
         with closing(open_to_read(store.path)) as reader:
             moments = Moments(reader, encoder.id)
             moments.refresh()
-    vocabulary, labels = Vocabulary(encoder), Labels()
+    vocabulary, labels = Vocabulary(encoder), MemoryNames()
     vocabulary.learn(moments.names)
     found = [moments.names[number] for number in labels.update(moments, vocabulary)]
     assert found == ["red cup", "gray kettle", "red cup", "gray kettle", ""]

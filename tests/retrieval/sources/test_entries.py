@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from retrieval.sources.entries import Entry, Refused
+from retrieval.sources.entries import Entry, RefusedRow
 
 
 def test_what_an_entry_may_have_beside_text_survives_json() -> None:
@@ -22,8 +22,8 @@ def test_what_an_entry_may_have_beside_text_survives_json() -> None:
 
 
 def test_a_refusal_says_where() -> None:
-    assert str(Refused("a.csv", 7, "no text")) == "a.csv row 7: no text"
-    assert str(Refused("a.txt", None, "expected UTF-8 text")) == "a.txt: expected UTF-8 text"
+    assert str(RefusedRow("a.csv", 7, "no text")) == "a.csv row 7: no text"
+    assert str(RefusedRow("a.txt", None, "expected UTF-8 text")) == "a.txt: expected UTF-8 text"
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retrieval.sources import records
-from retrieval.sources.entries import Entry, Knowledge, Refused
+from retrieval.sources.entries import Entry, Knowledge, RefusedRow
 from retrieval.sources.folder import read_folder
 from stream.errors import SourceError
 
@@ -155,4 +155,4 @@ def test_any_bytes_are_read_or_refused(data: bytes, suffix: str) -> None:
         items = list(read_folder(Path(folder)))
     assert any(isinstance(item, Entry) and item.title == "good" for item in items)
     for item in items:
-        assert isinstance(item, (Entry, Refused)) and str(item).encode()
+        assert isinstance(item, (Entry, RefusedRow)) and str(item).encode()

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retrieval.sources import jsonl
-from retrieval.sources.entries import Entry, Knowledge, Refused
+from retrieval.sources.entries import Entry, Knowledge, RefusedRow
 from retrieval.sources.jsonl import read_jsonl
 from retrieval.sources.records import entries, row_record
 from stream.errors import SourceError
@@ -23,7 +23,7 @@ def test_jsonl(tmp_path: Path) -> None:
     path.write_text('{"title": "A", "text": "Text of the entry A."}\n\n{"title": "B"}\n')
     knowledge = load_jsonl(path)
     assert [entry.id for entry in knowledge.entries] == ["facts:A"]
-    assert knowledge.refused == (Refused("facts.jsonl", 3, "B: no text"),)
+    assert knowledge.refused == (RefusedRow("facts.jsonl", 3, "B: no text"),)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ NAMES = st.sampled_from(["id", "title", "text", "date", "tags", "tier", "url", "
 @given(st.dictionaries(NAMES | st.text(max_size=8), JSON))
 def test_any_object_is_read_or_refused(row: dict[str, object]) -> None:
     for item in entries("s", row_record(row, "a", 1)):
-        assert isinstance(item, (Entry, Refused))
+        assert isinstance(item, (Entry, RefusedRow))
         if isinstance(item, Entry):
             json.dumps(item.as_json()).encode()
             assert item.title and all(passage.strip() for passage in item.passages)

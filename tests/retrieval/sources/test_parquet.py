@@ -8,7 +8,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from retrieval.sources.entries import Entry, Refused
+from retrieval.sources.entries import Entry, RefusedRow
 from retrieval.sources.parquet import read_parquet
 from retrieval.sources.records import entries
 from stream.errors import SourceError
@@ -29,7 +29,9 @@ def test_rows(tmp_path: Path) -> None:
         date=taken,
     )
     kettle, fuses, refused = entries("a", read_parquet(path))
-    assert isinstance(kettle, Entry) and isinstance(fuses, Entry) and isinstance(refused, Refused)
+    assert (
+        isinstance(kettle, Entry) and isinstance(fuses, Entry) and isinstance(refused, RefusedRow)
+    )
     assert (kettle.tags, kettle.date) == (("kitchen", "own"), "2026-05-01T12:30:00")
     assert fuses.passages == ("They are in the drawer.",)
     assert (refused.row, refused.reason) == (3, "(no title): no title")
@@ -65,7 +67,7 @@ def test_files_that_are_none_or_torn(tmp_path: Path) -> None:
             list(read_parquet(path))
     path.write_bytes(data[:4] + bytes(200) + data[204:])  # the footer is whole, the rows are not
     *_, last = read_parquet(path)
-    assert isinstance(last, Refused) and "expected a row" in last.reason
+    assert isinstance(last, RefusedRow) and "expected a row" in last.reason
 
 
 def test_without_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

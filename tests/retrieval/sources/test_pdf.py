@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from retrieval.sources import pdf as module
-from retrieval.sources.entries import Entry, Refused
+from retrieval.sources.entries import Entry, RefusedRow
 from retrieval.sources.folder import read_folder
 from retrieval.sources.pdf import page_picture, read_pdf
 from retrieval.sources.pictures import load_picture
@@ -35,7 +35,7 @@ def test_each_page_is_a_record_with_its_picture(manual: Path) -> None:
     assert (first.title, first.row, first.date) == ("Boiler manual, page 1", 1, "2026-05-01")
     assert list(first.passages or ())[1] == "It needs a new valve before the winter begins."
     assert list(last.passages or ()) == ["Code: 4711", "Model: B-12"]
-    assert isinstance(blank, Refused) and blank.row == 2 and "scan" in blank.reason
+    assert isinstance(blank, RefusedRow) and blank.row == 2 and "scan" in blank.reason
     picture = load_picture(last.picture)
     assert picture.shape[0] in (1650, 1651) and picture.shape[1:] == (1275, 3)
     ink = np.argwhere(picture.mean(axis=2) < 128)
@@ -58,7 +58,7 @@ def test_a_password_is_told_by_name(tmp_path: Path) -> None:
         list(read_pdf(path))
     (tmp_path / "a.md").write_text("The key is under the mat.")
     entry, refused = read_folder(tmp_path)
-    assert isinstance(entry, Entry) and isinstance(refused, Refused)
+    assert isinstance(entry, Entry) and isinstance(refused, RefusedRow)
     assert refused.path == "secret.pdf" and "password" in refused.reason
 
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retrieval.sources import tables
-from retrieval.sources.entries import Entry, Knowledge, Refused
+from retrieval.sources.entries import Entry, Knowledge, RefusedRow
 from retrieval.sources.records import entries
 from retrieval.sources.tables import read_table
 from stream.errors import SourceError
@@ -39,7 +39,7 @@ def test_without_a_column_of_text_the_others_are_told(tmp_path: Path) -> None:
     assert [entry.passages for entry in knowledge.entries] == [
         ("Where: drawer in the hall, Colour: blue",)
     ]
-    assert knowledge.refused == (Refused("where.csv", 3, "Nothing: no text"),)
+    assert knowledge.refused == (RefusedRow("where.csv", 3, "Nothing: no text"),)
 
 
 @pytest.mark.parametrize(
@@ -109,4 +109,4 @@ def test_any_rows_are_read_or_refused(tmp_path_factory: pytest.TempPathFactory, 
     path.write_text(f"title,text\nGood,Words of it.\n{text}", newline="")
     first, *rest = entries("odd", read_table(path))
     assert isinstance(first, Entry) and first.title == "Good"
-    assert all(isinstance(item, (Entry, Refused)) for item in rest)
+    assert all(isinstance(item, (Entry, RefusedRow)) for item in rest)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from retrieval.memory.disk.exchange import export_lines, import_lines
 from retrieval.memory.disk.schema import open_to_read
-from retrieval.memory.disk.store import MemoryStore, Record
+from retrieval.memory.disk.store import MemoryRecord, MemoryStore
 from retrieval.memory.events import LOOK_BYTES
 from stream.errors import MemoryFileError
 from tests.retrieval.memory.makers import event, new_store, sight
@@ -30,8 +30,8 @@ def filled(folder: Path) -> MemoryStore:
     told = {"text": "Ça «EXIT» 出口", "said": "Bye.", "spoken_by": "wearer"}
     store.append(
         [
-            Record(event(0, frame=np.ones(6, np.int8), **told), [sight(0, "cup", **vectors)]),
-            Record(event(1, parent="e0"), [sight(1, "cup"), sight(1, "")]),
+            MemoryRecord(event(0, frame=np.ones(6, np.int8), **told), [sight(0, "cup", **vectors)]),
+            MemoryRecord(event(1, parent="e0"), [sight(1, "cup"), sight(1, "")]),
         ]
     )
     return store

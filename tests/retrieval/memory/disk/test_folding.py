@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from retrieval.memory.disk.folding import DAY_NS, PROTOTYPES, fold, upkeep
-from retrieval.memory.disk.store import MemoryStore, Record
+from retrieval.memory.disk.store import MemoryRecord, MemoryStore
 from retrieval.memory.events import LOOK_BYTES
 from tests.retrieval.memory.makers import NOON, event, new_store, record, sight
 
@@ -24,7 +24,7 @@ def filled(folder: Path) -> MemoryStore:
     store = new_store(folder)
     for number in range(COUNT):
         seen = sight(number, "cup", look=alike(number % 2, number), meaning=np.ones(8, np.int8))
-        store.append([Record(event(number), [seen])])
+        store.append([MemoryRecord(event(number), [seen])])
     return store
 
 
@@ -52,7 +52,9 @@ def test_what_is_of_today_and_what_looks_different_is_left_alone(tmp_path: Path)
         assert fold(store, NOON) == 0
     with new_store(tmp_path / "other") as store:
         for number in range(COUNT):
-            store.append([Record(event(number), [sight(number, "cup", look=alike(number, 0))])])
+            store.append(
+                [MemoryRecord(event(number), [sight(number, "cup", look=alike(number, 0))])]
+            )
         assert fold(store, NOON + DAY_NS) == 0
 
 
@@ -61,7 +63,7 @@ def test_without_looks_meanings_decide(tmp_path: Path) -> None:
         for number in range(COUNT):
             vector = np.zeros(8, np.int8)
             vector[number % 2] = 100
-            store.append([Record(event(number), [sight(number, "cup", meaning=vector)])])
+            store.append([MemoryRecord(event(number), [sight(number, "cup", meaning=vector)])])
         assert fold(store, NOON + DAY_NS) == COUNT - 2  # they are the very same
 
 

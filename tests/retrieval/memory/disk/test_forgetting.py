@@ -18,7 +18,7 @@ from retrieval.memory.disk.forgetting import (
     forget_since,
 )
 from retrieval.memory.disk.schema import open_to_read
-from retrieval.memory.disk.store import MemoryStore, Record
+from retrieval.memory.disk.store import MemoryRecord, MemoryStore
 from retrieval.memory.events import LOOK_BYTES
 from stream.errors import MemoryFileError, QueryError
 from tests.retrieval.memory.makers import MINUTE, NOON, event, new_store, record, sight
@@ -42,7 +42,7 @@ def filled(folder: Path) -> MemoryStore:
         vectors = {"look": word.encode() * 20, "meaning": np.frombuffer(word.encode(), np.int8)}
         store.append(
             [
-                Record(
+                MemoryRecord(
                     event(number, text=f"A {word} crosses.", said=f"Look, {word}!"),
                     [sight(number, f"thing {word}", **vectors)],
                 )
@@ -87,7 +87,7 @@ def test_any_events_leave_no_byte_and_the_others_stay(
 def test_the_last_minutes_are_forgotten_whole_with_what_was_said_then(tmp_path: Path) -> None:
     with new_store(tmp_path) as store:
         store.append([record(n, "cup") for n in range(10)])
-        store.append([Record(event(8, id="said", start_ns=0, end_ns=1, parent="e8"))])
+        store.append([MemoryRecord(event(8, id="said", start_ns=0, end_ns=1, parent="e8"))])
         done = forget_since(store, NOON + 8 * MINUTE + MINUTE // 2)
         assert (done.events, ids(store)) == (3, [f"e{n}" for n in range(8)])
 
@@ -158,7 +158,7 @@ def test_what_a_kill_left_unwiped_is_wiped_by_the_next_writer(
 def test_what_shared_the_vectors_of_a_forgotten_sight_keeps_its_times(tmp_path: Path) -> None:
     with new_store(tmp_path) as store:
         seen = sight(0, "cup", look=b"\7" * LOOK_BYTES)
-        store.append([Record(event(0), [seen]), record(1, "cup")])
+        store.append([MemoryRecord(event(0), [seen]), record(1, "cup")])
         store.connection.execute("UPDATE sight SET alike = 1 WHERE number = 2")
         forget_event(store, "e0")
         kept = store.connection.execute("SELECT start_ns, alike, look FROM sight").fetchall()

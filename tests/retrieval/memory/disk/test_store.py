@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from retrieval.memory.disk.schema import open_to_read
-from retrieval.memory.disk.store import MAX_SIGHTS, MemoryStore, Record, is_person
+from retrieval.memory.disk.store import MAX_SIGHTS, MemoryRecord, MemoryStore, is_person
 from retrieval.memory.events import LOOK_BYTES
 from stream.errors import MemoryFileError
 from tests.retrieval.memory.makers import event, new_store, record, sight
@@ -55,14 +55,14 @@ def test_what_goes_in_is_found_again(tmp_path: Path) -> None:
 
 def test_an_event_of_no_session_is_refused_and_the_rest_go_in(tmp_path: Path) -> None:
     with new_store(tmp_path) as store:
-        done = store.append([Record(event(0, session="other")), record(1, "cup")])
+        done = store.append([MemoryRecord(event(0, session="other")), record(1, "cup")])
     assert done.events == 1 and sum(done.refused.values()) == 1
 
 
 def test_a_million_sights_in_one_event_are_capped_and_counted(tmp_path: Path) -> None:
     one = sight(0, "leaf")
     with new_store(tmp_path) as store:
-        done = store.append([Record(event(0), (one for _ in range(10**6)))])
+        done = store.append([MemoryRecord(event(0), (one for _ in range(10**6)))])
     assert done.sights == MAX_SIGHTS
     assert sum(done.refused.values()) == 10**6 - MAX_SIGHTS
 
@@ -71,7 +71,7 @@ def test_of_people_and_the_unnamed_no_look_is_kept(tmp_path: Path) -> None:
     vectors = {"look": b"\1" * LOOK_BYTES, "meaning": np.ones(4, np.int8)}
     sights = [sight(0, name, **vectors) for name in ("cup", "young woman", "", "Person")]
     with new_store(tmp_path) as store:
-        store.append([Record(event(0), sights)])
+        store.append([MemoryRecord(event(0), sights)])
     kept = rows(store.path, "SELECT look IS NULL, meaning IS NULL FROM sight ORDER BY number")
     assert kept == [(0, 0), (1, 1), (1, 0), (1, 1)]
     assert not is_person("mannequin") and is_person("two women")
@@ -105,7 +105,7 @@ def test_a_clock_that_is_set_back_reorders_nothing(tmp_path: Path) -> None:
     with new_store(tmp_path) as store:
         store.begin(replace(SESSION, id="later", anchor_ns=NOON - 10**15))
         store.begin(replace(SESSION, anchor_ns=5))  # known already: its anchor stays
-        store.append([record(0), Record(event(1, session="later"))])
+        store.append([record(0), MemoryRecord(event(1, session="later"))])
     order = rows(store.path, "SELECT id, anchor_ns FROM session ORDER BY number")
     assert order == [("s", NOON), ("later", NOON - 10**15)]
 

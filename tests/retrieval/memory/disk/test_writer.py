@@ -10,7 +10,7 @@ from retrieval.memory.disk.folding import DAY_NS
 from retrieval.memory.disk.forgetting import Forgotten, forget_all
 from retrieval.memory.disk.store import MemoryStore
 from retrieval.memory.disk.writer import RETRY_NS, MemoryWriter
-from retrieval.memory.events import Session
+from retrieval.memory.events import MemorySession
 from stream.clock import VirtualClock
 from stream.errors import ChannelClosed, MemoryFileError, QueryError
 from tests.retrieval.memory.makers import NOON, SESSION, event, sight
@@ -152,7 +152,7 @@ def test_a_session_that_begins_forgets_what_is_past_its_time(tmp_path: Path) -> 
         writer.begin(SESSION)
         writer.remember(event(0), [sight(0, "cup")])
     with MemoryWriter(tmp_path / "m", clock, keep_days=7) as writer:
-        writer.begin(Session("later", NOON + 8 * DAY_NS))
+        writer.begin(MemorySession("later", NOON + 8 * DAY_NS))
         assert writer.run(count("event")).result(PATIENCE_S) == 0
 
 
