@@ -95,10 +95,13 @@ class Foveal:
         async def job(put: Callable[[Result], None]) -> None:
             from foveal.jobs.clip_memory import ClipMemory
             from foveal.session.pipeline import Session
+            from foveal.setup.standing import open_standing
 
             with ClipMemory.open(self.config.memory, clip, self._models) as memory:
                 stages, sink = self._stages(memory.asked), memory.before(_Sink(put))
-                await Session(stages, sink, self.config.session).run(frames, asked)
+                standing = open_standing(self.config.standing, stages)
+                session = Session(stages, sink, self.config.session, standing=standing)
+                await session.run(frames, asked)
 
         return _results(job)
 

@@ -20,7 +20,17 @@ QuerySource = Literal["auto", "knowledge", "memory"]  # who is asked; auto: whoe
 # other. What one unvetted source alone says is shown as its word and not asserted.
 Tier = Literal["own", "vetted", "unvetted"]
 EventKind = Literal[
-    "keyframe", "region", "question", "token", "search", "evidence", "audio", "end", "refused"
+    "keyframe",
+    "region",
+    "question",
+    "token",
+    "search",
+    "evidence",
+    "audio",
+    "end",
+    "refused",
+    "alert",
+    "watches",
 ]
 
 

@@ -20,6 +20,7 @@ from foveal.config.models import (
 )
 from foveal.config.reading import STRICT, FilePath, nearest
 from foveal.config.retrieval import RetrievalSettings
+from foveal.config.standing import StandingSettings
 from perception.tracking.settings import TrackerConfig
 from reasoning.vlm.hub_name import HubName
 from stream import extensions
@@ -150,6 +151,7 @@ class Config:
     index: IndexSettings = field(default_factory=IndexSettings)
     retrieval: RetrievalSettings = field(default_factory=RetrievalSettings)
     memory: MemorySettings = field(default_factory=MemorySettings)
+    standing: StandingSettings = field(default_factory=StandingSettings)
     models: ModelSettings = field(default_factory=ModelSettings)
 
     def __post_init__(self) -> None:

@@ -27,6 +27,7 @@ from foveal.setup.footprint import bound_arenas, peak_memory_mb
 from foveal.setup.hearing import load_hearing, spoken_questions, tell_sound
 from foveal.setup.processors import device_of, whisper_device
 from foveal.setup.stages import load_stages
+from foveal.setup.standing import open_standing
 from foveal.setup.threads import share_cores
 from stream.clock import NS_PER_S, Clock, MonotonicClock, VirtualClock, seconds_to_ns
 from stream.errors import ConfigError, SourceError
@@ -166,7 +167,9 @@ async def replay(request: ReplayRequest, on_frame: OnFrame | None = None) -> Sum
             blur=blur,
             views=memory.views,
         ) as recorder:
-            session = Session(stages, memory.before(recorder), request.config.session)
+            standing = open_standing(request.config.standing, stages)
+            sink = memory.before(recorder)
+            session = Session(stages, sink, request.config.session, standing=standing)
             began = wall.now_ns()
             source = _Counted(recording, on_frame)
             if request.playback.start_paused:

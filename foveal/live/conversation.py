@@ -14,7 +14,13 @@ from dataclasses import dataclass, field, replace
 from foveal.live.camera_watch import OLD_NS
 from foveal.live.parts import LiveParts
 from foveal.live.protocol import server
-from foveal.live.protocol.wire import end_message, outgoing_message, question_of, regions_message
+from foveal.live.protocol.wire import (
+    end_message,
+    outgoing_message,
+    question_of,
+    regions_message,
+    small,
+)
 from foveal.live.recording import FileRecording
 from foveal.live.threads.answer_threads import Seat
 from foveal.live.turns import AnswerJob, LiveTurn, ReadingAhead
@@ -80,7 +86,9 @@ class Conversation:
                 self.stop_recording(renew[1])
             stages = self.parts.make_stages()
             ahead = ReadingAhead(self.parts.answers, stages.assistant.remote)
-            session = Session(stages, self._remembered(), self.parts.config, ahead.put)
+            standing = None if self.parts.standing is None else self.parts.standing(stages)
+            config, sink = self.parts.config, self._remembered()
+            session = Session(stages, sink, config, ahead.put, standing)
             self.run = Run(stages, session, session.init_state(), renew[0] if renew else None)
             if renew is not None:
                 self._post(server.ForgotMessage())
@@ -120,6 +128,25 @@ class Conversation:
             return
         if run.state.last is frame:  # else it was no good, and the question waits for another
             self.look()
+
+    def watches(self, end: int | None = None, everything: bool = False) -> None:
+        """Tell what is watched for, without one of that id, or without all, from now on."""
+        if self.ended:
+            return
+        try:
+            run = self.prepare(None)
+            watching = run.session.watching
+            if watching is None:
+                self._post(server.WatchesMessage(watches=()))
+            elif end is None and not everything:
+                watching.tell(0 if run.state.last is None else run.state.last.pts_ns)
+            else:
+                known = [one.id for one in watching.standing.watches]
+                watching.remove(run.state, [one for one in known if everything or one == end])
+        except ChannelClosed:
+            return  # ended in the middle
+        except Exception as error:  # whatever goes wrong, the session goes on
+            self._fail(error)
 
     def look(self, paused: bool = False) -> None:
         """The next question is about the last frame; its answer begins in a thread of its own.
@@ -320,7 +347,7 @@ class Conversation:
             return
         number = None if turn is None else turn.told.turn
         told = {"turn": number, "pts_ms": event.stream_ns // NS_PER_MS}
-        self._send(known.model_validate({**told, **event.data}), recording)
+        self._send(known.model_validate({**told, **small(event.data)}), recording)
 
     def _post(self, message: server.ServerMessage) -> None:
         """From the worker to the loop, in order, and into the recording."""

@@ -12,10 +12,12 @@ from foveal.live.speech.microphone import MakeListener
 from foveal.live.speech.voice import LEAD_IN
 from foveal.session.remember import Rememberer
 from foveal.session.stages import Stages
+from foveal.session.standing import StandingQuestions
 from foveal.setup.assistant import open_models
 from foveal.setup.processors import device_of, whisper_device
 from foveal.setup.remembering import open_rememberer
 from foveal.setup.stages import load_stages
+from foveal.setup.standing import watches_of_all
 from foveal.setup.threads import share_cores
 from stream.clock import UnixClock
 from stream.errors import AssetError
@@ -35,15 +37,18 @@ class Engine:
     memory: Rememberer | None = None  # of whom this server is; None: nothing is remembered
     make_guest_stages: Callable[[], Stages] | None = None  # without it; None: as the others
     close: Callable[[], None] = lambda: None  # writes what the memory still has to write
+    # Standing questions of a wearer, around the parts of a session; None: there are none.
+    standing: Callable[[Stages, str], StandingQuestions] | None = None
 
 
 def load_engine(config: Config, hearing: LiveHearingConfig | None = None) -> Engine:
     """Load everything; raises AssetError, QueryError or ConfigError with what to do."""
     share_cores()
+    standing = watches_of_all(config.standing)
     if config.memory.path is None:
         make_stages = load_stages(config)
         speaker, ears = open_speaker(config.speech.backend), _load_listeners(hearing, config)
-        return Engine(lambda: make_stages(Tracer()), speaker, ears, LEAD_IN)
+        return Engine(lambda: make_stages(Tracer()), speaker, ears, LEAD_IN, standing=standing)
     models = open_models(placed(config))
     memory, asked = open_rememberer(config.memory, models, UnixClock())
 
@@ -60,6 +65,7 @@ def load_engine(config: Config, hearing: LiveHearingConfig | None = None) -> Eng
         memory,
         lambda: make_stages(Tracer(), remembers=False),
         close,
+        standing,
     )
 
 

@@ -180,6 +180,14 @@ class LiveSession:
             raise PromptError("nothing is remembered on this server (`foveal serve --remember`)")
         return self._parts.memory
 
+    def tell_watches(self) -> None:
+        """Tell what is watched for."""
+        self._parts.lane.submit(self._talk.watches)
+
+    def unwatch(self, watch: int | None) -> None:
+        """Watch for something no longer; None: for nothing any more."""
+        self._parts.lane.submit(lambda: self._talk.watches(watch, everything=watch is None))
+
     def stop_recording(self, reason: str) -> None:
         """End the recording; the conversation goes on."""
         self._parts.lane.submit(lambda: self._talk.stop_recording(reason))
@@ -336,6 +344,9 @@ class LiveSession:
             if turn is not None and not (self.voice and self.voice.audible):
                 self.view.ask(turn.told.text)
                 self.view.read(_aged(message.age_ms) + message.text)
+        elif isinstance(message, server.AlertMessage):
+            if not message.silent:
+                self._announce(message.text)
         elif isinstance(message, server.StartedMessage):
             self._say(message.turn, _aged(message.age_ms))
         elif isinstance(message, server.TokenMessage) and message.spoken:
@@ -352,6 +363,13 @@ class LiveSession:
         if self.voice is not None and not self._memory.told:
             self._memory.told = True
             self.voice.notice(REMEMBERED)
+
+    def _announce(self, words: str) -> None:
+        """Say, or at least show, what nobody asked for just now."""
+        if self.voice is not None:
+            self.voice.notice(words)
+        if not (self.voice and self.voice.audible):
+            self.view.read(words)
 
     def _say(self, turn: int, words: str) -> None:
         """An answer to an earlier question is no longer spoken."""

@@ -10,6 +10,7 @@ from foveal.live.live_memory import LiveMemory
 from foveal.live.threads.answer_threads import AnswerThreads
 from foveal.live.threads.worker import Lane
 from foveal.session.stages import Stages
+from foveal.session.standing import StandingQuestions
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,3 +26,5 @@ class LiveParts:
     speaker: Speaker | None = None
     lead_in: str | None = None  # said when an answer takes a while to begin
     memory: LiveMemory | None = None  # of this session alone; None: nothing is remembered
+    # What the wearer asked to be told, for each conversation anew; None: nothing is watched for.
+    standing: Callable[[Stages], StandingQuestions] | None = None

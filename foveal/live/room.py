@@ -25,6 +25,8 @@ MAX_LINKS = 8  # that listen to one session
 NEEDS: dict[type[client.ClientMessage], Right] = {
     client.AskMessage: "ask",
     client.TalkMessage: "ask",
+    client.ListWatchesMessage: "ask",
+    client.UnwatchMessage: "ask",
     client.StopMessage: "manage",
     client.ForgetMessage: "manage",
     client.DeviceMessage: "manage",
@@ -213,6 +215,10 @@ class Room:
             self.ask(said)
         elif isinstance(said, client.StopMessage):
             self.live.stop_speaking()
+        elif isinstance(said, client.ListWatchesMessage):
+            self.live.tell_watches()
+        elif isinstance(said, client.UnwatchMessage):
+            self.live.unwatch(said.id)
         elif isinstance(said, client.ForgetMessage):
             if said.last_s is None:
                 self.live.renew(None, "a new conversation was started")

@@ -32,6 +32,7 @@ OUTGOING = "outgoing.jsonl"
 RESULTS = (
     "answers.jsonl",
     "events.jsonl",
+    "alerts.jsonl",
     f"{OUTGOING}*",
     "annotated.mp4",
     "report.html",
@@ -73,6 +74,8 @@ class Recorder:
         self.refused: Counter[str] = Counter()  # cause -> count, of what this recorder refused
         self.reasons: dict[str, str] = {}  # cause -> why, of the first that was refused for it
         self._narrator = Narrator(speaker) if speaker is not None else None
+        self._herald = Narrator(speaker) if speaker is not None else None  # of alerts
+        self._told = 0  # alerts
         self._timed = timed
         self._tracer = tracer or Tracer()
         self._wants_video, self._scores = video, scores
@@ -89,6 +92,7 @@ class Recorder:
             self.outgoing.begin()
             self._answers = opened.enter_context(LineFile(self.folder / "answers.jsonl"))
             self._events = opened.enter_context(LineFile(self.folder / "events.jsonl"))
+            self._alerts = opened.enter_context(LineFile(self.folder / "alerts.jsonl"))
             self._report = opened.enter_context(ReportBuilder(self.folder / "report.html"))
             video = self.folder / "annotated.mp4"
             self._video = VideoThread(video, HEIGHTS, self._tracer, self._scores)
@@ -120,7 +124,9 @@ class Recorder:
         self._events.write({"event": event.kind, "at_s": at_s, "data": event.data})
         if event.kind == "refused":
             self.reasons.setdefault(str(event.data["cause"]), str(event.data["reason"]))
-        if event.kind == "question" and self._narrator is not None:
+        if event.kind == "alert":
+            self._alert(event)
+        elif event.kind == "question" and self._narrator is not None:
             self._narrator.begin()
         elif event.kind == "token" and event.data.get("spoken"):
             self._say(str(event.data["text"]), event.stream_ns)
@@ -216,6 +222,20 @@ class Recorder:
             if self._wants_video:
                 self._wants_video = False
                 self._refuse("video", error, 0 if self._last is None else self._last.frame.pts_ns)
+
+    def _alert(self, event: AnswerEvent) -> None:
+        """Keep a standing question that came true, show its words, and speak them."""
+        self._told += 1
+        self._alerts.write({"at": event.stream_ns / NS_PER_S, **event.data})
+        text = str(event.data["text"])
+        self._captions.read(text, event.stream_ns)
+        if self._herald is None or event.data["silent"]:
+            return
+        path = self.folder / "speech" / f"alert-{self._told:02d}.wav"
+        try:
+            self._herald.write(text, path)
+        except Exception as error:  # a voice is third-party code: no failure of it ends a session
+            self._refuse("speech", error, event.stream_ns)
 
     def _say(self, words: str, at_ns: int) -> None:
         """Speak what these words finish, while the answer goes on."""

@@ -44,6 +44,7 @@ from foveal.server.recordings import RecordPages
 from foveal.server.status import add_defences, local_hosts_only, project_version, status_routes
 from foveal.server.transport.socket import EventSocket
 from foveal.session.stages import Stages
+from foveal.session.standing import StandingQuestions
 from stream.clock import NS_PER_S, Clock, MonotonicClock, UnixClock
 from stream.errors import PromptError
 from stream.events import MAX_QUESTION_CHARS
@@ -243,6 +244,10 @@ class LiveServer:
             guests = engine.make_guest_stages
             return engine.make_stages() if guests is None or mine() else guests()
 
+        def standing(stages: Stages) -> StandingQuestions:
+            assert engine.standing is not None  # else it is not handed on
+            return engine.standing(stages, "" if room.owner is None else room.owner.digest)
+
         def make_live(tell: Tell) -> LiveSession:
             memory = engine.memory
             parts = LiveParts(
@@ -255,6 +260,7 @@ class LiveServer:
                 engine.speaker,
                 engine.lead_in,
                 None if memory is None else LiveMemory(memory, UnixClock(), mine),
+                None if engine.standing is None else standing,
             )
             return LiveSession(parts, tell, self._clock)
 

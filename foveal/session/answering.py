@@ -12,6 +12,7 @@ from dataclasses import replace
 from foveal.session.late_masks import Carried, LateRegion, Moment, covering
 from foveal.session.stages import SessionSink, Stages, region_event
 from foveal.session.state import Answered, Asked, SessionState
+from foveal.session.watching import Watching
 from perception.scene.reader import GroundedRegion, SceneView
 from reasoning.generation.cancel import CancelToken
 from reasoning.generation.conversation import OnEvent
@@ -25,8 +26,9 @@ MIN_NAME_SCORE = 0.5  # a name that is more likely than all others together
 class Answering:
     """The answers of one session. Keeps nothing; the state is the session's."""
 
-    def __init__(self, stages: Stages, sink: SessionSink) -> None:
-        self._stages, self._sink = stages, sink
+    def __init__(self, stages: Stages, sink: SessionSink, watching: Watching | None = None) -> None:
+        """`watching` answers what is asked of standing questions; without it the model does."""
+        self._stages, self._sink, self._watching = stages, sink, watching
 
     def look(
         self, state: SessionState, question: Question, cancel: CancelToken | None = None
@@ -42,7 +44,8 @@ class Answering:
             ahead = self._stages.assistant.reads_ahead
             view = reader.glance(now.frame, now.features, now.regions, view) if ahead else None
         context = self._stages.assistant.context()
-        asked = Asked(question, now, view, context, cancel or CancelToken())
+        standing = None if self._watching is None else self._watching.asked(question)
+        asked = Asked(question, now, view, context, cancel or CancelToken(), standing)
         state.asked.append(asked)
         return asked
 
@@ -51,6 +54,8 @@ class Answering:
 
         Raises Cancelled once `asked.cancel` is, and FovealError where there is no answer.
         """
+        if self._watching is not None and asked.standing is not None:
+            return self._watching.answer(asked, on_event)
         view = asked.view or self._read(asked.moment)
         with self._stages.tracer.span("answer", asked.moment.frame.pts_ns):
             reply = self._stages.assistant.answer(
@@ -69,11 +74,12 @@ class Answering:
         asked, answer = answered.asked, answered.reply.answer
         state.asked.remove(asked)
         self._stages.assistant.remember(answered.reply)
-        if asked.view is None:
-            for thing in answered.view.things:
+        view = answered.view
+        if asked.view is None and view is not None:
+            for thing in view.things:
                 self.call(thing)
-            if state.view is None or state.view.frame.pts_ns < answered.view.frame.pts_ns:
-                state.view = answered.view
+            if state.view is None or state.view.frame.pts_ns < view.frame.pts_ns:
+                state.view = view
         spans = []
         for span, carried in zip(answer.spans, answered.carried, strict=True):
             region = self._follow(state, asked, span.region, carried)
@@ -86,6 +92,8 @@ class Answering:
             state.answered += 1
         answer = replace(answer, spans=tuple(spans))
         self._sink.answer(answer, asked.moment.frame, tuple(span.region for span in spans))
+        if self._watching is not None and answered.plan is not None:
+            self._watching.apply(state, answered.plan, answer)
 
     def drop(self, state: SessionState, asked: Asked) -> None:
         """No answer came: nothing of the question stays."""

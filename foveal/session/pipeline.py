@@ -20,7 +20,9 @@ from typing import TypeVar
 from foveal.config.schema import SessionConfig
 from foveal.session.answering import Answering
 from foveal.session.stages import SessionSink, Stages, region_event
+from foveal.session.standing import StandingQuestions
 from foveal.session.state import SessionState
+from foveal.session.watching import Watching
 from perception.features.backbone import Features
 from perception.scene.reader import GroundedRegion
 from stream.channel import Channel, OverflowPolicy
@@ -40,14 +42,23 @@ class Session:
     """Runs one source to its end (or until cancelled)."""
 
     def __init__(
-        self, stages: Stages, sink: SessionSink, config: SessionConfig, aside: Aside | None = None
+        self,
+        stages: Stages,
+        sink: SessionSink,
+        config: SessionConfig,
+        aside: Aside | None = None,
+        standing: StandingQuestions | None = None,
     ) -> None:
-        """`aside` runs what need not be done before the next frame; at once, unless given."""
+        """`aside` runs what need not be done before the next frame; at once, unless given.
+
+        Without `standing`, what is to be told later is a question like any other.
+        """
         self._stages = stages
         self._sink = sink
         self._config = config
         self._aside: Aside = aside or _at_once
-        self.answering = Answering(stages, sink)
+        self.watching = None if standing is None else Watching(stages, sink, standing)
+        self.answering = Answering(stages, sink, self.watching)
 
     def init_state(self) -> SessionState:
         """A session that has seen nothing."""
@@ -133,7 +144,10 @@ class Session:
                 state.keyframes, keyframe = stages.selector.step(state.keyframes, frame)
             due = bool(pending) and pending[0].asked_ns <= frame.pts_ns
             passing = any(asked.trail.wants for asked in state.asked)
-            wanted = keyframe is not None or due or passing or stages.masklets.live
+            look = self.watching is not None and self.watching.standing.due(
+                frame.pts_ns, keyframe is not None
+            )
+            wanted = keyframe is not None or due or passing or look or stages.masklets.live
             features = (features or stages.features(frame)) if wanted else None
             state.regions = self._track(frame, features, keyframe)
             state.frames, state.last, state.features = state.frames + 1, frame, features
@@ -141,6 +155,8 @@ class Session:
                 asked.trail.passes(frame, features)
             if keyframe is not None and features is not None:
                 self._take_keyframe(state, keyframe, features)
+            if self.watching is not None and look and features is not None:
+                self.watching.step(state, frame, features)
             if due:
                 self._answer_due(state, pending, due_ns=frame.pts_ns)
         except BadFrame as error:

@@ -4,13 +4,24 @@ from dataclasses import dataclass, field
 
 from foveal.session.late_masks import Carried, Moment, Trail
 from foveal.session.stages import SessionSink
+from foveal.session.standing import Plan
+from foveal.session.watch_book import Watch
 from perception.features.backbone import Features
 from perception.scene.reader import SceneView
 from reasoning.generation.cancel import CancelToken
 from reasoning.generation.conversation import Context, Reply
+from reasoning.standing.requests import StandingRequest
 from stream.events import AnswerEvent, Question, Region
 from stream.frame import Frame
 from stream.keyframes.selector import KeyframeState
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AskedStanding:
+    """What a question asks of standing questions, and those that there were then."""
+
+    request: StandingRequest
+    watches: tuple[Watch, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,6 +36,7 @@ class Asked:
     view: SceneView | None  # that frame's scene, where it was read before
     context: Context
     cancel: CancelToken
+    standing: AskedStanding | None = None
     trail: Trail = field(default_factory=Trail)
 
 
@@ -33,9 +45,10 @@ class Answered:
     """What came of a question, to be applied to the session."""
 
     asked: Asked
-    view: SceneView
+    view: SceneView | None  # None: the scene was not needed
     reply: Reply  # its regions are of the asked frame
     carried: tuple[Carried | None, ...]  # of each span, on its way to the present
+    plan: Plan | None = None  # what comes of it for standing questions
 
 
 @dataclass(slots=True, eq=False)

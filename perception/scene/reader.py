@@ -1,5 +1,6 @@
 """What is in a frame: things with masks and names, the picture as a whole, and written words."""
 
+import weakref
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
@@ -27,6 +28,7 @@ from perception.scene.phrase_grounding import Finder, PhraseFinder
 from perception.scene.recogniser import Recogniser
 from perception.scene.region_naming import Found, Namer, as_found, believable, held
 from perception.scene.sliding_windows import agreed
+from perception.scene.spotting import Spotter
 from stream.errors import PromptError
 from stream.events import Region
 from stream.frame import Frame, Image, Mask
@@ -83,6 +85,7 @@ class SceneReader:
         self._closer = CloserLook(backbone, recogniser, self._namer)
         self._finder: Finder | None = None
         self._segmenter: PhraseSegmenter | None = None
+        self._looked: tuple[weakref.ref[Image], tuple[Detection, ...]] | None = None
         self._phrases = self._phrase_finder()
 
     def ask(self, finder: Finder | None) -> None:
@@ -209,8 +212,22 @@ class SceneReader:
         return self._phrases.meaning(phrase)
 
     def detect(self, image: Image) -> tuple[Detection, ...]:
-        """What is detected in a picture, surest first; nothing without a detector."""
-        return () if self._detector is None else self._detector.detect(image)
+        """What is detected in a picture, surest first; nothing without a detector.
+
+        A picture that was looked at last is not looked at again.
+        """
+        if self._detector is None:
+            return ()
+        last = self._looked  # read once: threads share the reader
+        if last is not None and last[0]() is image:
+            return last[1]
+        found = self._detector.detect(image)
+        self._looked = weakref.ref(image), found
+        return found
+
+    def spotter(self) -> Spotter:
+        """What looks for named things in picture after picture."""
+        return Spotter(self._detector is not None, self._segmenter)
 
     def notice(self, view: SceneView, match: Posterior) -> Noticed | None:
         """Where in a view a [C] match of classes is, as the classifier sees it."""

@@ -12,6 +12,7 @@ from perception.detect.ocr import TextLine
 from perception.features.backbone import Features
 from perception.scene.name_matching import Name
 from perception.scene.reader import GroundedRegion, SceneView
+from perception.scene.spotting import Spotter
 from perception.tracking.tracker import TrackerState
 from stream.clock import NS_PER_MS
 from stream.errors import PromptError
@@ -59,6 +60,8 @@ class FakeScene:
         self._whole = whole or Name("nothing", 0.0)
         self._lines = tuple(lines)
         self._around = tuple(around)
+        self.detections: tuple[Detection, ...] = ()  # of every picture, until others are set
+        self.looks = 0  # of the detector
         self.reads: list[tuple[int, tuple[Region, ...]]] = []  # pts_ns and masklets of each read
 
     def read(
@@ -85,6 +88,15 @@ class FakeScene:
         """The given things that no live masklet follows."""
         view = self.read(frame, features, tracked)
         return tuple(one for one in view.things if one.track_id is None)
+
+    def detect(self, image: Image) -> tuple[Detection, ...]:
+        """The given detections."""
+        self.looks += 1
+        return self.detections
+
+    def spotter(self) -> Spotter:
+        """The real one, which looks at what is detected."""
+        return Spotter(detects=True)
 
     def names_of(self, view: SceneView, mask: Mask) -> GroundedRegion:
         """The thing that a mask meets, or one without a name."""

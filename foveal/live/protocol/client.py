@@ -125,6 +125,19 @@ class DeviceMessage(DeviceFacts, ClientMessage):
         return self
 
 
+class ListWatchesMessage(ClientMessage):
+    """What is watched for? Answered with `watches`."""
+
+    type: Literal["watches"] = "watches"
+
+
+class UnwatchMessage(ClientMessage):
+    """Watch for this no longer. Standing questions begin with an `ask`."""
+
+    type: Literal["unwatch"] = "unwatch"
+    id: Annotated[int, Field(ge=0, le=2**53)] | None = optional("which one; else all")
+
+
 class PingMessage(ClientMessage):
     """Is the server there? Answered with `pong`."""
 
@@ -140,6 +153,8 @@ AnyClientMessage = (
     | TalkMessage
     | RecordMessage
     | DeviceMessage
+    | ListWatchesMessage
+    | UnwatchMessage
     | PingMessage
 )
 KINDS = ", ".join(one.model_fields["type"].default for one in get_args(AnyClientMessage))

@@ -25,6 +25,7 @@ from foveal.live.protocol.parts import (
     RememberedMoment,
     SearchMade,
     SpanMark,
+    WatchEntry,
 )
 from foveal.live.protocol.server import NumberedMessage, ServerMessage
 
@@ -45,6 +46,7 @@ PARTS: dict[str, type[ProtocolPart]] = {
     "entry": EvidenceEntry,
     "moment": RememberedMoment,
     "picture": PictureSent,
+    "watch": WatchEntry,
 }
 
 

@@ -67,6 +67,16 @@ class RegionState(ProtocolPart):
     mask: MaskCode | None = told("its pixels, null out of view")
 
 
+class WatchEntry(ProtocolPart):
+    """One standing question."""
+
+    id: Count = told("its number")
+    asked: str = told("in the wearer's words")
+    kind: Literal["see", "again", "sequence", "leave"] = told("what is watched for")
+    things: tuple[str, ...] = told("the things, in order; none for what was pointed at")
+    repeats: bool = told("whether it is told every time; else once")
+
+
 class EvidenceEntry(ProtocolPart):
     """One thing that a search found."""
 

@@ -17,6 +17,7 @@ from foveal.live.protocol.parts import (
     SearchMade,
     Size,
     SpanMark,
+    WatchEntry,
     optional,
     told,
 )
@@ -210,6 +211,28 @@ class StatsMessage(ServerMessage):
     dropped: dict[str, Count] = told("frames that were left out since the camera came, by cause")
 
 
+class AlertMessage(NumberedMessage):
+    """A standing question has come true."""
+
+    type: Literal["alert"] = "alert"
+    id: Count = told("the standing question's number")
+    asked: str = told("in the wearer's words")
+    kind: Literal["see", "again", "sequence", "leave"] = told("what was watched for")
+    text: str = told("what is said")
+    score: float = told("how sure it is, 0..1; 0 for what was not seen")
+    done: bool = told("whether it is watched for no longer")
+    silent: str | None = optional("why it is not spoken, where it is not")
+    region: RegionState | None = optional("what was seen, a masklet from now on")
+    pts_ms: PtsMs
+
+
+class WatchesMessage(NumberedMessage):
+    """All that is watched for: after each change, and when it was asked for."""
+
+    type: Literal["watches"] = "watches"
+    watches: tuple[WatchEntry, ...] = told("each a `watch`")
+
+
 class RecordingMessage(NumberedMessage):
     """A recording began, ended, or goes on; told anew a minute before its end."""
 
@@ -282,4 +305,6 @@ EVENTS: dict[str, type[ServerMessage]] = {  # that are told as they come from a 
     "evidence": EvidenceMessage,
     "keyframe": KeyframeMessage,
     "refused": RefusedMessage,
+    "alert": AlertMessage,
+    "watches": WatchesMessage,
 }

@@ -116,6 +116,15 @@ def end_message(
     )
 
 
+def small(data: Mapping[str, Any]) -> Mapping[str, Any]:
+    """An event's data with the mask of its region as messages carry masks."""
+    region = data.get("region")
+    if not region:
+        return data
+    mask = Rle(tuple(region["mask"]["size"]), tuple(region["mask"]["counts"]))
+    return {**data, "region": {**region, "mask": _code(mask)}}
+
+
 def shrink(mask: Rle) -> Rle:
     """The mask with every n-th row and column, so that no side exceeds MAX_MASK_SIDE."""
     step = -(-max(mask.size) // MAX_MASK_SIDE)

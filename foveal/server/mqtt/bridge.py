@@ -23,6 +23,7 @@ SETTINGS = (
 FAILING = "models-failing"  # a frame that the models could not take, until the next answer
 GLASSES_LOW, GLASSES_FINE = 0.15, 0.20  # share of the battery: an alert starts, and ends
 POLL_NS = NS_PER_S
+ALERT_NS = 300 * NS_PER_S  # for so long a standing question that came true is an alert
 # Of an `end` message.
 TOLD = ("session", "text", "cut", "spans", "searches", "model", "timings_ms", "age_ms")
 
@@ -80,6 +81,7 @@ class MqttService:
         self._bridge = MqttBridge(device, broker, clock, handlers, options, version, log=log)
         self._hooks, self._clock = hooks, clock
         self._low = False
+        self._raised: dict[str, int] = {}  # alerts of standing questions, and when they end
         self._stop: Callable[[], None] = lambda: None
         self._running: asyncio.Task[None] | None = None
         self._polling: asyncio.Task[None] | None = None
@@ -116,6 +118,7 @@ class MqttService:
 
     async def _poll(self) -> None:
         while True:
+            self._end_alerts()
             self._tell_state(self._hooks.state())
             await self._clock.sleep_until(self._clock.now_ns() + POLL_NS)
 
@@ -131,8 +134,21 @@ class MqttService:
             self._tell_glasses(data)
         elif kind == "refused" and data.get("cause") == "internal":
             self._bridge.alert(FAILING, str(data.get("reason") or "a frame failed"))
+        elif kind == "alert":
+            self._raise(f"watch-{data['id']}", str(data["text"]))
         elif kind == "end":
             self._bridge.alert(FAILING, None)
+
+    def _raise(self, alert: str, text: str) -> None:
+        """An alert that ends by itself: what was seen goes out of view unseen."""
+        self._bridge.alert(alert, text)
+        self._raised[alert] = self._clock.now_ns() + ALERT_NS
+
+    def _end_alerts(self) -> None:
+        for alert, until_ns in list(self._raised.items()):
+            if self._clock.now_ns() >= until_ns:
+                self._bridge.alert(alert, None)
+                del self._raised[alert]
 
     def _tell_glasses(self, told: Mapping[str, Any]) -> None:
         """What the wearer's device says of itself."""

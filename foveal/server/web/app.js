@@ -60,6 +60,7 @@ const handlers = {
     $('record').hidden = !message.recording || !message.may.includes('record');
     $('library').hidden = !message.recording;
     if (message.recording) replay.list().then(rows => { $('library').hidden = rows === null; });
+    if (message.may.includes('ask')) link.say('watches');
     if (message.may.includes('manage')) tellDevice ??= watchDevice((type, data) => link.say(type, data));  // once; then when it changes
   },
   camera({on, stalled = false, reason}) {
@@ -112,6 +113,11 @@ const handlers = {
     if (!message.fps && message.age_ms) panels.age(message.age_ms);  // it grows while nothing comes
   },
   device: message => panels.device(message),
+  watches({watches}) { if (!replay.active) panels.watches(watches, id => link.say('unwatch', {id})); },
+  alert({text, silent, region}) {
+    transcript.alert(text, silent);
+    if (region) choose(region.track_id);
+  },
   recording({on, reason, id, left_s: left}) {
     if (replay.active) return;
     const known = !$('recording').hidden;

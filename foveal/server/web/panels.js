@@ -96,6 +96,17 @@ export class Panels {
     while (list.childElementCount > SENT_SHOWN) list.lastElementChild.remove();
   }
 
+  watches(watches, onCancel) {
+    this.find('watches-panel').hidden = !watches.length;
+    this.find('watches').replaceChildren(...watches.map(({id, asked}) => {
+      const row = make('li'), cancel = make('button', 'ghost', '×');
+      cancel.setAttribute('aria-label', `Stop: ${asked}`);
+      cancel.onclick = () => onCancel(id);
+      row.append(make('span', '', asked), cancel);
+      return row;
+    }));
+  }
+
   device({battery, charging, network, thermal}) {
     const parts = [];
     if (battery !== undefined) parts.push(`${charging ? '⚡' : ''}${Math.round(100 * battery)} %`);

@@ -42,6 +42,14 @@ export class Transcript {
     this.#follow();
   }
 
+  alert(text, silent) {
+    this.empty.hidden = true;
+    const root = make('p', 'alert', text);
+    if (silent) root.append(make('span', 'how', ` (${silent})`));
+    this.root.append(root);
+    this.#follow();
+  }
+
   asked({turn, text, origin}, picture = null) {
     this.empty.hidden = true;
     const root = make('article', 'turn'), question = make('div', 'question');

@@ -23,6 +23,7 @@ from foveal.live.threads.answer_threads import AnswerThreads
 from foveal.live.threads.worker import FairWorker
 from foveal.session.masklets import LiveMasklets
 from foveal.session.stages import Stages
+from foveal.session.standing import StandingQuestions
 from perception.features.backbone import Backbone
 from perception.scene.reader import SceneReader
 from reasoning.generation.conversation import Assistant
@@ -126,6 +127,7 @@ class LiveRig:
     make: Callable[[], Stages] = make_stages
     speaker: Speaker | None = None
     memory: LiveMemory | None = None
+    standing: Callable[[Stages], StandingQuestions] | None = None
     told: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
 
     async def __aenter__(self) -> "LiveRig":
@@ -134,9 +136,16 @@ class LiveRig:
         self.pool = ThreadPoolExecutor(1)
         lane = self.worker.lane()
         pools = self.pool, self.pool
-        config = SessionConfig()
+        config, memory, standing = SessionConfig(), self.memory, self.standing
         parts = LiveParts(
-            self.make, lane, self.answers, *pools, config, self.speaker, memory=self.memory
+            self.make,
+            lane,
+            self.answers,
+            *pools,
+            config,
+            self.speaker,
+            memory=memory,
+            standing=standing,
         )
         self.live = LiveSession(parts, self.tell, self.clock)
         return self

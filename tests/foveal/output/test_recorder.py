@@ -71,6 +71,7 @@ def test_a_session_fills_its_folder(tmp_path: Path) -> None:
     assert "walk.mp4" in (folder / "report.html").read_text(encoding="utf-8")
     assert {"draw", "encode", "speech", "report"} <= set(tracer.summary())
     assert sorted(path.name for path in folder.iterdir()) == [
+        "alerts.jsonl",
         "annotated.mp4",
         "answers.jsonl",
         "events.jsonl",
@@ -117,7 +118,13 @@ def test_without_video_and_speech_there_is_neither(tmp_path: Path) -> None:
         play(recorder)
         recorder.finish({})
     names = sorted(path.name for path in tmp_path.iterdir())
-    assert names == ["answers.jsonl", "events.jsonl", "outgoing.jsonl", "report.html"]
+    assert names == [
+        "alerts.jsonl",
+        "answers.jsonl",
+        "events.jsonl",
+        "outgoing.jsonl",
+        "report.html",
+    ]
 
 
 def test_an_interrupted_session_keeps_its_answers(tmp_path: Path) -> None:
@@ -260,3 +267,16 @@ def test_why_something_was_refused_is_kept_once_a_cause(tmp_path: Path) -> None:
             data = {"cause": "question", "reason": reason}
             recorder.event(AnswerEvent("refused", 0, data))
     assert recorder.reasons == {"question": "a point outside"}
+
+
+def test_an_alert_is_kept_shown_and_spoken_unless_it_is_silent(tmp_path: Path) -> None:
+    with Recorder(tmp_path, ToneSpeaker(), timed=False) as recorder:
+        for number, silent in enumerate((None, "quiet hours")):
+            data = {"id": number, "text": "I see a cup.", "silent": silent, "region": None}
+            recorder.event(AnswerEvent("alert", 2_000_000_000, data))
+    rows = [json.loads(line) for line in (tmp_path / "alerts.jsonl").read_text().splitlines()]
+    assert [(row["at"], row["text"], row["silent"]) for row in rows] == [
+        (2.0, "I see a cup.", None),
+        (2.0, "I see a cup.", "quiet hours"),
+    ]
+    assert [one.name for one in sorted((tmp_path / "speech").iterdir())] == ["alert-01.wav"]

@@ -124,6 +124,14 @@ async def test_what_the_glasses_say_is_told_and_raises_alerts(
     assert listener.all("glasses/thermal")[-1] == "nominal"
 
 
+async def test_a_standing_question_that_came_true_is_an_alert(
+    linked: tuple[Server, Listener],
+) -> None:
+    server, listener = linked
+    server.tell("alert", id=7, text="I see a cup, on the left.")
+    await until(lambda: listener.all("$alert/watch-7") == ["I see a cup, on the left."])
+
+
 class Voice:
     name, sample_rate = "test", 16_000
 
