@@ -2,7 +2,8 @@
 
 Everybody answers standing questions too early (PhoStream, arXiv 2601.22575): one look is no
 evidence. What is asked is therefore not "is it in this picture?" but "does an occurrence begin?",
-once for each. `SURE` was chosen by benchmarks.standing on its tuning half.
+once for each. `SURE` and the rest are first
+guesses: `benchmarks.standing --tune` prints what others would give.
 """
 
 from dataclasses import dataclass, replace
