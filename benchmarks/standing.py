@@ -11,7 +11,8 @@ before it or alone. An alarm is right from the moment when a third of the thing 
 Rows: `foveal`, the session as it is; `one look`, which believes its first sure look; `model, each
 second`, which asks the model of the profile "Do you see a …?" once a second and believes the first
 yes (the way of JoyAI-VL-Interaction, arXiv 2606.14777). `--tune` prints thresholds on
-cut-outs of coco128-seg's other half; the shipped ones are first guesses so far. `ms_per_s`: time of watching for a second of stream.
+cut-outs of coco128-seg's other half; the shipped ones are first guesses so far.
+`ms_per_s`: time of watching for a second of stream.
 Shares are given with 95 % intervals (Wilson).
 """
 

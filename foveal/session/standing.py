@@ -20,7 +20,7 @@ from perception.detect.coco import EVERYDAY
 from perception.detect.detector import Detection
 from perception.reid.reidentifier import described
 from perception.scene.grounded_region import GroundedRegion, where_box
-from perception.scene.spotting import NOWHERE, Spot, Spotter
+from perception.scene.spotting import NOWHERE, SpottedThing, Spotter
 from reasoning.standing import wording
 from reasoning.standing.leaving import Descriptor, Leaving
 from reasoning.standing.occurrences import Chain, Presence
@@ -60,7 +60,7 @@ class Alarm:
 
     watch: Watch
     text: str  # said
-    spot: Spot  # without a place for what was not seen
+    spot: SpottedThing  # without a place for what was not seen
     silent: str = ""  # why it is not spoken; empty where it is
 
 
@@ -154,12 +154,16 @@ class StandingQuestions:
         """What has come true with this frame; those that are told once are to be removed."""
         self._looked_ns = now.frame.pts_ns
         self.looks += 1
-        spots: dict[str, Spot] = {}  # each thing is looked for once
+        spots: dict[str, SpottedThing] = {}  # each thing is looked for once
         found = [self._step(one, now, detections, spots) for one in self.watches]
         return [one for one in found if one is not None]
 
     def _step(
-        self, watch: Watch, now: Moment, detections: Sequence[Detection], spots: dict[str, Spot]
+        self,
+        watch: Watch,
+        now: Moment,
+        detections: Sequence[Detection],
+        spots: dict[str, SpottedThing],
     ) -> Alarm | None:
         progress, request, at_ns = self._progress[watch.id], watch.request, now.frame.pts_ns
         for thing in request.things:
@@ -183,7 +187,9 @@ class StandingQuestions:
         brought = presence.here or (presence.seen_ns is not None and presence.seen_ns >= since_ns)
         return self._alarm(watch, NOWHERE, now, ()) if left and not brought else None
 
-    def _alarm(self, watch: Watch, spot: Spot, now: Moment, own: Sequence[Spot]) -> Alarm:
+    def _alarm(
+        self, watch: Watch, spot: SpottedThing, now: Moment, own: Sequence[SpottedThing]
+    ) -> Alarm:
         things = watch.request.things
         names = [one.name or thing for one, thing in zip(own, things, strict=False)] or things
         place = "" if spot.box is None else where_box(spot.box, now.frame.size)

@@ -28,7 +28,7 @@ FOLLOWED = 0.9  # probability of a masklet that is in view: its look was compare
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Spot:
+class SpottedThing:
     """Where a thing is, and how surely."""
 
     probability: float  # 0..1
@@ -38,7 +38,7 @@ class Spot:
     track_id: int | None = None
 
 
-NOWHERE = Spot(0.0)
+NOWHERE = SpottedThing(0.0)
 
 
 class Spotter:
@@ -65,7 +65,7 @@ class Spotter:
         name = meant_as(phrase, Detection(label, 1.0, (0, 0, 1, 1))).label
         return ("exactly" if weight >= EXACT or len(meant) > 1 else "as"), name
 
-    def spot(self, phrase: str, image: Image, detections: Sequence[Detection]) -> Spot:
+    def spot(self, phrase: str, image: Image, detections: Sequence[Detection]) -> SpottedThing:
         """The surest thing that a phrase means in a [H, W, 3] picture with these detections."""
         if self._segmenter is not None:
             return self._segmented(self._segmenter, phrase, image)
@@ -73,7 +73,7 @@ class Spotter:
         if not found:
             return NOWHERE
         best = max(found, key=lambda one: one.probability)
-        return Spot(best.probability, meant_as(phrase, best).label, best.box)
+        return SpottedThing(best.probability, meant_as(phrase, best).label, best.box)
 
     def again(
         self,
@@ -82,12 +82,12 @@ class Spotter:
         features: Features,
         regions: Sequence[Region],
         detections: Sequence[Detection],
-    ) -> Spot:
+    ) -> SpottedThing:
         """One certain thing of a [C] look: its own masklet, or something that looks like it."""
         for region in regions:
             if region.track_id == track_id and region.box is not None:
                 mask = decode_mask(region.mask)
-                return Spot(FOLLOWED, "", region.box, mask, track_id)
+                return SpottedThing(FOLLOWED, "", region.box, mask, track_id)
         known, reid = {0: AppearanceModel(looks[None])}, ReIdentifier()
         best, alike = NOWHERE, 0.0
         for one in distinct(detections):
@@ -97,13 +97,13 @@ class Spotter:
             likeness = known[0].likeness(shown)
             if one.probability >= LIKELY and likeness > alike:
                 same = reid.recognised(known, shown) is not None
-                best, alike = (Spot(likeness, "", one.box) if same else NOWHERE), likeness
+                best, alike = (SpottedThing(likeness, "", one.box) if same else NOWHERE), likeness
         return best
 
-    def _segmented(self, segmenter: PhraseSegmenter, phrase: str, image: Image) -> Spot:
+    def _segmented(self, segmenter: PhraseSegmenter, phrase: str, image: Image) -> SpottedThing:
         found = segmenter.segment(image, phrase)
         if not found.instances:
             return NOWHERE
         best = found.instances[0]
         probability = min(found.presence, best.score)
-        return Spot(probability, phrase, mask_box(best.mask), best.mask)
+        return SpottedThing(probability, phrase, mask_box(best.mask), best.mask)
