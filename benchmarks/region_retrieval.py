@@ -231,8 +231,8 @@ def named(names: Sequence[str]) -> Iterator[tuple[str, JointEncoder]]:
 def goals_met(rows: Rows) -> bool:
     """Whether every set's gain, what made masks keep of it, and the look's precision suffice."""
     known = [rows[name] for name in rows if name.startswith("region, ")]
-    # Where the whole picture finds nothing, whatever the region finds is enough.
-    gains = [row.get("gain", GAIN if row["recall_at_1"] else 0.0) for row in known]
+    # Where the whole picture finds nothing there is no ratio: the region must be beyond chance.
+    gains = [row.get("gain", GAIN if (row["recall_at_1_low"] or 0) > 0 else 0.0) for row in known]
     kept = [row.get("kept") for name, row in rows.items() if name.startswith("mask from box, ")]
     look = rows.get("look: sign bits", {}).get("map")
     least = ((gains, GAIN), (kept, KEPT), ([look], LOOK))
