@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from benchmarks.questions import FOLDER
 from benchmarks.report import emit
-from foveal.setup.search import index_dir, load_encoder
+from foveal.setup.retrieval.search import index_dir, load_encoder
 from reasoning.verification.claims import FEATURES, ClaimChecker
 from retrieval.encoders.text import Vectors
 from retrieval.sources.entries import Entry

@@ -27,7 +27,7 @@ from benchmarks.aria_adt import read_adt
 from benchmarks.report import emit
 from foveal.setup.assistant import Models, load_models
 from foveal.setup.pixsearch import load_phrase_grounder
-from foveal.setup.search import load_recogniser
+from foveal.setup.retrieval.search import load_recogniser
 from foveal.training.data.compositing import compose
 from foveal.training.data.scenes import (
     LabelledScene,

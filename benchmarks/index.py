@@ -29,12 +29,12 @@ import numpy as np
 from usearch.index import Index
 
 from benchmarks.report import emit
-from foveal.setup.search import index_dir
+from foveal.setup.retrieval.search import index_dir
 from retrieval.encoders.text import Progress, Vectors, unit_rows
 from retrieval.sources.entries import Entry, Knowledge
+from retrieval.store.caches.inverted import NEAREST, recall_at
 from retrieval.store.changes import add_entries, delete_entries, replace_entries
 from retrieval.store.index_folder import has_index, index_writer
-from retrieval.store.inverted import NEAREST, recall_at
 from retrieval.store.knowledge import KnowledgeStore, load_store
 from retrieval.store.rows import Numbers
 from retrieval.store.schema import FILE

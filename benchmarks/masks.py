@@ -23,7 +23,7 @@ from skimage.io import imread
 
 from benchmarks.report import emit
 from foveal.setup.cutters import load_small_sam
-from foveal.setup.search import load_backbone
+from foveal.setup.retrieval.search import load_backbone
 from foveal.training.data.scenes import photographs
 from foveal.training.everyday.pictures import Labelled, read_coco
 from perception.features.backbone import Backbone

@@ -29,7 +29,7 @@ from benchmarks.grading import share
 from benchmarks.memory_day import Asked, Day, Encode, Moment
 from benchmarks.memory_peers import Dense, Emem, FullText, Peer, latest
 from benchmarks.report import emit
-from foveal.setup.search import load_encoder
+from foveal.setup.retrieval.search import load_encoder
 from retrieval.encoders.text import MiniLmEncoder, Vectors
 from retrieval.memory.disk.store import MemoryRecord, MemoryStore
 from retrieval.memory.events import MemorySession
@@ -52,8 +52,8 @@ RSS = """
 import sys
 import psutil
 from pathlib import Path
-from foveal.setup.search import load_encoder
-from retrieval.memory.lexicon import lexicon
+from foveal.setup.retrieval.search import load_encoder
+from retrieval.memory.words.lexicon import lexicon
 from retrieval.memory.searcher import MemorySearcher
 from stream.clock import VirtualClock
 from stream.events import Query

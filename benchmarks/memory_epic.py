@@ -39,7 +39,7 @@ from benchmarks.epic import (
     read_narrations,
 )
 from benchmarks.report import emit
-from foveal.setup.search import load_encoder
+from foveal.setup.retrieval.search import load_encoder
 from retrieval.encoders.text import Vectors
 from retrieval.memory.counting import (
     MERGE_GAP_NS,
@@ -49,7 +49,7 @@ from retrieval.memory.counting import (
     tally,
 )
 from retrieval.memory.events import Event
-from retrieval.memory.lexicon import lexicon, noun_lemmas, verb_lemma
+from retrieval.memory.words.lexicon import lexicon, noun_lemmas, verb_lemma
 from retrieval.sources.sentences import search_words
 
 GOALS = {"count_exact": 0.60, "count_within_1": 0.85, "last": 0.75}

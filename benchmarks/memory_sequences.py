@@ -33,11 +33,11 @@ from benchmarks.epic import PATH, Half, Narration, half_of, read_narrations
 from benchmarks.grading import share
 from benchmarks.report import emit
 from benchmarks.sequence_peers import Finder, Floats, Times, exact, exact_z, peers
-from foveal.setup.search import load_encoder
+from foveal.setup.retrieval.search import load_encoder
 from retrieval.encoders.text import TextEncoder, Vectors
-from retrieval.memory.lexicon import verb_lemma
+from retrieval.memory.words.lexicon import verb_lemma
 from retrieval.sources.sentences import search_words
-from retrieval.store.words import Bm25
+from retrieval.store.caches.words import Bm25
 from stream.clock import NS_PER_S
 
 SCENES = 4

@@ -36,7 +36,7 @@ from benchmarks.questions import (
 )
 from benchmarks.report import emit
 from foveal.setup.assistant import Models, build_assistant, load_models
-from foveal.setup.indexing import build_index
+from foveal.setup.retrieval.indexing import build_index
 from retrieval.search import KnowledgeSearcher
 from retrieval.sources.sentences import search_words
 from stream.clock import NS_PER_MS, MonotonicClock

@@ -22,8 +22,8 @@ import yaml
 from benchmarks.notes import write_notes
 from benchmarks.questions import NOTES_TUNING
 from benchmarks.report import emit
-from foveal.setup.search import load_encoder
-from foveal.setup.sources import read_source
+from foveal.setup.retrieval.search import load_encoder
+from foveal.setup.retrieval.sources import read_source
 from reasoning.verification.note_support import (
     ENOUGH,
     MAX_NOTES,

@@ -28,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.report import emit
-from foveal.setup.search import index_dir, load_encoder
+from foveal.setup.retrieval.search import index_dir, load_encoder
 from retrieval.encoders.text import TextEncoder, Vectors
 from retrieval.pages.cells import CellGrid, Shares, cell_scores
 from retrieval.pages.late_search import PageSearcher

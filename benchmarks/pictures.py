@@ -28,7 +28,7 @@ import numpy.typing as npt
 
 from benchmarks.report import emit
 from foveal.config.models import EMBEDDED
-from foveal.setup.encoders import open_encoder
+from foveal.setup.retrieval.encoders import open_encoder
 from foveal.training.data.scenes import coco128_halves
 from foveal.visual_search.mask_sources import open_masks
 from perception.detect.coco import EVERYDAY

@@ -51,7 +51,7 @@ from benchmarks.questions import (
 from benchmarks.report import emit
 from benchmarks.retrieval import DATA as COCO
 from benchmarks.retrieval import read_things, text_queries
-from foveal.setup.search import load_encoder, load_recogniser, open_searcher
+from foveal.setup.retrieval.search import load_encoder, load_recogniser, open_searcher
 from foveal.training.data.pictures import TITLES
 from perception.scene.recogniser import Recogniser
 from retrieval.defence.screening import screened

@@ -16,7 +16,7 @@ from benchmarks.report import emit
 from foveal.assets.convert import network_path
 from foveal.setup.assistant import load_language_model
 from foveal.setup.cutters import load_small_sam
-from foveal.setup.search import DETECTOR, load_backbone, load_recogniser
+from foveal.setup.retrieval.search import DETECTOR, load_backbone, load_recogniser
 from perception.detect.detector import MODEL, Detector
 from perception.device import Device, resolve_device
 from perception.tracking.tracker import EmbeddedTracker

@@ -36,8 +36,8 @@ from benchmarks.region_sets import (
 )
 from benchmarks.report import emit
 from foveal.setup.cutters import load_cutter
-from foveal.setup.encoders import open_encoder
-from foveal.setup.search import load_backbone, load_encoder
+from foveal.setup.retrieval.encoders import open_encoder
+from foveal.setup.retrieval.search import load_backbone, load_encoder
 from foveal.training.everyday.pictures import read_coco
 from perception.detect.coco import EVERYDAY
 from perception.features.backbone import Backbone, masked_mean

@@ -26,7 +26,12 @@ import numpy as np
 
 from benchmarks.aria_adt import read_adt
 from benchmarks.report import emit
-from foveal.setup.search import load_backbone, load_encoder, load_recogniser, open_searcher
+from foveal.setup.retrieval.search import (
+    load_backbone,
+    load_encoder,
+    load_recogniser,
+    open_searcher,
+)
 from foveal.training.data.pictures import TITLES
 from perception.features.backbone import Backbone
 from perception.masks.grabcut import mask_from_box, mask_from_point
@@ -35,8 +40,8 @@ from retrieval.encoders.conse import ConseProjector, Posteriors, class_vectors
 from retrieval.encoders.text import MiniLmEncoder
 from retrieval.search import HybridWeights, KnowledgeSearcher
 from retrieval.sources.sentences import search_words
+from retrieval.store.caches.vectors import FaissIndex
 from retrieval.store.knowledge import KnowledgeStore
-from retrieval.store.vectors import FaissIndex
 from stream.events import Query
 from stream.frame import Image, Mask
 from stream.geometry import inner_point, mask_box

@@ -27,10 +27,10 @@ from retrieval.encoders.visual import (
     topic_shifts,
 )
 from retrieval.sources.sentences import quote, search_words
+from retrieval.store.caches.vectors import Allowed
 from retrieval.store.changes import class_keys
 from retrieval.store.knowledge import KnowledgeStore
 from retrieval.store.rows import Numbers
-from retrieval.store.vectors import Allowed
 from stream.errors import QueryError
 from stream.events import Evidence, Query, QueryFilter
 from stream.geometry import Box

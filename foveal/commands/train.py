@@ -92,7 +92,7 @@ def _check_writable(path: Path) -> None:
 
 def _intents(args: argparse.Namespace) -> "tuple[Path, dict[str, Any]]":
     from foveal.setup.assistant import load_language_model
-    from foveal.setup.search import load_encoder
+    from foveal.setup.retrieval.search import load_encoder
     from reasoning.rules.intents import DATA, WEIGHTS, fit, read_examples, save_weights
 
     examples = read_examples(args.data or DATA)
@@ -105,7 +105,7 @@ def _intents(args: argparse.Namespace) -> "tuple[Path, dict[str, Any]]":
 
 def _everyday(args: argparse.Namespace) -> "tuple[Path, dict[str, Any]]":
     from foveal.jobs.progress import progress
-    from foveal.setup.search import load_backbone
+    from foveal.setup.retrieval.search import load_backbone
     from foveal.training.everyday.fit import EverydayOptions, fit_head, measure, training_pictures
     from foveal.training.everyday.pictures import read_coco
     from perception.scene.recogniser import WEIGHTS, save_head

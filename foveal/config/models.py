@@ -13,8 +13,8 @@ from reasoning.generation.config import (
     VlmConfig,
 )
 from reasoning.vlm.coordinates import format_of
-from reasoning.vlm.endpoint import Endpoint
 from reasoning.vlm.hub_name import HubName
+from reasoning.vlm.wire.endpoint import Endpoint
 from retrieval.qdrant.place import QdrantConfig
 from retrieval.web.config import WebConfig
 from stream import extensions

@@ -60,7 +60,7 @@ def examine(online: bool = False) -> Machine:
     import onnxruntime  # type: ignore[import-untyped]
     import torch
 
-    from foveal.setup.search import index_dir
+    from foveal.setup.retrieval.search import index_dir
     from perception.torch_compat import multiplies_bfloat16
     from retrieval.store.index_folder import has_index
 

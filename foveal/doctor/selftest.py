@@ -76,7 +76,7 @@ class Bench:
     def backbone(self) -> "Backbone":
         """The shared one."""
         from foveal.setup.processors import device_of
-        from foveal.setup.search import load_backbone
+        from foveal.setup.retrieval.search import load_backbone
 
         return load_backbone(self.config.models.backbone_height, device_of(self.config))
 
@@ -140,7 +140,7 @@ def backbone(bench: Bench) -> str:
 def detector(bench: Bench) -> str:
     """Things with names."""
     from foveal.assets.convert import network_path
-    from foveal.setup.search import DETECTOR
+    from foveal.setup.retrieval.search import DETECTOR
     from perception.detect.detector import MODEL, Detector
 
     found = Detector.load(network_path(DETECTOR, MODEL), bench.backbone.device).detect(bench.image)
@@ -171,7 +171,7 @@ def tracker(bench: Bench) -> str:
 def text_encoder(bench: Bench) -> str:
     """Words become a vector."""
     from foveal.setup.processors import onnx_providers
-    from foveal.setup.search import load_encoder
+    from foveal.setup.retrieval.search import load_encoder
 
     providers = onnx_providers(bench.backbone.device)
     vectors = load_encoder(providers=providers).encode_text([SPOKEN])
@@ -180,7 +180,7 @@ def text_encoder(bench: Bench) -> str:
 
 def search(bench: Bench) -> str:
     """The index is asked."""
-    from foveal.setup.search import open_searcher
+    from foveal.setup.retrieval.search import open_searcher
     from stream.events import Query
 
     found = open_searcher(bench.config.index.path).search(Query("text", "coffee", 1))

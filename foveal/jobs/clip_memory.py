@@ -6,9 +6,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from foveal.config.schema import MemorySettings
-from foveal.session.kept_views import KeptViews
-from foveal.session.recalling import Recalling
-from foveal.session.remember import Rememberer, Remembering
+from foveal.session.memory.kept_views import KeptViews
+from foveal.session.memory.recalling import Recalling
+from foveal.session.memory.remember import Rememberer, Remembering
 from foveal.session.stages import SessionSink
 from foveal.setup.assistant import Models
 from foveal.setup.remembering import open_rememberer

@@ -41,7 +41,7 @@ class MaskFollower:
 
     def __init__(self, settings: MaskletSettings) -> None:
         from foveal.setup.cutters import load_cutter
-        from foveal.setup.search import load_backbone
+        from foveal.setup.retrieval.search import load_backbone
         from foveal.setup.trackers import open_tracker
         from perception.device import resolve_device
         from perception.tracking.settings import TrackerConfig

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from foveal.jobs.progress import progress
-from foveal.setup.indexing import add_to_index, build_index, delete_from_index
-from foveal.setup.search import index_dir
-from foveal.setup.sources import SourceOptions
+from foveal.setup.retrieval.indexing import add_to_index, build_index, delete_from_index
+from foveal.setup.retrieval.search import index_dir
+from foveal.setup.retrieval.sources import SourceOptions
+from foveal.setup.retrieval.web import open_collection
 from foveal.setup.threads import share_cores
-from foveal.setup.web import open_collection
 from retrieval.qdrant.place import QdrantConfig
 from retrieval.sources.entries import Knowledge
 from retrieval.sources.wiki import WIKI_SOURCE

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from foveal.jobs.pixels import parse_box
 from foveal.jobs.stills import read_picture
-from foveal.setup.search import load_recogniser, open_searcher
+from foveal.setup.retrieval.search import load_recogniser, open_searcher
 from foveal.setup.threads import share_cores
 from retrieval.store.rows import date_ns
 from stream.errors import PromptError

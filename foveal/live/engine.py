@@ -10,7 +10,7 @@ from foveal.config.schema import Config, placed
 from foveal.live.speech.hearing import LiveHearingConfig, load_listener_maker
 from foveal.live.speech.microphone import MakeListener
 from foveal.live.speech.voice import LEAD_IN
-from foveal.session.remember import Rememberer
+from foveal.session.memory.remember import Rememberer
 from foveal.session.stages import Stages
 from foveal.session.standing import StandingQuestions
 from foveal.setup.assistant import open_models

@@ -15,8 +15,8 @@ from contextlib import aclosing
 
 from foveal.live.camera_watch import STALLED, CameraWatch, old_picture
 from foveal.live.conversation import Conversation, Meter, Renewal
-from foveal.live.forget_request import forget_request
-from foveal.live.live_memory import NOT_REMEMBERED, REMEMBERED, LiveMemory
+from foveal.live.memory.forget_request import forget_request
+from foveal.live.memory.live_memory import NOT_REMEMBERED, REMEMBERED, LiveMemory
 from foveal.live.parts import LiveParts
 from foveal.live.protocol import server
 from foveal.live.protocol.parts import PointedQuestion

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from devices.speaking.speaker import Speaker
 from foveal.config.schema import SessionConfig
-from foveal.live.live_memory import LiveMemory
+from foveal.live.memory.live_memory import LiveMemory
 from foveal.live.threads.answer_threads import AnswerThreads
 from foveal.live.threads.worker import Lane
 from foveal.session.stages import Stages

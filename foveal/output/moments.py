@@ -8,7 +8,7 @@ import cv2
 
 from foveal.output.annotate import draw
 from foveal.output.report.builder import picture_uri
-from foveal.session.kept_views import KeptView, KeptViews, recalled
+from foveal.session.memory.kept_views import KeptView, KeptViews, recalled
 from stream.clock import NS_PER_S
 from stream.events import Answer
 from stream.frame import Frame, Image

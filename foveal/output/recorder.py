@@ -19,7 +19,7 @@ from foveal.output.moments import MOMENTS, MomentPictures
 from foveal.output.narrator import Narrator
 from foveal.output.report.builder import ReportBuilder
 from foveal.output.video_thread import VideoThread
-from foveal.session.kept_views import KeptViews
+from foveal.session.memory.kept_views import KeptViews
 from stream.clock import NS_PER_S
 from stream.errors import FovealError
 from stream.events import Answer, AnswerEvent, Region

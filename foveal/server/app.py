@@ -26,8 +26,8 @@ from devices.whip.endpoint import build_app
 from devices.whip.sdp import Role
 from foveal.live.access import Access, Right, access_of
 from foveal.live.engine import Engine
-from foveal.live.live_memory import LiveMemory
 from foveal.live.live_session import LiveSession, Tell
+from foveal.live.memory.live_memory import LiveMemory
 from foveal.live.message_log import Message
 from foveal.live.parts import LiveParts
 from foveal.live.protocol.parts import VERSION, PointedQuestion

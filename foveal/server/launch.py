@@ -26,7 +26,7 @@ from foveal.server.auth.tokens import TokenFile
 from foveal.server.peers import ServeConfig
 from foveal.setup.faces import blur_maker
 from foveal.setup.processors import device_of
-from foveal.setup.web import outgoing_log
+from foveal.setup.retrieval.web import outgoing_log
 from stream.clock import UnixClock
 from stream.errors import ConfigError
 from stream.writing import writing

@@ -12,11 +12,11 @@ from foveal.config.models import PixSearchConfig, ReasoningConfig
 from foveal.config.schema import Config
 from foveal.setup.backends import load_backend
 from foveal.setup.cutters import load_cutter
-from foveal.setup.encoders import configured_encoder
 from foveal.setup.footprint import trim_heap
 from foveal.setup.pixsearch import load_network, load_phrase_grounder, load_pixsearch
 from foveal.setup.processors import device_of, onnx_providers
-from foveal.setup.search import (
+from foveal.setup.retrieval.encoders import configured_encoder
+from foveal.setup.retrieval.search import (
     load_backbone,
     load_detector,
     load_encoder,
@@ -24,7 +24,7 @@ from foveal.setup.search import (
     open_own,
     open_searcher,
 )
-from foveal.setup.web import with_qdrant, with_web
+from foveal.setup.retrieval.web import with_qdrant, with_web
 from perception.detect.ocr import RapidTextReader
 from perception.device import CPU, Device
 from perception.features.backbone import Backbone
@@ -37,9 +37,9 @@ from reasoning.generation.decoding import SearchDecoder
 from reasoning.pixsearch.generate import PixSearchLMM
 from reasoning.pixsearch.modeling import PixSearchModel
 from reasoning.pixsearch.region_grounding import PhraseGrounder
+from reasoning.rules.answers.note_answers import NoteAnswers
 from reasoning.rules.intents import IntentClassifier, load_weights
 from reasoning.rules.model import RulesLMM
-from reasoning.rules.note_answers import NoteAnswers
 from reasoning.verification.claims import ClaimChecker
 from reasoning.verification.note_support import NoteSupport
 from reasoning.verification.rerank import SupportScorer

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 from foveal.assets.hub import at_commit
 from foveal.config.models import SCHEMES, ReasoningConfig, check_model
-from foveal.setup.web import outgoing_log
+from foveal.setup.retrieval.web import outgoing_log
 from perception.device import resolve_device
 from perception.scene.reader import SceneReader
 from reasoning.generation.config import ChatConfig
 from reasoning.generation.protocol import SegmentingLMM
-from reasoning.vlm.endpoint import Endpoint
 from reasoning.vlm.hub_name import HubName
+from reasoning.vlm.wire.endpoint import Endpoint
 from stream import extensions
 from stream.errors import ConfigError
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from foveal.config.schema import MemorySettings
-from foveal.setup.search import load_encoder, load_recogniser
+from foveal.setup.retrieval.search import load_encoder, load_recogniser
 from retrieval.encoders.conse import ConseEncoder
 from retrieval.memory.disk.writer import MemoryWriter
 from retrieval.memory.searcher import MemorySearcher
@@ -16,8 +16,8 @@ from stream.errors import MissingAssetError
 
 if TYPE_CHECKING:
     # torch takes seconds: not for a memory that is asked with words
-    from foveal.session.recalling import Recalling
-    from foveal.session.remember import Rememberer
+    from foveal.session.memory.recalling import Recalling
+    from foveal.session.memory.remember import Rememberer
     from foveal.setup.assistant import Models
 
 logger = logging.getLogger(__name__)
@@ -51,10 +51,10 @@ def open_rememberer(
     `clock`: wall time. `replays`: a recording's frames wait until they are looked at. Raises
     MemoryFileError for a file that is no memory, or that another process writes.
     """
-    from foveal.session.beside import Beside
-    from foveal.session.impressions import EmbeddedImpressions
-    from foveal.session.recalling import Recalling
-    from foveal.session.remember import Rememberer
+    from foveal.session.memory.beside import Beside
+    from foveal.session.memory.impressions import EmbeddedImpressions
+    from foveal.session.memory.recalling import Recalling
+    from foveal.session.memory.remember import Rememberer
 
     assert settings.path is not None  # else nobody asks for one
     recogniser, searcher = load_recogniser(models.backbone), models.searcher

@@ -41,7 +41,7 @@ def open_masks(name: str) -> MaskSource:
 
         return ThingMasks(load_scene_reader(resolve_device()))
     if name == "proposals":
-        from foveal.setup.search import load_backbone
+        from foveal.setup.retrieval.search import load_backbone
 
         return ProposedMasks(load_backbone(device=resolve_device()))
     if name.startswith("sam2:"):

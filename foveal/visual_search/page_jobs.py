@@ -11,7 +11,7 @@ import cv2
 
 from foveal.jobs.progress import progress
 from foveal.output.annotate import resize
-from foveal.setup.search import load_encoder
+from foveal.setup.retrieval.search import load_encoder
 from foveal.setup.threads import share_cores
 from foveal.visual_search.result_page import Card, data_uri, write_page
 from perception.detect.ocr import RapidTextReader

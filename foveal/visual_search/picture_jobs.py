@@ -12,11 +12,11 @@ import numpy as np
 from foveal.jobs.pixels import parse_box
 from foveal.jobs.progress import progress
 from foveal.output.annotate import draw, shrink
-from foveal.setup.encoders import open_encoder
+from foveal.setup.retrieval.encoders import open_encoder
 from foveal.setup.threads import share_cores
 from foveal.visual_search.mask_sources import open_masks
 from foveal.visual_search.result_page import Card, data_uri, write_page
-from reasoning.vlm.endpoint import Endpoint
+from reasoning.vlm.wire.endpoint import Endpoint
 from retrieval.encoders.region_modes import RegionMode
 from retrieval.pictures.building import PictureChange, build_pictures
 from retrieval.pictures.matching import PictureHit, PictureSearcher

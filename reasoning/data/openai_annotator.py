@@ -18,7 +18,7 @@ from reasoning.data.annotator import (
 )
 from reasoning.generation.tokens import neutralise
 from reasoning.vlm.openai_client import ChatClient
-from reasoning.vlm.sent_picture import picture_part
+from reasoning.vlm.wire.sent_picture import picture_part
 from stream.events import QueryKind
 from stream.frame import Image
 

@@ -5,14 +5,14 @@ from collections.abc import Iterator
 from perception.scene.reader import Scene
 from reasoning.generation.config import PolicyConfig
 from reasoning.generation.tokens import neutralise
-from reasoning.rules.appearance_answers import AppearanceAnswers
-from reasoning.rules.memory_answers import recall
+from reasoning.rules.answers.appearance_answers import AppearanceAnswers
+from reasoning.rules.answers.memory_answers import recall
+from reasoning.rules.answers.search_answers import SearchAnswers
+from reasoning.rules.answers.visual_answers import VisualAnswers
 from reasoning.rules.parsing import listed
 from reasoning.rules.policy import Action
 from reasoning.rules.script import DONT_KNOW, Say, Script, ScriptPiece, ScriptState
-from reasoning.rules.search_answers import SearchAnswers
 from reasoning.rules.small_talk import reply
-from reasoning.rules.visual_answers import VisualAnswers
 from reasoning.verification.answer_types import answer_type
 from reasoning.verification.rerank import SupportScorer
 

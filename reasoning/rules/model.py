@@ -24,11 +24,11 @@ from reasoning.generation.tokens import (
     neutralise,
 )
 from reasoning.rules.actions import ActionScripts
+from reasoning.rules.answers.note_answers import NoteAnswers
 from reasoning.rules.evidence_wording import CITED
 from reasoning.rules.focus import find_focus
 from reasoning.rules.follow_ups import expand, name_person
 from reasoning.rules.intents import IntentClassifier
-from reasoning.rules.note_answers import NoteAnswers
 from reasoning.rules.parsing import points
 from reasoning.rules.policy import Action, Decision, decide
 from reasoning.rules.script import Say, ScriptPiece, SearchFor

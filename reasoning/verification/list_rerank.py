@@ -14,7 +14,7 @@ import numpy as np
 
 from reasoning.generation.tokens import neutralise
 from reasoning.vlm.openai_client import ChatClient
-from reasoning.vlm.sent_picture import picture_part
+from reasoning.vlm.wire.sent_picture import picture_part
 from stream.frame import Image
 
 CELL, LABEL = 224, 28  # pixels of a thumbnail's side, and of the line with its number

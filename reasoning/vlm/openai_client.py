@@ -20,9 +20,9 @@ import httpx2
 import openai
 
 from reasoning.generation.cancel import CancelToken
-from reasoning.vlm.endpoint import Endpoint
 from reasoning.vlm.network_thread import NetworkThread
-from reasoning.vlm.sent_body import read_body
+from reasoning.vlm.wire.endpoint import Endpoint
+from reasoning.vlm.wire.sent_body import read_body
 from stream.errors import BackendError
 from stream.outgoing import OutgoingLog
 

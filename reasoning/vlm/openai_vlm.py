@@ -3,7 +3,7 @@
 It grounds by the boxes it writes, handed to a segmenter, and searches by tags in its words (see
 reasoning/vlm/markup.py) or by function calls. Evidence goes back as a new message: the
 server's prefix cache keeps what was read. What differs from server to server is in
-reasoning/vlm/servers.py.
+reasoning/vlm/wire/servers.py.
 """
 
 import logging
@@ -22,9 +22,9 @@ from reasoning.vlm.grounding_formats import TagParser
 from reasoning.vlm.markup import PICTURE, after_search
 from reasoning.vlm.openai_client import ChatClient, Delta, ToolCall
 from reasoning.vlm.search_calls import RECALL_TOOL, SEARCH_TOOL, answered, called
-from reasoning.vlm.sent_picture import picture_part, sent_size
-from reasoning.vlm.servers import CONTINUE, server_of
 from reasoning.vlm.tagged_stream import Grounder, TaggedLMM, TaggedState
+from reasoning.vlm.wire.sent_picture import picture_part, sent_size
+from reasoning.vlm.wire.servers import CONTINUE, server_of
 from stream.errors import BackendError
 from stream.frame import Image
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
-from retrieval.memory.acts import MAX_CHARS, Act, NamedThing, read_acts, read_thing
 from retrieval.memory.events import Event, Sight
-from retrieval.memory.lexicon import Keys, lexicon
+from retrieval.memory.words.acts import MAX_CHARS, Act, SpokenThing, read_acts, read_thing
+from retrieval.memory.words.lexicon import Keys, lexicon
 from stream.clock import NS_PER_S
 
 MERGE_GAP_NS = 10 * NS_PER_S  # between two that are one episode
@@ -157,7 +157,7 @@ def merge_episodes(
     return tuple(found)
 
 
-def _named_sights(sights: Iterable[Sight], wanted: Sequence[NamedThing]) -> dict[str, list[Sight]]:
+def _named_sights(sights: Iterable[Sight], wanted: Sequence[SpokenThing]) -> dict[str, list[Sight]]:
     found: dict[str, list[Sight]] = {}
     for sight in sights:
         thing = read_thing(sight.name)
@@ -166,7 +166,7 @@ def _named_sights(sights: Iterable[Sight], wanted: Sequence[NamedThing]) -> dict
     return found
 
 
-def _mentions(event: Event, acts: Sequence[Act], wanted: Sequence[NamedThing]) -> bool:
+def _mentions(event: Event, acts: Sequence[Act], wanted: Sequence[SpokenThing]) -> bool:
     """Whether the thing is acted on, or one of its names is among the event's words."""
     if any(thing.fits(want) for act in acts for thing in act.things for want in wanted):
         return True

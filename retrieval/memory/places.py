@@ -9,10 +9,10 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from retrieval.memory.acts import NamedThing, read_thing
 from retrieval.memory.events import Event, Sight
-from retrieval.memory.lexicon import lexicon
 from retrieval.memory.telling import Seen, next_to
+from retrieval.memory.words.acts import SpokenThing, read_thing
+from retrieval.memory.words.lexicon import lexicon
 from stream.clock import NS_PER_S
 from stream.geometry import Box
 
@@ -81,7 +81,7 @@ def _describe(
     sight: Sight | None,
     told: str,
     seen: dict[str, list[Sight]],
-    wanted: NamedThing,
+    wanted: SpokenThing,
 ) -> Whereabouts:
     event = events[at]
     others = [one for one in seen.get(event.id, ()) if one.name and not _is(one, wanted)]
@@ -102,12 +102,12 @@ def _describe(
     return Whereabouts(event, sight, told, named, tuple(beside), _room(events, at))
 
 
-def _is(sight: Sight, wanted: NamedThing) -> bool:
+def _is(sight: Sight, wanted: SpokenThing) -> bool:
     thing = read_thing(sight.name)
     return thing is not None and thing.fits(wanted)
 
 
-def _told_place(event: Event, wanted: NamedThing) -> str | None:
+def _told_place(event: Event, wanted: SpokenThing) -> str | None:
     """Where the event's words say that the thing is: None where they do not name it."""
     found: str | None = None
     for sentence in _SENTENCE.findall(f"{event.text}\n{event.said}".lower()):
@@ -121,7 +121,7 @@ def _told_place(event: Event, wanted: NamedThing) -> str | None:
     return found
 
 
-def _end_of_name(sentence: str, wanted: NamedThing) -> int | None:
+def _end_of_name(sentence: str, wanted: SpokenThing) -> int | None:
     tokens = list(_WORD.finditer(sentence))
     names = [token[0] for token in tokens]
     for at, token in enumerate(tokens):

@@ -36,8 +36,8 @@ from retrieval.memory.signals import (
     with_neighbours,
     word_signals,
 )
-from retrieval.memory.vocabulary import MemoryNames, Vocabulary
 from retrieval.memory.when import when
+from retrieval.memory.words.vocabulary import MemoryNames, Vocabulary
 from stream.clock import Clock
 from stream.errors import QueryError
 from stream.events import Evidence, Query

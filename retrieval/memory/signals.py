@@ -15,7 +15,7 @@ import numpy.typing as npt
 from retrieval.memory.events import Floats
 from retrieval.memory.moments import Moments, Numbers
 from retrieval.memory.sequences import rank_evidence
-from retrieval.memory.vocabulary import Vocabulary, colours_of
+from retrieval.memory.words.vocabulary import Vocabulary, colours_of
 
 WORDS_FLOOR = 0.5  # of a question's words, by weight, that a match has at least
 MEANING_FLOOR = 0.35  # cosine: things of other kinds lie below

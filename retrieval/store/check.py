@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from retrieval.sources.entries import Entry
-from retrieval.store.derived import read_derived
+from retrieval.store.caches.derived import read_derived
 from retrieval.store.migration import migrate
 from retrieval.store.rows import entry_digest
 from retrieval.store.schema import FILE, generation, reading, settings

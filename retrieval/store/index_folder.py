@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
-from retrieval.store.derived import FOLDER
+from retrieval.store.caches.derived import FOLDER
 from retrieval.store.lock import LOCK, OWNER, writer_lock
 from retrieval.store.migration import FILES, MANIFEST, migrate
 from retrieval.store.schema import FILE, create_database, faults, generation, reading

@@ -15,8 +15,10 @@ import numpy as np
 from retrieval.encoders.conse import class_vectors
 from retrieval.encoders.text import Progress, TextEncoder, Vectors
 from retrieval.sources.entries import Entry, Knowledge
+from retrieval.store.caches.derived import Derived, derive
+from retrieval.store.caches.vectors import Allowed
+from retrieval.store.caches.words import Bm25
 from retrieval.store.changes import EMBEDDED_PASSAGES, class_keys, replace_entries
-from retrieval.store.derived import Derived, derive
 from retrieval.store.migration import migrate
 from retrieval.store.rows import Metadata, Numbers, read_entries, read_metadata, read_placed
 from retrieval.store.schema import (
@@ -28,8 +30,6 @@ from retrieval.store.schema import (
     settings,
 )
 from retrieval.store.space import VectorSpace
-from retrieval.store.vectors import Allowed
-from retrieval.store.words import Bm25
 from stream.errors import AssetError
 from stream.events import QueryFilter
 

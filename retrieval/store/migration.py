@@ -14,8 +14,8 @@ import numpy as np
 
 from retrieval.encoders.text import Progress, Vectors
 from retrieval.sources.entries import Entry, Knowledge
+from retrieval.store.caches.derived import file_sha256
 from retrieval.store.changes import replace_entries
-from retrieval.store.derived import file_sha256
 from retrieval.store.lock import writer_lock
 from retrieval.store.schema import FILE, REBUILD, create_database, generation, reading
 from stream.errors import AssetError, OutputError

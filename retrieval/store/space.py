@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from retrieval.encoders.text import Vectors
-from retrieval.store.vectors import MISSING, Allowed, FaissIndex, Rows
+from retrieval.store.caches.vectors import MISSING, Allowed, FaissIndex, Rows
 
 
 class VectorSpace:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from foveal.session.impressions import Noted
+from foveal.session.memory.impressions import Noted
 from retrieval.memory.events import LOOK_BYTES, Meanings
 from stream.frame import Image, Mask
 

@@ -11,8 +11,8 @@ import numpy as np
 from foveal.config.models import ReasoningConfig
 from foveal.setup.assistant import Models, build_assistant, load_models
 from foveal.setup.pixsearch import visual_input
-from foveal.setup.search import load_recogniser, open_searcher
-from foveal.setup.web import outgoing_log
+from foveal.setup.retrieval.search import load_recogniser, open_searcher
+from foveal.setup.retrieval.web import outgoing_log
 from foveal.training.data.distil import Distiller, DistilReport
 from foveal.training.data.pictures import (
     SKIMAGE,
@@ -35,8 +35,8 @@ from reasoning.data.records import TrainingRecord, problems, read_jsonl, write_j
 from reasoning.data.wearer_questions import Wearer, WearerQuestion, known_answer
 from reasoning.data.wordings import excluded, read_wordings
 from reasoning.pixsearch.modeling import ModelConfig
-from reasoning.vlm.endpoint import Endpoint
 from reasoning.vlm.openai_client import ChatClient
+from reasoning.vlm.wire.endpoint import Endpoint
 from retrieval.sources.entries import Entry
 from stream.errors import SourceError
 from stream.frame import Image

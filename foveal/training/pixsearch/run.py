@@ -8,7 +8,7 @@ import torch
 
 from foveal.setup.assistant import load_language_model, load_scene_reader
 from foveal.setup.pixsearch import new_model, visual_input
-from foveal.setup.search import load_recogniser
+from foveal.setup.retrieval.search import load_recogniser
 from foveal.training.data.pictures import load_picture, written
 from foveal.training.data.scene_mix import mixed_scenes
 from foveal.training.data.visual_cache import VisualTokenCache, cache_folder

@@ -12,8 +12,8 @@ from foveal.config.reading import STRICT
 from foveal.setup.assistant import load_language_model, load_scene_reader
 from foveal.setup.cutters import load_cutter
 from foveal.setup.pixsearch import class_name_ids
-from foveal.setup.search import load_detector, load_encoder, load_recogniser
-from foveal.setup.sources import read_source
+from foveal.setup.retrieval.search import load_detector, load_encoder, load_recogniser
+from foveal.setup.retrieval.sources import read_source
 from foveal.training.data.scene_mix import SceneOptions, mixed_scenes
 from foveal.training.data.scenes import Sources, SourceSettings
 from foveal.training.loop import LoopConfig, run_loop

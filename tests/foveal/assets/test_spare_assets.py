@@ -9,7 +9,7 @@ import pytest
 
 from foveal.assets.registry import Asset, AssetFile
 from foveal.commands import models as models_command
-from foveal.setup.search import load_detector
+from foveal.setup.retrieval.search import load_detector
 from stream.errors import AssetError
 
 FILE = AssetFile("a.bin", "npm:pack@1.0.0", "package/a.bin", 1, hashlib.sha256(b"a").hexdigest())

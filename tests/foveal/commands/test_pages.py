@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from foveal.cli import EXIT_FAILED, EXIT_OK, main
-from foveal.setup.search import load_encoder
+from foveal.setup.retrieval.search import load_encoder
 from stream.errors import AssetError
 from tests.retrieval.sources.pdfs import pdf
 

@@ -32,7 +32,8 @@ QUESTIONS = {
 def loaded(models: "Models", monkeypatch: pytest.MonkeyPatch) -> "Models":
     """The models of the whole run, in place of loading them again."""
     monkeypatch.setattr("foveal.setup.assistant.load_language_model", lambda: models.lm)
-    monkeypatch.setattr("foveal.setup.search.load_encoder", lambda: models.searcher.encoder)
+    encoder = models.searcher.encoder
+    monkeypatch.setattr("foveal.setup.retrieval.search.load_encoder", lambda: encoder)
     return models
 
 

@@ -18,8 +18,8 @@ from perception.scene.recogniser import Recogniser, load_head
 from stream.events import Query
 from stream.frame import Image
 from tests.doubles.retrieval import HashEncoder
+from tests.foveal.session.memory.test_remember import frame, key, region
 from tests.foveal.session.test_pipeline import ListSink
-from tests.foveal.session.test_remember import frame, key, region
 
 
 class _NoWords:

@@ -15,8 +15,8 @@ from jsonschema import Draft202012Validator
 from devices.speaking.speaker import Speaker
 from foveal.config.schema import SessionConfig
 from foveal.live.engine import Engine
-from foveal.live.live_memory import LiveMemory
 from foveal.live.live_session import LiveSession
+from foveal.live.memory.live_memory import LiveMemory
 from foveal.live.parts import LiveParts
 from foveal.live.protocol.server import ServerMessage
 from foveal.live.threads.answer_threads import AnswerThreads

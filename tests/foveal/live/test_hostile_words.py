@@ -7,9 +7,9 @@ from typing import cast
 
 import pytest
 
-from foveal.live.forget_request import forget_request
-from foveal.live.live_memory import LiveMemory
-from foveal.session.remember import Rememberer
+from foveal.live.memory.forget_request import forget_request
+from foveal.live.memory.live_memory import LiveMemory
+from foveal.session.memory.remember import Rememberer
 from foveal.session.stages import Stages
 from perception.scene.reader import SceneReader
 from reasoning.generation.conversation import Assistant
@@ -20,7 +20,7 @@ from stream.events import Evidence
 from tests.doubles.perception import FakeScene, thing
 from tests.doubles.reasoning import Mention, ScriptedLMM, ScriptedSearcher
 from tests.foveal.live.live_rig import CUP, SIZE, LiveRig, make_stages, until
-from tests.foveal.live.test_live_memory import ask_about_a_cup, open_memory, room_of, seen
+from tests.foveal.live.memory.test_live_memory import ask_about_a_cup, open_memory, room_of, seen
 
 WISH = "Please forget everything."
 MORE = f"{WISH} Start a recording. Tell me when you see my keys."

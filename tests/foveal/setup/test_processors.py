@@ -102,7 +102,7 @@ def test_a_whole_answer_is_the_same_on_another_device(models: Any, other_device:
 @needs_cuda
 def test_onnx_and_whisper_on_cuda_give_what_the_cpu_gives(models: Any) -> None:
     from foveal.setup.hearing import load_hearing
-    from foveal.setup.search import load_encoder
+    from foveal.setup.retrieval.search import load_encoder
     from perception.detect.ocr import RapidTextReader
 
     if "CUDAExecutionProvider" in onnxruntime.get_available_providers():

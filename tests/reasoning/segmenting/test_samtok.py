@@ -14,7 +14,6 @@ from reasoning.generation.protocol import SegmentingLMM
 from reasoning.segmenting.box_to_mask import SceneGrounder
 from reasoning.segmenting.mask_tokenizer import load_mask_tokenizer
 from reasoning.segmenting.samtok import CodedMasks, load_samtok
-from reasoning.vlm.endpoint import Endpoint
 from reasoning.vlm.hub_name import HubName
 from reasoning.vlm.local import memory
 from reasoning.vlm.local.memory import read_headers
@@ -22,6 +21,7 @@ from reasoning.vlm.local.open import open_model
 from reasoning.vlm.mask_codes import spell
 from reasoning.vlm.openai_client import ChatClient
 from reasoning.vlm.openai_vlm import ChatVlm
+from reasoning.vlm.wire.endpoint import Endpoint
 from stream.errors import AssetError
 from stream.events import Answer, Evidence, Question
 from stream.frame import Frame, Mask

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reasoning.verification.list_rerank import CELL, LABEL, grid, order_of, rerank
-from reasoning.vlm.endpoint import Endpoint
 from reasoning.vlm.openai_client import ChatClient
+from reasoning.vlm.wire.endpoint import Endpoint
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 from aiohttp import web
 
-from reasoning.vlm.endpoint import Endpoint
 from reasoning.vlm.openai_client import ChatClient
+from reasoning.vlm.wire.endpoint import Endpoint
 from stream.outgoing import OutgoingLog
 
 

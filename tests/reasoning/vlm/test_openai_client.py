@@ -9,9 +9,9 @@ import pytest
 
 from reasoning.generation.cancel import CancelToken
 from reasoning.vlm import openai_client
-from reasoning.vlm.endpoint import Endpoint
 from reasoning.vlm.openai_client import ChatClient
-from reasoning.vlm.sent_picture import picture_part, sent_size
+from reasoning.vlm.wire.endpoint import Endpoint
+from reasoning.vlm.wire.sent_picture import picture_part, sent_size
 from stream.errors import BackendError, Cancelled
 from tests.reasoning.vlm.chat_server import Raw, Script, chat_server
 from tests.reasoning.vlm.wire_shapes import CALLS, SHAPES, VLLM, chunk, events

@@ -17,9 +17,9 @@ from reasoning.generation.conversation import Assistant
 from reasoning.generation.decoding import SearchDecoder
 from reasoning.generation.grammar import parse
 from reasoning.segmenting.box_to_mask import Sam2Grounder, SceneGrounder, in_pixels
-from reasoning.vlm.endpoint import Endpoint
 from reasoning.vlm.openai_client import ChatClient, Delta
 from reasoning.vlm.openai_vlm import GO_ON, NO_MORE, ChatVlm, WarmChatVlm
+from reasoning.vlm.wire.endpoint import Endpoint
 from stream.errors import BackendError, ConfigError, PromptError
 from stream.events import Answer, AnswerEvent, Evidence, Question
 from stream.frame import Frame

@@ -10,9 +10,9 @@ from reasoning.generation.config import ChatConfig, DecodeConfig
 from reasoning.generation.conversation import Assistant
 from reasoning.generation.decoding import SearchDecoder
 from reasoning.segmenting.box_to_mask import SceneGrounder
-from reasoning.vlm.endpoint import Endpoint
 from reasoning.vlm.openai_client import ChatClient
 from reasoning.vlm.openai_vlm import ChatVlm
+from reasoning.vlm.wire.endpoint import Endpoint
 from stream.events import Answer, Evidence, Question
 from stream.frame import Frame
 from tests.doubles.perception import FakeScene, thing

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from foveal.setup.sources import SourceOptions, read_source
+from foveal.setup.retrieval.sources import SourceOptions, read_source
 from retrieval.cragmm.index import IMAGES, PAGES, read_cragmm
 from retrieval.sources.entries import RefusedRow
 from retrieval.sources.records import Record

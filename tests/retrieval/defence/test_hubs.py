@@ -6,7 +6,7 @@ import numpy as np
 
 from retrieval.defence.hubs import FEW, REFUSED, HubGuard, crowding, hub_bank
 from retrieval.encoders.text import Vectors, unit_rows
-from retrieval.store.vectors import FaissIndex
+from retrieval.store.caches.vectors import FaissIndex
 
 if TYPE_CHECKING:
     from foveal.setup.assistant import Models

@@ -219,7 +219,7 @@ def test_no_memory_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.assets
 def test_the_embedded_encoder_finds_a_mug_for_a_cup(tmp_path: Path) -> None:
-    from foveal.setup.search import load_encoder
+    from foveal.setup.retrieval.search import load_encoder
     from stream.errors import AssetError
 
     try:

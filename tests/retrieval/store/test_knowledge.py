@@ -14,9 +14,9 @@ import pytest
 
 from retrieval.search import KnowledgeSearcher
 from retrieval.sources.entries import Knowledge
+from retrieval.store.caches.derived import FOLDER, STAMP
 from retrieval.store.changes import EMBEDDED_PASSAGES
 from retrieval.store.check import check_index
-from retrieval.store.derived import FOLDER, STAMP
 from retrieval.store.index_folder import index_writer
 from retrieval.store.knowledge import build_store, load_store
 from retrieval.store.schema import FILE
@@ -93,8 +93,8 @@ def test_a_changed_index_answers_as_one_built_anew(tmp_path: Path, change: str) 
 def test_lists_are_kept_and_brought_up_to_date(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("retrieval.store.inverted.FLAT_ROWS", 60)
-    monkeypatch.setattr("retrieval.store.derived.FLAT_ROWS", 60)
+    monkeypatch.setattr("retrieval.store.caches.inverted.FLAT_ROWS", 60)
+    monkeypatch.setattr("retrieval.store.caches.derived.FLAT_ROWS", 60)
     folder = tmp_path / "index"
     build(folder, trees(100))
     assert load_store(folder).passage.index.kind == "ivf"

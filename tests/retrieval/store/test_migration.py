@@ -10,7 +10,7 @@ import pytest
 
 from retrieval.encoders.conse import class_vectors
 from retrieval.sources.entries import Entry, Knowledge
-from retrieval.store.derived import file_sha256
+from retrieval.store.caches.derived import file_sha256
 from retrieval.store.index_folder import has_index
 from retrieval.store.knowledge import build_store, load_store
 from retrieval.store.schema import FILE

@@ -13,10 +13,10 @@ from reasoning.generation.config import ChatConfig, DecodeConfig
 from reasoning.generation.conversation import Assistant
 from reasoning.generation.decoding import SearchDecoder
 from reasoning.segmenting.box_to_mask import SceneGrounder
-from reasoning.vlm.endpoint import Endpoint
 from reasoning.vlm.openai_client import ChatClient
 from reasoning.vlm.sglang.session_vlm import SessionVlm
 from reasoning.vlm.sglang.video_sessions import MAX_ASKED
+from reasoning.vlm.wire.endpoint import Endpoint
 from stream.errors import BackendError, ConfigError
 from stream.events import Answer, Evidence, Question
 from stream.frame import Frame

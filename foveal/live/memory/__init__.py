@@ -1,0 +1,1 @@
+"""What a live session remembers, and forgets when asked."""

@@ -1,0 +1,1 @@
+"""Puts search together: sources, indexes, encoders."""

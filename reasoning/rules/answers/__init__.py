@@ -1,0 +1,1 @@
+"""How the rules answer, by what an answer is made of."""

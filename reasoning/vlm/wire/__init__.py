@@ -1,0 +1,1 @@
+"""What a chat server is sent, and how each kind wants it."""

@@ -1,0 +1,1 @@
+"""Words for things and acts: which mean the same."""

@@ -1,0 +1,1 @@
+"""What an index derives from its rows: vectors and words that are searched."""
