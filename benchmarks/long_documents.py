@@ -10,7 +10,6 @@ it came while reading. The peer reads documents of a tenth of the size, as its m
 import argparse
 import json
 import random
-import resource
 import subprocess
 import sys
 import tempfile
@@ -21,6 +20,11 @@ from benchmarks.report import emit
 from retrieval.sources.entries import Entry
 from retrieval.sources.folder import read_folder
 from retrieval.sources.notes import read_note
+
+try:
+    import resource
+except ModuleNotFoundError:  # Windows
+    resource = None  # type: ignore[assignment]
 
 MB = 1_000_000
 MAX_MEMORY_MB = 200
@@ -121,6 +125,8 @@ def _read(method: str, folder: Path) -> dict[str, float]:
 
 def _resident() -> float:
     """The greatest resident size so far, MB (on Linux, where it is told in KiB)."""
+    if resource is None:
+        raise SystemExit("expected a system that counts a process's peak memory (Linux, macOS)")
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / MB
 
 

@@ -26,7 +26,10 @@ def declared() -> list[Requirement]:
     """Everything of pyproject.toml that `make` or an extra without a compiler may install."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
-    lists = [project["dependencies"], *(extras[name] for name in extras.keys() - {"gpu", "sam2"})]
+    lists = [
+        project["dependencies"],
+        *(extras[name] for name in extras.keys() - {"gpu", "sam2", "emem"}),
+    ]
     found = [Requirement(text) for lines in lists for text in lines]
     return [one for one in found if one.name != "foveal"]
 

@@ -87,9 +87,11 @@ def excluded(paths: Sequence[Path]) -> tuple[frozenset[str], frozenset[str]]:
     views: set[str] = set()
     for path in paths:
         for rows in yaml.safe_load(path.read_text(encoding="utf-8")).values():
-            for row in rows:
+            # Others are notes, by name, that the questions are about, or questions as plain text.
+            told = ({"question": row} if isinstance(row, str) else row for row in rows)
+            for row in told if isinstance(rows, list) else ():
                 questions |= {fold(text) for text in (row["question"], *row.get("after", ()))}
-                views.add(Path(row["view"]).stem)
+                views |= {Path(row["view"]).stem} if "view" in row else set()
     return frozenset(questions), frozenset(views)
 
 

@@ -1,11 +1,13 @@
 """What is asked of a memory."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from stream.errors import QueryError
-from stream.frame import Image
-from stream.geometry import Rle
+
+if TYPE_CHECKING:  # the command line offers the kinds without numpy
+    from stream.frame import Image
+    from stream.geometry import Rle
 
 RecallBy = Literal["all", "words", "meaning", "look", "sequence"]
 RecallHow = Literal["best", "first", "last", "count", "list"]
@@ -24,8 +26,8 @@ class Recall:
     how: RecallHow = "best"
     from_ns: int | None = None  # Unix time, inclusive
     to_ns: int | None = None  # Unix time, exclusive
-    image: Image | None = None  # [H, W, 3] uint8: something that looks like this
-    mask: Rle | None = None  # of the thing in `image`; None for the whole picture
+    image: "Image | None" = None  # [H, W, 3] uint8: something that looks like this
+    mask: "Rle | None" = None  # of the thing in `image`; None for the whole picture
     then: tuple[str, ...] = ()  # what came after `what`, in order: makes it a sequence
     k: int = 3  # results at most
     without: tuple[str, ...] = ()  # ids of events that are left out, the question's own for one
