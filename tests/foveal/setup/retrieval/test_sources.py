@@ -50,7 +50,7 @@ def test_what_is_no_source(tmp_path: Path, name: str) -> None:
 
 @pytest.fixture
 def document() -> str:
-    return (Path(__file__).parents[3] / "docs" / "sources.md").read_text()
+    return (Path(__file__).parents[4] / "docs" / "sources.md").read_text()
 
 
 def test_the_notes_of_the_document(document: str, tmp_path: Path) -> None:

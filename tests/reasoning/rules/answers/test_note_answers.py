@@ -13,7 +13,7 @@ from retrieval.search import KnowledgeSearcher
 from retrieval.store.knowledge import build_store
 from stream.events import Answer, Question
 
-README = Path(__file__).resolve().parents[3] / "README.md"
+README = Path(__file__).resolve().parents[4] / "README.md"
 SECTION = re.compile(
     r"such as `notes/(?P<name>[\w.]+)`:\n\n```markdown\n(?P<note>.*?)```.*?"
     r'--ask "2\.0: (?P<question>[^"]+)"\n```\n\n    (?P<answer>[^\n]+)\n',
