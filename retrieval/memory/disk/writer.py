@@ -72,6 +72,7 @@ class MemoryWriter:
         self._sights = self._retry_ns = 0
         self._status, self._refused = WriterStatus(), Counter[str]()
         self._closing = False
+        self._failed: MemoryFileError | None = None  # a write, which is tried again later
         self._thread = threading.Thread(target=self._run, name="foveal-memory", daemon=True)
         self._thread.start()
 
@@ -125,8 +126,11 @@ class MemoryWriter:
     def flush(self, timeout_s: float | None = None) -> None:
         """Return once what was handed over is in the file; raises MemoryFileError where it cannot.
 
-        TimeoutError after `timeout_s`.
+        TimeoutError after `timeout_s`. While the memory is paused nobody waits for its next try.
         """
+        with self._wake:
+            if self._failed is not None:
+                raise self._failed
         self.run(lambda _: None).result(timeout_s)
 
     def close(self) -> None:
@@ -211,8 +215,10 @@ class MemoryWriter:
         self._sights += sum(_sights(task) for task in batch)
         self._pause(str(error))
         self._fail_waiting(error)
+        self._failed = error
         while not self._closing and self._clock.now_ns() < self._retry_ns:
             self._wake.wait(LOOK_AGAIN_S)
+        self._failed = None
         if self._closing:
             self._refused["the memory was closed while it was paused"] += len(self._tasks)
         return not self._closing
