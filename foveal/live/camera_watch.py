@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from stream.clock import NS_PER_S
+from stream.clock import NS_PER_MS, NS_PER_S
 
 STALL_NS = 3 * NS_PER_S  # without a picture: something is wrong with a camera that streams
 GAPS = 3  # ... unless it sends so rarely: so many of its gaps are waited for
@@ -59,3 +59,8 @@ def old_picture(age_ns: int) -> str:
     unit, length = next(one for one in UNITS if seconds >= one[1])
     count = seconds // length
     return f"The last picture came {count} {unit}{'' if count == 1 else 's'} ago. "
+
+
+def aged(age_ms: int | None) -> str:
+    """What goes before an answer about an old picture."""
+    return "" if age_ms is None else old_picture(age_ms * NS_PER_MS)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import aclosing
 
-from foveal.live.camera_watch import STALLED, CameraWatch, old_picture
+from foveal.live.camera_watch import STALLED, CameraWatch, aged
 from foveal.live.conversation import Conversation, Meter, Renewal
 from foveal.live.memory.forget_request import forget_request
 from foveal.live.memory.live_memory import NOT_REMEMBERED, REMEMBERED, LiveMemory
@@ -22,7 +22,7 @@ from foveal.live.protocol import server
 from foveal.live.protocol.parts import PointedQuestion
 from foveal.live.recording import FileRecording
 from foveal.live.speech.voice import LiveVoice
-from foveal.live.timeline import StreamTimeline
+from foveal.live.timeline import StreamTimeline, captured_ns
 from foveal.live.turns import LiveTurn
 from foveal.live.view import LiveView
 from retrieval.memory.disk.forgetting import Forgotten
@@ -257,7 +257,7 @@ class LiveSession:
                 if self._placed != camera:
                     self._placed, timeline.shift_ns = camera, None
                 placed = timeline.place(newest, self._clock.now_ns())
-                self._talk.step(placed, renew, _captured_ns(source, newest))
+                self._talk.step(placed, renew, captured_ns(source, newest))
 
             await self._submit(work)
 
@@ -343,12 +343,12 @@ class LiveSession:
             turn = self._turns.get(message.turn)
             if turn is not None and not (self.voice and self.voice.audible):
                 self.view.ask(turn.told.text)
-                self.view.read(_aged(message.age_ms) + message.text)
+                self.view.read(aged(message.age_ms) + message.text)
         elif isinstance(message, server.AlertMessage):
             if not message.silent:
                 self._announce(message.text)
         elif isinstance(message, server.StartedMessage):
-            self._say(message.turn, _aged(message.age_ms))
+            self._say(message.turn, aged(message.age_ms))
         elif isinstance(message, server.TokenMessage) and message.spoken:
             self._say(message.turn, message.text)
         elif isinstance(message, server.RefusedMessage) and message.cause == "memory":
@@ -398,15 +398,3 @@ class LiveSession:
 
     def _unspoken(self, turn: int, reason: str) -> None:
         self._tell(server.RefusedMessage(turn=turn, cause="speech", reason=reason))
-
-
-def _captured_ns(source: FrameSource, frame: Frame) -> int | None:
-    """When a camera took a frame, by its own clock in Unix time, where it tells."""
-    unix_ns = getattr(source, "capture_unix_ns", None)
-    captured_ns: int | None = None if unix_ns is None else unix_ns(frame.pts_ns)
-    return captured_ns
-
-
-def _aged(age_ms: int | None) -> str:
-    """What goes before an answer about an old picture."""
-    return "" if age_ms is None else old_picture(age_ms * NS_PER_MS)

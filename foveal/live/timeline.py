@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from stream.clock import NS_PER_MS
-from stream.frame import Frame
+from stream.frame import Frame, FrameSource
 
 
 @dataclass(slots=True)
@@ -26,3 +26,10 @@ class StreamTimeline:
         pts_ns = (frame.pts_ns + self.shift_ns) // NS_PER_MS * NS_PER_MS
         self.last_ns = max(pts_ns, self.last_ns + NS_PER_MS)
         return replace(frame, pts_ns=self.last_ns)
+
+
+def captured_ns(source: FrameSource, frame: Frame) -> int | None:
+    """When a camera took a frame, by its own clock in Unix time, where it tells."""
+    unix_ns = getattr(source, "capture_unix_ns", None)
+    told: int | None = None if unix_ns is None else unix_ns(frame.pts_ns)
+    return told
